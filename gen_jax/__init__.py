@@ -1,0 +1,34 @@
+"""Generative modelling in JAX: pure functions for losses, samplers and solvers, assembled by small scripts.
+
+Sub-packages load on use: `import gen_jax; gen_jax.diffusion.sample(...)`.
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+_SUBPACKAGES = (
+    "data",
+    "diffusion",
+    "divergences",
+    "errors",
+    "flow_matching",
+    "metrics",
+    "model",
+    "nets",
+    "paths",
+    "plotting",
+    "solvers",
+    "training",
+    "types",
+)
+
+
+def __getattr__(name: str):
+    if name in _SUBPACKAGES:
+        return importlib.import_module(f"gen_jax.{name}")
+    raise AttributeError(f"module 'gen_jax' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted((*globals(), *_SUBPACKAGES))

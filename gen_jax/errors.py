@@ -1,0 +1,81 @@
+"""Errors a user can act on: one line that names the argument, what was given and what is allowed.
+
+Each class carries the exit code that the command line returns for it.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from numbers import Real
+
+
+class GenJaxError(Exception):
+    """Base class; `exit_code` is what a script returns when this error ends it."""
+
+    exit_code = 1
+
+
+class ConfigError(GenJaxError, ValueError):
+    """An argument, option or configuration that cannot work."""
+
+    exit_code = 2
+
+
+class DataError(GenJaxError, ValueError):
+    """A dataset that is missing, empty, unreadable or of the wrong form."""
+
+    exit_code = 3
+
+
+class CheckpointError(GenJaxError):
+    """A checkpoint or run directory that is damaged, locked or does not fit."""
+
+    exit_code = 4
+
+
+class NumericalError(GenJaxError, ArithmeticError):
+    """A loss or state that is not finite."""
+
+    exit_code = 5
+
+
+class ResourceError(GenJaxError):
+    """Disk, memory or device that is not available."""
+
+    exit_code = 6
+
+
+class Stopped(GenJaxError):
+    """The run was asked to stop, has saved, and can be resumed."""
+
+    exit_code = 75
+
+
+def check_choice(argument: str, value: str, choices: Iterable[str]) -> str:
+    """Return `value` if it is one of `choices`; raise ConfigError naming the nearest match if not."""
+    names = list(choices)
+    if value in names:
+        return value
+    near = get_close_matches(str(value), names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ConfigError(f"{argument}={value!r} is unknown{hint} (choose from: {', '.join(names)})")
+
+
+def check_range(
+    argument: str,
+    value: float,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    open_low: bool = False,
+    integer: bool = False,
+) -> float:
+    """Return `value` if it lies in [low, high] (or (low, high] with `open_low`); raise ConfigError if not."""
+    allowed = f"{'(' if open_low else '['}{low if low is not None else '-inf'}, {high if high is not None else 'inf'}]"
+    kind = "an integer" if integer else "a number"
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not number or (integer and int(value) != value):
+        raise ConfigError(f"{argument}={value!r} must be {kind} in {allowed}")
+    above = low is None or (value > low if open_low else value >= low)
+    if not (above and (high is None or value <= high)):
+        raise ConfigError(f"{argument}={value!r} must be {kind} in {allowed}")
+    return value

@@ -1,0 +1,282 @@
+"""The Gaussian path shared by diffusion, score models and flow matching.
+
+    x_t = alpha(t) x0 + sigma(t) eps,   eps ~ N(0, I),   t = 0 is data, t = 1 is noise.
+
+A path is two functions of time; derivatives come from `jax.jvp`. Everything a network may predict (x0, eps, score,
+v, velocity, or EDM's raw output F) converts into everything else through the pair (E[x0 | x], E[eps | x]), linked by
+x = alpha x0 + sigma eps; so each parameterisation is written once in each direction and no pole is met on the way.
+
+Poles that remain: eps and score determine x0 only where alpha > 0; x0 determines eps only where sigma > 0.
+
+References: ho2020 (DDPM), song2021 (VP, sub-VP, VE), karras2022 (EDM), salimans2022 (v), lipman2023 (velocity).
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.types import Array, Denoiser, Float
+
+
+class GaussianPath(NamedTuple):
+    """`alpha(t)` scales the data and `sigma(t)` the noise; alpha / sigma falls strictly with t."""
+
+    alpha: Callable[[Array], Array]
+    sigma: Callable[[Array], Array]
+
+
+class Coefficients(NamedTuple):
+    """alpha, sigma and their time derivatives, each of the shape of t."""
+
+    alpha: Float[Array, "..."]
+    sigma: Float[Array, "..."]
+    d_alpha: Float[Array, "..."]
+    d_sigma: Float[Array, "..."]
+
+
+# --------------------------------------------------------------------------------------------------- constructors
+
+
+def linear() -> GaussianPath:
+    """alpha = 1 - t, sigma = t: rectified flow (liu2023), where velocity = eps - x0."""
+    return GaussianPath(lambda t: 1 - t, lambda t: t)
+
+
+def cosine() -> GaussianPath:
+    """alpha = cos(pi t / 2), sigma = sin(pi t / 2) (nichol2021 without its offset), where velocity = (pi / 2) v."""
+    return GaussianPath(lambda t: jnp.sin(jnp.pi / 2 * (1 - t)), lambda t: jnp.sin(jnp.pi / 2 * t))
+
+
+def _vp_log_alpha(beta_min: float, beta_max: float) -> Callable[[Array], Array]:
+    check_range("beta_min", beta_min, 0)
+    check_range("beta_max", beta_max, beta_min, open_low=True)
+    return lambda t: -0.5 * (beta_min * t + 0.5 * (beta_max - beta_min) * t**2)
+
+
+def vp(beta_min: float = 0.1, beta_max: float = 20.0) -> GaussianPath:
+    """Variance preserving (song2021 eq. 33): alpha = exp(-B / 2), sigma^2 = 1 - alpha^2, B the integral of beta."""
+    log_alpha = _vp_log_alpha(beta_min, beta_max)
+    return GaussianPath(lambda t: jnp.exp(log_alpha(t)), lambda t: jnp.sqrt(-jnp.expm1(2 * log_alpha(t))))
+
+
+def sub_vp(beta_min: float = 0.1, beta_max: float = 20.0) -> GaussianPath:
+    """Sub-variance preserving (song2021 eq. 29): alpha as in vp, sigma = 1 - alpha^2 (a standard deviation)."""
+    log_alpha = _vp_log_alpha(beta_min, beta_max)
+    return GaussianPath(lambda t: jnp.exp(log_alpha(t)), lambda t: -jnp.expm1(2 * log_alpha(t)))
+
+
+def ve(sigma_min: float = 0.01, sigma_max: float = 50.0) -> GaussianPath:
+    """Variance exploding (song2021 eq. 31): alpha = 1, sigma geometric in t; the prior is N(0, sigma_max^2 I)."""
+    check_range("sigma_min", sigma_min, 0, open_low=True)
+    check_range("sigma_max", sigma_max, sigma_min, open_low=True)
+    return GaussianPath(lambda t: jnp.ones_like(t), lambda t: sigma_min * (sigma_max / sigma_min) ** t)
+
+
+def edm(sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> GaussianPath:
+    """alpha = 1 and sigma warped onto [0, 1] so that a uniform grid in t is the Karras grid (karras2022 eq. 5)."""
+    check_range("sigma_min", sigma_min, 0, open_low=True)
+    check_range("sigma_max", sigma_max, sigma_min, open_low=True)
+    low, high = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
+    return GaussianPath(lambda t: jnp.ones_like(t), lambda t: (low + t * (high - low)) ** rho)
+
+
+def ddpm(betas: Float[Array, "T"]) -> GaussianPath:
+    """DDPM's discrete schedule (ho2020 eq. 4) as a path: step k = 0 .. T-1 lies at t = (k + 1) / T.
+
+    Between grid points log alpha^2 is interpolated linearly. Raises ConfigError unless every beta is in (0, 1).
+    """
+    betas = jnp.asarray(betas)
+    if betas.ndim != 1 or not bool(jnp.all((betas > 0) & (betas < 1))):
+        raise ConfigError(f"betas must be one axis of numbers in (0, 1), got shape {betas.shape}")
+    log_square = jnp.concatenate([jnp.zeros(1), jnp.cumsum(jnp.log1p(-betas))])
+    grid = jnp.linspace(0, 1, len(betas) + 1)
+    interpolated = lambda t: jnp.interp(t, grid, log_square)  # noqa: E731
+    return GaussianPath(
+        lambda t: jnp.exp(0.5 * interpolated(t)), lambda t: jnp.sqrt(-jnp.expm1(interpolated(t)))
+    )
+
+
+PATHS: dict[str, Callable[..., GaussianPath]] = {
+    "linear": linear,
+    "cosine": cosine,
+    "vp": vp,
+    "sub_vp": sub_vp,
+    "ve": ve,
+    "edm": edm,
+    "ddpm": lambda: ddpm(jnp.linspace(1e-4, 0.02, 1000)),
+}
+"""Every path by name, at its paper's defaults."""
+
+
+# --------------------------------------------------------------------------------------------------- coefficients
+
+
+def coefficients(path: GaussianPath, t: Float[Array, "..."]) -> Coefficients:
+    """alpha, sigma and their derivatives at t, of t's shape."""
+    t = jnp.asarray(t)
+    one = jnp.ones_like(t)
+    alpha, d_alpha = jax.jvp(path.alpha, (t,), (one,))
+    sigma, d_sigma = jax.jvp(path.sigma, (t,), (one,))
+    return Coefficients(alpha, sigma, d_alpha, d_sigma)
+
+
+def log_snr(path: GaussianPath, t: Float[Array, "..."]) -> Float[Array, "..."]:
+    """log(alpha^2 / sigma^2), which falls with t; infinite where alpha or sigma is zero."""
+    t = jnp.asarray(t)
+    return 2 * (jnp.log(path.alpha(t)) - jnp.log(path.sigma(t)))
+
+
+def time_of_log_snr(path: GaussianPath, value: Float[Array, "..."], iterations: int = 60) -> Float[Array, "..."]:
+    """The t in [0, 1] at which `log_snr` has this value, by bisection; clipped to the path's ends."""
+    value = jnp.asarray(value)
+
+    def halve(_, bracket):
+        low, high = bracket
+        middle = 0.5 * (low + high)
+        noisier = log_snr(path, middle) < value
+        return jnp.where(noisier, low, middle), jnp.where(noisier, middle, high)
+
+    low, high = jax.lax.fori_loop(0, iterations, halve, (jnp.zeros_like(value), jnp.ones_like(value)))
+    return 0.5 * (low + high)
+
+
+def sde(path: GaussianPath, t: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """Noising SDE dX = f X dt + g dB with the path's marginals: f = alpha' / alpha, g^2 = d sigma^2/dt - 2 f sigma^2."""
+    alpha, sigma, d_alpha, d_sigma = coefficients(path, t)
+    f = d_alpha / alpha
+    return f, jnp.sqrt(jnp.maximum(2 * sigma * (d_sigma - f * sigma), 0))
+
+
+def expand(coefficient: Float[Array, "..."], x: Array) -> Array:
+    """Append axes to a coefficient of shape [] or [B] so that it broadcasts over x [B, ...]."""
+    coefficient = jnp.asarray(coefficient)
+    return coefficient.reshape(coefficient.shape + (1,) * (x.ndim - coefficient.ndim))
+
+
+# ---------------------------------------------------------------------------------------------------- conversions
+# Each entry reads (value, x, alpha, sigma, alpha', sigma', data_std). TO gives (x0, eps); FROM takes (x0, eps).
+
+
+def _f_scales(a, s, sd):
+    norm = jnp.sqrt(a**2 * sd**2 + s**2)
+    return norm, a * sd**2 / norm**2, s * sd / norm
+
+
+def _from_x0(x0, x, a, s, da, ds, sd):
+    return x0, (x - a * x0) / s
+
+
+def _from_eps(eps, x, a, s, da, ds, sd):
+    return (x - s * eps) / a, eps
+
+
+def _from_score(score, x, a, s, da, ds, sd):
+    return (x + s**2 * score) / a, -s * score
+
+
+def _from_v(v, x, a, s, da, ds, sd):
+    r2 = a**2 + s**2
+    return (a * x - s * v) / r2, (s * x + a * v) / r2
+
+
+def _from_velocity(u, x, a, s, da, ds, sd):
+    w = da * s - a * ds
+    return (s * u - ds * x) / w, (da * x - a * u) / w
+
+
+def _from_f(f, x, a, s, da, ds, sd):
+    norm, skip, out = _f_scales(a, s, sd)
+    return skip * x + out * f, s * x / norm**2 - a * sd / norm * f
+
+
+TO_PAIR = {
+    "x0": _from_x0,
+    "eps": _from_eps,
+    "score": _from_score,
+    "v": _from_v,
+    "velocity": _from_velocity,
+    "F": _from_f,
+}
+FROM_PAIR = {
+    "x0": lambda x0, eps, a, s, da, ds, sd: x0,
+    "eps": lambda x0, eps, a, s, da, ds, sd: eps,
+    "score": lambda x0, eps, a, s, da, ds, sd: -eps / s,
+    "v": lambda x0, eps, a, s, da, ds, sd: a * eps - s * x0,
+    "velocity": lambda x0, eps, a, s, da, ds, sd: da * x0 + ds * eps,
+    "F": lambda x0, eps, a, s, da, ds, sd: (s * x0 - a * sd**2 * eps) / (sd * jnp.sqrt(a**2 * sd**2 + s**2)),
+}
+PARAMETERISATIONS = tuple(TO_PAIR)
+
+
+def pair(
+    value: Float[Array, "B ..."],
+    x: Float[Array, "B ..."],
+    coefficients: Coefficients,
+    source: str,
+    data_std: float = 1.0,
+) -> tuple[Float[Array, "B ..."], Float[Array, "B ..."]]:
+    """(E[x0 | x], E[eps | x]) from a value of parameterisation `source`; coefficients are [] or [B]."""
+    check_choice("source", source, PARAMETERISATIONS)
+    return TO_PAIR[source](value, x, *(expand(c, x) for c in coefficients), data_std)
+
+
+def from_pair(
+    x0: Float[Array, "B ..."],
+    eps: Float[Array, "B ..."],
+    coefficients: Coefficients,
+    target: str,
+    data_std: float = 1.0,
+) -> Float[Array, "B ..."]:
+    """The value of parameterisation `target` for given x0 and eps: also the regression target of a loss."""
+    check_choice("target", target, PARAMETERISATIONS)
+    return FROM_PAIR[target](x0, eps, *(expand(c, x0) for c in coefficients), data_std)
+
+
+def convert(
+    value: Float[Array, "B ..."],
+    x: Float[Array, "B ..."],
+    coefficients: Coefficients,
+    source: str,
+    target: str,
+    data_std: float = 1.0,
+) -> Float[Array, "B ..."]:
+    """Convert between "x0", "eps", "score", "v" = alpha eps - sigma x0, "velocity" = dx/dt and EDM's "F".
+
+    Args:
+      value, x: [B, ...]; x is the noisy point at which the value was predicted.
+      coefficients: of the path at t, each [] or [B].
+      data_std: standard deviation of the data, used by "F" only.
+    Raises ConfigError for an unknown name.
+    """
+    x0, eps = pair(value, x, coefficients, source, data_std)
+    return from_pair(x0, eps, coefficients, target, data_std)
+
+
+def velocity(denoise: Denoiser, path: GaussianPath) -> Callable[[Array, Array], Array]:
+    """The probability-flow velocity `u(x [B, ...], t [B]) = alpha' E[x0 | x] + sigma' E[eps | x]` of a denoiser."""
+
+    def field(x, t):
+        return convert(denoise(x, t), x, coefficients(path, t), "x0", "velocity")
+
+    return field
+
+
+def transfer(denoise: Denoiser, source: GaussianPath, target: GaussianPath) -> Denoiser:
+    """A denoiser trained on `source`, for use under `target`.
+
+    E[x0 | x_t] depends on x_t only through x_t / alpha and on t only through sigma / alpha (karras2022, app. B), so
+    the time is translated at equal signal-to-noise ratio and the point by the ratio of sqrt(alpha^2 + sigma^2).
+    Noise levels outside the source's range are clipped to its ends.
+    """
+
+    def translated(x, t):
+        t_source = time_of_log_snr(source, log_snr(target, t))
+        scale = jnp.hypot(source.alpha(t_source), source.sigma(t_source)) / jnp.hypot(
+            target.alpha(t), target.sigma(t)
+        )
+        return denoise(expand(scale, x) * x, t_source)
+
+    return translated
