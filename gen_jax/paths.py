@@ -59,7 +59,9 @@ def _vp_log_alpha(beta_min: float, beta_max: float) -> Callable[[Array], Array]:
 def vp(beta_min: float = 0.1, beta_max: float = 20.0) -> GaussianPath:
     """Variance preserving (song2021 eq. 33): alpha = exp(-B / 2), sigma^2 = 1 - alpha^2, B the integral of beta."""
     log_alpha = _vp_log_alpha(beta_min, beta_max)
-    return GaussianPath(lambda t: jnp.exp(log_alpha(t)), lambda t: jnp.sqrt(-jnp.expm1(2 * log_alpha(t))))
+    return GaussianPath(
+        lambda t: jnp.exp(log_alpha(t)), lambda t: jnp.sqrt(-jnp.expm1(2 * log_alpha(t)))
+    )
 
 
 def sub_vp(beta_min: float = 0.1, beta_max: float = 20.0) -> GaussianPath:
@@ -72,7 +74,9 @@ def ve(sigma_min: float = 0.01, sigma_max: float = 50.0) -> GaussianPath:
     """Variance exploding (song2021 eq. 31): alpha = 1, sigma geometric in t; the prior is N(0, sigma_max^2 I)."""
     check_range("sigma_min", sigma_min, 0, open_low=True)
     check_range("sigma_max", sigma_max, sigma_min, open_low=True)
-    return GaussianPath(lambda t: jnp.ones_like(t), lambda t: sigma_min * (sigma_max / sigma_min) ** t)
+    return GaussianPath(
+        lambda t: jnp.ones_like(t), lambda t: sigma_min * (sigma_max / sigma_min) ** t
+    )
 
 
 def edm(sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> GaussianPath:
@@ -81,6 +85,20 @@ def edm(sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> 
     check_range("sigma_max", sigma_max, sigma_min, open_low=True)
     low, high = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
     return GaussianPath(lambda t: jnp.ones_like(t), lambda t: (low + t * (high - low)) ** rho)
+
+
+def linear_betas(num_steps: int = 1000) -> Float[Array, "T"]:
+    """ho2020's schedule for any number of steps: from 0.1 / T to 20 / T, which is 1e-4 .. 0.02 at T = 1000."""
+    check_range("num_steps", num_steps, 21, integer=True)
+    return jnp.linspace(0.1, 20.0, num_steps) / num_steps
+
+
+def cosine_betas(num_steps: int = 1000, offset: float = 0.008) -> Float[Array, "T"]:
+    """nichol2021 eq. 17: alpha_bar follows a squared cosine; betas are clipped at 0.999."""
+    check_range("num_steps", num_steps, 1, integer=True)
+    t = jnp.linspace(0, 1, num_steps + 1)
+    alpha_bar = jnp.cos((t + offset) / (1 + offset) * jnp.pi / 2) ** 2
+    return jnp.clip(1 - alpha_bar[1:] / alpha_bar[:-1], 1e-6, 0.999)
 
 
 def ddpm(betas: Float[Array, "T"]) -> GaussianPath:
@@ -93,7 +111,7 @@ def ddpm(betas: Float[Array, "T"]) -> GaussianPath:
         raise ConfigError(f"betas must be one axis of numbers in (0, 1), got shape {betas.shape}")
     log_square = jnp.concatenate([jnp.zeros(1), jnp.cumsum(jnp.log1p(-betas))])
     grid = jnp.linspace(0, 1, len(betas) + 1)
-    interpolated = lambda t: jnp.interp(t, grid, log_square)  # noqa: E731
+    interpolated = lambda t: jnp.interp(t, grid, log_square)
     return GaussianPath(
         lambda t: jnp.exp(0.5 * interpolated(t)), lambda t: jnp.sqrt(-jnp.expm1(interpolated(t)))
     )
@@ -106,7 +124,8 @@ PATHS: dict[str, Callable[..., GaussianPath]] = {
     "sub_vp": sub_vp,
     "ve": ve,
     "edm": edm,
-    "ddpm": lambda: ddpm(jnp.linspace(1e-4, 0.02, 1000)),
+    "ddpm": lambda: ddpm(linear_betas()),
+    "ddpm_cosine": lambda: ddpm(cosine_betas()),
 }
 """Every path by name, at its paper's defaults."""
 
@@ -129,7 +148,9 @@ def log_snr(path: GaussianPath, t: Float[Array, "..."]) -> Float[Array, "..."]:
     return 2 * (jnp.log(path.alpha(t)) - jnp.log(path.sigma(t)))
 
 
-def time_of_log_snr(path: GaussianPath, value: Float[Array, "..."], iterations: int = 60) -> Float[Array, "..."]:
+def time_of_log_snr(
+    path: GaussianPath, value: Float[Array, "..."], iterations: int = 60
+) -> Float[Array, "..."]:
     """The t in [0, 1] at which `log_snr` has this value, by bisection; clipped to the path's ends."""
     value = jnp.asarray(value)
 
@@ -139,12 +160,19 @@ def time_of_log_snr(path: GaussianPath, value: Float[Array, "..."], iterations: 
         noisier = log_snr(path, middle) < value
         return jnp.where(noisier, low, middle), jnp.where(noisier, middle, high)
 
-    low, high = jax.lax.fori_loop(0, iterations, halve, (jnp.zeros_like(value), jnp.ones_like(value)))
+    low, high = jax.lax.fori_loop(
+        0, iterations, halve, (jnp.zeros_like(value), jnp.ones_like(value))
+    )
     return 0.5 * (low + high)
 
 
-def sde(path: GaussianPath, t: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    """Noising SDE dX = f X dt + g dB with the path's marginals: f = alpha' / alpha, g^2 = d sigma^2/dt - 2 f sigma^2."""
+def sde(
+    path: GaussianPath, t: Float[Array, "..."]
+) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """(f, g) of the noising SDE dX = f X dt + g dB that has the path's marginals (song2021 eq. 5).
+
+    f = alpha' / alpha and g^2 = (sigma^2)' - 2 f sigma^2, each of t's shape; infinite where alpha is zero.
+    """
     alpha, sigma, d_alpha, d_sigma = coefficients(path, t)
     f = d_alpha / alpha
     return f, jnp.sqrt(jnp.maximum(2 * sigma * (d_sigma - f * sigma), 0))
@@ -206,7 +234,9 @@ FROM_PAIR = {
     "score": lambda x0, eps, a, s, da, ds, sd: -eps / s,
     "v": lambda x0, eps, a, s, da, ds, sd: a * eps - s * x0,
     "velocity": lambda x0, eps, a, s, da, ds, sd: da * x0 + ds * eps,
-    "F": lambda x0, eps, a, s, da, ds, sd: (s * x0 - a * sd**2 * eps) / (sd * jnp.sqrt(a**2 * sd**2 + s**2)),
+    "F": lambda x0, eps, a, s, da, ds, sd: (
+        (s * x0 - a * sd**2 * eps) / (sd * jnp.sqrt(a**2 * sd**2 + s**2))
+    ),
 }
 PARAMETERISATIONS = tuple(TO_PAIR)
 
