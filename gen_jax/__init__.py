@@ -1,4 +1,4 @@
-"""Generative modelling in JAX: pure functions for losses, samplers and solvers, assembled by small scripts.
+"""Generative modelling in JAX: pure functions, assembled by small scripts.
 
 Sub-packages load on use: `import gen_jax; gen_jax.diffusion.sample(...)`.
 """

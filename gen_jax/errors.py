@@ -51,7 +51,7 @@ class Stopped(GenJaxError):
 
 
 def check_choice(argument: str, value: str, choices: Iterable[str]) -> str:
-    """Return `value` if it is one of `choices`; raise ConfigError naming the nearest match if not."""
+    """Return `value` if it is one of `choices`; else raise ConfigError with the nearest match."""
     names = list(choices)
     if value in names:
         return value
@@ -69,8 +69,12 @@ def check_range(
     open_low: bool = False,
     integer: bool = False,
 ) -> float:
-    """Return `value` if it lies in [low, high] (or (low, high] with `open_low`); raise ConfigError if not."""
-    allowed = f"{'(' if open_low else '['}{low if low is not None else '-inf'}, {high if high is not None else 'inf'}]"
+    """Return `value` if it lies in [low, high], or in (low, high] with `open_low`.
+
+    Raises ConfigError naming the argument, the value and the interval.
+    """
+    ends = ("-inf" if low is None else low, "inf" if high is None else high)
+    allowed = f"{'(' if open_low else '['}{ends[0]}, {ends[1]}]"
     kind = "an integer" if integer else "a number"
     number = isinstance(value, Real) and not isinstance(value, bool)
     if not number or (integer and int(value) != value):

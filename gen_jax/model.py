@@ -17,8 +17,9 @@ class GenerativeModel(NamedTuple):
 
     Fields:
       init: `(key, batch) -> state`; parameters, optimizer, EMA, buffers: any pytree of arrays.
-      step: `(key, state, batch) -> (state, metrics)`; one update, jit-able; metrics is a dict of scalars.
-      sample: `(key, state, n, **condition) -> x [n, ...]` in data units. `key` is one key, or one per sample [n].
+      step: `(key, state, batch) -> (state, metrics)`; one update, jit-able; metrics are scalars.
+      sample: `(key, state, n, **condition) -> x [n, ...]` in data units. `key` is one key, or
+        one per sample [n].
       log_prob: `(key, state, x) -> [n]` in nats and data units, or None when the model is implicit.
       log_prob_kind: "exact", "lower bound", "estimate" or "none": printed beside every number.
     """
@@ -31,7 +32,7 @@ class GenerativeModel(NamedTuple):
 
 
 def sample_keys(key: Key[Array, "*batch"], n: int) -> Key[Array, "n"]:
-    """One key per sample: the sample's index folded into `key`, or `key` itself when it already has shape [n].
+    """One key per sample: its index folded into `key`; or `key` itself if it has shape [n] already.
 
     So a sample does not depend on the batch it is drawn in, nor on the number of devices.
     """
@@ -55,7 +56,8 @@ def sample_in_batches(
 ) -> Shaped[Array, "n ..."]:
     """`model.sample` for many samples within memory: the same samples as one call, compiled once.
 
-    Array conditions with leading axis n (labels) are cut into batches with the samples; others are passed whole.
+    Array conditions with leading axis n (labels) are cut into batches with the samples; others are
+    passed whole.
     """
     keys = sample_keys(key, n)
     per_sample = {name: v for name, v in condition.items() if getattr(v, "shape", ())[:1] == (n,)}

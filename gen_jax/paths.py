@@ -2,13 +2,16 @@
 
     x_t = alpha(t) x0 + sigma(t) eps,   eps ~ N(0, I),   t = 0 is data, t = 1 is noise.
 
-A path is two functions of time; derivatives come from `jax.jvp`. Everything a network may predict (x0, eps, score,
-v, velocity, or EDM's raw output F) converts into everything else through the pair (E[x0 | x], E[eps | x]), linked by
-x = alpha x0 + sigma eps; so each parameterisation is written once in each direction and no pole is met on the way.
+A path is two functions of time; derivatives come from `jax.jvp`. Everything a network may predict
+(x0, eps, score, v, velocity, or EDM's raw output F) converts into everything else through the pair
+(E[x0 | x], E[eps | x]), linked by x = alpha x0 + sigma eps; so each parameterisation is written
+once in each direction, and no pole is met on the way.
 
-Poles that remain: eps and score determine x0 only where alpha > 0; x0 determines eps only where sigma > 0.
+Poles that remain: eps and score determine x0 only where alpha > 0, x0 determines eps only where
+sigma > 0.
 
-References: ho2020 (DDPM), song2021 (VP, sub-VP, VE), karras2022 (EDM), salimans2022 (v), lipman2023 (velocity).
+References: ho2020 (DDPM), song2021 (VP, sub-VP, VE), karras2022 (EDM), salimans2022 (v),
+lipman2023 (velocity).
 """
 
 from collections.abc import Callable
@@ -37,16 +40,13 @@ class Coefficients(NamedTuple):
     d_sigma: Float[Array, "..."]
 
 
-# --------------------------------------------------------------------------------------------------- constructors
-
-
 def linear() -> GaussianPath:
     """alpha = 1 - t, sigma = t: rectified flow (liu2023), where velocity = eps - x0."""
     return GaussianPath(lambda t: 1 - t, lambda t: t)
 
 
 def cosine() -> GaussianPath:
-    """alpha = cos(pi t / 2), sigma = sin(pi t / 2) (nichol2021 without its offset), where velocity = (pi / 2) v."""
+    """alpha = cos(pi t / 2), sigma = sin(pi t / 2): nichol2021 without offset; u = (pi / 2) v."""
     return GaussianPath(lambda t: jnp.sin(jnp.pi / 2 * (1 - t)), lambda t: jnp.sin(jnp.pi / 2 * t))
 
 
@@ -57,7 +57,10 @@ def _vp_log_alpha(beta_min: float, beta_max: float) -> Callable[[Array], Array]:
 
 
 def vp(beta_min: float = 0.1, beta_max: float = 20.0) -> GaussianPath:
-    """Variance preserving (song2021 eq. 33): alpha = exp(-B / 2), sigma^2 = 1 - alpha^2, B the integral of beta."""
+    """Variance preserving (song2021 eq. 33): sigma^2 = 1 - alpha^2, log alpha = -B / 2.
+
+    B(t) is the integral of beta(t) = beta_min + t (beta_max - beta_min).
+    """
     log_alpha = _vp_log_alpha(beta_min, beta_max)
     return GaussianPath(
         lambda t: jnp.exp(log_alpha(t)), lambda t: jnp.sqrt(-jnp.expm1(2 * log_alpha(t)))
@@ -65,13 +68,13 @@ def vp(beta_min: float = 0.1, beta_max: float = 20.0) -> GaussianPath:
 
 
 def sub_vp(beta_min: float = 0.1, beta_max: float = 20.0) -> GaussianPath:
-    """Sub-variance preserving (song2021 eq. 29): alpha as in vp, sigma = 1 - alpha^2 (a standard deviation)."""
+    """Sub-variance preserving (song2021 eq. 29): alpha as in vp, standard deviation 1 - alpha^2."""
     log_alpha = _vp_log_alpha(beta_min, beta_max)
     return GaussianPath(lambda t: jnp.exp(log_alpha(t)), lambda t: -jnp.expm1(2 * log_alpha(t)))
 
 
 def ve(sigma_min: float = 0.01, sigma_max: float = 50.0) -> GaussianPath:
-    """Variance exploding (song2021 eq. 31): alpha = 1, sigma geometric in t; the prior is N(0, sigma_max^2 I)."""
+    """Variance exploding (song2021 eq. 31): alpha = 1, geometric sigma; prior N(0, sigma_max^2)."""
     check_range("sigma_min", sigma_min, 0, open_low=True)
     check_range("sigma_max", sigma_max, sigma_min, open_low=True)
     return GaussianPath(
@@ -80,7 +83,7 @@ def ve(sigma_min: float = 0.01, sigma_max: float = 50.0) -> GaussianPath:
 
 
 def edm(sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> GaussianPath:
-    """alpha = 1 and sigma warped onto [0, 1] so that a uniform grid in t is the Karras grid (karras2022 eq. 5)."""
+    """alpha = 1, sigma warped so that a uniform grid in t is the Karras grid (karras2022 eq. 5)."""
     check_range("sigma_min", sigma_min, 0, open_low=True)
     check_range("sigma_max", sigma_max, sigma_min, open_low=True)
     low, high = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
@@ -88,7 +91,7 @@ def edm(sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> 
 
 
 def linear_betas(num_steps: int = 1000) -> Float[Array, "T"]:
-    """ho2020's schedule for any number of steps: from 0.1 / T to 20 / T, which is 1e-4 .. 0.02 at T = 1000."""
+    """ho2020's schedule for any number of steps: 0.1 / T .. 20 / T, so 1e-4 .. 0.02 at T = 1000."""
     check_range("num_steps", num_steps, 21, integer=True)
     return jnp.linspace(0.1, 20.0, num_steps) / num_steps
 
@@ -104,7 +107,8 @@ def cosine_betas(num_steps: int = 1000, offset: float = 0.008) -> Float[Array, "
 def ddpm(betas: Float[Array, "T"]) -> GaussianPath:
     """DDPM's discrete schedule (ho2020 eq. 4) as a path: step k = 0 .. T-1 lies at t = (k + 1) / T.
 
-    Between grid points log alpha^2 is interpolated linearly. Raises ConfigError unless every beta is in (0, 1).
+    Between grid points log alpha^2 is interpolated linearly. Raises ConfigError unless every beta
+    is in (0, 1).
     """
     betas = jnp.asarray(betas)
     if betas.ndim != 1 or not bool(jnp.all((betas > 0) & (betas < 1))):
@@ -130,9 +134,6 @@ PATHS: dict[str, Callable[..., GaussianPath]] = {
 """Every path by name, at its paper's defaults."""
 
 
-# --------------------------------------------------------------------------------------------------- coefficients
-
-
 def coefficients(path: GaussianPath, t: Float[Array, "..."]) -> Coefficients:
     """alpha, sigma and their derivatives at t, of t's shape."""
     t = jnp.asarray(t)
@@ -151,7 +152,7 @@ def log_snr(path: GaussianPath, t: Float[Array, "..."]) -> Float[Array, "..."]:
 def time_of_log_snr(
     path: GaussianPath, value: Float[Array, "..."], iterations: int = 60
 ) -> Float[Array, "..."]:
-    """The t in [0, 1] at which `log_snr` has this value, by bisection; clipped to the path's ends."""
+    """The t in [0, 1] at which `log_snr` has this value, by bisection; clipped to the ends."""
     value = jnp.asarray(value)
 
     def halve(_, bracket):
@@ -171,7 +172,7 @@ def sde(
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
     """(f, g) of the noising SDE dX = f X dt + g dB that has the path's marginals (song2021 eq. 5).
 
-    f = alpha' / alpha and g^2 = (sigma^2)' - 2 f sigma^2, each of t's shape; infinite where alpha is zero.
+    f = alpha' / alpha and g^2 = (sigma^2)' - 2 f sigma^2, of t's shape; infinite where alpha is 0.
     """
     alpha, sigma, d_alpha, d_sigma = coefficients(path, t)
     f = d_alpha / alpha
@@ -184,8 +185,7 @@ def expand(coefficient: Float[Array, "..."], x: Array) -> Array:
     return coefficient.reshape(coefficient.shape + (1,) * (x.ndim - coefficient.ndim))
 
 
-# ---------------------------------------------------------------------------------------------------- conversions
-# Each entry reads (value, x, alpha, sigma, alpha', sigma', data_std). TO gives (x0, eps); FROM takes (x0, eps).
+# The hub. Arguments: (value, x, alpha, sigma, alpha', sigma', data_std); the result is (x0, eps).
 
 
 def _f_scales(a, s, sd):
@@ -248,7 +248,7 @@ def pair(
     source: str,
     data_std: float = 1.0,
 ) -> tuple[Float[Array, "B ..."], Float[Array, "B ..."]]:
-    """(E[x0 | x], E[eps | x]) from a value of parameterisation `source`; coefficients are [] or [B]."""
+    """(E[x0 | x], E[eps | x]) from a value of parameterisation `source`; coefficients [] or [B]."""
     check_choice("source", source, PARAMETERISATIONS)
     return TO_PAIR[source](value, x, *(expand(c, x) for c in coefficients), data_std)
 
@@ -260,7 +260,7 @@ def from_pair(
     target: str,
     data_std: float = 1.0,
 ) -> Float[Array, "B ..."]:
-    """The value of parameterisation `target` for given x0 and eps: also the regression target of a loss."""
+    """The value of parameterisation `target` at given x0 and eps: a loss's regression target."""
     check_choice("target", target, PARAMETERISATIONS)
     return FROM_PAIR[target](x0, eps, *(expand(c, x0) for c in coefficients), data_std)
 
@@ -273,7 +273,10 @@ def convert(
     target: str,
     data_std: float = 1.0,
 ) -> Float[Array, "B ..."]:
-    """Convert between "x0", "eps", "score", "v" = alpha eps - sigma x0, "velocity" = dx/dt and EDM's "F".
+    """Convert between the parameterisations of a prediction.
+
+    Names: "x0", "eps", "score" = -eps / sigma, "v" = alpha eps - sigma x0, "velocity" = dx/dt, and
+    "F", the raw output of an EDM network (karras2022 eq. 7, extended to any path).
 
     Args:
       value, x: [B, ...]; x is the noisy point at which the value was predicted.
@@ -286,7 +289,7 @@ def convert(
 
 
 def velocity(denoise: Denoiser, path: GaussianPath) -> Callable[[Array, Array], Array]:
-    """The probability-flow velocity `u(x [B, ...], t [B]) = alpha' E[x0 | x] + sigma' E[eps | x]` of a denoiser."""
+    """A denoiser's probability-flow velocity u(x, t) = alpha' E[x0 | x] + sigma' E[eps | x]."""
 
     def field(x, t):
         return convert(denoise(x, t), x, coefficients(path, t), "x0", "velocity")
@@ -297,9 +300,9 @@ def velocity(denoise: Denoiser, path: GaussianPath) -> Callable[[Array, Array], 
 def transfer(denoise: Denoiser, source: GaussianPath, target: GaussianPath) -> Denoiser:
     """A denoiser trained on `source`, for use under `target`.
 
-    E[x0 | x_t] depends on x_t only through x_t / alpha and on t only through sigma / alpha (karras2022, app. B), so
-    the time is translated at equal signal-to-noise ratio and the point by the ratio of sqrt(alpha^2 + sigma^2).
-    Noise levels outside the source's range are clipped to its ends.
+    E[x0 | x_t] depends on x_t only through x_t / alpha and on t only through sigma / alpha
+    (karras2022, app. B), so the time is translated at equal signal-to-noise ratio and the point by
+    the ratio of sqrt(alpha^2 + sigma^2). Levels outside the source's range are clipped to its ends.
     """
 
     def translated(x, t):

@@ -1,6 +1,6 @@
 """Names for the arrays and callables that the whole package passes around.
 
-Notation: B batch, D dimensions of one example, N data points, H W C image axes, K classes or components.
+Notation: B batch, D dimensions of one example, N data points, H W C image axes, K classes.
 Times `t` run from 0 (data) to 1 (noise).
 """
 

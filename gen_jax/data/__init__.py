@@ -1,0 +1,56 @@
+"""Data: sets by name, transforms with their change of density, batches as a function of the step.
+
+`load(name, split)` returns arrays in data units, `describe(name)` what a model must know of them,
+`batch_indices(key, step, ...)` the examples of a step, `stream(...)` the same batches for data that
+do not fit in memory. Reading needs no TensorFlow; only preparing a TFDS set the first time does.
+"""
+
+from gen_jax.data import cache, folder, images, loader, registry, toy, transforms
+from gen_jax.data.loader import batch_indices, check_batchable, stream, take
+from gen_jax.data.registry import DATASETS, PATTERNS, DatasetEntry, DatasetSpec, describe, load
+from gen_jax.data.toy import TOY
+from gen_jax.data.transforms import (
+    TRANSFORMS,
+    Transform,
+    binarize,
+    chain,
+    dequantize,
+    identity,
+    logit,
+    standardize,
+    symmetric_images,
+    to_symmetric,
+    to_unit,
+)
+
+__all__ = [
+    "DATASETS",
+    "PATTERNS",
+    "TOY",
+    "TRANSFORMS",
+    "DatasetEntry",
+    "DatasetSpec",
+    "Transform",
+    "batch_indices",
+    "binarize",
+    "cache",
+    "chain",
+    "check_batchable",
+    "dequantize",
+    "describe",
+    "folder",
+    "identity",
+    "images",
+    "load",
+    "loader",
+    "logit",
+    "registry",
+    "standardize",
+    "stream",
+    "symmetric_images",
+    "take",
+    "to_symmetric",
+    "to_unit",
+    "toy",
+    "transforms",
+]

@@ -1,0 +1,191 @@
+"""Datasets by name: what there is, the arrays, and what a model must know about them."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from gen_jax.data import folder, images, toy
+from gen_jax.errors import ConfigError, DataError, check_choice
+from gen_jax.types import Array, Float, Key
+
+SPLITS = ("train", "test")
+TOY_COUNTS = {"train": 20_000, "test": 10_000}
+
+
+class DatasetEntry(NamedTuple):
+    """One dataset.
+
+    Fields:
+      description: one line.
+      kind: "points" or "images".
+      num_classes: number of labels, 0 without labels, None when only the data can tell.
+      load: `split -> {"x": ..., "y": ...}`.
+    """
+
+    description: str
+    kind: str
+    num_classes: int | None
+    load: Callable[[str], dict[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """What a run keeps of its dataset, so that it can be sampled without the data.
+
+    Fields:
+      kind: "points" or "images".
+      shape: of one example, [H, W, C] or [2].
+      dtype: of the examples.
+      num_classes: 0 without labels.
+      mean, std: of the training set; for images one number each, after scaling to [-1, 1] (without
+        dequantisation noise); for points one per dimension.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    dtype: str
+    num_classes: int
+    mean: float | tuple[float, ...]
+    std: float | tuple[float, ...]
+    num_train: int
+    num_test: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON types."""
+        values = asdict(self).items()
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "DatasetSpec":
+        """Inverse of `to_dict`. Raises DataError for a missing or unknown field."""
+        names = {field.name for field in fields(cls)}
+        if values.keys() != names:
+            odd = sorted(values.keys() ^ names)
+            raise DataError(f"dataset description has missing or unknown fields: {odd}")
+        plain: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        }
+        return cls(**plain)
+
+
+@partial(jax.jit, static_argnums=0)
+def _draw(name: str, key: Key[Array, ""]) -> Float[Array, "N 2"]:
+    return toy.TOY[name](key, max(TOY_COUNTS.values()))
+
+
+@lru_cache
+def _points(name: str, split: str) -> dict[str, np.ndarray]:
+    seed = int.from_bytes(hashlib.sha256(f"{name}/{split}".encode()).digest()[:4], "big") >> 1
+    with jax.enable_x64(False):  # the points must not depend on that setting
+        x = _draw(name, jax.random.key(seed))
+    return {"x": np.asarray(x)[: TOY_COUNTS[split]]}
+
+
+def _load_tfds(builder: str, size: int | None, split: str) -> dict[str, np.ndarray]:
+    return images.read_tfds(builder, split, size)
+
+
+def _tfds(
+    description: str,
+    builder: str,
+    num_classes: int,
+    size: int | None = None,
+    transpose: bool = False,
+) -> DatasetEntry:
+    load = lambda split: images.read_tfds(builder, split, size, transpose)
+    return DatasetEntry(description, "images", num_classes, load)
+
+
+DATASETS: dict[str, DatasetEntry] = {
+    **{
+        name: DatasetEntry(toy.DESCRIPTIONS[name], "points", 0, partial(_points, name))
+        for name in toy.TOY
+    },
+    "digits": DatasetEntry(
+        "handwritten digits, 8x8 grey, bundled with scikit-learn", "images", 10, images.read_digits
+    ),
+    "mnist": _tfds("handwritten digits, 28x28 grey", "mnist", 10),
+    "fashion_mnist": _tfds("pieces of clothing, 28x28 grey", "fashion_mnist", 10),
+    "kmnist": _tfds("cursive Japanese characters, 28x28 grey", "kmnist", 10),
+    "emnist": _tfds(
+        "handwritten letters and digits, 28x28 grey", "emnist/balanced", 47, transpose=True
+    ),
+    "cifar10": _tfds("natural images of 10 classes, 32x32 colour", "cifar10", 10),
+    "cifar100": _tfds("natural images of 100 classes, 32x32 colour", "cifar100", 100),
+    "svhn_cropped": _tfds("house numbers, 32x32 colour", "svhn_cropped", 10),
+    "celeb_a": _tfds("faces, centre crop at 64x64 colour, no labels", "celeb_a", 0, size=64),
+}
+"""Datasets by name; `load` also takes the forms in PATTERNS."""
+
+PATTERNS: dict[str, str] = {
+    "folder:PATH": "your own images, all of one size",
+    "folder:PATH@SIZE": "your own images, cropped to squares and resized to SIZE x SIZE",
+    "tfds:NAME": "any other set of TensorFlow Datasets with an `image` of one size",
+    "tfds:NAME@SIZE": "any of them, cropped to squares and resized to SIZE x SIZE",
+}
+"""Forms of a name besides those in DATASETS."""
+
+
+def find(name: str) -> DatasetEntry:
+    """The entry of a dataset name or of one of PATTERNS. Raises ConfigError for an unknown name."""
+    if name in PATTERNS:
+        raise ConfigError(f"dataset={name!r} is a pattern: put your own in place of the capitals")
+    if name.startswith(images.PREFIX):
+        load = partial(_load_tfds, *images.parse(name))
+        return DatasetEntry("a set of TensorFlow Datasets", "images", None, load)
+    if name.startswith(folder.PREFIX):
+        load = partial(folder.read_folder, name)
+        return DatasetEntry("your own images", "images", None, load)
+    check_choice("dataset", name, [*DATASETS, *PATTERNS])
+    return DATASETS[name]
+
+
+def load(name: str, split: str = "train") -> dict[str, np.ndarray]:
+    """A dataset as read-only arrays in data units: "x" and, when labels exist, "y" int32 [N].
+
+    Images are uint8 [N, H, W, C] in 0..255, points float32 [N, 2]. Repeated calls decode once.
+
+    Args:
+      name: one of DATASETS, or of the forms in PATTERNS.
+      split: "train" or "test".
+    Raises ConfigError for an unknown name or split, DataError for data that are missing or damaged.
+    """
+    entry = find(name)
+    check_choice("split", split, SPLITS)
+    arrays = dict(entry.load(split))
+    for values in arrays.values():
+        values.setflags(write=False)
+    return arrays
+
+
+def _image_moments(x: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation of 2 x / 255 - 1, exactly, from counts of the 256 values."""
+    chunks = (x[i : i + 1024].ravel() for i in range(0, len(x), 1024))
+    counts = sum(np.bincount(chunk, minlength=256) for chunk in chunks)
+    values = 2 * np.arange(256) / 255 - 1
+    mean = float(np.average(values, weights=counts))
+    return mean, float(np.sqrt(np.average((values - mean) ** 2, weights=counts)))
+
+
+def _point_moments(x: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    wide = x.astype(np.float64)
+    return tuple(wide.mean(0).tolist()), tuple(wide.std(0).tolist())
+
+
+def describe(name: str) -> DatasetSpec:
+    """The DatasetSpec of a dataset, which is loaded for it (both splits). Raises as `load`."""
+    entry, train, test = find(name), load(name, "train"), load(name, "test")
+    x, classes = train["x"], entry.num_classes
+    if classes is None:
+        classes = 1 + max(int(part["y"].max()) for part in (train, test)) if "y" in train else 0
+    mean, std = _image_moments(x) if entry.kind == "images" else _point_moments(x)
+    shape = tuple(x.shape[1:])
+    return DatasetSpec(
+        name, entry.kind, shape, str(x.dtype), classes, mean, std, len(x), len(test["x"])
+    )

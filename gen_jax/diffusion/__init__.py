@@ -1,0 +1,74 @@
+"""Diffusion on any Gaussian path: losses, samplers, guidance, likelihoods, exact denoisers.
+
+Everything takes a denoiser `denoise(x [B, ...], t [B]) -> E[x0 | x_t = x]`; `diffusion` assembles a
+`GenerativeModel` from a network.
+"""
+
+from gen_jax.diffusion import exact
+from gen_jax.diffusion.ddim import ancestral, ddim
+from gen_jax.diffusion.ddpm import ddpm_loss, variational_bound
+from gen_jax.diffusion.dpm_solver import dpm_solver_pp
+from gen_jax.diffusion.exact import empirical_denoiser, mixture_denoiser
+from gen_jax.diffusion.flow_ode import adaptive, euler, runge_kutta
+from gen_jax.diffusion.grids import GRIDS
+from gen_jax.diffusion.guidance import autoguidance, classifier, classifier_free, extrapolate
+from gen_jax.diffusion.heun import edm, heun
+from gen_jax.diffusion.likelihood import DIVERGENCES, ode_log_prob
+from gen_jax.diffusion.losses import WEIGHTINGS, denoising_loss
+from gen_jax.diffusion.model import diffusion
+from gen_jax.diffusion.network import Parameterised, denoiser, noise_input, predict
+from gen_jax.diffusion.noise_levels import TIME_DENSITIES
+from gen_jax.diffusion.options import DiffusionState, Options
+from gen_jax.diffusion.sampler import SampleInfo, Stepper, Transition, prior, sample
+from gen_jax.diffusion.steppers import STEPPERS
+from gen_jax.diffusion.stochastic import (
+    annealed_langevin,
+    bounded_rate,
+    euler_maruyama,
+    predictor_corrector,
+    score_sde_rate,
+)
+
+__all__ = [
+    "DIVERGENCES",
+    "GRIDS",
+    "STEPPERS",
+    "TIME_DENSITIES",
+    "WEIGHTINGS",
+    "DiffusionState",
+    "Options",
+    "Parameterised",
+    "SampleInfo",
+    "Stepper",
+    "Transition",
+    "adaptive",
+    "ancestral",
+    "annealed_langevin",
+    "autoguidance",
+    "bounded_rate",
+    "classifier",
+    "classifier_free",
+    "ddim",
+    "ddpm_loss",
+    "denoiser",
+    "denoising_loss",
+    "diffusion",
+    "dpm_solver_pp",
+    "edm",
+    "empirical_denoiser",
+    "euler",
+    "euler_maruyama",
+    "exact",
+    "extrapolate",
+    "heun",
+    "mixture_denoiser",
+    "noise_input",
+    "ode_log_prob",
+    "predict",
+    "predictor_corrector",
+    "prior",
+    "runge_kutta",
+    "sample",
+    "score_sde_rate",
+    "variational_bound",
+]

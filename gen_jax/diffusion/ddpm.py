@@ -1,0 +1,115 @@
+"""DDPM in discrete time: its loss, and its variational bound (ho2020, section 3).
+
+Step k = 0 .. T-1 lies at t = (k + 1) / T of the path `ddpm(betas)`; any path has such a bound for
+any number of steps T:
+
+    -log p(x0) <= L_T + sum_{k=1}^{T-1} L_k + L_0,
+    L_T = KL(q(x_1 | x0) | N(0, I)),   L_k = (SNR_s - SNR_t) |x0 - D(x_t)|^2 / 2,
+    L_0 = -log p(x0 | x_t) at the cleanest step, normal around D(x_t) with variance sigma_t^2.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from gen_jax.diffusion.losses import denoising_loss
+from gen_jax.errors import check_range
+from gen_jax.model import fold_in, normal, sample_keys
+from gen_jax.paths import GaussianPath, expand, log_snr
+from gen_jax.types import Array, Denoiser, Float, Key
+
+
+def ddpm_loss(
+    key: Key[Array, ""],
+    predict: Callable[[Array, Array], Array],
+    path: GaussianPath,
+    x0: Float[Array, "B ..."],
+    *,
+    num_steps: int = 1000,
+    kind: str = "eps",
+    weighting: str | Callable = "simple",
+) -> tuple[Float[Array, "B"], dict[str, Array]]:
+    """ho2020 eq. 14: the squared error of eps at a uniformly drawn integer step, per example."""
+    check_range("num_steps", num_steps, 1, integer=True)
+    key_time, key_noise = jax.random.split(key)
+    k = jax.random.randint(key_time, x0.shape[:1], 0, num_steps)
+    eps = jax.random.normal(key_noise, x0.shape, x0.dtype)
+    t = ((k + 1) / num_steps).astype(x0.dtype)
+    return denoising_loss(predict, path, x0, eps, t, kind=kind, weighting=weighting)
+
+
+def _sum(x: Array) -> Array:
+    return jnp.sum(x, axis=tuple(range(1, x.ndim)))
+
+
+def _reconstruction(x0: Array, mean: Array, std: Array, bin_width: float | None) -> Array:
+    """-log p(x0 | x_t) in nats [B]: a normal density, or its mass on x0's bin (ho2020 eq. 13).
+
+    The bins at -1 and 1 take the open tails.
+    """
+    z = (x0 - mean) / std
+    if bin_width is None:
+        return _sum(0.5 * z**2 + jnp.log(std) + 0.5 * jnp.log(2 * jnp.pi))
+    half = bin_width / 2
+    upper = jnp.where(x0 > 1 - bin_width, jnp.inf, (x0 + half - mean) / std)
+    lower = jnp.where(x0 < -1 + bin_width, -jnp.inf, (x0 - half - mean) / std)
+    # Work in the lower tail, where the difference of two log-cdfs does not cancel.
+    flip = lower + upper > 0
+    low, high = jnp.where(flip, -upper, lower), jnp.where(flip, -lower, upper)
+    log_high, log_low = jax.scipy.stats.norm.logcdf(high), jax.scipy.stats.norm.logcdf(low)
+    return -_sum(log_high + jnp.log1p(-jnp.exp(jnp.minimum(log_low - log_high, -1e-7))))
+
+
+def variational_bound(
+    key: Key[Array, "*batch"],
+    denoise: Denoiser,
+    path: GaussianPath,
+    x0: Float[Array, "B ..."],
+    *,
+    num_steps: int = 1000,
+    num_samples: int | None = None,
+    bin_width: float | None = 2 / 256,
+) -> dict[str, Float[Array, "B"]]:
+    """The bound on -log p(x0) in nats per example: "prior" L_T, "diffusion", "reconstruction" L_0.
+
+    Args:
+      x0: encoded data; with `bin_width`, centres of bins in [-1, 1] (2 / 256 for 8-bit images), and
+        the bound is on a probability mass; with None, on a density.
+      num_steps: T, the number of steps of the generative process on a uniform grid.
+      num_samples: of the T - 1 inner terms, how many are evaluated (stratified, unbiased); None is
+        all of them. Network calls: that number plus one.
+    """
+    check_range("num_steps", num_steps, 2, integer=True)
+    num_samples = num_steps - 1 if num_samples is None else num_samples
+    check_range("num_samples", num_samples, 1, num_steps - 1, integer=True)
+    keys = sample_keys(key, x0.shape[0])
+    terms = num_steps - 1
+
+    def noised(index, t):
+        eps = normal(fold_in(keys, index), x0.shape[1:], x0.dtype)
+        return expand(path.alpha(t), x0) * x0 + expand(path.sigma(t), x0) * eps
+
+    def add_term(total, index):
+        # One stratum of the inner steps per index, and a step of its own for each example.
+        offset = jax.vmap(jax.random.uniform)(fold_in(keys, num_steps + index))
+        k = 1 + jnp.floor((index + offset) * terms / num_samples)
+        k = jnp.minimum(k, terms).astype(x0.dtype)
+        t, s = (k + 1) / num_steps, k / num_steps
+        weight = 0.5 * (jnp.exp(log_snr(path, s)) - jnp.exp(log_snr(path, t)))
+        error = _sum((x0 - denoise(noised(index, t), t)) ** 2)
+        return total + weight * error * terms / num_samples, None
+
+    zero = jnp.zeros(x0.shape[:1], x0.dtype)
+    diffusion, _ = jax.lax.scan(add_term, zero, jnp.arange(num_samples))
+
+    first = jnp.full(x0.shape[:1], 1 / num_steps, x0.dtype)
+    mean = denoise(noised(num_samples, first), first)
+    one = jnp.ones((), x0.dtype)
+    a, s = path.alpha(one), path.sigma(one)
+    std = expand(path.sigma(first), x0)
+    return {
+        "prior": 0.5 * _sum((a * x0) ** 2 + s**2 - 1 - 2 * jnp.log(s)),
+        "diffusion": diffusion,
+        "reconstruction": _reconstruction(x0, mean, std, bin_width),
+    }

@@ -1,0 +1,67 @@
+"""Closed-form denoisers: the ground truth for networks, samplers and likelihoods.
+
+For x0 ~ sum_k w_k N(mu_k, Sigma_k) and x = a x0 + s eps, the posterior mean given component k is
+mu_k + a Sigma_k (a^2 Sigma_k + s^2 I)^-1 (x - a mu_k), and the components are weighted by their
+posterior probabilities. A finite dataset is the case of equal weights and zero covariances
+(karras2022, app. B.3).
+"""
+
+import jax
+import jax.numpy as jnp
+
+from gen_jax.errors import ConfigError
+from gen_jax.paths import GaussianPath
+from gen_jax.types import Array, Denoiser, Float
+
+
+def mixture_denoiser(
+    weights: Float[Array, "K"],
+    means: Float[Array, "K D"],
+    covariances: Float[Array, "K D D"],
+    path: GaussianPath,
+) -> Denoiser:
+    """E[x0 | x_t = x] for a Gaussian mixture, exact: `denoise(x [B, D], t [B] or [])`.
+
+    Covariances are diagonalised once, so that no linear system is solved inside a sampler's loop.
+    Raises ConfigError when the shapes do not belong together.
+    """
+    k, d = means.shape
+    if weights.shape != (k,) or covariances.shape != (k, d, d):
+        raise ConfigError(
+            f"weights {weights.shape}, means {means.shape}, covariances {covariances.shape} "
+            "must be [K], [K, D], [K, D, D]"
+        )
+    variances, axes = jnp.linalg.eigh(covariances)
+
+    def denoise_one(x, t):
+        a, s = path.alpha(t), path.sigma(t)
+        residual = jnp.einsum("kde,kd->ke", axes, x - a * means)
+        marginal = a**2 * variances + s**2
+        log_weights = jnp.log(weights) - 0.5 * jnp.sum(
+            residual**2 / marginal + jnp.log(marginal), axis=-1
+        )
+        shift = jnp.einsum("kde,ke->kd", axes, a * variances / marginal * residual)
+        return jax.nn.softmax(log_weights) @ (means + shift)
+
+    def denoise(x, t):
+        return jax.vmap(denoise_one)(x, jnp.broadcast_to(t, x.shape[:1]))
+
+    return denoise
+
+
+def empirical_denoiser(data: Float[Array, "N ..."], path: GaussianPath) -> Denoiser:
+    """E[x0 | x_t = x] when x0 is one of the N data points with equal probability.
+
+    A sampler run with it returns training points: the marginal field of I2 that a network with
+    unlimited capacity would learn, and the picture of what memorising means.
+    """
+
+    def denoise_one(x, t):
+        a, s = path.alpha(t), path.sigma(t)
+        square = jnp.sum((x - a * data) ** 2, axis=tuple(range(1, data.ndim)))
+        return jnp.tensordot(jax.nn.softmax(-0.5 * square / s**2), data, axes=1)
+
+    def denoise(x, t):
+        return jax.vmap(denoise_one)(x, jnp.broadcast_to(t, x.shape[:1]))
+
+    return denoise

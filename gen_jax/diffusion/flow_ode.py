@@ -1,0 +1,77 @@
+"""Steppers that integrate the probability-flow ODE dx / dt = u(x, t) in the path's own time.
+
+u = alpha' D + sigma' E, with D the denoised point and E the noise it implies.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from gen_jax.diffusion.sampler import Stepper, call
+from gen_jax.errors import check_choice, check_range
+from gen_jax.paths import velocity
+from gen_jax.solvers import adaptive as adaptive_solver
+from gen_jax.solvers.ode import TABLEAUS, rk_step
+
+
+def runge_kutta(method: str = "rk4") -> Stepper:
+    """Any explicit Runge-Kutta method of `solvers.ode.TABLEAUS`; the last step returns D."""
+    tableau = TABLEAUS[check_choice("method", method, TABLEAUS)]
+
+    def step(keys, denoise, path, x, carry, transition):
+        field = velocity(denoise, path)
+        at_time = lambda x, t: field(x, jnp.full(x.shape[:1], t, x.dtype))
+
+        def finish(x):
+            return call(denoise, x, transition.t)
+
+        def advance(x):
+            return rk_step(tableau, at_time, x, transition.t, transition.s - transition.t)
+
+        calls = jnp.where(transition.last, 1, len(tableau.b))
+        return jax.lax.cond(transition.last, finish, advance, x), carry, calls
+
+    return Stepper(step)
+
+
+def euler() -> Stepper:
+    """Euler's method on the velocity: the sampler of flow matching; one call per step."""
+    return runge_kutta("euler")
+
+
+def adaptive(
+    rtol: float = 1e-4, atol: float = 1e-4, method: str = "dopri5", max_steps: int = 4096
+) -> Stepper:
+    """Adaptive Runge-Kutta (diffrax) between the times of the grid, one step size per sample.
+
+    The count of calls is that of the slowest sample, which is what a batch costs.
+    """
+    check_range("rtol", rtol, 0, open_low=True)
+    check_range("atol", atol, 0, open_low=True)
+
+    def step(keys, denoise, path, x, carry, transition):
+        field = velocity(denoise, path)
+
+        def solve_one(x):
+            one = lambda x, t: field(x[None], jnp.asarray(t, x.dtype)[None])[0]
+            return adaptive_solver.integrate(
+                one,
+                x,
+                transition.t,
+                transition.s,
+                method=method,
+                rtol=rtol,
+                atol=atol,
+                max_steps=max_steps,
+            )
+
+        def advance(x):
+            moved, stats = jax.vmap(solve_one)(x)
+            return moved, jnp.max(stats.calls).astype(jnp.int32)
+
+        def finish(x):
+            return call(denoise, x, transition.t), jnp.int32(1)
+
+        x, calls = jax.lax.cond(transition.last, finish, advance, x)
+        return x, carry, calls
+
+    return Stepper(step, grid="ends")

@@ -1,0 +1,131 @@
+"""What a trained diffusion or flow-matching model gives: guided samples and log-likelihoods."""
+
+from collections.abc import Callable
+from typing import Any
+
+from gen_jax.diffusion.grids import GRIDS
+from gen_jax.diffusion.guidance import extrapolate
+from gen_jax.diffusion.likelihood import ode_log_prob
+from gen_jax.diffusion.network import Parameterised, denoiser
+from gen_jax.diffusion.options import (
+    DiffusionState,
+    Options,
+    checked_labels,
+    decode,
+    draw_source,
+    encode,
+    named,
+    named_path,
+)
+from gen_jax.diffusion.sampler import Stepper, prior, sample
+from gen_jax.diffusion.steppers import STEPPERS
+from gen_jax.errors import ConfigError
+from gen_jax.model import fold_in, sample_keys
+from gen_jax.paths import GaussianPath, transfer
+from gen_jax.types import Array, Denoiser, Float, Key
+
+
+def guided_denoiser(
+    p: Parameterised,
+    options: Options,
+    state: DiffusionState,
+    n: int,
+    *,
+    label: Any = None,
+    guidance: float | Array = 1.0,
+    guidance_interval: tuple[float, float] = (0.0, 1.0),
+    guide_state: DiffusionState | None = None,
+) -> Denoiser:
+    """The moving average's denoiser with classifier-free guidance, or autoguidance by guide_state.
+
+    Raises ConfigError for labels out of range and for guidance that has nothing to guide it.
+    """
+    labels = None if label is None else checked_labels(label, n, options.num_classes)
+    denoise = denoiser(p, state.ema, labels)
+    if guide_state is not None:
+        guide = denoiser(p, guide_state.ema, labels)
+    elif isinstance(guidance, int | float) and guidance == 1:
+        return denoise
+    elif labels is None:
+        raise ConfigError(f"guidance={guidance} needs label, or guide_state for autoguidance")
+    else:
+        guide = denoiser(p, state.ema)
+    return extrapolate(denoise, guide, guidance, guidance_interval)
+
+
+def draw_samples(
+    key: Key[Array, "*batch"],
+    state: DiffusionState,
+    n: int,
+    p: Parameterised,
+    options: Options,
+    *,
+    stepper: str | Stepper | None = None,
+    steps: int | None = None,
+    grid: str | Callable | None = None,
+    path: str | GaussianPath | None = None,
+    guide: Callable[[Denoiser], Denoiser] | None = None,
+    info: bool = False,
+    trajectory: bool = False,
+    **condition,
+) -> Any:
+    """Samples [n, ...] in data units, and a `SampleInfo` on request.
+
+    Args:
+      stepper, steps, grid: by default the options', and the grid that the stepper is meant for.
+      path: a path to sample on, when it is not the one of training.
+      guide: any further function from denoiser to denoiser, on the sampling path.
+      condition: label, guidance, guidance_interval and guide_state of `guided_denoiser`.
+    """
+    make = named("stepper", options.stepper if stepper is None else stepper, STEPPERS)
+    stepper = make if isinstance(make, Stepper) else make()
+    steps = options.steps if steps is None else steps
+    if stepper.stochastic and (options.source or options.coupling):
+        raise ConfigError(
+            "stepper needs the score, which this source or coupling does not give "
+            "(choose from: ddim, euler, midpoint, rk4, heun, dpm_solver_pp, adaptive)"
+        )
+    denoise = guided_denoiser(p, options, state, n, **condition)
+    target = p.path if path is None else named_path(path)
+    if target is not p.path:
+        denoise = transfer(denoise, p.path, target)
+    keys = sample_keys(key, n)
+    if options.source is None:
+        start = prior(fold_in(keys, 0), target, (n, *options.shape), data_std=p.data_std)
+    else:
+        start = draw_source(options, fold_in(keys, 0))
+    times = named("grid", stepper.grid if grid is None else grid, GRIDS)(target, steps)
+    x, learnt = sample(
+        fold_in(keys, 1),
+        guide(denoise) if guide else denoise,
+        target,
+        start,
+        times,
+        stepper,
+        info=True,
+        trajectory=trajectory,
+    )
+    return (decode(options, x), learnt) if info or trajectory else decode(options, x)
+
+
+def log_prob(
+    key: Key[Array, "*batch"],
+    state: DiffusionState,
+    x: Array,
+    p: Parameterised,
+    options: Options,
+    *,
+    label: Any = None,
+    **solver,
+) -> Float[Array, "B"]:
+    """log p(x | label) in nats and data units by the probability-flow ODE; see `ode_log_prob`.
+
+    For dequantised images the mean over the dequantisation noise is a lower bound on the log
+    probability mass.
+    """
+    labels = None if label is None else checked_labels(label, x.shape[0], options.num_classes)
+    keys = sample_keys(key, x.shape[0])
+    u = encode(options, fold_in(keys, 0), x)
+    settings = {"data_std": p.data_std, **options.likelihood, **solver}
+    nats = ode_log_prob(fold_in(keys, 1), denoiser(p, state.ema, labels), p.path, u, **settings)
+    return nats + (options.transform.log_det(u) if options.transform else 0.0)

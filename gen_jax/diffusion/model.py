@@ -1,0 +1,107 @@
+"""Diffusion and flow-matching models: a network, a path and a loss as a `GenerativeModel`."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gen_jax.diffusion.generate import draw_samples, log_prob
+from gen_jax.diffusion.losses import denoising_loss
+from gen_jax.diffusion.network import Parameterised, predict
+from gen_jax.diffusion.options import (
+    DiffusionState,
+    Options,
+    checked,
+    draw_source,
+    encode,
+    named_path,
+)
+from gen_jax.errors import ConfigError
+from gen_jax.model import GenerativeModel, sample_keys
+from gen_jax.paths import GaussianPath
+from gen_jax.types import Array, Float, Key, Metrics
+
+
+def init_state(key: Key[Array, ""], network, optimizer, options: Options, batch) -> DiffusionState:
+    """Fresh state; raises ConfigError when the batch does not fit the options."""
+    if options.num_classes and "y" not in batch:
+        raise ConfigError(f"num_classes={options.num_classes}, but the data has no labels")
+    x = jax.eval_shape(lambda x: encode(options, key, x), batch["x"])
+    if x.shape[1:] != tuple(options.shape):
+        raise ConfigError(f"data of shape {x.shape[1:]} does not fit shape={options.shape}")
+    label = jnp.zeros(1, jnp.int32) if options.num_classes else None
+    params = network.init(key, jnp.zeros((1, *options.shape)), jnp.zeros(1), label)
+    ema = jax.tree.map(jnp.copy, params)
+    return DiffusionState(params, ema, optimizer.init(params), jnp.zeros((), jnp.int32))
+
+
+def training_loss(
+    params: Any, key: Key[Array, ""], batch, p: Parameterised, options: Options
+) -> tuple[Float[Array, ""], Metrics]:
+    """The batch mean of `denoising_loss` with its own times, noise, pairing and dropped labels."""
+    key_encode, key_time, key_noise, key_pair, key_drop = jax.random.split(key, 5)
+    x0 = encode(options, key_encode, batch["x"])
+    n = x0.shape[0]
+    eps = draw_source(options, sample_keys(key_noise, n))
+    if options.coupling is not None:
+        eps = eps[options.coupling(key_pair, x0, eps)]
+    label = None
+    if options.num_classes:
+        dropped = jax.random.bernoulli(key_drop, options.label_dropout, (n,))
+        label = jnp.where(dropped, options.num_classes, batch["y"])
+    loss, aux = denoising_loss(
+        lambda x, t: predict(p, params, x, t, label),
+        p.path,
+        x0,
+        eps,
+        options.time_density(key_time, p.path, n),
+        kind=p.kind,
+        weighting=options.weighting,
+        data_std=p.data_std,
+    )
+    return jnp.mean(loss), jax.tree.map(jnp.mean, aux)
+
+
+def update(
+    key: Key[Array, ""], state: DiffusionState, batch, p: Parameterised, optimizer, options: Options
+) -> tuple[DiffusionState, Metrics]:
+    """One step of the optimizer and of the moving average."""
+    gradient_of = jax.value_and_grad(training_loss, has_aux=True)
+    (loss, aux), gradient = gradient_of(state.params, key, batch, p, options)
+    updates, moments = optimizer.update(gradient, state.optimizer, state.params)
+    params = optax.apply_updates(state.params, updates)
+    # Early on a fixed decay would remember the initial parameters: average the recent ones.
+    decay = jnp.minimum(options.ema_decay, (1 + state.step) / (10 + state.step))
+    ema = optax.incremental_update(params, state.ema, 1 - decay)
+    metrics = {"loss": loss, **aux, "gradient_norm": optax.global_norm(gradient)}
+    return DiffusionState(params, ema, moments, state.step + 1), metrics
+
+
+def diffusion(
+    network, path: str | GaussianPath, optimizer: optax.GradientTransformation, **options
+) -> GenerativeModel:
+    """A diffusion model as a `GenerativeModel`; `options` are the fields of `Options`.
+
+    Args:
+      network: Flax module, `(x [B, *shape], noise [B], label [B] or None) -> [B, *shape]`.
+      path: a `GaussianPath` or a name in PATHS.
+    `sample` takes the arguments of `draw_samples`, `log_prob` those of `generate.log_prob`.
+    Raises ConfigError for unknown names and values out of range.
+    """
+    settings = checked(Options(**options))
+    p = Parameterised(network.apply, named_path(path), settings.kind, settings.data_std)
+
+    def sample_(key, state, n, **arguments):
+        return draw_samples(key, state, n, p, settings, **arguments)
+
+    def log_prob_(key, state, x, **arguments):
+        return log_prob(key, state, x, p, settings, **arguments)
+
+    return GenerativeModel(
+        init=lambda key, batch: init_state(key, network, optimizer, settings, batch),
+        step=lambda key, state, batch: update(key, state, batch, p, optimizer, settings),
+        sample=sample_,
+        log_prob=None if settings.source else log_prob_,
+        log_prob_kind="none" if settings.source else "estimate",
+    )

@@ -1,0 +1,59 @@
+"""Densities of the training time: `(key, path, n) -> t [n]` in [T_MIN, 1]."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from gen_jax.errors import check_range
+from gen_jax.paths import GaussianPath, time_of_log_snr
+from gen_jax.types import Array, Float, Key
+
+T_MIN = 1e-4
+"""Training stays this far from t = 0, where eps is not determined by x."""
+
+
+def uniform(key: Key[Array, ""], path: GaussianPath, n: int) -> Float[Array, "n"]:
+    """Independent uniform times."""
+    return jax.random.uniform(key, (n,), minval=T_MIN, maxval=1.0)
+
+
+def low_discrepancy(key: Key[Array, ""], path: GaussianPath, n: int) -> Float[Array, "n"]:
+    """Evenly spaced times with one shared random offset (kingma2021, app. I.1), in random order.
+
+    Each time is uniform by itself; the batch mean of a loss has a smaller variance.
+    """
+    key_offset, key_order = jax.random.split(key)
+    grid = (jnp.arange(n) + jax.random.uniform(key_offset)) / n
+    return T_MIN + (1 - T_MIN) * jax.random.permutation(key_order, grid)
+
+
+def logit_normal(mean: float = 0.0, std: float = 1.0) -> Callable[..., Array]:
+    """t = sigmoid(N(mean, std^2)) (esser2024 eq. 19)."""
+    check_range("std", std, 0, open_low=True)
+
+    def times(key: Key[Array, ""], path: GaussianPath, n: int) -> Float[Array, "n"]:
+        t = jax.nn.sigmoid(mean + std * jax.random.normal(key, (n,)))
+        return jnp.clip(t, T_MIN, 1.0)
+
+    return times
+
+
+def log_normal(mean: float = -1.2, std: float = 1.2) -> Callable[..., Array]:
+    """Noise levels with log(sigma / alpha) ~ N(mean, std^2) (karras2022, table 1)."""
+    check_range("std", std, 0, open_low=True)
+
+    def times(key: Key[Array, ""], path: GaussianPath, n: int) -> Float[Array, "n"]:
+        log_level = mean + std * jax.random.normal(key, (n,))
+        return jnp.clip(time_of_log_snr(path, -2 * log_level), T_MIN, 1.0)
+
+    return times
+
+
+TIME_DENSITIES: dict[str, Callable[..., Array]] = {
+    "uniform": uniform,
+    "low_discrepancy": low_discrepancy,
+    "logit_normal": logit_normal(),
+    "log_normal": log_normal(),
+}
+"""Every density of training times by name, at its paper's settings."""

@@ -1,0 +1,114 @@
+"""What a diffusion or flow-matching model is made of: its state, its options and their checks."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gen_jax.diffusion.losses import WEIGHTINGS
+from gen_jax.diffusion.noise_levels import TIME_DENSITIES
+from gen_jax.diffusion.sampler import Stepper
+from gen_jax.diffusion.steppers import STEPPERS
+from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.paths import PARAMETERISATIONS, PATHS, GaussianPath
+from gen_jax.types import Array, Float, Int, Key
+
+
+class DiffusionState(NamedTuple):
+    """Everything a run carries: parameters, their moving average, optimizer state, step count."""
+
+    params: Any
+    ema: Any
+    optimizer: Any
+    step: Array
+
+
+class Options(NamedTuple):
+    """Options of `diffusion` and `flow_matching`.
+
+    Fields:
+      shape: of one example after the transform.
+      kind: what the network predicts: "x0", "eps", "score", "v", "velocity" or "F".
+      weighting, time_density: names in WEIGHTINGS and TIME_DENSITIES, or functions like theirs.
+      data_std: standard deviation of the transformed data.
+      num_classes: 0, or the number of labels; batches then need "y".
+      label_dropout: probability of replacing a label by num_classes, "no label".
+      ema_decay: of the parameters' moving average, which samples; smaller in the first steps.
+      transform: `data.Transform` between data units and the path's x0, or None.
+      source: `(key) -> [*shape]`, one example of what replaces standard normal noise, or None.
+      coupling: `(key, x0, x1) -> indices [B]` pairing a batch of data with one of noise, or None.
+      stepper, steps: defaults of `sample`.
+      likelihood: options of `ode_log_prob` that `log_prob` uses.
+    """
+
+    shape: tuple[int, ...]
+    kind: str = "v"
+    weighting: str | Callable = "uniform"
+    time_density: str | Callable = "low_discrepancy"
+    data_std: float = 1.0
+    num_classes: int = 0
+    label_dropout: float = 0.1
+    ema_decay: float = 0.999
+    transform: Any = None
+    source: Callable | None = None
+    coupling: Callable | None = None
+    stepper: str | Stepper = "dpm_solver_pp"
+    steps: int = 32
+    likelihood: Mapping[str, Any] = {}
+
+
+def named(argument: str, value: Any, registry: Mapping[str, Any]) -> Any:
+    """The registry's entry when `value` is a name, or `value` itself."""
+    return registry[check_choice(argument, value, registry)] if isinstance(value, str) else value
+
+
+def named_path(value: str | GaussianPath) -> GaussianPath:
+    """A path from its name in PATHS, or the path itself."""
+    return named("path", value, PATHS)() if isinstance(value, str) else value
+
+
+def checked(options: Options) -> Options:
+    """The options with names replaced by functions; raises ConfigError for what cannot work."""
+    check_choice("kind", options.kind, PARAMETERISATIONS)
+    check_range("data_std", options.data_std, 0, open_low=True)
+    check_range("num_classes", options.num_classes, 0, integer=True)
+    check_range("label_dropout", options.label_dropout, 0, 1)
+    check_range("ema_decay", options.ema_decay, 0, 1)
+    check_range("steps", options.steps, 1, integer=True)
+    named("stepper", options.stepper, STEPPERS)
+    return options._replace(
+        weighting=named("weighting", options.weighting, WEIGHTINGS),
+        time_density=named("time_density", options.time_density, TIME_DENSITIES),
+    )
+
+
+def checked_labels(label: Any, n: int, num_classes: int) -> Int[Array, "n"]:
+    """Labels [n] from one label or n; raises ConfigError when not in 0 .. num_classes - 1."""
+    if num_classes == 0:
+        raise ConfigError("label was given, but the model was trained without labels")
+    if jnp.shape(label) not in ((), (n,)):
+        raise ConfigError(f"label must be one integer or have shape [{n}], got {jnp.shape(label)}")
+    if not isinstance(label, jax.core.Tracer):
+        values = np.asarray(label)
+        whole = np.issubdtype(values.dtype, np.integer)
+        if not whole or values.min() < 0 or values.max() >= num_classes:
+            raise ConfigError(f"label={label} must be integers in [0, {num_classes - 1}]")
+    return jnp.broadcast_to(jnp.asarray(label, jnp.int32), (n,))
+
+
+def encode(options: Options, key: Key[Array, "*batch"], x: Array) -> Array:
+    """Data units to the path's x0 [B, *shape]; key is one key or one per example [B]."""
+    return options.transform.encode(key, x) if options.transform else x
+
+
+def decode(options: Options, u: Float[Array, "B ..."]) -> Array:
+    """The path's x0 [B, *shape] to data units."""
+    return options.transform.decode(u) if options.transform else u
+
+
+def draw_source(options: Options, keys: Key[Array, "B"]) -> Float[Array, "B ..."]:
+    """The far end of the path, [B, *shape], from one key per example."""
+    draw = options.source or (lambda key: jax.random.normal(key, options.shape))
+    return jax.vmap(draw)(keys)

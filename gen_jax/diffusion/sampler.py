@@ -1,0 +1,133 @@
+"""One loop for every sampler: a stepper owns one transition t -> s, `sample` owns the scan.
+
+A transition that ends at s = 0 ends at the data itself (alpha = 1, sigma = 0), also on paths whose
+sigma(0) is not zero; there every stepper returns the denoised point E[x0 | x_t].
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gen_jax.errors import ConfigError
+from gen_jax.model import fold_in, normal, sample_keys
+from gen_jax.paths import Coefficients, GaussianPath, coefficients
+from gen_jax.types import Array, Bool, Denoiser, Float, Int, Key, State
+
+
+class Transition(NamedTuple):
+    """From time t to the cleaner time s < t."""
+
+    t: Float[Array, "*n"]
+    s: Float[Array, "*n"]
+    now: Coefficients
+    next: Coefficients
+    index: Int[Array, "*n"]
+    count: Int[Array, "*n"]
+    last: Bool[Array, "*n"]
+
+
+class Stepper(NamedTuple):
+    """A sampler's step and what it carries from one transition to the next.
+
+    Fields:
+      step: `(keys [B], denoise, path, x [B, ...], carry, transition) -> (x, carry, calls)`, where
+        calls is the number of batched network calls made.
+      init: `x -> carry`.
+      grid: name in `GRIDS` of the time grid it is meant for.
+      stochastic: whether it needs the score of the path's marginals (and not the velocity alone).
+    """
+
+    step: Callable
+    init: Callable[[Array], State] = lambda x: ()
+    grid: str = "uniform"
+    stochastic: bool = False
+
+
+class SampleInfo(NamedTuple):
+    """What `sample` learnt: batched network calls, and the states after each transition."""
+
+    calls: Int[Array, ""]
+    trajectory: Float[Array, "n B ..."] | None
+
+
+def call(denoise: Denoiser, x: Float[Array, "B ..."], t: Float[Array, ""]) -> Array:
+    """Call a denoiser at one time for the whole batch."""
+    return denoise(x, jnp.full(x.shape[:1], t, x.dtype))
+
+
+def transitions(path: GaussianPath, times: Float[Array, "n+1"]) -> Transition:
+    """The n transitions of a falling time grid, stacked along the first axis."""
+    n = times.shape[0] - 1
+    t, s = times[:-1], times[1:]
+    last = s == 0
+    alpha, sigma, d_alpha, d_sigma = coefficients(path, s)
+    arrival = Coefficients(
+        jnp.where(last, 1.0, alpha), jnp.where(last, 0.0, sigma), d_alpha, d_sigma
+    )
+    index = jnp.arange(n)
+    return Transition(t, s, coefficients(path, t), arrival, index, jnp.full_like(index, n), last)
+
+
+def _check_times(times) -> None:
+    if times.ndim != 1 or times.shape[0] < 2:
+        raise ConfigError(f"times must have shape [n + 1] with n >= 1, got {times.shape}")
+    if isinstance(times, jax.core.Tracer):
+        return
+    values = np.asarray(times)
+    if not (np.all(np.diff(values) <= 0) and values[0] <= 1 and values[-1] >= 0):
+        raise ConfigError("times must fall from noise (at most 1) to data (at least 0)")
+
+
+def sample(
+    key: Key[Array, "*batch"],
+    denoise: Denoiser,
+    path: GaussianPath,
+    x: Float[Array, "B ..."],
+    times: Float[Array, "n+1"],
+    stepper: Stepper,
+    *,
+    info: bool = False,
+    trajectory: bool = False,
+) -> Float[Array, "B ..."] | tuple[Float[Array, "B ..."], SampleInfo]:
+    """Carry x from noise at times[0] to data at times[-1], one `lax.scan` for any stepper.
+
+    Args:
+      key: one key, or one per sample [B]; each sample has its own noise, whatever the batch.
+      denoise: `(x [B, ...], t [B]) -> E[x0 | x_t]`.
+      x: the point to start from, distributed as x_t at times[0]; see `prior`.
+      times: [n + 1], falling; a last time of 0 means the data itself.
+      info: also return `SampleInfo` with the exact number of network calls.
+      trajectory: keep every state, [n, B, ...], in the info.
+    Raises ConfigError for times that do not fall from at most 1 to at least 0.
+    """
+    times = jnp.asarray(times, x.dtype)
+    _check_times(times)
+    keys = sample_keys(key, x.shape[0])
+
+    def body(carry, transition):
+        x, inner, calls = carry
+        step_keys = fold_in(keys, transition.index)
+        x, inner, used = stepper.step(step_keys, denoise, path, x, inner, transition)
+        return (x, inner, calls + used), x if trajectory else None
+
+    start = (x, stepper.init(x), jnp.int32(0))
+    (x, _, calls), states = jax.lax.scan(body, start, transitions(path, times))
+    return (x, SampleInfo(calls, states)) if info or trajectory else x
+
+
+def prior(
+    key: Key[Array, "*batch"],
+    path: GaussianPath,
+    shape: tuple[int, ...],
+    *,
+    t: float | Array = 1.0,
+    data_std: float = 1.0,
+    dtype=jnp.float32,
+) -> Float[Array, "B ..."]:
+    """Noise to start from, N(0, sigma(t)^2 + alpha(t)^2 data_std^2); shape [B, ...]."""
+    t = jnp.asarray(t, dtype)
+    std = jnp.sqrt(path.sigma(t) ** 2 + (path.alpha(t) * data_std) ** 2)
+    return std * normal(sample_keys(key, shape[0]), shape[1:], dtype)

@@ -1,0 +1,43 @@
+"""Flow matching: the diffusion assembly with a velocity, any source and a coupling."""
+
+from collections.abc import Callable
+
+import optax
+
+from gen_jax.diffusion import diffusion
+from gen_jax.divergences.couplings import COUPLINGS
+from gen_jax.errors import check_choice
+from gen_jax.model import GenerativeModel
+from gen_jax.paths import GaussianPath, linear
+
+
+def flow_matching(
+    network,
+    optimizer: optax.GradientTransformation,
+    *,
+    path: str | GaussianPath | None = None,
+    coupling: str | Callable = "independent",
+    stepper: str = "heun_in_time",
+    **options,
+) -> GenerativeModel:
+    """Conditional flow matching; `options` are the fields of `diffusion.Options`.
+
+    Args:
+      network: predicts the velocity; Flax module `(x, noise, label or None) -> [B, *shape]`.
+      path: linear (rectified flow, liu2023) unless another is given.
+      coupling: a name in COUPLINGS, or `(key, x0, x1) -> indices [B]` into x1.
+    With a source that is not Gaussian or a coupling that is not independent, samplers that need the
+    score are refused; the deterministic ones follow the velocity alone.
+    """
+    if isinstance(coupling, str):
+        check_choice("coupling", coupling, COUPLINGS)
+        # Independent noise in any order is independent: nothing needs to be permuted.
+        coupling = None if coupling in ("independent", "paired") else COUPLINGS[coupling]
+    return diffusion(
+        network,
+        linear() if path is None else path,
+        optimizer,
+        coupling=coupling,
+        stepper=stepper,
+        **{"kind": "velocity", "time_density": "logit_normal", **options},
+    )

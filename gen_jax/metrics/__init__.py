@@ -1,0 +1,84 @@
+"""How good are samples? Distances between sets, likelihoods, coverage of modes, novelty.
+
+Set-against-set metrics take the real set first, as features [N, D] (trailing axes are flattened),
+compute in float64 and are listed in `METRICS`. No number stands alone: `calibrate` gives its value
+between two real sets of the same size, `bootstrap` its standard error, and a feature network's
+`label` says what was compared.
+"""
+
+from collections.abc import Callable
+
+import jax
+
+from gen_jax.metrics.features import (
+    FEATURES,
+    ClassifierFeatures,
+    PixelFeatures,
+    load_classifier,
+    save_classifier,
+)
+from gen_jax.metrics.frechet import Moments, frechet_distance, frechet_from_features, moments
+from gen_jax.metrics.inception_score import inception_score
+from gen_jax.metrics.kernel import energy_distance, kernel_distance, kernel_distance_blocks, mmd
+from gen_jax.metrics.likelihood import bits_per_dim
+from gen_jax.metrics.modes import ModeReport, mode_report, mode_weights
+from gen_jax.metrics.novelty import memorisation_ratio, nearest_neighbour_distances
+from gen_jax.metrics.precision_recall import (
+    DensityCoverage,
+    PrecisionRecall,
+    density_coverage,
+    precision_recall,
+)
+from gen_jax.metrics.resampling import Estimate, bootstrap, calibrate, mean_and_error
+from gen_jax.metrics.transport import sliced_wasserstein, wasserstein_1d
+
+METRICS: dict[str, Callable[..., float]] = {
+    "frechet": frechet_from_features,
+    "kernel": kernel_distance,
+    "mmd": mmd,
+    "energy": energy_distance,
+    "sliced_wasserstein": lambda a, b: float(sliced_wasserstein(jax.random.key(0), a, b)),
+    "precision": lambda a, b: precision_recall(a, b).precision,
+    "recall": lambda a, b: precision_recall(a, b).recall,
+    "density": lambda a, b: density_coverage(a, b).density,
+    "coverage": lambda a, b: density_coverage(a, b).coverage,
+}
+"""`METRICS[name](real [N, D], other [M, D]) -> float`, at the defaults of each."""
+
+LARGER_IS_BETTER = frozenset({"precision", "recall", "density", "coverage"})
+"""The metrics that fall as the sets part; all others are distances and grow."""
+
+__all__ = [
+    "FEATURES",
+    "LARGER_IS_BETTER",
+    "METRICS",
+    "ClassifierFeatures",
+    "DensityCoverage",
+    "Estimate",
+    "ModeReport",
+    "Moments",
+    "PixelFeatures",
+    "PrecisionRecall",
+    "bits_per_dim",
+    "bootstrap",
+    "calibrate",
+    "density_coverage",
+    "energy_distance",
+    "frechet_distance",
+    "frechet_from_features",
+    "inception_score",
+    "kernel_distance",
+    "kernel_distance_blocks",
+    "load_classifier",
+    "mean_and_error",
+    "memorisation_ratio",
+    "mmd",
+    "mode_report",
+    "mode_weights",
+    "moments",
+    "nearest_neighbour_distances",
+    "precision_recall",
+    "save_classifier",
+    "sliced_wasserstein",
+    "wasserstein_1d",
+]

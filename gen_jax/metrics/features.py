@@ -1,0 +1,187 @@
+"""What images are compared by: pixels, or the hidden layer of a small classifier of the same data.
+
+Distances between features are comparable only under the same weights; so every classifier carries
+the hash of its weight file, and `label` is what to print beside each number.
+"""
+
+import hashlib
+import io
+import json
+import os
+import re
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+
+from gen_jax.errors import CheckpointError, ConfigError, check_choice
+from gen_jax.nets.classifier import Classifier
+from gen_jax.types import Array, Float, Int, UInt8
+
+WEIGHTS = Path(__file__).parent / "weights"
+ARCHITECTURES = {"Classifier": Classifier}
+BATCH_SIZE = 256
+
+
+class PixelFeatures(NamedTuple):
+    """Pixels themselves, scaled to [0, 1] and flattened."""
+
+    dataset: str = ""
+
+    @property
+    def label(self) -> str:
+        """To print beside a number."""
+        return "pixels"
+
+    def features(self, images: UInt8[Array | np.ndarray, "N H W C"]) -> Float[np.ndarray, "N D"]:
+        """[N, H W C] in float32."""
+        images = np.asarray(images)
+        return images.reshape(len(images), -1).astype(np.float32) / 255
+
+
+class ClassifierFeatures(NamedTuple):
+    """A trained classifier: its hidden layer, its classes, and where they come from.
+
+    Fields:
+      dataset: what it was trained on.
+      sha256: first 12 hexadecimal digits of the hash of its weight file.
+      accuracy: share of the test set it classifies correctly.
+      image_shape: [H, W, C] it accepts.
+      forward: x [B, H, W, C] in [-1, 1] -> (logits [B, K], features [B, F]), compiled.
+      metadata: everything stored beside the weights.
+    """
+
+    dataset: str
+    sha256: str
+    accuracy: float
+    image_shape: tuple[int, ...]
+    forward: Callable
+    metadata: dict[str, Any]
+
+    @property
+    def label(self) -> str:
+        """To print beside a number."""
+        return f"classifier {self.dataset} {self.sha256} (accuracy {self.accuracy:.4f})"
+
+    def _run(self, images) -> tuple[np.ndarray, np.ndarray]:
+        """(logits [N, K], features [N, F]) in batches of one shape, the last one padded."""
+        images = np.asarray(images)
+        if images.dtype != np.uint8 or images.shape[1:] != self.image_shape or len(images) == 0:
+            raise ConfigError(
+                f"images are {images.dtype} {images.shape}; the {self.dataset} classifier takes "
+                f"uint8 {('N', *self.image_shape)}"
+            )
+        parts = []
+        for start in range(0, len(images), BATCH_SIZE):
+            batch = images[start : start + BATCH_SIZE]
+            padding = [(0, BATCH_SIZE - len(batch))] + [(0, 0)] * 3
+            x = np.pad(batch, padding).astype(np.float32) / 127.5 - 1
+            parts.append([np.asarray(out)[: len(batch)] for out in self.forward(x)])
+        logits, features = zip(*parts)
+        return np.concatenate(logits), np.concatenate(features)
+
+    def features(self, images: UInt8[Array | np.ndarray, "N H W C"]) -> Float[np.ndarray, "N F"]:
+        """The hidden layer of each image."""
+        return self._run(images)[1]
+
+    def logits(self, images: UInt8[Array | np.ndarray, "N H W C"]) -> Float[np.ndarray, "N K"]:
+        """Unnormalised log-probabilities of the classes."""
+        return self._run(images)[0]
+
+    def probabilities(
+        self, images: UInt8[Array | np.ndarray, "N H W C"]
+    ) -> Float[np.ndarray, "N K"]:
+        """Class probabilities, for `inception_score`."""
+        return np.asarray(jax.nn.softmax(self.logits(images), axis=1))
+
+    def predict(self, images: UInt8[Array | np.ndarray, "N H W C"]) -> Int[np.ndarray, "N"]:
+        """The most likely class of each image."""
+        return self.logits(images).argmax(1)
+
+
+def save_classifier(
+    path: str | os.PathLike,
+    variables: Mapping[str, Any],
+    metadata: Mapping[str, Any],
+    dtype: str = "float16",
+) -> str:
+    """Write weights and their description as one npz without pickles; returns its short hash.
+
+    Args:
+      variables: of the network, {"params": ...}.
+      metadata: JSON values; "architecture" (a name in ARCHITECTURES), "arguments" (its keyword
+        arguments), "dataset", "image_shape" and "accuracy" are needed, others are kept.
+      dtype: of the stored weights; they are float32 again when loaded. Measure the accuracy of what
+        was stored.
+    The same weights give the same bytes. The file appears whole or not at all.
+    """
+    check_choice("dtype", dtype, ("float16", "float32"))
+    missing = {"architecture", "arguments", "dataset", "image_shape", "accuracy"} - set(metadata)
+    if missing:
+        raise ConfigError(f"metadata lacks {sorted(missing)}")
+    arrays = {
+        name: np.asarray(value, dtype)
+        for name, value in traverse_util.flatten_dict(dict(variables), sep="/").items()
+    }
+    if not all(np.isfinite(value).all() for value in arrays.values()):
+        raise ConfigError(f"variables hold values that are not finite in {dtype}")
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, metadata=np.array(json.dumps(dict(metadata))), **arrays)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(buffer.getvalue())
+    partial.replace(path)
+    return _short_hash(buffer.getvalue())
+
+
+def _short_hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:12]
+
+
+def load_classifier(
+    dataset_name: str, directory: str | os.PathLike | None = None
+) -> ClassifierFeatures:
+    """The classifier trained on a dataset, from `gen_jax/metrics/weights` or another directory.
+
+    Raises ConfigError when there is none for this dataset, CheckpointError when its file is
+    damaged.
+    """
+    path = Path(WEIGHTS if directory is None else directory) / f"{dataset_name}.npz"
+    if not re.fullmatch(r"[\w.-]+", dataset_name) or not path.is_file():
+        raise ConfigError(
+            f"no classifier weights for dataset {dataset_name!r}; make them with: "
+            f"python -m experiments.classifier --dataset {dataset_name}"
+        )
+    data = path.read_bytes()
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+            metadata = json.loads(str(stored["metadata"]))
+            arrays = {k: stored[k].astype(np.float32) for k in stored.files if k != "metadata"}
+        network = ARCHITECTURES[metadata["architecture"]](**_tuples(metadata["arguments"]))
+        shape, accuracy = tuple(metadata["image_shape"]), float(metadata["accuracy"])
+        variables = traverse_util.unflatten_dict(arrays, sep="/")
+        forward = jax.jit(lambda x: network.apply(variables, x))
+        jax.eval_shape(forward, jax.ShapeDtypeStruct((1, *shape), jnp.float32))
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"the classifier weights {path} are damaged: {error}") from error
+    return ClassifierFeatures(
+        metadata["dataset"], _short_hash(data), accuracy, shape, forward, metadata
+    )
+
+
+def _tuples(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments as they were before JSON made lists of tuples."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()}
+
+
+FEATURES: dict[str, Callable[[str], PixelFeatures | ClassifierFeatures]] = {
+    "pixels": PixelFeatures,
+    "classifier": load_classifier,
+}
+"""Feature extractors by name: `FEATURES[name](dataset)` offers `features(images)` and `label`."""

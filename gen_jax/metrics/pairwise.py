@@ -1,0 +1,84 @@
+"""Functions of all pairs of rows of two sets, a block of rows at a time, in float64.
+
+A reduction sees a block of rows [R, D] and the whole other set [M, D] and returns one result per
+row, so results do not depend on the size of the block, and memory stays at about `MAX_ELEMENTS`
+numbers however many rows there are. Float64 because unbiased estimators subtract nearly equal sums;
+the blocks run compiled on the default device.
+"""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gen_jax.errors import ConfigError, NumericalError
+from gen_jax.types import Array, Float, Num
+
+MAX_ELEMENTS = 2**22
+"""Pairs held at once: 32 MB in float64, small enough for a processor's cache to help."""
+
+
+def as_points(
+    name: str, x: Num[Array | np.ndarray, "..."], minimum: int = 2
+) -> Float[np.ndarray, "N D"]:
+    """One row per example in float64, trailing axes flattened.
+
+    Raises ConfigError for fewer than `minimum` examples and NumericalError for values that are not
+    finite.
+    """
+    points = np.asarray(x, np.float64)
+    if points.ndim < 2 or len(points) < minimum or points.size == 0:
+        raise ConfigError(
+            f"{name} has shape {points.shape}; it must be [N, D] with N >= {minimum} and D >= 1"
+        )
+    if not np.isfinite(points).all():
+        raise NumericalError(f"{name} holds values that are not finite")
+    return points.reshape(len(points), -1)
+
+
+def as_pair(
+    a: Num[Array | np.ndarray, "..."], b: Num[Array | np.ndarray, "..."], minimum: int = 2
+) -> tuple[Float[np.ndarray, "N D"], Float[np.ndarray, "M D"]]:
+    """Two sets of points of the same dimension; raises ConfigError when the dimensions differ."""
+    a, b = as_points("the first set", a, minimum), as_points("the second set", b, minimum)
+    if a.shape[1] != b.shape[1]:
+        raise ConfigError(
+            f"the two sets have {a.shape[1]} and {b.shape[1]} dimensions; they must be equal"
+        )
+    return a, b
+
+
+def squared_distances(x: Float[Array, "R D"], y: Float[Array, "M D"]) -> Float[Array, "R M"]:
+    """|x_i - y_j|^2 through one matrix product; rounding below zero is clipped."""
+    squares = jnp.sum(x**2, 1)[:, None] + jnp.sum(y**2, 1) - 2 * x @ y.T
+    return jnp.maximum(squares, 0)
+
+
+@functools.partial(jax.jit, static_argnames=("reduce", "options"))
+def _block(reduce, options, rows, others):
+    return reduce(rows, *others, **dict(options))
+
+
+def map_rows(
+    reduce: Callable, rows: Float[np.ndarray, "N D"], *others: np.ndarray, **options
+) -> np.ndarray:
+    """`reduce(block [R, D], *others, **options) -> [R, ...]` for every row, joined to [N, ...].
+
+    `reduce` is a named function (compiled once per shape); `options` are hashable constants. The
+    last block is padded.
+    """
+    largest = max((len(other) for other in others), default=1)
+    size = min(len(rows), max(1, min(1024, MAX_ELEMENTS // largest)))
+    # A TPU has no float64 of its own.
+    device = jax.devices("cpu")[0] if jax.default_backend() == "tpu" else None
+    parts = []
+    with jax.enable_x64(True), jax.default_device(device):
+        others = tuple(jnp.asarray(other) for other in others)
+        for start in range(0, len(rows), size):
+            block = rows[start : start + size]
+            padded = np.pad(block, ((0, size - len(block)), (0, 0)))
+            result = _block(reduce, tuple(sorted(options.items())), padded, others)
+            parts.append(np.asarray(result)[: len(block)])
+    return np.concatenate(parts)

@@ -1,0 +1,17 @@
+"""Flax Linen networks, without losses.
+
+Conditional networks share one face: `network.apply(variables, x, noise, label=None)` with x [B, ...], `noise` [B]
+(or one number) the bounded log noise level log(sigma / alpha) / 4, and `label` [B] in 0 .. num_classes, where
+num_classes means "no label" and is also what None stands for. The result has x's shape, is float32, and is zero
+before training. `dtype` is what a network computes in, `param_dtype` what it stores.
+"""
+
+from gen_jax.nets.classifier import Classifier
+from gen_jax.nets.dit import DiT
+from gen_jax.nets.mlp import MLP
+from gen_jax.nets.unet import UNet
+
+NETWORKS = {"mlp": MLP, "unet": UNet, "dit": DiT}
+"""Every conditional network by name; the defaults are small ones."""
+
+__all__ = ["MLP", "NETWORKS", "Classifier", "DiT", "UNet"]

@@ -1,0 +1,56 @@
+"""Pieces that several image networks share."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from gen_jax.errors import ConfigError
+from gen_jax.types import Array, Float
+
+
+def check_image(x: Array) -> None:
+    """Raise ConfigError unless x is a batch of images [B, H, W, C]."""
+    if x.ndim != 4:
+        raise ConfigError(f"x has shape {x.shape}, an image network needs [B, H, W, C]")
+
+
+def pad_to_multiple(x: Float[Array, "B H W C"], multiple: int) -> Float[Array, "B H2 W2 C"]:
+    """Zeros below and to the right, up to the next multiple; the caller crops the result back to [H, W]."""
+    extra = [(-size) % multiple for size in x.shape[1:3]]
+    return jnp.pad(x, ((0, 0), (0, extra[0]), (0, extra[1]), (0, 0))) if any(extra) else x
+
+
+def space_to_depth(x: Float[Array, "B H W C"], block: int) -> Float[Array, "B H2 W2 C2"]:
+    """Cut the image into block x block patches: [B, H/block, W/block, block * block * C]."""
+    b, h, w, c = x.shape
+    x = x.reshape(b, h // block, block, w // block, block, c)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h // block, w // block, block * block * c)
+
+
+def depth_to_space(x: Float[Array, "B H2 W2 C2"], block: int) -> Float[Array, "B H W C"]:
+    """Inverse of `space_to_depth`."""
+    b, h, w, c = x.shape
+    x = x.reshape(b, h, w, block, block, c // block**2)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h * block, w * block, c // block**2)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention over tokens [B, N, D] with one fused projection; softmax in float32."""
+
+    heads: int
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+    out_init: Any = nn.initializers.lecun_normal()
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B N D"]) -> Float[Array, "B N D"]:
+        b, n, d = x.shape
+        if d % self.heads:
+            raise ConfigError(f"heads={self.heads} must divide the width {d}")
+        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        qkv = nn.Dense(3 * d, name="qkv", **types)(x).reshape(b, n, 3, self.heads, d // self.heads)
+        query, key, value = (qkv[:, :, i] for i in range(3))
+        out = jax.nn.dot_product_attention(query, key, value)
+        return nn.Dense(d, kernel_init=self.out_init, name="out", **types)(out.reshape(b, n, d))

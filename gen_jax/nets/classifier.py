@@ -1,0 +1,64 @@
+"""Small convolutional classifier: a feature network for metrics, and the guide of classifier guidance."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from gen_jax.errors import ConfigError, check_range
+from gen_jax.nets.blocks import check_image
+from gen_jax.nets.embeddings import Condition, per_example
+from gen_jax.nets.unet import group_norm
+from gen_jax.types import Array, Float
+
+
+class Classifier(nn.Module):
+    """Per width one strided and one residual 3x3 convolution, then the mean over pixels and one hidden layer.
+
+    Images [B, H, W, C] of any size, scaled to [-1, 1]; returns (logits [B, K], features [B, F]) in float32. With
+    `noise_conditioned` every level is modulated by the noise level (as in nets.embeddings), for guidance.
+    No max-pooling, whose gradient is not deterministic on GPUs, and nothing that ties the examples of a batch.
+    """
+
+    num_classes: int
+    widths: tuple[int, ...] = (32, 64, 96)
+    features: int = 96
+    noise_conditioned: bool = False
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+
+    def __post_init__(self):
+        check_range("num_classes", self.num_classes, 2, integer=True)
+        check_range("features", self.features, 1, integer=True)
+        if not self.widths:
+            raise ConfigError("widths=() must name at least one level")
+        for width in self.widths:
+            check_range("widths", width, 4, integer=True)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "B H W C"], noise: Float[Array, "*batch"] | None = None
+    ) -> tuple[Float[Array, "B K"], Float[Array, "B F"]]:
+        """Raises ConfigError when `noise` is missing from a noise-conditioned classifier, or given to another."""
+        check_image(x)
+        if (noise is not None) != self.noise_conditioned:
+            raise ConfigError(
+                f"noise must be given exactly when noise_conditioned (here {self.noise_conditioned})"
+            )
+        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        if noise is not None:
+            condition = nn.silu(Condition(64, 0, self.param_dtype)(per_example(noise, x)))
+        h = x
+        for width in self.widths:
+            h = nn.Conv(width, (3, 3), strides=2, **types)(h)
+            h = group_norm(width, types)(h)
+            if noise is not None:
+                modulation = nn.Dense(2 * width, **types)(condition)[:, None, None, :]
+                scale, shift = jnp.split(modulation, 2, axis=-1)
+                h = h * (1 + scale) + shift
+            h = nn.silu(h)
+            h = h + nn.silu(group_norm(width, types)(nn.Conv(width, (3, 3), **types)(h)))
+        features = nn.silu(nn.Dense(self.features, **types)(h.mean(axis=(1, 2))))
+        logits = nn.Dense(self.num_classes, **types)(features)
+        return logits.astype(jnp.float32), features.astype(jnp.float32)

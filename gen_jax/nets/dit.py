@@ -1,0 +1,109 @@
+"""Diffusion transformer with adaLN-zero conditioning (peebles2023)."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from gen_jax.errors import ConfigError, check_range
+from gen_jax.nets.blocks import (
+    SelfAttention,
+    check_image,
+    depth_to_space,
+    pad_to_multiple,
+    space_to_depth,
+)
+from gen_jax.nets.embeddings import Condition, per_example, position_2d
+from gen_jax.types import Array, Float, Int
+
+ZEROS = nn.initializers.zeros
+
+
+def layer_norm(x: Float[Array, "B N D"]) -> Float[Array, "B N D"]:
+    """Zero mean and unit variance over the last axis, without parameters; computed in float32."""
+    h = x.astype(jnp.float32)
+    h = h - h.mean(-1, keepdims=True)
+    return (h * (jnp.mean(h * h, -1, keepdims=True) + 1e-6) ** -0.5).astype(x.dtype)
+
+
+def modulate(x: Float[Array, "B N D"], shift: Array, scale: Array) -> Float[Array, "B N D"]:
+    """x (1 + scale) + shift, with one scale and shift [B, D] for all tokens of an example."""
+    return x * (1 + scale[:, None]) + shift[:, None]
+
+
+class Block(nn.Module):
+    """x + gate * attention(mod(norm(x))), then x + gate * mlp(mod(norm(x))); the gates are zero at first."""
+
+    heads: int
+    ratio: int = 4
+    dropout: float = 0.0
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "B N D"], condition: Float[Array, "B E"], deterministic: bool = True
+    ) -> Float[Array, "B N D"]:
+        width = x.shape[-1]
+        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        six = nn.Dense(6 * width, kernel_init=ZEROS, name="modulation", **types)(condition)
+        shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = jnp.split(six, 6, axis=-1)
+        h = SelfAttention(self.heads, **types)(modulate(layer_norm(x), shift_1, scale_1))
+        x = x + gate_1[:, None] * h
+        h = nn.Dense(self.ratio * width, **types)(modulate(layer_norm(x), shift_2, scale_2))
+        h = nn.Dropout(self.dropout)(nn.gelu(h), deterministic=deterministic)
+        return x + gate_2[:, None] * nn.Dense(width, **types)(h)
+
+
+class DiT(nn.Module):
+    """Transformer over patches of patch x patch pixels with a fixed sin-cos position for any image size.
+
+    Images whose sides are not multiples of `patch` are padded with zeros (below, right) and the result is cropped.
+    Blocks are the identity and the output is zero at first (adaLN-zero).
+    """
+
+    patch: int = 4
+    width: int = 64
+    depth: int = 2
+    heads: int = 2
+    num_classes: int = 0
+    dropout: float = 0.0
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+
+    def __post_init__(self):
+        for name, low in (("patch", 1), ("width", 4), ("depth", 1), ("heads", 1)):
+            check_range(name, getattr(self, name), low, integer=True)
+        if self.width % self.heads or self.width % 4:
+            raise ConfigError(
+                f"width={self.width} must be a multiple of 4 and of heads={self.heads}"
+            )
+        check_range("num_classes", self.num_classes, 0, integer=True)
+        check_range("dropout", self.dropout, 0, 1)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "B H W C"],
+        noise: Float[Array, "*batch"],
+        label: Int[Array, "B"] | None = None,
+        *,
+        deterministic: bool = True,
+    ) -> Float[Array, "B H W C"]:
+        """x [B, H, W, C], noise [B] in about (-2.5, 2.5), label [B] in 0 .. num_classes -> float32 [B, H, W, C]."""
+        check_image(x)
+        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        embed = Condition(self.width, self.num_classes, self.param_dtype)
+        condition = nn.silu(embed(per_example(noise, x), label))
+        patches = space_to_depth(pad_to_multiple(x, self.patch), self.patch)
+        b, rows, columns, pixels = patches.shape
+        h = nn.Dense(self.width, **types)(patches.reshape(b, rows * columns, pixels))
+        h = h + position_2d(rows, columns, self.width).astype(h.dtype)
+        for _ in range(self.depth):
+            h = Block(self.heads, dropout=self.dropout, **types)(h, condition, deterministic)
+        two = nn.Dense(2 * self.width, kernel_init=ZEROS, name="modulation", **types)(condition)
+        h = modulate(layer_norm(h), *jnp.split(two, 2, axis=-1))
+        h = nn.Dense(pixels, kernel_init=ZEROS, name="out", **types)(h).astype(jnp.float32)
+        image = depth_to_space(h.reshape(b, rows, columns, pixels), self.patch)
+        return image[:, : x.shape[1], : x.shape[2]]

@@ -1,0 +1,57 @@
+"""Residual multi-layer perceptron for points, and for small images seen as vectors."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from gen_jax.errors import ConfigError, check_range
+from gen_jax.nets.embeddings import Condition, per_example
+from gen_jax.types import Array, Float, Int
+
+
+class MLP(nn.Module):
+    """One residual block per entry of `features`, modulated by noise level and label; zero output at first.
+
+    Block: h <- h + W2 silu((1 + scale) * W1 silu(h) + shift), with scale and shift linear in the condition; where
+    the width changes, h passes through a linear map. Inputs [B, ...] are flattened and shaped back.
+    """
+
+    features: tuple[int, ...] = (128, 128, 128)
+    num_classes: int = 0
+    dropout: float = 0.0
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+
+    def __post_init__(self):
+        if not self.features:
+            raise ConfigError("features=() must name at least one width")
+        for width in self.features:
+            check_range("features", width, 2, integer=True)
+        check_range("num_classes", self.num_classes, 0, integer=True)
+        check_range("dropout", self.dropout, 0, 1)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "B ..."],
+        noise: Float[Array, "*batch"],
+        label: Int[Array, "B"] | None = None,
+        *,
+        deterministic: bool = True,
+    ) -> Float[Array, "B ..."]:
+        """x [B, ...], noise [B] in about (-2.5, 2.5), label [B] in 0 .. num_classes -> float32 [B, ...]."""
+        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        condition = Condition(2 * (self.features[0] // 2), self.num_classes, self.param_dtype)
+        modulation = nn.silu(condition(per_example(noise, x), label))
+        flat = x.reshape(x.shape[0], -1)
+        h = nn.Dense(self.features[0], **types)(flat)
+        for width in self.features:
+            skip = h if h.shape[-1] == width else nn.Dense(width, use_bias=False, **types)(h)
+            scale, shift = jnp.split(nn.Dense(2 * width, **types)(modulation), 2, axis=-1)
+            h = nn.silu(nn.Dense(width, **types)(nn.silu(h)) * (1 + scale) + shift)
+            h = nn.Dropout(self.dropout)(h, deterministic=deterministic)
+            h = skip + nn.Dense(width, **types)(h)
+        out = nn.Dense(flat.shape[-1], kernel_init=nn.initializers.zeros, name="out", **types)
+        return out(nn.silu(h)).astype(jnp.float32).reshape(x.shape)

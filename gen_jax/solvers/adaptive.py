@@ -1,0 +1,96 @@
+"""Adaptive Runge-Kutta methods from diffrax, behind the same `f(x, t)` as the fixed-step ones.
+
+diffrax is imported on first use, which keeps `import gen_jax.solvers` quick.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gen_jax.errors import check_choice, check_range
+from gen_jax.solvers.ode import as_floating
+from gen_jax.types import Array, Bool, Float, Int, State
+
+METHODS: dict[str, str] = {"dopri5": "Dopri5", "tsit5": "Tsit5"}
+"""Method by name -> diffrax class; both of order 5.
+
+A step calls f six times: its last slope is the first of the next.
+"""
+
+_CALLS_PER_STEP = 6
+_FIRST_STEP = 0.01
+
+
+class Stats(NamedTuple):
+    """What a solve cost: steps tried and accepted, exact calls of f; whether t1 was reached."""
+
+    num_steps: Int[Array, ""]
+    num_accepted: Int[Array, ""]
+    calls: Int[Array, ""]
+    success: Bool[Array, ""]
+
+
+def integrate(
+    f: Callable[[State, Array], State],
+    x: State,
+    t0: float | Float[Array, ""],
+    t1: float | Float[Array, ""],
+    *,
+    method: str = "dopri5",
+    rtol: float = 1e-5,
+    atol: float = 1e-5,
+    max_steps: int = 4096,
+) -> tuple[State, Stats]:
+    """Integrate dx/dt = f(x, t) from t0 to t1, t0 < t1 or not, to the local error atol + rtol |x|.
+
+    One step size serves the whole state (root mean square of the scaled errors), so within the
+    tolerance a sample depends on its batch; `jax.vmap` over samples gives each its own steps.
+    Repeated eager calls with the same `f` compile once.
+
+    Args:
+      f: `(x, t []) -> dx/dt`, of x's structure and shapes; it is given one dtype, float32 at least.
+      x: state at t0, any pytree of arrays; the result has its dtypes.
+    Returns (x at t1, stats). If max_steps does not reach t1 the state is NaN and
+    `stats.success` False.
+    Raises ConfigError for an unknown method or a tolerance or max_steps that is not positive.
+    """
+    check_choice("method", method, METHODS)
+    check_range("rtol", rtol, 0, open_low=True)
+    check_range("atol", atol, 0, open_low=True)
+    check_range("max_steps", max_steps, 1, integer=True)
+    import diffrax
+
+    given = jax.tree.map(as_floating, x)
+    dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(given))
+    x = jax.tree.map(lambda leaf: leaf.astype(dtype), given)
+    t0, t1 = jnp.asarray(t0, dtype), jnp.asarray(t1, dtype)
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(_field),
+        getattr(diffrax, METHODS[method])(),
+        t0,
+        t1,
+        _FIRST_STEP * (t1 - t0),
+        x,
+        args=f,
+        stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol),
+        # The first slope is given: diffrax would compute it again after each rejected first step.
+        solver_state=(jnp.array(False), _field(t0, x, f)),
+        max_steps=max_steps,
+        throw=False,
+    )
+    success = solution.result == diffrax.RESULTS.successful
+    last = jax.tree.map(
+        lambda leaf, like: jnp.where(success, leaf[-1], jnp.nan).astype(like.dtype),
+        solution.ys,
+        given,
+    )
+    steps, accepted = (
+        jnp.asarray(solution.stats[name]) for name in ("num_steps", "num_accepted_steps")
+    )
+    return last, Stats(steps, accepted, 1 + _CALLS_PER_STEP * steps, jnp.asarray(success))
+
+
+def _field(t: Array, x: State, f: Callable[[State, Array], State]) -> State:
+    return jax.tree.map(lambda slope, leaf: slope.astype(leaf.dtype), f(x, t), x)

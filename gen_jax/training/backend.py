@@ -1,0 +1,86 @@
+"""What a script sets before jax is used: CPU devices, the compilation cache, several machines."""
+
+import importlib.metadata
+import os
+from pathlib import Path
+
+import jax
+
+from gen_jax.errors import ConfigError, check_range
+from gen_jax.training.console import warn
+
+_ACCELERATOR_FILES = ("/proc/driver/nvidia", "/dev/nvidia0", "/dev/accel0", "/dev/kfd", "/dev/vfio/0")
+
+
+def cache_folder() -> Path:
+    """`$XDG_CACHE_HOME/gen_jax`, or `~/.cache/gen_jax`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gen_jax"
+
+
+def _set(name: str, value) -> None:
+    """Set a jax option that some versions lack, or refuse once a backend is running."""
+    try:
+        jax.config.update(name, value)
+    except (AttributeError, RuntimeError):
+        return
+
+
+def enable_compilation_cache() -> Path | None:
+    """Keep compiled programs between runs; a folder the user has set already is left as it is.
+
+    Returns the folder, or None where it cannot be written.
+    """
+    folder = Path(os.environ.get("JAX_COMPILATION_CACHE_DIR") or cache_folder() / "jax")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        return None
+    _set("jax_compilation_cache_dir", str(folder))
+    _set("jax_persistent_cache_min_compile_time_secs", 0.0)
+    return folder
+
+
+def unused_accelerator() -> str | None:
+    """A trace of an accelerator that jax does not use, or None."""
+    if jax.default_backend() != "cpu" or os.environ.get("JAX_PLATFORMS", "").startswith("cpu"):
+        return None
+    return next((path for path in _ACCELERATOR_FILES if os.path.exists(path)), None)
+
+
+def _start_distributed() -> None:
+    """Join the other processes when JAX_COORDINATOR_ADDRESS (and _NUM_PROCESSES, _PROCESS_ID) say so."""
+    address = os.environ.get("JAX_COORDINATOR_ADDRESS")
+    if not address or jax.distributed.is_initialized():
+        return
+    try:
+        count, index = int(os.environ["JAX_NUM_PROCESSES"]), int(os.environ["JAX_PROCESS_ID"])
+    except (KeyError, ValueError) as error:
+        raise ConfigError(
+            f"JAX_COORDINATOR_ADDRESS={address!r} needs JAX_NUM_PROCESSES and JAX_PROCESS_ID (integers)"
+        ) from error
+    jax.distributed.initialize(address, count, index)
+
+
+def configure_backend(cpu_devices: int | None = None) -> str:
+    """Prepare jax for a script; call it before any array is made. Returns the backend's name.
+
+    On the CPU jax gets `cpu_devices` devices (default: one per core; on jax 0.10 each convolution runs
+    on one core, so a sharded batch is the way to use them all; for a small MLP 1 is faster). The
+    persistent compilation cache is on. A loud warning says when an accelerator is there but unused.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if cpu_devices is not None:
+        check_range("cpu_devices", cpu_devices, 1, integer=True)
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        _set("jax_num_cpu_devices", cpu_devices or cores or 1)
+    enable_compilation_cache()
+    _start_distributed()
+    trace = unused_accelerator()
+    if trace is not None:
+        has_plugin = any("cuda" in d.name.lower() for d in importlib.metadata.distributions())
+        advice = "check the driver and JAX_PLATFORMS" if has_plugin else "pip install 'gen_jax[cuda]'"
+        warn(f"AN ACCELERATOR IS PRESENT ({trace}) BUT JAX USES ONLY THE CPU; {advice}")
+    return jax.default_backend()

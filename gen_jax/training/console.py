@@ -1,0 +1,75 @@
+"""What a run tells its user: a banner, a progress bar, one-line warnings; quiet when nobody watches."""
+
+import os
+import sys
+import time
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from gen_jax.types import State
+
+
+def warn(message: str) -> None:
+    """One line on stderr that says what happened and what was done about it."""
+    tqdm.write(f"warning: {message}", file=sys.stderr)
+
+
+def note(message: str) -> None:
+    """One line on stderr, past a progress bar without tearing it."""
+    if jax.process_index() == 0:
+        tqdm.write(message, file=sys.stderr)
+
+
+def mark(name: str, step: int = 0) -> None:
+    """Say where the run is, for a harness that aims its faults; silent unless GEN_JAX_MARKERS=1."""
+    if os.environ.get("GEN_JAX_MARKERS") == "1":
+        print(f"MARK {name} {step}", file=sys.stderr, flush=True)
+
+
+def count_parameters(state: State) -> int:
+    """The number of trained numbers: of `state.params` when there is such a part, else of the whole state."""
+    params = state.get("params") if isinstance(state, dict) else getattr(state, "params", None)
+    leaves = jax.tree.leaves(state if params is None else params)
+    return sum(int(np.prod(np.shape(leaf))) for leaf in leaves)
+
+
+def banner(state: State, mesh: Any, batch_size: int, start: int, steps: int, seconds: float) -> str:
+    """Backend, devices, parameters, batch, steps and compile time in two lines."""
+    device = mesh.devices.flat[0]
+    axes = ", ".join(f"{name} {size}" for name, size in mesh.shape.items())
+    resumed = f", resumed at {start:,}" if start else ""
+    return (
+        f"{device.platform} ({device.device_kind}) x {mesh.size} [{axes}] | jax {jax.__version__}\n"
+        f"{count_parameters(state):,} parameters | batch {batch_size} | "
+        f"{steps:,} steps{resumed} | compiled in {seconds:.1f} s"
+    )
+
+
+class Progress:
+    """A tqdm bar on a terminal; elsewhere a plain line every `interval` seconds; nothing if not `shown`."""
+
+    def __init__(self, start: int, steps: int, shown: bool, interval: float = 30.0):
+        self.steps, self.interval = steps, interval
+        self.shown = shown and jax.process_index() == 0
+        self.last_step, self.last_time = start, time.monotonic()
+        terminal = self.shown and sys.stderr.isatty()
+        self.bar = tqdm(initial=start, total=steps, unit="step", leave=True) if terminal else None
+
+    def update(self, step: int, metrics: dict[str, float], saved: int | None) -> None:
+        """Show the newest numbers; `saved` is the newest durable checkpoint."""
+        shown = {name: metrics[name] for name in ("loss",) if name in metrics} or metrics
+        text = ", ".join(f"{name} {value:.4g}" for name, value in list(shown.items())[:3])
+        if self.bar is not None:
+            self.bar.set_postfix_str(text + (f", saved {saved:,}" if saved is not None else ""))
+            self.bar.update(step - self.bar.n)
+        elif self.shown and time.monotonic() - self.last_time > self.interval:
+            rate = (step - self.last_step) / (time.monotonic() - self.last_time)
+            note(f"step {step:,}/{self.steps:,}  {text}  {rate:.3g} steps/s")
+            self.last_step, self.last_time = step, time.monotonic()
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()

@@ -1,0 +1,64 @@
+"""The frame around a script's `main`: one line per error, an exit code per kind, the traceback in a log."""
+
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from gen_jax.errors import GenJaxError, ResourceError, Stopped
+from gen_jax.training.backend import cache_folder
+
+
+def _exit_code(error: BaseException) -> int:
+    if isinstance(error, GenJaxError):
+        return error.exit_code
+    out_of_memory = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+    return ResourceError.exit_code if out_of_memory else 1
+
+
+def _one_line(error: BaseException, code: int) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, Stopped):
+        return f"stopped: {text}"
+    if isinstance(error, GenJaxError):
+        return f"error: {text}"
+    if code == ResourceError.exit_code:
+        return f"error: out of memory; use a smaller batch or more devices ({text[:200]})"
+    return f"error: {type(error).__name__}: {text[:300]}"
+
+
+def _write_log(debug: bool) -> str:
+    """Keep the traceback of the current error; returns the words that say where it is."""
+    if debug:
+        traceback.print_exc()
+        return ""
+    try:
+        path = cache_folder() / "last_error.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{' '.join(sys.argv)}\n\n{traceback.format_exc()}", encoding="utf-8")
+    except OSError:
+        return " (--debug shows the traceback)"
+    return f" (traceback: {Path(path)})"
+
+
+def run_main(main: Callable) -> NoReturn:
+    """Call `main()` and leave the process with the exit code of errors.py, 1 for an unexpected error.
+
+    `--debug` anywhere on the command line is taken out before `main` reads it, and prints tracebacks.
+    An integer that `main` returns is the exit code.
+    """
+    debug = "--debug" in sys.argv[1:]
+    sys.argv[1:] = [word for word in sys.argv[1:] if word != "--debug"]
+    try:
+        result = main()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        code = _exit_code(error)
+        where = _write_log(debug)
+        expected = isinstance(error, GenJaxError)
+        print(_one_line(error, code) + ("" if expected else where), file=sys.stderr)
+        sys.exit(code)
+    sys.exit(result if isinstance(result, int) else 0)

@@ -1,0 +1,101 @@
+"""One mesh, two axes: the batch is cut over both, parameters are copies or are cut over `fsdp`.
+
+The same jitted step runs on one CPU and on many accelerators; the compiler inserts the collectives.
+"""
+
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from gen_jax.errors import ConfigError, check_range
+from gen_jax.training.console import warn
+from gen_jax.types import Batch, State
+
+BATCH_AXES = ("data", "fsdp")
+MIN_SHARDED_SIZE = 2**16
+
+
+def make_mesh(num_devices: int | None = None, fsdp: int = 1) -> Mesh:
+    """A mesh with axes ("data", "fsdp") over the first `num_devices` devices (default: all).
+
+    `fsdp` devices share one copy of the parameters. Raises ConfigError if it does not divide the number
+    of devices or if there are fewer devices than asked for.
+    """
+    available = jax.devices()
+    count = len(available) if num_devices is None else num_devices
+    check_range("num_devices", count, 1, len(available), integer=True)
+    check_range("fsdp", fsdp, 1, count, integer=True)
+    if count % fsdp:
+        raise ConfigError(f"fsdp={fsdp} must divide the number of devices, {count}")
+    return jax.make_mesh(
+        (count // fsdp, fsdp), BATCH_AXES, axis_types=(AxisType.Auto,) * 2, devices=available[:count]
+    )
+
+
+def mesh_for(batch_size: int, mesh: Mesh | None = None, fsdp: bool = False) -> Mesh:
+    """`mesh` if the batch divides over it, else the largest mesh over which it does.
+
+    Raises ConfigError when a given mesh, or all devices of several processes, cannot share the batch.
+    """
+    if mesh is None and jax.process_count() == 1:
+        devices = jax.device_count()
+        count = max(n for n in range(1, devices + 1) if batch_size % n == 0)
+        if count < devices:
+            warn(f"batch_size={batch_size} does not divide over {devices} devices; using {count}")
+        return make_mesh(count, count if fsdp else 1)
+    mesh = make_mesh(None, jax.device_count() if fsdp else 1) if mesh is None else mesh
+    if tuple(mesh.axis_names) != BATCH_AXES:
+        raise ConfigError(f"mesh axes {mesh.axis_names} must be {BATCH_AXES} (see make_mesh)")
+    if batch_size % mesh.size:
+        raise ConfigError(f"batch_size={batch_size} must be a multiple of the {mesh.size} devices")
+    return mesh
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """A copy on every device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """The leading axis cut over all devices."""
+    return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
+
+
+def shard_batch(batch: Batch | dict[str, np.ndarray], mesh: Mesh) -> Any:
+    """The batch with its leading axis cut over the mesh's devices."""
+    return jax.device_put(dict(batch), batch_sharding(mesh))
+
+
+def state_shardings(state: State, mesh: Mesh, min_size: int = MIN_SHARDED_SIZE) -> Any:
+    """A sharding for every leaf of a (possibly abstract) state.
+
+    Where the mesh has fsdp > 1, arrays of at least `min_size` elements are cut along their largest axis
+    that `fsdp` divides; the rest is replicated.
+    """
+    ways = mesh.shape["fsdp"]
+
+    def sharding(leaf):
+        divisible = [axis for axis, size in enumerate(leaf.shape) if size % ways == 0]
+        is_key = jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        if ways == 1 or is_key or leaf.size < min_size or not divisible:
+            return replicated(mesh)
+        largest = max(divisible, key=lambda axis: leaf.shape[axis])
+        return NamedSharding(mesh, PartitionSpec(*[None] * largest, "fsdp"))
+
+    return jax.tree.map(sharding, state)
+
+
+def shard_state(state: State, mesh: Mesh, min_size: int = MIN_SHARDED_SIZE) -> State:
+    """The state placed on the mesh by `state_shardings`."""
+    return jax.device_put(state, state_shardings(state, mesh, min_size))
+
+
+def agree(value: int) -> int:
+    """Process 0's value, on every process."""
+    if jax.process_count() == 1:
+        return value
+    from jax.experimental import multihost_utils
+
+    return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
