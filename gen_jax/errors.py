@@ -6,6 +6,7 @@ Each class carries the exit code that the command line returns for it.
 from collections.abc import Iterable
 from difflib import get_close_matches
 from numbers import Real
+from typing import Any
 
 
 class GenJaxError(Exception):
@@ -62,13 +63,13 @@ def check_choice(argument: str, value: str, choices: Iterable[str]) -> str:
 
 def check_range(
     argument: str,
-    value: float,
+    value: Any,
     low: float | None = None,
     high: float | None = None,
     *,
     open_low: bool = False,
     integer: bool = False,
-) -> float:
+) -> Any:
     """Return `value` if it lies in [low, high], or in (low, high] with `open_low`.
 
     Raises ConfigError naming the argument, the value and the interval.

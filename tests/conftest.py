@@ -1,0 +1,48 @@
+"""What every test shares: the CPU, a compilation cache, float64 on request, a key per test."""
+
+import os
+import sys
+import zlib
+from pathlib import Path
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("MPLBACKEND", "Agg")
+sys.path.insert(0, str(Path(__file__).parent))  # closed forms: `import exact`
+
+import jax
+import pytest
+
+_CACHE = os.environ.get("GEN_JAX_TEST_CACHE") or Path.home() / ".cache" / "gen_jax" / "test-jax"
+jax.config.update("jax_compilation_cache_dir", str(_CACHE))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+@pytest.fixture
+def x64():
+    """float64 inside this test."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def key(request):
+    """A key of its own for each test: its seed is a hash of the test's id."""
+    return jax.random.key(zlib.crc32(request.node.nodeid.encode()))
+
+
+class Counted:
+    """Counts in `calls` how often Python runs a function: inside jit, how often it is traced."""
+
+    def __init__(self, function):
+        self.function, self.calls = function, 0
+
+    def __call__(self, *args, **kwargs):
+        self.calls += 1
+        return self.function(*args, **kwargs)
+
+
+@pytest.fixture
+def count_traces():
+    """`counted = count_traces(f)`; `counted.calls` is the traces of `jax.jit(counted)`."""
+    return Counted

@@ -1,0 +1,77 @@
+"""Laws of every set-against-set metric in the registry."""
+
+import numpy as np
+import pytest
+
+from gen_jax import metrics
+from gen_jax.errors import ConfigError, NumericalError
+from gen_jax.metrics import LARGER_IS_BETTER, METRICS, pairwise
+
+RNG = np.random.default_rng(0)
+REAL, OTHER = RNG.normal(size=(90, 4)), RNG.normal(size=(70, 4)) * 1.2 + 0.2
+IDENTICAL = {
+    "frechet": (0, 1e-10),
+    "sliced_wasserstein": (0, 0),
+    "precision": (1, 0),
+    "recall": (1, 0),
+    "coverage": (1, 0),
+}
+BELOW_ZERO_ON_ITSELF = ("kernel", "mmd", "energy")
+
+
+def test_every_metric_has_its_value_on_identical_sets_stated():
+    assert {*IDENTICAL, *BELOW_ZERO_ON_ITSELF, "density"} == set(METRICS)
+    assert set(METRICS) > LARGER_IS_BETTER
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_does_not_depend_on_the_order(name):
+    shuffled = METRICS[name](RNG.permutation(REAL), RNG.permutation(OTHER))
+    np.testing.assert_allclose(shuffled, METRICS[name](REAL, OTHER), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("pairs", [1, 500])
+def test_does_not_depend_on_the_size_of_blocks(name, pairs, monkeypatch):
+    usual = METRICS[name](REAL, OTHER)
+    monkeypatch.setattr(pairwise, "MAX_ELEMENTS", pairs)
+    np.testing.assert_allclose(METRICS[name](REAL, OTHER), usual, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_larger_shift_is_worse(name):
+    values = [METRICS[name](REAL, RNG.normal(size=(70, 4)) + shift) for shift in (0, 1, 2, 4)]
+    falls = np.all(np.diff(values) < 0)
+    assert falls if name in LARGER_IS_BETTER else np.all(np.diff(values) > 0)
+
+
+@pytest.mark.parametrize("name", IDENTICAL)
+def test_identical_sets(name):
+    value, tolerance = IDENTICAL[name]
+    assert abs(METRICS[name](REAL, REAL) - value) <= tolerance
+
+
+@pytest.mark.parametrize("name", BELOW_ZERO_ON_ITSELF)
+def test_unbiased_distances_of_identical_sets_are_not_positive(name):
+    assert METRICS[name](REAL, REAL) < 0
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_images_are_flattened_and_float32_is_enough(name):
+    images = REAL.reshape(90, 2, 2, 1).astype(np.float32), OTHER.reshape(70, 2, 2, 1)
+    np.testing.assert_allclose(METRICS[name](*images), METRICS[name](REAL, OTHER), rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_sets_that_cannot_be_compared_are_refused(name):
+    with pytest.raises(ConfigError, match="dimensions"):
+        METRICS[name](REAL, OTHER[:, :3]) if name != "frechet" else METRICS["kernel"](
+            REAL, OTHER[:, :3]
+        )
+    if name != "sliced_wasserstein":
+        with pytest.raises(NumericalError):
+            METRICS[name](REAL, np.full_like(OTHER, np.nan))
+
+
+def test_every_public_name_resolves():
+    assert all(hasattr(metrics, name) for name in metrics.__all__)

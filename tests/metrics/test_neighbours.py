@@ -1,0 +1,74 @@
+"""Precision, recall, density, coverage and novelty against double loops."""
+
+import numpy as np
+import pytest
+
+from gen_jax.errors import ConfigError
+from gen_jax.metrics import (
+    density_coverage,
+    memorisation_ratio,
+    nearest_neighbour_distances,
+    precision_recall,
+)
+
+RNG = np.random.default_rng(0)
+REAL, FAKE = RNG.normal(size=(25, 2)), RNG.normal(size=(20, 2)) + 0.7
+
+
+def balls(points, k):
+    """inside(x): for each point, whether x lies no further than its k-th nearest other point."""
+    radii = []
+    for i, p in enumerate(points):
+        radii.append(sorted(np.linalg.norm(p - q) for j, q in enumerate(points) if j != i)[k - 1])
+    return lambda x: [np.linalg.norm(x - p) <= r for p, r in zip(points, radii)]
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_precision_recall_by_definition(k):
+    in_real, in_fake = balls(REAL, k), balls(FAKE, k)
+    precision, recall = precision_recall(REAL, FAKE, k)
+    assert precision == np.mean([any(in_real(x)) for x in FAKE])
+    assert recall == np.mean([any(in_fake(x)) for x in REAL])
+    assert 0 < precision < 1
+
+
+@pytest.mark.parametrize("k", [1, 5])
+def test_density_coverage_by_definition(k):
+    hits = np.array([balls(REAL, k)(x) for x in FAKE])
+    density, coverage = density_coverage(REAL, FAKE, k)
+    np.testing.assert_allclose(density, hits.sum() / (k * len(FAKE)), rtol=1e-12)
+    assert coverage == hits.any(0).mean()
+
+
+def test_a_collapsed_model_is_precise_but_covers_little():
+    real = RNG.normal(size=(300, 2))
+    fake = real[:1] * 0 + RNG.normal(size=(300, 2)) * 0.05
+    assert precision_recall(real, fake).precision > 0.95
+    assert precision_recall(real, fake).recall < 0.05
+    assert density_coverage(real, fake).coverage < 0.1
+
+
+@pytest.mark.parametrize("k", [0, 20, 2.5])
+def test_k_out_of_range(k):
+    with pytest.raises(Exception, match="k"):
+        precision_recall(REAL, FAKE, k)
+
+
+def test_nearest_neighbour_distances_by_definition():
+    images = RNG.integers(0, 256, size=(30, 3, 3, 1), dtype=np.uint8)
+    scaled = images.reshape(30, 9) / 255
+    truth = [min(np.sum((x - y) ** 2) for y in scaled[:20]) for x in scaled[20:]]
+    np.testing.assert_allclose(nearest_neighbour_distances(images[20:], images[:20]), truth)
+
+
+def test_memorisation_ratio_is_zero_for_copies_and_one_for_new_data():
+    """Medians over 400 points with a relative spread of about 2 (squared distance in 2-D): the
+    ratio's standard error is about 0.15, so [0.4, 2.5] is 5 of them in the logarithm; copies give
+    rounding only."""
+    training, heldout, new = RNG.uniform(size=(3, 400, 2))
+    copies = training[RNG.integers(0, 400, 400)]
+    assert memorisation_ratio(copies, training, heldout) < 1e-6
+    assert 0.4 < memorisation_ratio(new, training, heldout) < 2.5
+    np.testing.assert_allclose(memorisation_ratio(heldout, training, heldout), 1)
+    with pytest.raises(ConfigError, match="heldout"):
+        memorisation_ratio(new, training, training)
