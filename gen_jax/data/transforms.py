@@ -44,19 +44,20 @@ def _per_example(value: float) -> Callable:
     return lambda u: jnp.full(u.shape[:1], value * math.prod(u.shape[1:]), jnp.float32)
 
 
-def _check(name: str, x, kind: type, low: float = -math.inf, high: float = math.inf) -> None:
+def _check(name: str, x, kind: type, low: float | None = None, high: float | None = None) -> None:
     """Raise DataError unless x has the dtype kind and, when its values are known, lies in range."""
     if not jnp.issubdtype(x.dtype, kind):
         wanted = "uint8" if kind is jnp.uint8 else "floating point"
         raise DataError(f"{name}: data of dtype {x.dtype} (expected {wanted})")
     if x.ndim == 0:
         raise DataError(f"{name}: data of shape () (expected a batch [B, ...])")
-    unbounded = low == -math.inf and high == math.inf
-    if unbounded or isinstance(x, jax.core.Tracer) or x.size == 0:
+    if low is None or high is None or isinstance(x, jax.core.Tracer) or x.size == 0:
         return
     found = float(x.min()), float(x.max())
     if not low <= found[0] <= found[1] <= high:  # also refuses NaN
-        raise DataError(f"{name}: data in [{found[0]:g}, {found[1]:g}] (expected [{low}, {high}])")
+        raise DataError(
+            f"{name}: data in [{found[0]:g}, {found[1]:g}] (expected [{low:g}, {high:g}])"
+        )
 
 
 def identity() -> Transform:
@@ -73,7 +74,7 @@ def dequantize(levels: int = 256) -> Transform:
     check_range("levels", levels, 2, 256, integer=True)
 
     def encode(key, x):
-        _check("dequantize", x, jnp.uint8, 0, levels - 1)
+        _check("dequantize", x, jnp.uint8, 0.0, levels - 1.0)
         draw = lambda k: jax.random.uniform(k, x.shape[1:], jnp.float32)
         noise = jax.vmap(draw)(sample_keys(key, x.shape[0]))
         return (x + jnp.clip(noise, EDGE, 1 - EDGE)) / levels
@@ -88,7 +89,7 @@ def to_symmetric() -> Transform:
     """[0, 1] -> [-1, 1], u = 2 x - 1."""
 
     def encode(key, x):
-        _check("to_symmetric", x, jnp.floating, 0, 1)
+        _check("to_symmetric", x, jnp.floating, 0.0, 1.0)
         return 2 * x - 1
 
     return Transform(encode, lambda u: (u + 1) / 2, _per_example(math.log(2)))
@@ -142,7 +143,7 @@ def logit(alpha: float = 0.05) -> Transform:
     scale = 1 - 2 * alpha
 
     def encode(key, x):
-        _check("logit", x, jnp.floating, 0, 1)
+        _check("logit", x, jnp.floating, 0.0, 1.0)
         s = alpha + scale * x
         return jnp.log(s) - jnp.log1p(-s)
 

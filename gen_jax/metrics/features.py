@@ -10,6 +10,7 @@ import json
 import os
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
+from flax.errors import FlaxError
 
 from gen_jax.errors import CheckpointError, ConfigError, check_choice
 from gen_jax.nets.classifier import Classifier
@@ -26,6 +28,17 @@ from gen_jax.types import Array, Float, Int, UInt8
 WEIGHTS = Path(__file__).parent / "weights"
 ARCHITECTURES = {"Classifier": Classifier}
 BATCH_SIZE = 256
+DAMAGE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    FlaxError,
+)
+"""What reading a broken or foreign weight file raises."""
 
 
 class PixelFeatures(NamedTuple):
@@ -124,10 +137,9 @@ def save_classifier(
     missing = {"architecture", "arguments", "dataset", "image_shape", "accuracy"} - set(metadata)
     if missing:
         raise ConfigError(f"metadata lacks {sorted(missing)}")
-    arrays = {
-        name: np.asarray(value, dtype)
-        for name, value in traverse_util.flatten_dict(dict(variables), sep="/").items()
-    }
+    flat = traverse_util.flatten_dict(dict(variables), sep="/")
+    with np.errstate(over="ignore"):
+        arrays = {name: np.asarray(value, dtype) for name, value in flat.items()}
     if not all(np.isfinite(value).all() for value in arrays.values()):
         raise ConfigError(f"variables hold values that are not finite in {dtype}")
     buffer = io.BytesIO()
@@ -168,7 +180,7 @@ def load_classifier(
         variables = traverse_util.unflatten_dict(arrays, sep="/")
         forward = jax.jit(lambda x: network.apply(variables, x))
         jax.eval_shape(forward, jax.ShapeDtypeStruct((1, *shape), jnp.float32))
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         raise CheckpointError(f"the classifier weights {path} are damaged: {error}") from error
     return ClassifierFeatures(
         metadata["dataset"], _short_hash(data), accuracy, shape, forward, metadata

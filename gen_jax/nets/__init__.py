@@ -1,9 +1,10 @@
 """Flax Linen networks, without losses.
 
-Conditional networks share one face: `network.apply(variables, x, noise, label=None)` with x [B, ...], `noise` [B]
-(or one number) the bounded log noise level log(sigma / alpha) / 4, and `label` [B] in 0 .. num_classes, where
-num_classes means "no label" and is also what None stands for. The result has x's shape, is float32, and is zero
-before training. `dtype` is what a network computes in, `param_dtype` what it stores.
+Conditional networks share one face: `network.apply(variables, x, noise, label=None)` with x [B,
+...], `noise` [B] (or one number) the bounded log noise level log(sigma / alpha) / 4, and `label`
+[B] in 0 .. num_classes, where num_classes means "no label" and is also what None stands for. The
+result has x's shape, is float32, and is zero before training. `dtype` is what a network computes
+in, `param_dtype` what it stores.
 """
 
 from gen_jax.nets.classifier import Classifier

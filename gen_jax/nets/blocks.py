@@ -17,7 +17,7 @@ def check_image(x: Array) -> None:
 
 
 def pad_to_multiple(x: Float[Array, "B H W C"], multiple: int) -> Float[Array, "B H2 W2 C"]:
-    """Zeros below and to the right, up to the next multiple; the caller crops the result back to [H, W]."""
+    """Zeros below and to the right, up to the next multiple; the caller crops back to [H, W]."""
     extra = [(-size) % multiple for size in x.shape[1:3]]
     return jnp.pad(x, ((0, 0), (0, extra[0]), (0, extra[1]), (0, 0))) if any(extra) else x
 
@@ -37,7 +37,7 @@ def depth_to_space(x: Float[Array, "B H2 W2 C2"], block: int) -> Float[Array, "B
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention over tokens [B, N, D] with one fused projection; softmax in float32."""
+    """Multi-head self-attention over tokens [B, N, D], one fused projection; float32 softmax."""
 
     heads: int
     dtype: Any = jnp.float32

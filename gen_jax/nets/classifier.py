@@ -1,4 +1,4 @@
-"""Small convolutional classifier: a feature network for metrics, and the guide of classifier guidance."""
+"""Small convolutional classifier: features for metrics, and the guide of classifier guidance."""
 
 from typing import Any
 
@@ -13,11 +13,12 @@ from gen_jax.types import Array, Float
 
 
 class Classifier(nn.Module):
-    """Per width one strided and one residual 3x3 convolution, then the mean over pixels and one hidden layer.
+    """Per width a strided and a residual 3x3 convolution; then mean over pixels and a hidden layer.
 
-    Images [B, H, W, C] of any size, scaled to [-1, 1]; returns (logits [B, K], features [B, F]) in float32. With
-    `noise_conditioned` every level is modulated by the noise level (as in nets.embeddings), for guidance.
-    No max-pooling, whose gradient is not deterministic on GPUs, and nothing that ties the examples of a batch.
+    Images [B, H, W, C] of any size, scaled to [-1, 1]; returns (logits [B, K], features [B, F]) in
+    float32. With `noise_conditioned` every level is modulated by the noise level (as in
+    nets.embeddings), for guidance. No max-pooling, whose gradient is not deterministic on GPUs, and
+    nothing that ties the examples of a batch.
     """
 
     num_classes: int
@@ -38,21 +39,21 @@ class Classifier(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "B H W C"], noise: Float[Array, "*batch"] | None = None
+        self, x: Float[Array, "B ..."], noise: Float[Array, "*batch"] | None = None
     ) -> tuple[Float[Array, "B K"], Float[Array, "B F"]]:
-        """Raises ConfigError when `noise` is missing from a noise-conditioned classifier, or given to another."""
+        """Raises ConfigError unless `noise` is given exactly when `noise_conditioned`."""
         check_image(x)
         if (noise is not None) != self.noise_conditioned:
+            word = "needs" if self.noise_conditioned else "does not take"
             raise ConfigError(
-                f"noise must be given exactly when noise_conditioned (here {self.noise_conditioned})"
+                f"a classifier with noise_conditioned={self.noise_conditioned} {word} noise"
             )
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         if noise is not None:
             condition = nn.silu(Condition(64, 0, self.param_dtype)(per_example(noise, x)))
         h = x
         for width in self.widths:
-            h = nn.Conv(width, (3, 3), strides=2, **types)(h)
-            h = group_norm(width, types)(h)
+            h = group_norm(width, types)(nn.Conv(width, (3, 3), strides=2, **types)(h))
             if noise is not None:
                 modulation = nn.Dense(2 * width, **types)(condition)[:, None, None, :]
                 scale, shift = jnp.split(modulation, 2, axis=-1)

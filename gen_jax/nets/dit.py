@@ -32,7 +32,7 @@ def modulate(x: Float[Array, "B N D"], shift: Array, scale: Array) -> Float[Arra
 
 
 class Block(nn.Module):
-    """x + gate * attention(mod(norm(x))), then x + gate * mlp(mod(norm(x))); the gates are zero at first."""
+    """x + gate attention(mod(norm(x))), then x + gate mlp(mod(norm(x))); gates start at zero."""
 
     heads: int
     ratio: int = 4
@@ -56,10 +56,10 @@ class Block(nn.Module):
 
 
 class DiT(nn.Module):
-    """Transformer over patches of patch x patch pixels with a fixed sin-cos position for any image size.
+    """Transformer over patches of patch x patch pixels, with a fixed sin-cos position embedding.
 
-    Images whose sides are not multiples of `patch` are padded with zeros (below, right) and the result is cropped.
-    Blocks are the identity and the output is zero at first (adaLN-zero).
+    Images whose sides are not multiples of `patch` are padded with zeros (below, right) and the
+    result is cropped. Blocks are the identity and the output is zero at first (adaLN-zero).
     """
 
     patch: int = 4
@@ -72,7 +72,7 @@ class DiT(nn.Module):
     param_dtype: Any = jnp.float32
 
     def __post_init__(self):
-        for name, low in (("patch", 1), ("width", 4), ("depth", 1), ("heads", 1)):
+        for name, low in (("patch", 1), ("width", 8), ("depth", 1), ("heads", 1)):
             check_range(name, getattr(self, name), low, integer=True)
         if self.width % self.heads or self.width % 4:
             raise ConfigError(
@@ -85,13 +85,13 @@ class DiT(nn.Module):
     @nn.compact
     def __call__(
         self,
-        x: Float[Array, "B H W C"],
+        x: Float[Array, "B ..."],
         noise: Float[Array, "*batch"],
         label: Int[Array, "B"] | None = None,
         *,
         deterministic: bool = True,
-    ) -> Float[Array, "B H W C"]:
-        """x [B, H, W, C], noise [B] in about (-2.5, 2.5), label [B] in 0 .. num_classes -> float32 [B, H, W, C]."""
+    ) -> Float[Array, "B ..."]:
+        """float32 [B, H, W, C], zero before training; the arguments are those of `gen_jax.nets`."""
         check_image(x)
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         embed = Condition(self.width, self.num_classes, self.param_dtype)

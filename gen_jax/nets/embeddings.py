@@ -1,7 +1,7 @@
-"""What a network is told beside its input: the noise level, the class label, the place in the image.
+"""What a network is told beside its input: the noise level, the label, the place in the image.
 
-All of it is computed in float32 whatever the network computes in: bfloat16 has 8 bits of mantissa and would round
-neighbouring noise levels onto each other.
+All of it is computed in float32 whatever the network computes in: bfloat16 has 8 bits of mantissa
+and would round neighbouring noise levels onto each other.
 """
 
 from typing import Any
@@ -18,11 +18,11 @@ from gen_jax.types import Array, Float, Int
 def sinusoidal(
     value: Float[Array, "..."], width: int, low: float = 1.0, high: float = 64.0
 ) -> Float[Array, "... width"]:
-    """[cos(w_i value), sin(w_i value)] with w_i geometric from `low` to `high` rad per unit; float32.
+    """[cos(w_i value), sin(w_i value)], w_i geometric from `low` to `high` rad per unit; float32.
 
-    With noise levels in (-2.5, 2.5) the slowest wave tells both ends apart and the fastest turns by 0.3 rad
-    between neighbours of a 1000-step grid (vaswani2017 sec. 3.5 with frequencies for a bounded input).
-    Raises ConfigError unless `width` is even.
+    With noise levels in (-2.5, 2.5) the slowest wave tells both ends apart and the fastest turns by
+    0.3 rad between neighbours of a 1000-step grid (vaswani2017 sec. 3.5 with frequencies for a
+    bounded input). Raises ConfigError unless `width` is even.
     """
     if width < 2 or width % 2:
         raise ConfigError(f"width={width} of a sinusoidal embedding must be an even number >= 2")
@@ -32,13 +32,13 @@ def sinusoidal(
 
 
 def position_2d(height: int, width: int, features: int) -> Float[Array, "N features"]:
-    """Fixed sin-cos embedding of a grid's rows and columns, [height * width, features], row by row (dosovitskiy2021).
+    """Fixed sin-cos embedding of a grid's rows and columns, row by row (dosovitskiy2021).
 
-    Half of the features hold the row and half the column, with periods from 2 pi to 2 pi 10^4 grid cells.
-    Raises ConfigError unless `features` is a multiple of 4.
+    Half of the features hold the row and half the column, with periods from 2 pi to 2 pi 10^4 grid
+    cells. Raises ConfigError unless `features` is a multiple of 4 and at least 8.
     """
-    if features % 4:
-        raise ConfigError(f"features={features} of a 2-D position must be a multiple of 4")
+    if features % 4 or features < 8:
+        raise ConfigError(f"features={features} of a 2-D position must be a multiple of 4, >= 8")
     rows, columns = (
         sinusoidal(jnp.arange(n, dtype=jnp.float32), features // 2, 1e-4, 1.0)
         for n in (height, width)
@@ -54,10 +54,11 @@ def position_2d(height: int, width: int, features: int) -> Float[Array, "N featu
 
 
 class Condition(nn.Module):
-    """One vector per example from its noise level and, when there are classes, its label: float32 [B, width].
+    """One float32 vector per example from its noise level and, when there are classes, its label.
 
-    A two-layer network over sinusoidal features, plus a learned row per class; row `num_classes` means "no label"
-    and stands in when `label` is None. A label outside 0 .. num_classes gives NaN, never another class.
+    A two-layer network over sinusoidal features, plus a learned row per class; row `num_classes`
+    means "no label" and stands in when `label` is None. A label outside 0 .. num_classes gives NaN,
+    never another class.
     """
 
     width: int

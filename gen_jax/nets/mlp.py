@@ -11,10 +11,11 @@ from gen_jax.types import Array, Float, Int
 
 
 class MLP(nn.Module):
-    """One residual block per entry of `features`, modulated by noise level and label; zero output at first.
+    """One residual block per entry of `features`, modulated by noise level and label.
 
-    Block: h <- h + W2 silu((1 + scale) * W1 silu(h) + shift), with scale and shift linear in the condition; where
-    the width changes, h passes through a linear map. Inputs [B, ...] are flattened and shaped back.
+    Block: h <- h + W2 silu((1 + scale) * W1 silu(h) + shift), with scale and shift linear in the
+    condition; where the width changes, h passes through a linear map. Inputs [B, ...] are flattened
+    and shaped back.
     """
 
     features: tuple[int, ...] = (128, 128, 128)
@@ -41,7 +42,7 @@ class MLP(nn.Module):
         *,
         deterministic: bool = True,
     ) -> Float[Array, "B ..."]:
-        """x [B, ...], noise [B] in about (-2.5, 2.5), label [B] in 0 .. num_classes -> float32 [B, ...]."""
+        """float32 [B, ...], zero before training; the arguments are those of `gen_jax.nets`."""
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         condition = Condition(2 * (self.features[0] // 2), self.num_classes, self.param_dtype)
         modulation = nn.silu(condition(per_example(noise, x), label))

@@ -1,4 +1,4 @@
-"""Convolutional U-Net with residual blocks and attention at chosen resolutions (ho2020 app. B, dhariwal2021)."""
+"""U-Net with residual blocks and attention at chosen resolutions (ho2020 app. B, dhariwal2021)."""
 
 from math import gcd
 from typing import Any
@@ -20,7 +20,7 @@ def group_norm(width: int, types: dict, **options) -> nn.GroupNorm:
 
 
 class ResidualBlock(nn.Module):
-    """norm, silu, conv, norm modulated by the condition, silu, conv (zero at first), plus the input."""
+    """norm, silu, conv, norm modulated by the condition, silu, conv (zero at first), plus input."""
 
     width: int
     dropout: float = 0.0
@@ -59,17 +59,18 @@ class AttentionBlock(nn.Module):
         b, h, w, c = x.shape
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         tokens = group_norm(c, types)(x).reshape(b, h * w, c)
-        attend = SelfAttention(max(c // 32, 1) if c % 32 == 0 else 1, out_init=ZEROS, **types)
+        attend = SelfAttention(c // 32 if c % 32 == 0 else 1, out_init=ZEROS, **types)
         return x + attend(tokens).reshape(x.shape)
 
 
 class UNet(nn.Module):
     """U-Net for images of any size.
 
-    Each entry of `widths` is one level, half the resolution of the one before, with `blocks` residual blocks on the
-    way down and as many on the way up, joined by concatenation. Attention follows every block whose feature map is
-    H high with H in `attention`, and sits once in the middle. Images are padded with zeros (below, right) to a
-    multiple of 2^(levels - 1) and the result is cropped back.
+    Each entry of `widths` is one level, half the resolution of the one before, with `blocks`
+    residual blocks on the way down and as many on the way up, joined by concatenation. Attention
+    follows every block whose feature map is H high with H in `attention`, and sits once in the
+    middle. Images are padded with zeros (below, right) to a multiple of 2^(levels - 1) and the
+    result is cropped back.
     """
 
     widths: tuple[int, ...] = (32, 64)
@@ -93,16 +94,16 @@ class UNet(nn.Module):
     @nn.compact
     def __call__(
         self,
-        x: Float[Array, "B H W C"],
+        x: Float[Array, "B ..."],
         noise: Float[Array, "*batch"],
         label: Int[Array, "B"] | None = None,
         *,
         deterministic: bool = True,
-    ) -> Float[Array, "B H W C"]:
-        """x [B, H, W, C], noise [B] in about (-2.5, 2.5), label [B] in 0 .. num_classes -> float32 [B, H, W, C]."""
+    ) -> Float[Array, "B ..."]:
+        """float32 [B, H, W, C], zero before training; the arguments are those of `gen_jax.nets`."""
         check_image(x)
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        embed = Condition(4 * (self.widths[0] // 2) * 2, self.num_classes, self.param_dtype)
+        embed = Condition(4 * self.widths[0], self.num_classes, self.param_dtype)
         condition = nn.silu(embed(per_example(noise, x), label))
 
         def block(h, width):

@@ -12,7 +12,7 @@ from gen_jax.errors import DataError
 
 def picture(seed, size=(8, 8), mode="RGB"):
     shape = size[::-1] if mode == "L" else (*size[::-1], len(mode))
-    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape, np.uint8), mode)
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape, np.uint8))
 
 
 def write(root, names, **options):

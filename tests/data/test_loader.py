@@ -15,9 +15,7 @@ from gen_jax.errors import ConfigError, DataError
 indices = jax.jit(batch_indices, static_argnums=(2, 3))
 
 
-@pytest.mark.parametrize(
-    ("n", "batch"), [(1, 1), (2, 1), (3, 2), (7, 7), (10, 4), (97, 32), (100, 10), (1198, 128)]
-)
+@pytest.mark.parametrize(("n", "batch"), [(1, 1), (3, 2), (10, 4), (97, 32), (1198, 128)])
 def test_each_epoch_visits_each_example_once(n, batch, key):
     epochs = 4
     steps = -(-n * epochs // batch)
@@ -155,7 +153,6 @@ def test_stream_reads_a_memory_map(data, tmp_path):
     np.testing.assert_array_equal(batch["x"], next(stream({"x": data["x"]}, 0, 8))["x"])
 
 
-@pytest.mark.slow
 def test_a_script_with_an_open_stream_ends(tmp_path):
     code = (
         "import numpy as np; from gen_jax.data import stream;"
@@ -177,7 +174,7 @@ X = np.zeros((10, 2), np.float32)
         ({"x": X}, 11, ConfigError, "batch_size=11"),
         ({"x": X}, 0, ConfigError, "batch_size=0"),
         ({"x": X, "y": np.zeros(9, np.int32)}, 2, DataError, "y (9,)"),
-        ({"x": np.float32(1)}, 1, DataError, "leading axis"),
+        ({"x": np.array(1.0)}, 1, DataError, "leading axis"),
         ({"x": X + np.nan}, 2, DataError, "not finite"),
         ({"x": jnp.asarray(X) / 0}, 2, DataError, "not finite"),
         ({"x": X, "y": np.zeros(10)}, 2, DataError, "float64"),

@@ -62,7 +62,7 @@ def test_the_biased_form_fails_that_test():
 
 
 def test_blocks_give_the_mean_and_error_of_their_parts():
-    """A shift of 0.3 in 4 of 8 directions: both estimates see it, and agree within 5 errors (6e-7)."""
+    """A shift of 0.3 in 4 of 8 directions: both estimates see it and agree within 5 errors."""
     rng = np.random.default_rng(4)
     a, b = rng.normal(size=(2, 2000, 8))
     b[:, :4] += 0.3

@@ -60,7 +60,7 @@ def test_wasserstein_1d_is_scipys(x64, sizes):
 
 
 def test_wasserstein_1d_of_gaussians(x64):
-    """W_2^2 = (m - m')^2 + (s - s')^2; points at the quantiles leave an error of order log(n) / n."""
+    """W_2^2 = (m - m')^2 + (s - s')^2; quantile points leave an error of order log(n) / n."""
     quantiles = scipy.stats.norm.ppf((np.arange(20000) + 0.5) / 20000)
     value = wasserstein_1d(quantiles, 3 + 2 * quantiles, p=2)
     np.testing.assert_allclose(value, np.sqrt(9 + 1), rtol=1e-3)

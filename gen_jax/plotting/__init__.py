@@ -1,0 +1,33 @@
+"""Pictures: image grids, points and densities in the plane, trajectories, curves, animations.
+
+Functions return an array or a `matplotlib.figure.Figure` that `save_image` or `save` writes;
+animations write their GIF. There is no pyplot state and no display is needed. Only this sub-package
+imports matplotlib.
+"""
+
+from gen_jax.plotting.animations import image_animation, point_animation
+from gen_jax.plotting.curves import quality_versus_calls, read_metrics, training_curves
+from gen_jax.plotting.densities import density_map, point_panels
+from gen_jax.plotting.grids import image_grid, label_rows, save_image, to_image
+from gen_jax.plotting.style import COLOURS, STYLE, save, window_around
+from gen_jax.plotting.trajectories import field_panels, trajectory_plot
+
+__all__ = [
+    "COLOURS",
+    "STYLE",
+    "density_map",
+    "field_panels",
+    "image_animation",
+    "image_grid",
+    "label_rows",
+    "point_animation",
+    "point_panels",
+    "quality_versus_calls",
+    "read_metrics",
+    "save",
+    "save_image",
+    "to_image",
+    "training_curves",
+    "trajectory_plot",
+    "window_around",
+]

@@ -1,0 +1,149 @@
+"""Figures show what they were given, at the expected size, and leave matplotlib's state alone."""
+
+import json
+
+import jax.numpy as jnp
+import matplotlib
+import numpy as np
+import pytest
+from PIL import Image
+
+from gen_jax import plotting
+from gen_jax.errors import ConfigError, DataError
+from gen_jax.plotting import (
+    density_map,
+    field_panels,
+    point_panels,
+    quality_versus_calls,
+    read_metrics,
+    save,
+    training_curves,
+    trajectory_plot,
+    window_around,
+)
+from gen_jax.plotting.curves import moving_average
+
+RNG = np.random.default_rng(0)
+POINTS = RNG.normal(size=(200, 2))
+WINDOW = (-2.0, 2.0, -1.0, 3.0)
+RECORDS = [{"step": 10 * i, "loss": 1 / (i + 1), "name": "x"} for i in range(40)]
+RECORDS[5]["accuracy"] = 0.5
+RESULTS = {
+    "ddim": [(50, 1.0, 0.1), (10, 2.0, 0.2)],
+    "heun": [(10, 1.5), (100, 0.5)],
+}
+FIGURES = {
+    "scatter": lambda: point_panels({"data": POINTS, "samples": POINTS}),
+    "histogram": lambda: point_panels({"data": POINTS}, kind="histogram"),
+    "density": lambda: density_map(lambda x: -jnp.sum(x**2, 1), WINDOW, samples=POINTS),
+    "trajectories": lambda: trajectory_plot(np.cumsum(RNG.normal(size=(9, 300, 2)), 0)),
+    "quiver": lambda: field_panels(lambda x, t: -x * t[:, None], [1.0, 0.5], WINDOW),
+    "stream": lambda: field_panels(
+        lambda x, t: x[:, ::-1], [0.1], WINDOW, kind="stream", points=POINTS[None]
+    ),
+    "training": lambda: training_curves(RECORDS),
+    "quality": lambda: quality_versus_calls(RESULTS, "Frechet distance", floor=0.4),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_writes_a_picture_of_its_size(name, tmp_path):
+    before = dict(matplotlib.rcParams)
+    figure = FIGURES[name]()
+    path = save(figure, tmp_path / "new" / "figure.png", dpi=60)
+    assert dict(matplotlib.rcParams) == before
+    with Image.open(path) as picture:
+        expected = figure.get_size_inches() * 60
+        np.testing.assert_allclose(picture.size, expected, atol=1)
+        assert len(picture.convert("L").getcolors()) > 10
+
+
+def test_points_are_drawn_where_they_are():
+    axes = point_panels({"data": POINTS, "samples": POINTS + 1}).axes
+    np.testing.assert_array_equal(axes[1].collections[0].get_offsets(), POINTS + 1)
+    assert [axis.get_title() for axis in axes] == ["data", "samples"]
+    assert axes[0].get_xlim() == axes[1].get_xlim()
+
+
+def test_density_is_laid_out_with_the_vertical_axis_upwards():
+    """A density that rises with y and not with x is larger in the upper rows of the picture."""
+    figure = density_map(lambda x: x[:, 1], WINDOW, resolution=8)
+    image = figure.axes[0].images[0]
+    assert image.origin == "lower"
+    assert tuple(image.get_extent()) == WINDOW
+    values = np.asarray(image.get_array())
+    np.testing.assert_allclose(np.diff(np.log(values), axis=0), 4 / 8, rtol=1e-4)
+    np.testing.assert_allclose(np.diff(values, axis=1), 0, atol=1e-6)
+
+
+def test_field_has_the_directions_of_the_velocity():
+    figure = field_panels(lambda x, t: x + t[:, None], [0.25], WINDOW, resolution=3)
+    quiver = figure.axes[0].collections[0]
+    np.testing.assert_allclose(quiver.U.ravel(), np.tile([-1, 0, 1], 3) + 0.25)
+    np.testing.assert_allclose(quiver.V.ravel(), np.repeat([0, 1, 2], 3) + 0.25)
+
+
+def test_window_is_square_and_ignores_strays():
+    points = np.concatenate([RNG.uniform(-1, 1, size=(5000, 2)), [[1e6, 0], [0, np.inf]]])
+    left, right, bottom, top = window_around(points)
+    np.testing.assert_allclose(right - left, top - bottom)
+    np.testing.assert_allclose([left, right], [-1.12, 1.12], atol=0.05)
+
+
+def test_moving_average_of_a_line_is_the_line():
+    line = np.arange(30.0)
+    np.testing.assert_allclose(moving_average(line, 5)[2:-2], line[2:-2])
+    np.testing.assert_allclose(moving_average(line, 5)[0], 1)
+
+
+def test_training_curves_draw_the_numbers_there_are():
+    figure = training_curves(RECORDS)
+    assert [axis.get_title() for axis in figure.axes] == ["loss", "accuracy"]
+    np.testing.assert_array_equal(figure.axes[1].lines[0].get_xydata(), [[50, 0.5]])
+    with pytest.raises(ConfigError, match="los"):
+        training_curves(RECORDS, keys=["los"])
+    with pytest.raises(ConfigError, match="no numbers"):
+        training_curves([])
+
+
+def test_quality_curves_are_ordered_by_calls_on_a_logarithmic_axis():
+    axes = quality_versus_calls(RESULTS, "distance").axes[0]
+    np.testing.assert_array_equal(axes.lines[0].get_xydata(), [[10, 2.0], [50, 1.0]])
+    assert axes.get_xscale() == axes.get_yscale() == "log"
+    assert quality_versus_calls({"a": [(5, -1.0)]}, "d").axes[0].get_yscale() == "linear"
+
+
+def test_metrics_file_with_a_torn_last_line(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text("\n".join(json.dumps(r) for r in RECORDS[:3]) + '\n{"step": 30, "lo')
+    assert read_metrics(path) == RECORDS[:3]
+    path.write_text('{"step": 1\n{"step": 2}\n')
+    with pytest.raises(DataError, match="line 1"):
+        read_metrics(path)
+    with pytest.raises(DataError, match="nowhere"):
+        read_metrics(tmp_path / "nowhere.jsonl")
+
+
+BAD = {
+    "three dimensions": lambda: point_panels({"data": np.zeros((4, 3))}),
+    "no set": lambda: point_panels({}),
+    "unknown kind": lambda: point_panels({"data": POINTS}, kind="pie"),
+    "path without time": lambda: trajectory_plot(POINTS),
+    "only infinities": lambda: point_panels({"data": np.full((3, 2), np.inf)}),
+    "no times": lambda: field_panels(lambda x, t: x, [], WINDOW),
+    "points at other times": lambda: field_panels(
+        lambda x, t: x, [0.5], WINDOW, points=np.zeros((2, 5, 2))
+    ),
+    "four numbers": lambda: quality_versus_calls({"a": [(1, 2, 3, 4)]}, "d"),
+    "format": lambda: save(point_panels({"data": POINTS}), "figure.exe"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_mistakes_are_named(name):
+    with pytest.raises(ConfigError):
+        BAD[name]()
+
+
+def test_every_public_name_resolves():
+    assert all(hasattr(plotting, name) for name in plotting.__all__)
