@@ -4,8 +4,8 @@
     python -m experiments.classifier --dataset digits --noise-conditioned
 
 The first writes `gen_jax/metrics/weights/DATASET.npz`, whose hash is printed beside every number
-made with it. The second trains on noisy images, for classifier guidance, and keeps its weights in the
-run directory.
+made with it. The second trains on noisy images, for classifier guidance, and keeps its
+weights in the run directory.
 """
 
 from dataclasses import dataclass

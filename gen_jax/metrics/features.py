@@ -138,6 +138,7 @@ def save_classifier(
     if missing:
         raise ConfigError(f"metadata lacks {sorted(missing)}")
     flat = traverse_util.flatten_dict(dict(variables), sep="/")
+    arrays: dict[str, Any]
     with np.errstate(over="ignore"):
         arrays = {name: np.asarray(value, dtype) for name, value in flat.items()}
     if not all(np.isfinite(value).all() for value in arrays.values()):

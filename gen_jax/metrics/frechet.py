@@ -10,7 +10,7 @@ print the value between two real sets of that size beside it (`calibrate`), or u
 `kernel_distance`.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,7 +19,8 @@ from gen_jax.metrics.pairwise import as_points
 from gen_jax.types import Array, Float, Num
 
 
-class Moments(NamedTuple):
+@dataclass(frozen=True)
+class Moments:
     """Running mean and scatter of features, so that a set need not fit in memory.
 
     Each batch is centred before it is squared (chan1979), so the result depends on the size and the

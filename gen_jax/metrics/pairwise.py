@@ -75,10 +75,10 @@ def map_rows(
     device = jax.devices("cpu")[0] if jax.default_backend() == "tpu" else None
     parts = []
     with jax.enable_x64(True), jax.default_device(device):
-        others = tuple(jnp.asarray(other) for other in others)
+        on_device = tuple(jnp.asarray(other) for other in others)
         for start in range(0, len(rows), size):
             block = rows[start : start + size]
             padded = np.pad(block, ((0, size - len(block)), (0, 0)))
-            result = _block(reduce, tuple(sorted(options.items())), padded, others)
+            result = _block(reduce, tuple(sorted(options.items())), padded, on_device)
             parts.append(np.asarray(result)[: len(block)])
     return np.concatenate(parts)

@@ -45,7 +45,7 @@ def nearest(x, y):
     return jnp.min(squared_distances(x, y), 1)
 
 
-def _sets(real, fake, k):
+def _sets(real, fake, k: int) -> tuple[np.ndarray, np.ndarray]:
     real, fake = as_pair(real, fake)
     check_range("k", k, 1, min(len(real), len(fake)) - 1, integer=True)
     return real, fake
@@ -71,9 +71,9 @@ def precision_recall(
 
     Args: features real [N, D] and fake [M, D], and the neighbour k that sets the balls' radii.
     """
-    real, fake = _sets(real, fake, k)
-    precision = float(np.mean(_hits(fake, real, k) > 0))
-    return PrecisionRecall(precision, float(np.mean(_hits(real, fake, k) > 0)))
+    r, f = _sets(real, fake, k)
+    precision, recall = np.mean(_hits(f, r, k) > 0), np.mean(_hits(r, f, k) > 0)
+    return PrecisionRecall(float(precision), float(recall))
 
 
 def density_coverage(
@@ -86,9 +86,7 @@ def density_coverage(
 
     Args: features real [N, D] and fake [M, D], and the neighbour k that sets the balls' radii.
     """
-    real, fake = _sets(real, fake, k)
-    radii = _radii(real, k)
-    hits = map_rows(_balls_hit, fake, real, radii[:, None])
-    return DensityCoverage(
-        float(hits.mean() / k), float(np.mean(map_rows(nearest, real, fake) <= radii))
-    )
+    r, f = _sets(real, fake, k)
+    radii = _radii(r, k)
+    hits = map_rows(_balls_hit, f, r, radii[:, None])
+    return DensityCoverage(float(hits.mean() / k), float(np.mean(map_rows(nearest, r, f) <= radii)))

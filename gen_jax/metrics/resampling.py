@@ -51,21 +51,21 @@ def bootstrap(
       samples: arrays [N_i, ...], resampled along the first axis.
     """
     check_range("num_resamples", num_resamples, 2, integer=True)
-    samples = [np.asarray(x) for x in samples]
-    if not samples or min(len(x) for x in samples) < 4:
-        raise ConfigError(f"samples has sizes {[len(x) for x in samples]}; each must be at least 4")
+    sets = [np.asarray(x) for x in samples]
+    if not sets or min(len(x) for x in sets) < 4:
+        raise ConfigError(f"samples has sizes {[len(x) for x in sets]}; each must be at least 4")
 
     def resample(index: int, part: int) -> np.ndarray:
         key_part = jax.random.fold_in(jax.random.fold_in(key, index), part)
-        n = len(samples[part])
+        n = len(sets[part])
         rows = jax.random.choice(key_part, n, (n if replace else n // 2,), replace=replace)
-        return samples[part][np.asarray(rows)]
+        return sets[part][np.asarray(rows)]
 
     values = [
-        statistic(*(resample(index, part) for part in range(len(samples))))
+        statistic(*(resample(index, part) for part in range(len(sets))))
         for index in range(int(num_resamples))
     ]
-    return Estimate(float(statistic(*samples)), float(np.std(values, ddof=1)))
+    return Estimate(float(statistic(*sets)), float(np.std(values, ddof=1)))
 
 
 def calibrate(

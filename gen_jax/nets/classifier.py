@@ -6,9 +6,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from gen_jax.errors import ConfigError, check_range
-from gen_jax.nets.blocks import check_image
+from gen_jax.nets.blocks import GroupNorm, check_image
 from gen_jax.nets.embeddings import Condition, per_example
-from gen_jax.nets.unet import group_norm
 from gen_jax.types import Array, Float
 
 
@@ -53,13 +52,13 @@ class Classifier(nn.Module):
             condition = nn.silu(Condition(64, 0, self.param_dtype)(per_example(noise, x)))
         h = x
         for width in self.widths:
-            h = group_norm(width, types)(nn.Conv(width, (3, 3), strides=2, **types)(h))
+            h = nn.Conv(width, (3, 3), strides=2, **types)(h)
             if noise is not None:
-                modulation = nn.Dense(2 * width, **types)(condition)[:, None, None, :]
-                scale, shift = jnp.split(modulation, 2, axis=-1)
-                h = h * (1 + scale) + shift
+                h = GroupNorm(**types)(h, nn.Dense(2 * width, **types)(condition))
+            else:
+                h = GroupNorm(**types)(h)
             h = nn.silu(h)
-            h = h + nn.silu(group_norm(width, types)(nn.Conv(width, (3, 3), **types)(h)))
+            h = h + nn.silu(GroupNorm(**types)(nn.Conv(width, (3, 3), **types)(h)))
         features = nn.silu(nn.Dense(self.features, **types)(h.mean(axis=(1, 2))))
         logits = nn.Dense(self.num_classes, **types)(features)
         return logits.astype(jnp.float32), features.astype(jnp.float32)

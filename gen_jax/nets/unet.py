@@ -1,26 +1,31 @@
 """U-Net with residual blocks and attention at chosen resolutions (ho2020 app. B, dhariwal2021)."""
 
-from math import gcd
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
 
 from gen_jax.errors import ConfigError, check_range
-from gen_jax.nets.blocks import SelfAttention, check_image, pad_to_multiple, space_to_depth
+from gen_jax.nets.blocks import (
+    GroupNorm,
+    SelfAttention,
+    check_image,
+    pad_to_multiple,
+    space_to_depth,
+)
 from gen_jax.nets.embeddings import Condition, per_example
 from gen_jax.types import Array, Float, Int
 
 ZEROS = nn.initializers.zeros
 
 
-def group_norm(width: int, types: dict, **options) -> nn.GroupNorm:
-    """Group normalisation with at most 8 groups that divide `width`; statistics in float32."""
-    return nn.GroupNorm(num_groups=gcd(8, width), **types, **options)
-
-
 class ResidualBlock(nn.Module):
-    """norm, silu, conv, norm modulated by the condition, silu, conv (zero at first), plus input."""
+    """norm, silu, conv, norm modulated by the condition, silu, conv (zero at first), plus input.
+
+    A skip connection joins as if it were concatenated to the input along the channels: a linear map
+    of a concatenation is the sum of two linear maps, and no copy is made.
+    """
 
     width: int
     dropout: float = 0.0
@@ -32,20 +37,25 @@ class ResidualBlock(nn.Module):
         self,
         x: Float[Array, "B H W C"],
         condition: Float[Array, "B E"],
+        skip: Float[Array, "B H W S"] | None = None,
+        *,
         deterministic: bool = True,
     ) -> Float[Array, "B H W D"]:
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        h = nn.silu(group_norm(x.shape[-1], types)(x))
-        h = nn.Conv(self.width, (3, 3), **types)(h)
-        modulation = nn.Dense(2 * self.width, **types)(condition)[:, None, None, :]
-        scale, shift = jnp.split(modulation, 2, axis=-1)
-        norm = group_norm(self.width, types, use_scale=False, use_bias=False)
-        h = nn.silu(norm(h) * (1 + scale) + shift)
+        variance = 1.0 if skip is None else 0.5  # as if over the channels of both
+        init = nn.initializers.variance_scaling(variance, "fan_in", "truncated_normal")
+        conv = partial(nn.Conv, self.width, (3, 3), **types)
+        mix = partial(nn.Dense, self.width, use_bias=False, kernel_init=init, **types)
+        h = conv(kernel_init=init)(nn.silu(GroupNorm(**types)(x)))
+        if skip is not None:
+            h = h + conv(use_bias=False, kernel_init=init)(nn.silu(GroupNorm(**types)(skip)))
+        modulation = nn.Dense(2 * self.width, **types)(condition)
+        h = nn.silu(GroupNorm(**types)(h, modulation))
         h = nn.Dropout(self.dropout)(h, deterministic=deterministic)
-        h = nn.Conv(self.width, (3, 3), kernel_init=ZEROS, **types)(h)
-        if x.shape[-1] != self.width:
-            x = nn.Dense(self.width, use_bias=False, name="skip", **types)(x)
-        return x + h
+        h = conv(kernel_init=ZEROS)(h)
+        if skip is not None:
+            return mix()(x) + mix()(skip) + h
+        return (x if x.shape[-1] == self.width else mix()(x)) + h
 
 
 class AttentionBlock(nn.Module):
@@ -58,7 +68,7 @@ class AttentionBlock(nn.Module):
     def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
         b, h, w, c = x.shape
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        tokens = group_norm(c, types)(x).reshape(b, h * w, c)
+        tokens = GroupNorm(**types)(x).reshape(b, h * w, c)
         attend = SelfAttention(c // 32 if c % 32 == 0 else 1, out_init=ZEROS, **types)
         return x + attend(tokens).reshape(x.shape)
 
@@ -106,8 +116,11 @@ class UNet(nn.Module):
         embed = Condition(4 * self.widths[0], self.num_classes, self.param_dtype)
         condition = nn.silu(embed(per_example(noise, x), label))
 
-        def block(h, width):
-            h = ResidualBlock(width, self.dropout, **types)(h, condition, deterministic)
+        def residual(h, width, skip=None):
+            block = ResidualBlock(width, self.dropout, **types)
+            return block(h, condition, skip, deterministic=deterministic)
+
+        def attend(h):
             return AttentionBlock(**types)(h) if h.shape[1] in self.attention else h
 
         h = nn.Conv(self.widths[0], (3, 3), **types)(
@@ -118,17 +131,15 @@ class UNet(nn.Module):
             if level:
                 h = nn.Dense(width, **types)(space_to_depth(h, 2))
             for _ in range(self.blocks):
-                h = block(h, width)
+                h = attend(residual(h, width))
                 skips.append(h)
-        h = ResidualBlock(width, self.dropout, **types)(h, condition, deterministic)
-        h = AttentionBlock(**types)(h)
-        h = ResidualBlock(width, self.dropout, **types)(h, condition, deterministic)
+        h = residual(AttentionBlock(**types)(residual(h, width)), width)
         for level, width in reversed(list(enumerate(self.widths))):
             for _ in range(self.blocks):
-                h = block(jnp.concatenate([h, skips.pop()], axis=-1), width)
+                h = attend(residual(h, width, skips.pop()))
             if level:
                 h = nn.Dense(self.widths[level - 1], **types)(h)
                 h = h.repeat(2, axis=1).repeat(2, axis=2)
-        h = nn.silu(group_norm(h.shape[-1], types)(h))
+        h = nn.silu(GroupNorm(**types)(h))
         h = nn.Conv(x.shape[-1], (3, 3), kernel_init=ZEROS, name="out", **types)(h)
         return h.astype(jnp.float32)[:, : x.shape[1], : x.shape[2]]

@@ -27,16 +27,27 @@ def _chosen(num_times: int, max_frames: int) -> np.ndarray:
     )
 
 
+def _few_colours(frames: Sequence[np.ndarray], colours: int) -> list[Image.Image]:
+    """Frames in one palette: even grey levels, or the colours that best cover eight of them."""
+    if frames[0].shape[-1] == 1:
+        step = 255 / (colours - 1)
+        return [
+            Image.fromarray((np.round(f[..., 0] / step) * step).astype(np.uint8)) for f in frames
+        ]
+    typical = [frames[i] for i in _chosen(len(frames), 8)]
+    # Maximum coverage keeps rare colours, such as the text, and white exactly white.
+    mosaic = Image.fromarray(np.concatenate(typical))
+    palette = mosaic.quantize(colours, Image.Quantize.MAXCOVERAGE)
+    none = Image.Dither.NONE
+    return [Image.fromarray(f).quantize(palette=palette, dither=none) for f in frames]
+
+
 def write_gif(path: str | os.PathLike, frames: Sequence[np.ndarray], colours: int) -> Path:
     """Frames uint8 [H, W, 1 or 3] as an endless GIF of few colours, one palette for all frames."""
     path = Path(path)
     if path.suffix.lower() != ".gif":
         raise ConfigError(f"path={str(path)!r} must end in .gif")
-    pictures = [Image.fromarray(np.broadcast_to(f, (*f.shape[:2], 3)).copy()) for f in frames]
-    typical = [pictures[0], pictures[len(pictures) // 2], pictures[-1]]
-    # Maximum coverage keeps rare colours, such as the text, and white exactly white.
-    palette = Image.fromarray(np.concatenate(typical)).quantize(colours, Image.Quantize.MAXCOVERAGE)
-    pictures = [p.quantize(palette=palette, dither=Image.Dither.NONE) for p in pictures]
+    pictures = _few_colours(frames, colours)
     path.parent.mkdir(parents=True, exist_ok=True)
     durations = [DURATION] * (len(pictures) - 1) + [HOLD]
     pictures[0].save(
@@ -80,7 +91,9 @@ def point_animation(
     figure.set_dpi(100)
     canvas = FigureCanvasAgg(figure)
     area = float(np.clip(6000 / points.shape[1], 1.5, 14.0))
-    dots = axes.scatter(*points[0].T, s=area, c=SAMPLES, alpha=0.6, linewidths=0)
+    dots = axes.scatter(
+        points[0, :, 0], points[0, :, 1], s=area, c=SAMPLES, alpha=0.6, linewidths=0
+    )
     bare(axes, window or window_around(points))
     frames = []
     for index in _chosen(len(points), max_frames):

@@ -115,7 +115,10 @@ def quality_versus_calls(
     axes = figure.subplots()
     for index, (name, rows) in enumerate(results.items()):
         table = np.array([(*row, 0.0)[:3] for row in sorted(rows)], np.float64).reshape(-1, 3)
-        style = {"marker": MARKERS[index % len(MARKERS)], "color": COLOURS[index % len(COLOURS)]}
+        style: dict[str, Any] = {
+            "marker": MARKERS[index % len(MARKERS)],
+            "color": COLOURS[index % len(COLOURS)],
+        }
         if index >= len(COLOURS):
             style |= {"linestyle": "--", "markerfacecolor": "white"}
         errors = table[:, 2] if table[:, 2].any() else None

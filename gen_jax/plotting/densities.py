@@ -27,7 +27,9 @@ def _scatter(axes, points, window, colour, smallest):
     # Fewer points get larger, denser dots.
     area = float(np.clip(6000 / len(points), 1.0, 14.0))
     alpha = float(np.clip(2500 / len(points), 0.2, 0.8))
-    axes.scatter(*points.T, s=area, c=colour, alpha=alpha, linewidths=0, rasterized=True)
+    axes.scatter(
+        points[:, 0], points[:, 1], s=area, c=colour, alpha=alpha, linewidths=0, rasterized=True
+    )
     bare(axes, window)
 
 
@@ -101,7 +103,7 @@ def density_map(
     axes.imshow(density, origin="lower", extent=window, cmap=DENSITY, interpolation="bilinear")
     if samples is not None:
         points = as_plane("samples", samples)
-        axes.scatter(*points.T, s=3, c="white", alpha=0.5, linewidths=0)
+        axes.scatter(points[:, 0], points[:, 1], s=3, c="white", alpha=0.5, linewidths=0)
     bare(axes, window)
     axes.set_title(title)
     return figure

@@ -50,7 +50,6 @@ def image_grid(
     images = images.repeat(scale, 1).repeat(scale, 2)
     margin = ((0, rows * columns - n), (padding, 0), (padding, 0), (0, 0))
     cells = np.pad(images, margin, constant_values=255)
-    cells[n:] = 255
     cells = cells.reshape(rows, columns, *cells.shape[1:]).swapaxes(1, 2)
     grid = cells.reshape(rows * (height * scale + padding), -1, channels)
     return np.pad(grid, ((0, padding), (0, padding), (0, 0)), constant_values=255)

@@ -34,18 +34,21 @@ def trajectory_plot(
     points = as_plane("points", points, "[T, N, 2]")
     figure, (axes,) = panels(1, size=3.8)
     chosen = points[:, :: -(-points.shape[1] // MAX_PATHS)]
-    paths = LineCollection(chosen.swapaxes(0, 1), colors=DATA, linewidths=0.5, alpha=0.35)
+    paths = LineCollection(list(chosen.swapaxes(0, 1)), colors=DATA, linewidths=0.5, alpha=0.35)
     axes.add_collection(paths)
     dot = float(np.clip(3000 / points.shape[1], 3, 14))
     axes.scatter(
-        *points[0].T,
+        points[0, :, 0],
+        points[0, :, 1],
         s=dot,
         facecolors="white",
         edgecolors=COLOURS[1],
         linewidths=0.7,
         label="start",
     )
-    axes.scatter(*points[-1].T, s=dot, c=COLOURS[0], linewidths=0, label="end", zorder=3)
+    axes.scatter(
+        points[-1, :, 0], points[-1, :, 1], s=dot, c=COLOURS[0], linewidths=0, label="end", zorder=3
+    )
     bare(axes, window or window_around(points))
     figure.legend(loc="outside lower center", ncols=2, markerscale=1.5, handletextpad=0.1)
     axes.set_title(title)
@@ -86,7 +89,9 @@ def field_panels(
     grid = jnp.asarray(np.stack([x.ravel(), y.ravel()], 1), jnp.float32)
     for index, (axis, t) in enumerate(zip(axes, times)):
         if points is not None:
-            axis.scatter(*points[index].T, s=3, c=COLOURS[5], alpha=0.5, linewidths=0)
+            axis.scatter(
+                points[index, :, 0], points[index, :, 1], s=3, c=COLOURS[5], alpha=0.5, linewidths=0
+            )
         field = np.asarray(velocity(grid, jnp.full(len(grid), t, jnp.float32)))
         u, v = field.T.reshape(2, *x.shape)
         if kind == "quiver":

@@ -10,18 +10,18 @@ from gen_jax.errors import ConfigError
 from gen_jax.nets import Classifier
 
 
-@pytest.mark.parametrize("shape", [(2, 8, 8, 1), (3, 13, 9, 3)])
-@pytest.mark.parametrize("conditioned", [False, True])
+@pytest.mark.parametrize(("shape", "conditioned"), [((2, 8, 8, 1), False), ((3, 13, 9, 3), True)])
 def test_shapes_and_independence(key, shape, conditioned):
     network = Classifier(5, (8, 12), noise_conditioned=conditioned)
     x = jax.random.normal(key, shape)
     noise = (jnp.linspace(-1, 1, shape[0]),) if conditioned else ()
     variables = jax.jit(network.init)(key, x, *noise)
-    logits, features = network.apply(variables, x, *noise)
+    apply = jax.jit(network.apply)
+    logits, features = apply(variables, x, *noise)
     assert logits.shape == (shape[0], 5)
     assert features.shape == (shape[0], 96)
     assert logits.dtype == features.dtype == jnp.float32
-    alone = network.apply(variables, x[1:2], *(n[1:2] for n in noise))
+    alone = apply(variables, x[1:2], *(n[1:2] for n in noise))
     np.testing.assert_allclose(alone[0][0], logits[1], atol=1e-5)
     np.testing.assert_allclose(alone[1][0], features[1], atol=1e-5)
 
@@ -42,7 +42,8 @@ def test_noise_is_asked_for_and_refused(key):
 
 
 @pytest.mark.parametrize(
-    "options", [{"num_classes": 1}, {"num_classes": 3, "widths": ()}, {"num_classes": 2.5}]
+    "options",
+    [{"num_classes": 1}, {"num_classes": 3, "widths": ()}, {"num_classes": 3, "features": 0}],
 )
 def test_bad_options(options):
     with pytest.raises(ConfigError):
@@ -76,5 +77,5 @@ def test_learns_the_orientation_of_stripes(key):
     state = (variables, optimizer.init(variables))
     for key_step in jax.random.split(key, 30):
         state, _ = step(state, key_step)
-    x, label = draw(jax.random.fold_in(key, 1))
-    assert float(jnp.mean(network.apply(state[0], x)[0].argmax(-1) == label)) > 0.95
+    x, label = jax.jit(draw)(jax.random.fold_in(key, 1))
+    assert float(jnp.mean(jax.jit(network.apply)(state[0], x)[0].argmax(-1) == label)) > 0.95

@@ -1,13 +1,18 @@
 """Laws over the registry of conditional networks, and what each network does beyond them."""
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from gen_jax import nets
 from gen_jax.errors import ConfigError
+from gen_jax.nets.blocks import GroupNorm
 from gen_jax.nets.embeddings import Condition, position_2d, sinusoidal
+from gen_jax.nets.unet import ResidualBlock
 
 SMALL = {
     "mlp": {"features": (16, 24)},
@@ -18,22 +23,22 @@ CLASSES = 3
 SHAPE = (3, 8, 8, 2)
 
 
-def perturbed(key, variables):
-    """Every parameter moved by noise, so that zero-initialised layers pass something on."""
-    leaves, tree = jax.tree.flatten(variables)
-    keys = jax.random.split(key, len(leaves))
-    moved = [p + 0.2 * jax.random.normal(k, p.shape, p.dtype) for k, p in zip(keys, leaves)]
-    return jax.tree.unflatten(tree, moved)
+def random_variables(network, *arguments):
+    """Parameters at random, so that zero-initialised layers pass something on."""
+    draw = np.random.default_rng(0).normal
+    shapes = jax.eval_shape(network.init, jax.random.key(0), *arguments)
+    fill = lambda p: jnp.asarray(0.3 * draw(size=p.shape), p.dtype)
+    return jax.tree.map(fill, shapes)
 
 
-def build(key, name, shape=SHAPE, **options):
-    """(network, perturbed variables, x, noise, label) at the smallest size."""
-    key_init, key_move, key_x = jax.random.split(key, 3)
+@cache
+def build(name, shape=SHAPE, **options):
+    """(jitted apply, variables, x, noise, label) of a network at its smallest size."""
     network = nets.NETWORKS[name](**{**SMALL[name], "num_classes": CLASSES, **options})
-    x = jax.random.normal(key_x, shape)
+    x = jax.random.normal(jax.random.key(1), shape)
     noise = jnp.linspace(-2.0, 2.0, shape[0])
-    variables = jax.jit(network.init)(key_init, x, noise)
-    return network, perturbed(key_move, variables), x, noise, jnp.arange(shape[0]) % CLASSES
+    variables = random_variables(network, x, noise)
+    return jax.jit(network.apply), variables, x, noise, jnp.arange(shape[0]) % CLASSES
 
 
 @pytest.fixture(params=sorted(nets.NETWORKS))
@@ -50,57 +55,99 @@ def test_every_network_module_is_registered_and_tested():
 def test_starts_at_zero_with_the_shape_of_x(key, name):
     network = nets.NETWORKS[name]()
     x = jax.random.normal(key, SHAPE)
-    y = network.apply(jax.jit(network.init)(key, x, jnp.zeros(3)), x, jnp.zeros(3))
+    y, _ = jax.jit(network.init_with_output)(key, x, jnp.zeros(3))
     assert y.shape == x.shape
     assert y.dtype == jnp.float32
     assert not np.any(y)
 
 
-def test_examples_of_a_batch_do_not_mix(key, name):
-    network, variables, x, noise, label = build(key, name)
-    whole = network.apply(variables, x, noise, label)
+def mixing(apply, variables, x, noise, label):
+    """Largest difference between an example computed in the batch and alone."""
+    whole = apply(variables, x, noise, label)
     assert float(jnp.std(whole)) > 0.1
-    for i in range(len(x)):
-        alone = network.apply(variables, x[i : i + 1], noise[i : i + 1], label[i : i + 1])
-        np.testing.assert_allclose(alone[0], whole[i], rtol=1e-4, atol=1e-4)
+    one = lambda i: apply(variables, x[i : i + 1], noise[i : i + 1], label[i : i + 1])[0]
+    return max(float(jnp.abs(one(i) - whole[i]).max()) for i in range(len(x)))
 
 
-def test_label_and_noise_matter_and_none_is_the_last_row(key, name):
-    network, variables, x, noise, label = build(key, name)
-    apply = jax.jit(network.apply)
+def test_examples_of_a_batch_do_not_mix(name):
+    apply, *arguments = build(name)
+    scale = float(jnp.abs(apply(*arguments)).max())
+    assert mixing(apply, *arguments) < 1e-4 * scale
+
+    def batch_normalised(variables, x, *rest):  # planted
+        return apply(variables, x - 0.01 * x.mean(0), *rest)
+
+    assert mixing(batch_normalised, *arguments) > 1e-3 * scale
+
+
+def test_a_skip_joins_as_if_concatenated(key):
+    """The block's first convolution over (x, skip) is one convolution over the concatenation."""
+    x, skip = jax.random.normal(key, (2, 2, 6, 6, 8))
+    condition = jnp.zeros((2, 4))
+    block = ResidualBlock(8)
+    variables = random_variables(block, x, condition, skip)
+    kernels = [variables["params"][f"Conv_{i}"]["kernel"] for i in (0, 1)]
+    seen = block.apply(variables, x, condition, skip, capture_intermediates=True)[1]
+    seen = seen["intermediates"]
+    normal = [jax.nn.silu(seen[f"GroupNorm_{i}"]["__call__"][0]) for i in (0, 1)]
+    joined = jax.lax.conv_general_dilated(
+        jnp.concatenate(normal, -1),
+        jnp.concatenate(kernels, 2),
+        (1, 1),
+        "SAME",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    parts = [seen[f"Conv_{i}"]["__call__"][0] for i in (0, 1)]
+    bias = variables["params"]["Conv_0"]["bias"]
+    np.testing.assert_allclose(sum(parts), joined + bias, rtol=1e-4, atol=1e-4)
+
+
+def test_group_norm_agrees_with_flax(key):
+    x = 3 + 2 * jax.random.normal(key, (2, 5, 4, 24))
+    module = GroupNorm()
+    variables = random_variables(module, x)
+    reference = nn.GroupNorm(num_groups=8).apply(
+        {"params": {"scale": variables["params"]["scale"], "bias": variables["params"]["shift"]}}, x
+    )
+    np.testing.assert_allclose(module.apply(variables, x), reference, atol=1e-5)
+    scale, shift = (variables["params"][n] for n in ("scale", "shift"))
+    given = jnp.broadcast_to(jnp.concatenate([scale - 1, shift]), (2, 48))
+    np.testing.assert_allclose(module.apply({}, x, given), reference, atol=1e-5)
+
+
+def test_label_and_noise_matter_and_none_is_the_last_row(name):
+    apply, variables, x, noise, label = build(name)
     y = apply(variables, x, noise, label)
     other = apply(variables, x, noise, (label + 1) % CLASSES)
     louder = apply(variables, x, noise + 0.1, label)
     assert float(jnp.abs(other - y).max()) > 1e-2
     assert float(jnp.abs(louder - y).max()) > 1e-3
     nothing = apply(variables, x, noise, jnp.full(3, CLASSES))
-    np.testing.assert_array_equal(network.apply(variables, x, noise).shape, y.shape)
     np.testing.assert_allclose(apply(variables, x, noise, None), nothing, atol=1e-5)
     assert float(jnp.abs(nothing - y).max()) > 1e-2
 
 
 @pytest.mark.parametrize("bad", [-1, CLASSES + 1])
-def test_a_label_out_of_range_is_nan_not_another_class(key, name, bad):
-    network, variables, x, noise, label = build(key, name)
-    y = network.apply(variables, x, noise, label.at[1].set(bad))
+def test_a_label_out_of_range_is_nan_not_another_class(name, bad):
+    apply, variables, x, noise, label = build(name)
+    y = apply(variables, x, noise, label.at[1].set(bad))
     assert np.isnan(y[1]).all()
     assert np.isfinite(y[0]).all()
 
 
-def test_bfloat16_computes_with_float32_parameters_and_output(key, name):
-    network, variables, x, noise, label = build(key, name)
-    assert {p.dtype for p in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
-    low = network.clone(dtype=jnp.bfloat16)
-    initial = jax.eval_shape(low.init, key, x, noise)
-    assert {p.dtype for p in jax.tree.leaves(initial)} == {jnp.dtype("float32")}
-    y, exact = low.apply(variables, x, noise, label), network.apply(variables, x, noise, label)
+def test_bfloat16_computes_with_float32_parameters_and_output(name):
+    apply, variables, x, noise, label = build(name)
+    low, low_variables, *_ = build(name, dtype=jnp.bfloat16)
+    assert {p.dtype for p in jax.tree.leaves(low_variables)} == {jnp.dtype("float32")}
+    y, exact = low(variables, x, noise, label), apply(variables, x, noise, label)
     assert y.dtype == jnp.float32
     error = float(jnp.sqrt(jnp.mean((y - exact) ** 2) / jnp.mean(exact**2)))
     assert 1e-5 < error < 0.1
 
 
-def test_traces_once(key, name, count_traces):
-    network, variables, x, noise, label = build(key, name)
+def test_traces_once(name, count_traces):
+    network = nets.NETWORKS[name](**SMALL[name], num_classes=CLASSES)
+    _, variables, x, noise, label = build(name)
     counted = count_traces(network.apply)
     run = jax.jit(counted)
     for i in range(3):
@@ -108,52 +155,52 @@ def test_traces_once(key, name, count_traces):
     assert counted.calls == 1
 
 
-def test_jvp_agrees_with_finite_differences(key, name, x64):
-    network, variables, x, noise, label = build(key, name, dtype=jnp.float64)
-    x = x.astype(jnp.float64)
-    tangent = jax.random.normal(key, x.shape, jnp.float64)
-    f = lambda x: network.apply(variables, x, noise, label)
-    _, slope = jax.jvp(f, (x,), (tangent,))
-    h = 1e-2  # the output is float32 by contract, so rounding is 1e-7 / h
-    numeric = (f(x + h * tangent) - f(x - h * tangent)) / (2 * h)
-    scale = float(jnp.abs(slope).max())
-    np.testing.assert_allclose(slope, numeric, atol=5e-3 * scale)
+def test_forward_and_reverse_derivatives_agree(name):
+    """<u, J v> = <J^T u, v> in x and in the noise level, as flow maps need them."""
+    apply, variables, x, noise, label = build(name)
+    f = lambda x, noise: apply(variables, x, noise, label)
+    v = (jnp.cos(jnp.arange(x.size)).reshape(x.shape), jnp.array([0.3, -0.2, 0.5]))
+    u = jnp.sin(jnp.arange(x.size)).reshape(x.shape)
+    y, forward = jax.jit(lambda x, noise: jax.jvp(f, (x, noise), v))(x, noise)
+    backward = jax.jit(lambda x, noise: jax.vjp(f, x, noise)[1](u))(x, noise)
+    pairs = [float(jnp.vdot(a, b)) for a, b in ((u, forward), (v[0], backward[0]))]
+    whole = pairs[1] + float(jnp.vdot(v[1], backward[1]))
+    size = float(jnp.linalg.norm(u) * jnp.linalg.norm(forward))
+    assert abs(pairs[0] - whole) < 1e-4 * size
+    assert abs(pairs[0] - pairs[1]) > 1e-3 * size  # the noise level's share is not nothing
+    assert np.isfinite(y).all()
 
 
-def test_jvp_reaches_the_noise_level(key, name):
-    network, variables, x, noise, label = build(key, name)
-    f = lambda noise: network.apply(variables, x, noise, label)
-    _, slope = jax.jvp(f, (noise,), (jnp.ones_like(noise),))
-    assert np.isfinite(slope).all()
-    assert float(jnp.abs(slope).max()) > 1e-2
-
-
-def test_one_noise_level_stands_for_the_whole_batch(key, name):
-    network, variables, x, _, label = build(key, name)
-    one = network.apply(variables, x, jnp.float32(0.3), label)
-    np.testing.assert_allclose(one, network.apply(variables, x, jnp.full(3, 0.3), label), atol=1e-5)
+def test_one_noise_level_stands_for_the_whole_batch(name):
+    apply, variables, x, _, label = build(name)
+    one = apply(variables, x, jnp.float32(0.3), label)
+    np.testing.assert_allclose(one, apply(variables, x, jnp.full(3, 0.3), label), atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(2, 7, 5, 1), (1, 9, 8, 3)])
-def test_any_image_size(key, name, shape):
-    network, variables, x, noise, _ = build(key, name, shape)
-    y = network.apply(variables, x, noise)
+def test_any_image_size(name, shape):
+    apply, variables, x, noise, _ = build(name, shape)
+    y = apply(variables, x, noise)
     assert y.shape == shape
     assert np.isfinite(y).all()
 
 
 def test_dropout_needs_a_key_only_when_asked(key, name):
-    network, variables, x, noise, label = build(key, name, dropout=0.5)
-    plain = network.clone(dropout=0.0).apply(variables, x, noise, label)
-    np.testing.assert_array_equal(network.apply(variables, x, noise, label), plain)
-    noisy = network.apply(variables, x, noise, label, deterministic=False, rngs={"dropout": key})
-    assert float(jnp.abs(noisy - plain).max()) > 1e-3
+    plain, variables, x, noise, label = build(name)
+    network = nets.NETWORKS[name](**SMALL[name], num_classes=CLASSES, dropout=0.5)
+    noisy = jax.jit(
+        lambda key: network.apply(
+            variables, x, noise, label, deterministic=False, rngs={"dropout": key}
+        )
+    )
+    y = plain(variables, x, noise, label)
+    np.testing.assert_allclose(jax.jit(network.apply)(variables, x, noise, label), y, atol=1e-5)
+    assert float(jnp.abs(noisy(key) - y).max()) > 1e-3
 
 
-def test_points(key):
-    _, variables, x, noise, label = build(key, "mlp", (5, 2))
-    network = nets.MLP(**SMALL["mlp"], num_classes=CLASSES)
-    assert network.apply(variables, x, noise, label).shape == (5, 2)
+def test_points():
+    apply, variables, x, noise, label = build("mlp", (5, 2))
+    assert apply(variables, x, noise, label).shape == (5, 2)
 
 
 def test_label_without_classes_is_refused(key, name):

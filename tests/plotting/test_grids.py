@@ -51,7 +51,7 @@ def test_labels_stand_left_of_an_unchanged_grid():
     labelled = label_rows(grid, ["data", "samples"])
     strip = labelled.shape[1] - grid.shape[1]
     np.testing.assert_array_equal(labelled[:, strip:], np.repeat(grid, 3, -1))
-    halves = np.split(labelled[:, :strip], 2)
+    halves = np.array_split(labelled[:, :strip], 2)
     assert all((half < 128).any() for half in halves)
 
 

@@ -1,0 +1,159 @@
+"""Measure a trained run: every number with its error, its reference between real sets, its cost.
+
+    python -m experiments.evaluate runs/diffusion-digits
+    python -m experiments.evaluate runs/diffusion-mnist --num 10000 --likelihood 1000
+
+Writes `evaluation.json` in the run directory.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import numpy as np
+import tyro
+
+from experiments.pictures import balanced_labels, draw
+from experiments.runner import Saved, rebuild
+from gen_jax import data, metrics, training
+from gen_jax.data.toy import eight_gaussians_mixture, grid_mixture
+from gen_jax.errors import ConfigError, check_range
+
+MIXTURES: dict[str, Callable] = {
+    "8gaussians": eight_gaussians_mixture,
+    "25grid": grid_mixture,
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """How much to measure."""
+
+    run: Annotated[str, tyro.conf.Positional]
+    """Directory of the run."""
+    num: int | None = None
+    """Samples; as many as the test set has (at most 10000) if not given."""
+    likelihood: int = 500
+    """Test examples whose log-likelihood is computed; 0 for none."""
+    guidance: float = 1.0
+    stepper: str | None = None
+    steps: int | None = None
+    seed: int = 0
+    checkpoint: int | None = None
+    """A saved step; the newest if not given."""
+
+
+def evaluate_images(
+    saved: Saved, samples: np.ndarray, train: dict[str, np.ndarray], test: dict[str, np.ndarray]
+) -> dict[str, Any]:
+    """Distances in feature space, coverage, label accuracy and novelty of images."""
+    try:
+        extractor = metrics.load_classifier(saved.spec.name)
+    except ConfigError:
+        extractor = metrics.FEATURES["pixels"](saved.spec.name)
+    n = min(len(samples), len(test["x"]), len(train["x"]))
+    real, fake = extractor.features(test["x"][:n]), extractor.features(samples[:n])
+    other = extractor.features(train["x"][:n])
+    key = jax.random.key(0)
+    frechet = metrics.frechet_from_features
+    result: dict[str, Any] = {
+        "features": extractor.label,
+        "frechet": metrics.bootstrap(key, frechet, real, fake, num_resamples=20),
+        "frechet_real_train_test": frechet(real, other),
+        "kernel": metrics.kernel_distance(real, fake),
+        "kernel_real_train_test": metrics.kernel_distance(real, other),
+        **metrics.precision_recall(real, fake)._asdict(),
+        **metrics.density_coverage(real, fake)._asdict(),
+        "memorisation_ratio": metrics.memorisation_ratio(samples[:n], train["x"], test["x"]),
+    }
+    labels = balanced_labels(saved.spec, len(samples))
+    if labels is not None and isinstance(extractor, metrics.ClassifierFeatures):
+        right = (extractor.predict(samples) == np.asarray(labels)).astype(float)
+        result["label_accuracy"] = metrics.mean_and_error(right)
+    return result
+
+
+def evaluate_points(
+    saved: Saved, samples: np.ndarray, train: dict[str, np.ndarray], test: dict[str, np.ndarray]
+) -> dict[str, Any]:
+    """Transport distance and, for a known mixture, its modes."""
+    key, n = jax.random.key(0), min(len(samples), len(test["x"]), len(train["x"]))
+    distance = lambda a, b: float(metrics.sliced_wasserstein(key, a, b))
+    result: dict[str, Any] = {
+        "sliced_wasserstein": distance(test["x"][:n], samples[:n]),
+        "sliced_wasserstein_real_train_test": distance(test["x"][:n], train["x"][:n]),
+    }
+    if saved.spec.name in MIXTURES:
+        weights, means, covariances = (np.asarray(a) for a in MIXTURES[saved.spec.name]())
+        std = float(np.sqrt(covariances[0, 0, 0]))
+        result |= metrics.mode_report(samples, means, std, weights)._asdict()
+    return result
+
+
+def likelihoods(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[str, Any]:
+    """log p in nats and bits/dim of test examples by the model's own `log_prob`."""
+    if num == 0 or saved.model.log_prob is None:
+        return {}
+    log_prob = jax.jit(lambda key, state, x: saved.model.log_prob(key, state, x))
+    size = min(num, len(test["x"]), 100)
+    count = max(min(num, len(test["x"])) // size, 1)
+    key = jax.random.key(0)
+    parts = [
+        log_prob(jax.random.fold_in(key, i), saved.state, test["x"][i * size : (i + 1) * size])
+        for i in range(count)
+    ]
+    nats = np.concatenate([np.asarray(part, np.float64) for part in parts])
+    dims = int(np.prod(saved.spec.shape))
+    return {
+        "log_prob_kind": saved.model.log_prob_kind,
+        "log_prob_nats": metrics.mean_and_error(nats),
+        "bits_per_dim": metrics.mean_and_error(np.asarray(metrics.bits_per_dim(nats, dims))),
+    }
+
+
+def as_json(value: Any) -> Any:
+    """Estimates as value and error, arrays and numbers as plain numbers."""
+    if isinstance(value, metrics.resampling.Estimate):
+        return {"value": value.value, "standard_error": value.error}
+    return float(value) if isinstance(value, np.floating | jax.Array) else value
+
+
+def main() -> None:
+    config = tyro.cli(Config, description=__doc__)
+    check_range("likelihood", config.likelihood, 0, integer=True)
+    training.configure_backend()
+    saved = rebuild(config.run, config.checkpoint)
+    train, test = data.load(saved.spec.name, "train"), data.load(saved.spec.name, "test")
+    num = check_range("num", config.num or min(len(test["x"]), 10_000), 10, integer=True)
+    options = {k: v for k in ("stepper", "steps") if (v := getattr(config, k)) is not None}
+    if config.guidance != 1.0:
+        options["guidance"] = config.guidance
+    begun = time.perf_counter()
+    samples = draw(saved.model, saved.spec, saved.state, num, config.seed, **options)
+    seconds = time.perf_counter() - begun
+    measure = evaluate_images if saved.spec.kind == "images" else evaluate_points
+    report = {
+        "run": saved.name,
+        "dataset": saved.spec.name,
+        "step": saved.step,
+        "num_samples": num,
+        "options": {**options, "seed": config.seed},
+        "sampling_seconds_with_compilation": round(seconds, 2),
+        **measure(saved, samples, train, test),
+        **likelihoods(saved, test, config.likelihood),
+    }
+    width = max(map(len, report))
+    for name, value in report.items():
+        text = f"{value:.4g}" if isinstance(value, float) else str(value)
+        print(f"{name:{width}s}  {text}")
+    path = Path(saved.directory) / "evaluation.json"
+    path.write_text(json.dumps({k: as_json(v) for k, v in report.items()}, indent=2) + "\n")
+    print(f"written: {path}")
+
+
+if __name__ == "__main__":
+    training.run_main(main)

@@ -1,0 +1,81 @@
+"""Train a flow-matching model (rectified flow by default), and look at its samples.
+
+    python -m experiments.flow_matching --dataset 25grid
+    python -m experiments.flow_matching --dataset moons --coupling optimal_assignment
+
+Then `python -m experiments.sample RUN_DIR` and `python -m experiments.evaluate RUN_DIR`.
+"""
+
+from dataclasses import dataclass, field
+
+import tyro
+
+from experiments.diffusion import optimizer_of, transform_of
+from experiments.networks import NetworkConfig, make_network
+from experiments.runner import RunConfig, run
+from gen_jax import data
+from gen_jax.data import DatasetSpec
+from gen_jax.diffusion import STEPPERS, TIME_DENSITIES
+from gen_jax.divergences.couplings import COUPLINGS
+from gen_jax.errors import check_choice
+from gen_jax.flow_matching import flow_matching
+from gen_jax.model import GenerativeModel
+from gen_jax.paths import PATHS
+from gen_jax.training import run_main
+
+
+@dataclass(frozen=True)
+class Config(RunConfig):
+    """Conditional flow matching; the defaults train on 8x8 digits in half a minute on two cores."""
+
+    path: str = "linear"
+    """linear, cosine, vp, sub_vp, ve, edm, ddpm or ddpm_cosine"""
+    coupling: str = "independent"
+    """independent, paired, optimal_assignment or sinkhorn"""
+    time_density: str = "uniform"
+    """uniform, low_discrepancy, logit_normal or log_normal"""
+    learning_rate: float = 2e-3
+    """Peak of a one-cycle schedule of Adam."""
+    ema_decay: float = 0.998
+    label_dropout: float = 0.1
+    stepper: str = "heun_in_time"
+    """Default sampler; `python -m experiments.list` shows all."""
+    sampling_steps: int = 32
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+
+
+def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
+    """The model of a configuration; raises ConfigError for options that cannot work."""
+    for name, registry in (
+        ("path", PATHS),
+        ("coupling", COUPLINGS),
+        ("time_density", TIME_DENSITIES),
+        ("stepper", STEPPERS),
+    ):
+        check_choice(name, getattr(config, name), registry)
+    spec = spec or data.describe(config.dataset)
+    transform, data_std = transform_of(spec)
+    return flow_matching(
+        make_network(config.network, spec),
+        optimizer_of(config),
+        path=config.path,
+        coupling=config.coupling,
+        shape=spec.shape,
+        time_density=config.time_density,
+        data_std=data_std,
+        num_classes=spec.num_classes,
+        label_dropout=config.label_dropout,
+        ema_decay=config.ema_decay,
+        transform=transform,
+        stepper=config.stepper,
+        steps=config.sampling_steps,
+    )
+
+
+def main() -> None:
+    config = tyro.cli(Config, description=__doc__)
+    run("flow_matching", config, build)
+
+
+if __name__ == "__main__":
+    run_main(main)

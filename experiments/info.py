@@ -1,0 +1,26 @@
+"""Backend, devices and versions, as a run would see them.
+
+python -m experiments.info
+"""
+
+import platform
+from importlib.metadata import version
+
+import jax
+
+from gen_jax import training
+
+PACKAGES = ("gen_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+def main() -> None:
+    backend = training.configure_backend()
+    print(f"backend   {backend}")
+    print(f"devices   {', '.join(str(device) for device in jax.devices())}")
+    print(f"python    {platform.python_version()} on {platform.platform()}")
+    for name in PACKAGES:
+        print(f"{name:18s}{version(name)}")
+
+
+if __name__ == "__main__":
+    training.run_main(main)

@@ -1,0 +1,54 @@
+"""Networks by name and size, as the experiments' options describe them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+
+from gen_jax.data import DatasetSpec
+from gen_jax.errors import ConfigError, check_choice
+from gen_jax.nets import MLP, DiT, UNet
+
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """A conditional network; "auto" is an MLP for points and tiny images, a DiT for larger ones."""
+
+    name: str = "auto"
+    """auto, mlp, unet or dit"""
+    width: int | None = None
+    """Channels: of the MLP's and DiT's hidden layers, or of the U-Net's first level."""
+    depth: int | None = None
+    """Residual blocks of the MLP and the DiT, levels of the U-Net."""
+    patch: int = 4
+    """Side of the DiT's patches in pixels."""
+    dropout: float = 0.0
+    dtype: str = "float32"
+    """What the network computes in: float32 or bfloat16; parameters are float32."""
+
+
+def make_network(config: NetworkConfig, spec: DatasetSpec) -> Any:
+    """The Flax module for data of this shape. Raises ConfigError for names and sizes."""
+    name = check_choice("network.name", config.name, ("auto", "mlp", "unet", "dit"))
+    common = {
+        "num_classes": spec.num_classes,
+        "dropout": config.dropout,
+        "dtype": DTYPES[check_choice("network.dtype", config.dtype, DTYPES)],
+    }
+    image = spec.kind == "images"
+    if name == "auto":
+        name = "dit" if image and max(spec.shape[:2]) > 12 else "mlp"
+    if name != "mlp" and not image:
+        raise ConfigError(f"network.name={name!r} needs images; dataset {spec.name!r} has points")
+    width = 128 if config.width is None else config.width
+    if name == "mlp":
+        width, depth = config.width or (256 if image else 128), config.depth or 4
+        return MLP(features=(width,) * depth, **common)
+    if name == "dit":
+        heads = max(width // 32, 1)
+        return DiT(config.patch, width, config.depth or 6, heads, **common)
+    levels = config.depth or 2
+    widths = tuple((config.width or 32) * 2**level for level in range(levels))
+    return UNet(widths=widths, attention=(), **common)

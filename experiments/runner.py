@@ -1,0 +1,167 @@
+"""What every experiment shares: common options, a run from start to picture, rebuilding a run."""
+
+import importlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, get_type_hints
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gen_jax import data, training
+from gen_jax.data import DatasetSpec
+from gen_jax.errors import CheckpointError, ConfigError, check_choice, check_range
+from gen_jax.model import GenerativeModel
+from gen_jax.types import Array, Key, State
+
+EXPERIMENTS = {
+    "diffusion": "experiments.diffusion",
+    "flow_matching": "experiments.flow_matching",
+}
+"""Experiments whose runs can be sampled and evaluated: name -> module with Config and build."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Options of every training run."""
+
+    dataset: str = "digits"
+    """A name shown by `python -m experiments.list`, or folder:PATH."""
+    steps: int = 2500
+    batch_size: int = 128
+    seed: int = 0
+    directory: str | None = None
+    """Where the run is kept; runs/EXPERIMENT-DATASET if not given. A run that is there resumes."""
+    save_every: int = 500
+    log_every: int = 100
+    keep: int = 3
+    """Checkpoints kept, besides the best."""
+    sample_every: int = 0
+    """Write a picture of samples every so many steps; 0 is only at the end."""
+    cpu_devices: int | None = None
+    """jax devices on a CPU; one per core if not given."""
+    fsdp: bool = False
+    """Shard parameters and optimizer state over the devices."""
+
+
+class Run(NamedTuple):
+    """A run that is about to start: its data, its key, and the options of `training.fit`."""
+
+    directory: Path
+    spec: DatasetSpec
+    train: dict[str, np.ndarray]
+    key: Key[Array, ""]
+    fit_options: dict[str, Any]
+
+
+class Saved(NamedTuple):
+    """A run rebuilt from its directory."""
+
+    name: str
+    directory: Path
+    config: Any
+    spec: DatasetSpec
+    model: GenerativeModel
+    state: State
+    step: int
+
+
+def check_run(config: RunConfig) -> None:
+    """Refuse numbers that cannot work, before anything is loaded or compiled."""
+    for field in ("steps", "batch_size", "save_every", "log_every", "keep"):
+        check_range(field, getattr(config, field), 1, integer=True)
+    check_range("seed", config.seed, 0, 2**32 - 1, integer=True)
+    check_range("sample_every", config.sample_every, 0, integer=True)
+
+
+def start(name: str, config: RunConfig) -> Run:
+    """Check the options, prepare jax, load the data."""
+    check_run(config)
+    training.configure_backend(config.cpu_devices)
+    spec, train = data.describe(config.dataset), data.load(config.dataset, "train")
+    data.check_batchable(train, config.batch_size, spec.num_classes or None)
+    slug = "".join(c if c.isalnum() or c in "._-" else "_" for c in config.dataset)
+    directory = Path(config.directory or f"runs/{name}-{slug}").absolute()
+    options = {
+        "steps": config.steps,
+        "batch_size": config.batch_size,
+        "directory": directory,
+        "config": {"experiment": name, "config": asdict(config), "data": spec.to_dict()},
+        "save_every": config.save_every,
+        "log_every": config.log_every,
+        "keep": config.keep,
+        "fsdp": config.fsdp,
+    }
+    return Run(directory, spec, train, jax.random.key(config.seed), options)
+
+
+def run(name: str, config: RunConfig, build: Callable) -> State:
+    """Train, write the pictures of the last samples, and say what to type next."""
+    from experiments import pictures
+
+    check_run(config)
+    begun = start(name, config)
+    model = build(config, begun.spec)
+
+    def on_sample(step: int, state: State) -> None:
+        pictures.write_samples(begun.directory, model, begun.spec, state, step)
+
+    state = training.fit(
+        begun.key,
+        model,
+        begun.train,
+        sample_every=config.sample_every,
+        on_sample=on_sample,
+        **begun.fit_options,
+    )
+    path = pictures.write_samples(begun.directory, model, begun.spec, state, config.steps)
+    print(f"picture: {path}")
+    return state
+
+
+def from_dict(kind: type, values: dict[str, Any]) -> Any:
+    """A (nested) frozen configuration from JSON values. Raises ConfigError for unknown fields."""
+    hints, names = get_type_hints(kind), {field.name for field in fields(kind)}
+    if values.keys() - names:
+        raise ConfigError(f"config has unknown fields {sorted(values.keys() - names)}")
+
+    def restore(name: str, value: Any) -> Any:
+        if is_dataclass(hints[name]):
+            return from_dict(hints[name], value)
+        return tuple(value) if isinstance(value, list) else value
+
+    return kind(**{name: restore(name, value) for name, value in values.items()})
+
+
+def rebuild(directory: str | Path, step: int | str | None = None) -> Saved:
+    """The model and the state of a run, from its directory alone.
+
+    Args:
+      step: a saved step, "best", or None for the newest.
+    Raises ConfigError when there is no run, CheckpointError when its files are damaged.
+    """
+    directory = Path(directory).absolute()
+    path = directory / "config.json"
+    if not path.is_file():
+        raise ConfigError(f"run directory {str(directory)!r} holds no run (config.json is missing)")
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        name, values, spec = stored["experiment"], stored["config"], stored["data"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from error
+    module = importlib.import_module(EXPERIMENTS[check_choice("experiment", name, EXPERIMENTS)])
+    config, spec = from_dict(module.Config, values), DatasetSpec.from_dict(spec)
+    model = module.build(config, spec)
+    state, step = training.restore_state(directory, abstract_state(model, spec), step)
+    return Saved(name, directory, config, spec, model, state, step)
+
+
+def abstract_state(model: GenerativeModel, spec: DatasetSpec) -> State:
+    """Shapes and dtypes of a run's state, without computing anything."""
+    batch = {"x": jax.ShapeDtypeStruct((2, *spec.shape), jnp.dtype(spec.dtype))}
+    if spec.num_classes:
+        batch["y"] = jax.ShapeDtypeStruct((2,), jnp.int32)
+    return jax.eval_shape(model.init, jax.random.key(0), batch)
