@@ -125,7 +125,7 @@ def as_json(value: Any) -> Any:
 def main() -> None:
     config = tyro.cli(Config, description=__doc__)
     check_range("likelihood", config.likelihood, 0, integer=True)
-    training.configure_backend()
+    training.configure_backend(1)
     saved = rebuild(config.run, config.checkpoint)
     train, test = data.load(saved.spec.name, "train"), data.load(saved.spec.name, "test")
     num = check_range("num", config.num or min(len(test["x"]), 10_000), 10, integer=True)

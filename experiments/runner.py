@@ -42,7 +42,7 @@ class RunConfig:
     sample_every: int = 0
     """Write a picture of samples every so many steps; 0 is only at the end."""
     cpu_devices: int | None = None
-    """jax devices on a CPU; one per core if not given."""
+    """jax devices on a CPU; if not given, one per core for a U-Net and 1 for other networks."""
     fsdp: bool = False
     """Shard parameters and optimizer state over the devices."""
 
@@ -80,7 +80,10 @@ def check_run(config: RunConfig) -> None:
 def start(name: str, config: RunConfig) -> Run:
     """Check the options, prepare jax, load the data."""
     check_run(config)
-    training.configure_backend(config.cpu_devices)
+    network = getattr(config, "network", None)
+    # Sharding pays for convolutions only, which jax 0.10 runs on one core each.
+    many = None if network is not None and network.name == "unet" else 1
+    training.configure_backend(config.cpu_devices or many)
     spec, train = data.describe(config.dataset), data.load(config.dataset, "train")
     data.check_batchable(train, config.batch_size, spec.num_classes or None)
     slug = "".join(c if c.isalnum() or c in "._-" else "_" for c in config.dataset)

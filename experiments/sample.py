@@ -61,7 +61,7 @@ def animate(config: Config, saved: Saved, options: dict, path: Path) -> Path:
 def main() -> None:
     config = tyro.cli(Config, description=__doc__)
     check_range("num", config.num, 1, integer=True)
-    training.configure_backend()
+    training.configure_backend(1)
     saved = rebuild(config.run, config.checkpoint)
     chosen = ("stepper", "steps", "grid", "path")
     options = {k: getattr(config, k) for k in chosen if getattr(config, k) is not None}

@@ -4,7 +4,8 @@ Step k = 0 .. T-1 lies at t = (k + 1) / T of the path `ddpm(betas)`; any path ha
 any number of steps T:
 
     -log p(x0) <= L_T + sum_{k=1}^{T-1} L_k + L_0,
-    L_T = KL(q(x_1 | x0) | N(0, I)),   L_k = (SNR_s - SNR_t) |x0 - D(x_t)|^2 / 2,
+    L_T = KL(q(x_1 | x0) | N(0, alpha_1^2 + sigma_1^2)), the law that `sampler.prior` draws from,
+    L_k = (SNR_s - SNR_t) |x0 - D(x_t)|^2 / 2,
     L_0 = -log p(x0 | x_t) at the cleanest step, normal around D(x_t) with variance sigma_t^2.
 """
 
@@ -52,8 +53,10 @@ def _reconstruction(x0: Array, mean: Array, std: Array, bin_width: float | None)
     if bin_width is None:
         return _sum(0.5 * z**2 + jnp.log(std) + 0.5 * jnp.log(2 * jnp.pi))
     half = bin_width / 2
-    upper = jnp.where(x0 > 1 - bin_width, jnp.inf, (x0 + half - mean) / std)
-    lower = jnp.where(x0 < -1 + bin_width, -jnp.inf, (x0 - half - mean) / std)
+    # The last centre is 1 or 1 - half, the one before at most 1 - 2 half: compare in between.
+    edge = 1 - 1.5 * half
+    upper = jnp.where(x0 > edge, jnp.inf, (x0 + half - mean) / std)
+    lower = jnp.where(x0 < -edge, -jnp.inf, (x0 - half - mean) / std)
     # Work in the lower tail, where the difference of two log-cdfs does not cancel.
     flip = lower + upper > 0
     low, high = jnp.where(flip, -upper, lower), jnp.where(flip, -lower, upper)
@@ -70,17 +73,25 @@ def variational_bound(
     num_steps: int = 1000,
     num_samples: int | None = None,
     bin_width: float | None = 2 / 256,
+    times: Float[Array, " times"] | None = None,
 ) -> dict[str, Float[Array, "B"]]:
     """The bound on -log p(x0) in nats per example: "prior" L_T, "diffusion", "reconstruction" L_0.
 
     Args:
-      x0: encoded data; with `bin_width`, centres of bins in [-1, 1] (2 / 256 for 8-bit images), and
-        the bound is on a probability mass; with None, on a density.
+      x0: encoded data; with `bin_width`, centres of bins in [-1, 1] (2 / 256 for 8-bit images; or
+        2 / 255 when the outer centres are -1 and 1, as in ho2020), and the bound is on a
+        probability mass; with None, on a density.
       num_steps: T, the number of steps of the generative process on a uniform grid.
+      times: T rising times that end at 1, instead of that grid. Where sigma(0) = 0 a uniform grid
+        costs a share of a nat per dimension at any T, because its first steps halve the noise: a
+        grid uniform in log-SNR, `GRIDS["log_snr"](path, T)[-2::-1]`, does not.
       num_samples: of the T - 1 inner terms, how many are evaluated (stratified, unbiased); None is
         all of them. Network calls: that number plus one.
     """
+    num_steps = num_steps if times is None else times.shape[0]
     check_range("num_steps", num_steps, 2, integer=True)
+    grid = jnp.arange(1, num_steps + 1) / num_steps if times is None else times
+    grid = grid.astype(x0.dtype)
     num_samples = num_steps - 1 if num_samples is None else num_samples
     check_range("num_samples", num_samples, 1, num_steps - 1, integer=True)
     keys = sample_keys(key, x0.shape[0])
@@ -94,8 +105,8 @@ def variational_bound(
         # One stratum of the inner steps per index, and a step of its own for each example.
         offset = jax.vmap(jax.random.uniform)(fold_in(keys, num_steps + index))
         k = 1 + jnp.floor((index + offset) * terms / num_samples)
-        k = jnp.minimum(k, terms).astype(x0.dtype)
-        t, s = (k + 1) / num_steps, k / num_steps
+        k = jnp.minimum(k, terms).astype(int)
+        t, s = grid[k], grid[k - 1]
         weight = 0.5 * (jnp.exp(log_snr(path, s)) - jnp.exp(log_snr(path, t)))
         error = _sum((x0 - denoise(noised(index, t), t)) ** 2)
         return total + weight * error * terms / num_samples, None
@@ -103,13 +114,14 @@ def variational_bound(
     zero = jnp.zeros(x0.shape[:1], x0.dtype)
     diffusion, _ = jax.lax.scan(add_term, zero, jnp.arange(num_samples))
 
-    first = jnp.full(x0.shape[:1], 1 / num_steps, x0.dtype)
+    first = jnp.full(x0.shape[:1], grid[0])
     mean = denoise(noised(num_samples, first), first)
     one = jnp.ones((), x0.dtype)
     a, s = path.alpha(one), path.sigma(one)
+    prior = a**2 + s**2
     std = expand(path.sigma(first), x0)
     return {
-        "prior": 0.5 * _sum((a * x0) ** 2 + s**2 - 1 - 2 * jnp.log(s)),
+        "prior": 0.5 * _sum(((a * x0) ** 2 + s**2) / prior - 1 - jnp.log(s**2 / prior)),
         "diffusion": diffusion,
         "reconstruction": _reconstruction(x0, mean, std, bin_width),
     }

@@ -12,7 +12,7 @@ SIGMA_MIN, SIGMA_MAX = 0.002, 80.0
 """karras2022's range of noise levels sigma / alpha, clipped to what a path offers."""
 
 
-def uniform(path: GaussianPath, n: int) -> Float[Array, "n+1"]:
+def uniform(path: GaussianPath, n: int) -> Float[Array, " times"]:
     """n equal steps in t from 1 to 0."""
     check_range("steps", n, 1, integer=True)
     return jnp.linspace(1, 0, n + 1)
@@ -36,7 +36,7 @@ def karras(
     rho: float = 7.0,
     sigma_min: float = SIGMA_MIN,
     sigma_max: float = SIGMA_MAX,
-) -> Float[Array, "n+1"]:
+) -> Float[Array, " times"]:
     """karras2022 eq. 5: noise levels sig with sig^(1 / rho) uniform; the warp is not on t."""
     check_range("steps", n, 1, integer=True)
     low, high = _ends(path, sigma_min, sigma_max)
@@ -47,7 +47,7 @@ def karras(
 
 def log_snr_uniform(
     path: GaussianPath, n: int, *, sigma_min: float = SIGMA_MIN, sigma_max: float = SIGMA_MAX
-) -> Float[Array, "n+1"]:
+) -> Float[Array, " times"]:
     """Noise levels uniform in log(sigma / alpha): the grid that DPM-Solver++ is meant for."""
     check_range("steps", n, 1, integer=True)
     low, high = _ends(path, sigma_min, sigma_max)
@@ -55,7 +55,9 @@ def log_snr_uniform(
     return _levels_to_times(path, levels)
 
 
-def ddpm_subsequence(path: GaussianPath, n: int, *, num_steps: int = 1000) -> Float[Array, "n+1"]:
+def ddpm_subsequence(
+    path: GaussianPath, n: int, *, num_steps: int = 1000
+) -> Float[Array, " times"]:
     """n of DDPM's `num_steps` times (k + 1) / T, trailing spacing (lin2024, table 2), then 0."""
     check_range("steps", n, 1, num_steps, integer=True)
     return jnp.round(jnp.linspace(num_steps, 0, n + 1)) / num_steps

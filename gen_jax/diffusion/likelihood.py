@@ -57,7 +57,7 @@ def ode_log_prob(
     steps: int = 64,
     method: str = "rk4",
     divergence: str = "exact",
-    times: Float[Array, "n+1"] | None = None,
+    times: Float[Array, " times"] | None = None,
     data_std: float = 1.0,
 ) -> Float[Array, "B"]:
     """log p(x0) in nats, in the units of x0, by a fixed-step solver on the Karras grid.

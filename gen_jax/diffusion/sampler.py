@@ -58,7 +58,7 @@ def call(denoise: Denoiser, x: Float[Array, "B ..."], t: Float[Array, ""]) -> Ar
     return denoise(x, jnp.full(x.shape[:1], t, x.dtype))
 
 
-def transitions(path: GaussianPath, times: Float[Array, "n+1"]) -> Transition:
+def transitions(path: GaussianPath, times: Float[Array, " times"]) -> Transition:
     """The n transitions of a falling time grid, stacked along the first axis."""
     n = times.shape[0] - 1
     t, s = times[:-1], times[1:]
@@ -86,7 +86,7 @@ def sample(
     denoise: Denoiser,
     path: GaussianPath,
     x: Float[Array, "B ..."],
-    times: Float[Array, "n+1"],
+    times: Float[Array, " times"],
     stepper: Stepper,
     *,
     info: bool = False,
@@ -111,7 +111,7 @@ def sample(
         x, inner, calls = carry
         step_keys = fold_in(keys, transition.index)
         x, inner, used = stepper.step(step_keys, denoise, path, x, inner, transition)
-        return (x, inner, calls + used), x if trajectory else None
+        return (x, inner, calls + jnp.asarray(used, jnp.int32)), x if trajectory else None
 
     start = (x, stepper.init(x), jnp.int32(0))
     (x, _, calls), states = jax.lax.scan(body, start, transitions(path, times))

@@ -9,7 +9,13 @@ import jax
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.training.console import warn
 
-_ACCELERATOR_FILES = ("/proc/driver/nvidia", "/dev/nvidia0", "/dev/accel0", "/dev/kfd", "/dev/vfio/0")
+_ACCELERATOR_FILES = (
+    "/proc/driver/nvidia",
+    "/dev/nvidia0",
+    "/dev/accel0",
+    "/dev/kfd",
+    "/dev/vfio/0",
+)
 
 
 def cache_folder() -> Path:
@@ -51,7 +57,7 @@ def unused_accelerator() -> str | None:
 
 
 def _start_distributed() -> None:
-    """Join the other processes when JAX_COORDINATOR_ADDRESS (and _NUM_PROCESSES, _PROCESS_ID) say so."""
+    """Join the other processes when the JAX_COORDINATOR_ADDRESS variables say so."""
     address = os.environ.get("JAX_COORDINATOR_ADDRESS")
     if not address or jax.distributed.is_initialized():
         return
@@ -59,7 +65,8 @@ def _start_distributed() -> None:
         count, index = int(os.environ["JAX_NUM_PROCESSES"]), int(os.environ["JAX_PROCESS_ID"])
     except (KeyError, ValueError) as error:
         raise ConfigError(
-            f"JAX_COORDINATOR_ADDRESS={address!r} needs JAX_NUM_PROCESSES and JAX_PROCESS_ID (integers)"
+            f"JAX_COORDINATOR_ADDRESS={address!r} needs integers in JAX_NUM_PROCESSES and "
+            "JAX_PROCESS_ID"
         ) from error
     jax.distributed.initialize(address, count, index)
 
@@ -67,9 +74,10 @@ def _start_distributed() -> None:
 def configure_backend(cpu_devices: int | None = None) -> str:
     """Prepare jax for a script; call it before any array is made. Returns the backend's name.
 
-    On the CPU jax gets `cpu_devices` devices (default: one per core; on jax 0.10 each convolution runs
-    on one core, so a sharded batch is the way to use them all; for a small MLP 1 is faster). The
-    persistent compilation cache is on. A loud warning says when an accelerator is there but unused.
+    On the CPU jax gets `cpu_devices` devices (default: one per core). On jax 0.10 each convolution
+    runs on one core, so that a sharded batch is the way to use them all; networks of matrix
+    products are as fast or faster with 1. The persistent compilation cache is on. A loud warning
+    says when an accelerator is there but unused.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if cpu_devices is not None:
@@ -81,6 +89,8 @@ def configure_backend(cpu_devices: int | None = None) -> str:
     trace = unused_accelerator()
     if trace is not None:
         has_plugin = any("cuda" in d.name.lower() for d in importlib.metadata.distributions())
-        advice = "check the driver and JAX_PLATFORMS" if has_plugin else "pip install 'gen_jax[cuda]'"
+        advice = (
+            "check the driver and JAX_PLATFORMS" if has_plugin else "pip install 'gen_jax[cuda]'"
+        )
         warn(f"AN ACCELERATOR IS PRESENT ({trace}) BUT JAX USES ONLY THE CPU; {advice}")
     return jax.default_backend()

@@ -1,4 +1,4 @@
-"""What a run tells its user: a banner, a progress bar, one-line warnings; quiet when nobody watches."""
+"""What a run tells its user: a banner, a progress bar, warnings; quiet when nobody watches."""
 
 import os
 import sys
@@ -30,7 +30,7 @@ def mark(name: str, step: int = 0) -> None:
 
 
 def count_parameters(state: State) -> int:
-    """The number of trained numbers: of `state.params` when there is such a part, else of the whole state."""
+    """How many numbers are trained: those of `state.params`, or else of the whole state."""
     params = state.get("params") if isinstance(state, dict) else getattr(state, "params", None)
     leaves = jax.tree.leaves(state if params is None else params)
     return sum(int(np.prod(np.shape(leaf))) for leaf in leaves)
@@ -49,7 +49,7 @@ def banner(state: State, mesh: Any, batch_size: int, start: int, steps: int, sec
 
 
 class Progress:
-    """A tqdm bar on a terminal; elsewhere a plain line every `interval` seconds; nothing if not `shown`."""
+    """A tqdm bar on a terminal, elsewhere a line every `interval` seconds, nothing if not shown."""
 
     def __init__(self, start: int, steps: int, shown: bool, interval: float = 30.0):
         self.steps, self.interval = steps, interval

@@ -1,4 +1,4 @@
-"""Writing that survives a kill or a power cut: a file is either the old one or the new one, never half."""
+"""Writing that survives a kill or a power cut: a file is the old one or the new one, never half."""
 
 import json
 import math
@@ -19,7 +19,7 @@ def sync(path: Path) -> None:
 
 
 def write_atomic(path: Path, text: str) -> None:
-    """Write `text` to `path` durably and in one piece. Raises OSError; the old content then remains."""
+    """Write `text` durably and in one piece. Raises OSError; the old content then remains."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with open(temporary, "w", encoding="utf-8") as file:
@@ -39,7 +39,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def plain(value: Any) -> Any:
-    """A copy of `value` made of JSON types only; non-finite floats become None, unknown objects their str."""
+    """A copy made of JSON types only; non-finite floats become None, unknown objects their str."""
     if isinstance(value, dict):
         return {str(name): plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

@@ -1,4 +1,4 @@
-"""The frame around a script's `main`: one line per error, an exit code per kind, the traceback in a log."""
+"""The frame around a script's `main`: one line per error, an exit code per kind of error."""
 
 import sys
 import traceback
@@ -43,10 +43,10 @@ def _write_log(debug: bool) -> str:
 
 
 def run_main(main: Callable) -> NoReturn:
-    """Call `main()` and leave the process with the exit code of errors.py, 1 for an unexpected error.
+    """Call `main()` and leave with the exit code of errors.py, or 1 for an unexpected error.
 
-    `--debug` anywhere on the command line is taken out before `main` reads it, and prints tracebacks.
-    An integer that `main` returns is the exit code.
+    `--debug` anywhere on the command line is taken out before `main` reads it, and prints
+    tracebacks, which otherwise go to a log in the cache folder. An integer that `main` returns is the exit code.
     """
     debug = "--debug" in sys.argv[1:]
     sys.argv[1:] = [word for word in sys.argv[1:] if word != "--debug"]

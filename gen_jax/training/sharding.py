@@ -20,8 +20,8 @@ MIN_SHARDED_SIZE = 2**16
 def make_mesh(num_devices: int | None = None, fsdp: int = 1) -> Mesh:
     """A mesh with axes ("data", "fsdp") over the first `num_devices` devices (default: all).
 
-    `fsdp` devices share one copy of the parameters. Raises ConfigError if it does not divide the number
-    of devices or if there are fewer devices than asked for.
+    `fsdp` devices share one copy of the parameters. Raises ConfigError if it does not divide the
+    number of devices or if there are fewer devices than asked for.
     """
     available = jax.devices()
     count = len(available) if num_devices is None else num_devices
@@ -30,14 +30,17 @@ def make_mesh(num_devices: int | None = None, fsdp: int = 1) -> Mesh:
     if count % fsdp:
         raise ConfigError(f"fsdp={fsdp} must divide the number of devices, {count}")
     return jax.make_mesh(
-        (count // fsdp, fsdp), BATCH_AXES, axis_types=(AxisType.Auto,) * 2, devices=available[:count]
+        (count // fsdp, fsdp),
+        BATCH_AXES,
+        axis_types=(AxisType.Auto,) * 2,
+        devices=available[:count],
     )
 
 
 def mesh_for(batch_size: int, mesh: Mesh | None = None, fsdp: bool = False) -> Mesh:
     """`mesh` if the batch divides over it, else the largest mesh over which it does.
 
-    Raises ConfigError when a given mesh, or all devices of several processes, cannot share the batch.
+    Raises ConfigError when a given mesh, or all devices of several processes, cannot share it.
     """
     if mesh is None and jax.process_count() == 1:
         devices = jax.device_count()
@@ -71,8 +74,8 @@ def shard_batch(batch: Batch | dict[str, np.ndarray], mesh: Mesh) -> Any:
 def state_shardings(state: State, mesh: Mesh, min_size: int = MIN_SHARDED_SIZE) -> Any:
     """A sharding for every leaf of a (possibly abstract) state.
 
-    Where the mesh has fsdp > 1, arrays of at least `min_size` elements are cut along their largest axis
-    that `fsdp` divides; the rest is replicated.
+    Where the mesh has fsdp > 1, arrays of at least `min_size` elements are cut along their largest
+    axis that `fsdp` divides; the rest is replicated.
     """
     ways = mesh.shape["fsdp"]
 

@@ -1,0 +1,21 @@
+"""Training, checkpoints, devices and reports, written once for every `GenerativeModel`."""
+
+from gen_jax.training.backend import cache_folder, configure_backend
+from gen_jax.training.checkpoint import restore_state, saved_steps
+from gen_jax.training.fit import fit
+from gen_jax.training.main import run_main
+from gen_jax.training.report import write_report
+from gen_jax.training.sharding import make_mesh, shard_batch, shard_state
+
+__all__ = [
+    "cache_folder",
+    "configure_backend",
+    "fit",
+    "make_mesh",
+    "restore_state",
+    "run_main",
+    "saved_steps",
+    "shard_batch",
+    "shard_state",
+    "write_report",
+]

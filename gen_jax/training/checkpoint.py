@@ -1,0 +1,273 @@
+"""Checkpoints that are whole or are not used: a thin wrapper around Orbax.
+
+Orbax writes asynchronously and commits by renaming. What is added: a manifest with the SHA-256 of
+every file, written last and made durable; verification before anything is restored, with a
+fall-back to the newest step that verifies; an error, not a cast, when shapes or dtypes differ.
+"""
+
+import hashlib
+import json
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+
+from gen_jax.errors import CheckpointError, ResourceError
+from gen_jax.training.console import mark, warn
+from gen_jax.training.files import plain, sync, write_json
+from gen_jax.types import State
+
+MANIFEST = "manifest.json"
+MAX_FAILURES = 3
+
+
+def _is_key(leaf: Any) -> bool:
+    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _as_data(state: State) -> State:
+    """A copy of the state with typed keys as the integers they are made of."""
+    return jax.tree.map(lambda x: jax.random.key_data(x) if _is_key(x) else jnp.copy(x), state)
+
+
+def _abstract(template: State) -> State:
+    """Shapes, dtypes and shardings of `_as_data(state)`, from arrays or abstract arrays."""
+
+    def leaf(x):
+        sharding = getattr(x, "sharding", None)
+        sharding = sharding or jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        if _is_key(x):
+            x = jax.eval_shape(jax.random.key_data, jax.ShapeDtypeStruct(x.shape, x.dtype))
+        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
+
+    return jax.tree.map(leaf, template)
+
+
+def _describe(abstract: State) -> dict[str, str]:
+    """Path of each leaf -> its shape and dtype, in words."""
+    leaves = jax.tree_util.tree_flatten_with_path(abstract)[0]
+    return {jax.tree_util.keystr(path): f"{x.dtype}{list(x.shape)}" for path, x in leaves}
+
+
+def _hash(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of one step. Raises CheckpointError when it is missing or damaged."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest["files"], manifest["step"], manifest["leaves"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = type(error).__name__
+        raise CheckpointError(f"{folder}: {MANIFEST} missing or damaged ({reason})") from error
+    return manifest
+
+
+def verify(folder: Path) -> dict[str, Any]:
+    """The manifest, after every file it names has been read and found unchanged."""
+    manifest = read_manifest(folder)
+    for name, digest in manifest["files"].items():
+        path = folder / name
+        if not path.is_file():
+            raise CheckpointError(f"{folder}: file {name} is missing")
+        if _hash(path) != digest:
+            raise CheckpointError(f"{folder}: file {name} is damaged (SHA-256 differs)")
+    return manifest
+
+
+def saved_steps(directory: Path) -> list[int]:
+    """Steps that have a folder, rising; not necessarily whole ones."""
+    folder = Path(directory) / "checkpoints"
+    names = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def _check_leaves(folder: Path, stored: dict[str, str], wanted: dict[str, str]) -> None:
+    for name in sorted(stored.keys() | wanted.keys()):
+        if stored.get(name) != wanted.get(name):
+            raise CheckpointError(
+                f"{folder}: {name} is {stored.get(name, 'absent')} in the checkpoint and "
+                f"{wanted.get(name, 'absent')} in the model"
+            )
+
+
+def _load(folder: Path, template: State) -> State:
+    """Restore a verified step into the form of the template."""
+    abstract = _abstract(template)
+    _check_leaves(folder, read_manifest(folder)["leaves"], _describe(abstract))
+    with ocp.StandardCheckpointer() as checkpointer:
+        data = checkpointer.restore(folder / "state", abstract)
+
+    def leaf(x, like):
+        return jax.random.wrap_key_data(x, impl=jax.random.key_impl(like)) if _is_key(like) else x
+
+    return jax.tree.map(leaf, data, template)
+
+
+def _best(directory: Path) -> int:
+    """The saved step marked best by the newest manifest that names one."""
+    for step in reversed(saved_steps(directory)):
+        best = read_manifest(directory / "checkpoints" / str(step)).get("best")
+        if best is not None:
+            return best
+    raise CheckpointError(f"{directory} has no best checkpoint: the run was not evaluated")
+
+
+def restore_state(
+    directory: str | Path,
+    template: State,
+    step: int | str | None = None,
+    on_damage: Callable[[Path], None] | None = None,
+) -> tuple[State, int]:
+    """The state saved in a run directory and its step.
+
+    Args:
+      template: arrays or abstract arrays of the state, with shardings if it should be placed.
+      step: a saved step, "best", or None for the newest that verifies (a damaged newer one is
+        reported in one warning line, and passed to `on_damage`).
+    Raises CheckpointError when there is none, all are damaged, or shapes or dtypes differ.
+    """
+    directory = Path(directory).absolute()
+    steps = saved_steps(directory)
+    if not steps:
+        raise CheckpointError(f"{directory} holds no checkpoint")
+    if step is not None:
+        step = _best(directory) if step == "best" else int(step)
+        if step not in steps:
+            raise CheckpointError(f"{directory} has no step {step} (saved: {steps})")
+        verify(directory / "checkpoints" / str(step))
+        return _load(directory / "checkpoints" / str(step), template), step
+    for step in reversed(steps):
+        folder = directory / "checkpoints" / str(step)
+        try:
+            verify(folder)
+        except CheckpointError as error:
+            warn(f"{error}; falling back to the step before")
+            if on_damage is not None:
+                on_damage(folder)
+            continue
+        return _load(folder, template), step
+    raise CheckpointError(f"{directory}: all checkpoints {steps} are damaged")
+
+
+def set_aside(folder: Path) -> None:
+    """Rename a damaged step, which is never deleted."""
+    target, number = folder.with_name(f"{folder.name}.damaged"), 1
+    while target.exists():
+        target, number = folder.with_name(f"{folder.name}.damaged-{number}"), number + 1
+    folder.rename(target)
+
+
+class Checkpoints:
+    """Saves steps of one run in the background and keeps the last `keep` and the best."""
+
+    def __init__(self, directory: Path, keep: int, best: tuple[str, str] | None = None):
+        self.folder = Path(directory).absolute() / "checkpoints"
+        self.keep, self.best_rule = keep, best
+        self.best: tuple[int, float] | None = None
+        self.saved: int | None = None
+        self.failures = 0
+        self._error: Exception | None = None
+        self._thread: threading.Thread | None = None
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for path in self.folder.iterdir():
+            if path.name.startswith("trash-") or "orbax-checkpoint-tmp" in path.name:
+                shutil.rmtree(path, ignore_errors=True)
+        self._remember_best()
+
+    def _remember_best(self) -> None:
+        for step in saved_steps(self.folder.parent):
+            try:
+                self._note_best(step, read_manifest(self.folder / str(step))["metrics"])
+            except CheckpointError:
+                continue
+
+    def _note_best(self, step: int, metrics: dict[str, float]) -> None:
+        if self.best_rule is None or metrics.get(self.best_rule[0]) is None:
+            return
+        sign = 1 if self.best_rule[1] == "min" else -1
+        value = metrics[self.best_rule[0]]
+        if self.best is None or sign * value < sign * self.best[1]:
+            self.best = (step, value)
+
+    def save(self, step: int, state: State, metrics: dict[str, float]) -> None:
+        """Start saving; the state may be donated as soon as this returns."""
+        self.wait()
+        if step in saved_steps(self.folder.parent):
+            return
+        self._note_best(step, metrics)
+        # A copy, because on the CPU Orbax would read the very buffers that the next step donates.
+        data = jax.block_until_ready(_as_data(state))
+        mark("save", step)
+        self._thread = threading.Thread(target=self._write, args=(step, data, metrics))
+        self._thread.start()
+
+    def _write(self, step: int, data: State, metrics: dict[str, float]) -> None:
+        folder = self.folder / str(step)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with ocp.StandardCheckpointer() as checkpointer:
+                checkpointer.save(folder / "state", data)
+                checkpointer.wait_until_finished()
+            mark("commit", step)
+            for path in _files(folder):
+                sync(path)
+            manifest = {
+                "step": step,
+                "metrics": plain(metrics),
+                "best": self.best and self.best[0],
+                "leaves": _describe(_abstract(data)),
+                "files": {str(p.relative_to(folder)): _hash(p) for p in _files(folder)},
+            }
+            write_json(folder / MANIFEST, manifest)
+            sync(self.folder)
+            self.saved, self.failures = step, 0
+            mark("saved", step)
+            self._clean()
+        except Exception as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            self.failures, self._error = self.failures + 1, error
+
+    def _clean(self) -> None:
+        steps = saved_steps(self.folder.parent)
+        keep = set(steps[-self.keep :]) | ({self.best[0]} if self.best else set())
+        for step in steps:
+            if step not in keep:
+                mark("clean", step)
+                # First out of sight in one rename, so that a kill leaves no half step behind.
+                trash = self.folder / f"trash-{step}"
+                (self.folder / str(step)).rename(trash)
+                shutil.rmtree(trash, ignore_errors=True)
+
+    def wait(self) -> None:
+        """Wait until the save under way is durable; warn when it failed.
+
+        Raises ResourceError when saving failed three times in a row.
+        """
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self._error is not None:
+            error, self._error = self._error, None
+            text = " ".join(str(error).split())[:200]
+            if self.failures >= MAX_FAILURES:
+                raise ResourceError(f"saving failed {self.failures} times in a row: {text}")
+            warn(f"saving failed ({text}); training goes on, the next save tries again")
+
+
+def is_finite(state: State) -> bool:
+    """Whether every floating-point number of a state is finite."""
+    leaves = [x for x in jax.tree.leaves(state) if jnp.issubdtype(x.dtype, jnp.floating)]
+    return all(bool(np.asarray(jnp.isfinite(x).all())) for x in leaves)
