@@ -92,9 +92,10 @@ class DiT(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    def __init__(self, inputs, width, condition):
+    def __init__(self, inputs, width, condition, joined=False):
         super().__init__()
-        self.norm_1 = nn.GroupNorm(math.gcd(8, inputs), inputs, eps=1e-6)
+        groups = 2 * math.gcd(8, inputs // 2) if joined else math.gcd(8, inputs)
+        self.norm_1 = nn.GroupNorm(groups, inputs, eps=1e-6)
         self.norm_2 = nn.GroupNorm(math.gcd(8, width), width, eps=1e-6, affine=False)
         self.conv_1 = nn.Conv2d(inputs, width, 3, padding=1)
         self.conv_2 = nn.Conv2d(width, width, 3, padding=1)
@@ -136,7 +137,7 @@ class UNet(nn.Module):
         self.middle_1, self.middle_2 = (ResidualBlock(width, width, wide) for _ in range(2))
         self.attention = AttentionBlock(width)
         for level, w in reversed(list(enumerate(widths))):
-            stage = [ResidualBlock(w + skips.pop(), w, wide) for _ in range(blocks)]
+            stage = [ResidualBlock(w + skips.pop(), w, wide, joined=True) for _ in range(blocks)]
             last = nn.Conv2d(w, widths[level - 1], 1) if level else nn.Identity()
             self.up.append(nn.ModuleList([*stage, last]))
         self.norm = nn.GroupNorm(math.gcd(8, widths[0]), widths[0], eps=1e-6)

@@ -1,0 +1,141 @@
+"""What the loops cost above the network: ratios measured in one run, on a quiet machine.
+
+    python -m benchmarks.overhead
+
+- sampler: time of a compiled sampler over (network calls x one compiled call);
+- training: time of a step with batches from the device over a step with a constant batch;
+- compile: seconds of the first start of the demo's training, and of the second with the cache.
+"""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gen_jax import data, diffusion, nets, training
+from gen_jax.diffusion import GRIDS, STEPPERS, sample
+from gen_jax.paths import cosine
+
+RESULTS = Path(__file__).parent / "results"
+BATCH = 128
+
+
+def interleaved(runs: dict[str, Callable[[], Any]], repeats: int = 15) -> dict[str, float]:
+    """Median seconds of each, measured in turns after one warm-up."""
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for repeat in range(repeats + 1):
+        for name, run in runs.items():
+            begun = time.perf_counter()
+            jax.block_until_ready(run())
+            if repeat:
+                times[name].append(time.perf_counter() - begun)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def networks() -> dict[str, tuple[Any, tuple[int, ...]]]:
+    """Network and shape of one example."""
+    return {
+        "MLP 1.2 M, 8x8": (nets.MLP(features=(256,) * 4, num_classes=10), (8, 8, 1)),
+        "DiT 1.9 M, 28x28": (nets.DiT(4, 128, 6, 4, num_classes=10), (28, 28, 1)),
+    }
+
+
+def sampler_ratio(network: Any, shape: tuple[int, ...], name: str, steps: int) -> float:
+    """Compiled sampler over its number of calls times one compiled call."""
+    path = cosine()
+    params = network.init(jax.random.key(0), jnp.zeros((1, *shape)), jnp.zeros(1))
+    p = diffusion.Parameterised(network.apply, path, "v", 1.0)
+    denoise = diffusion.denoiser(p, params)
+    stepper = STEPPERS[name]()
+    times = GRIDS[stepper.grid](path, steps)
+    x = jax.random.normal(jax.random.key(1), (BATCH, *shape))
+    t = jnp.full(BATCH, 0.5)
+    one = jax.jit(denoise)
+    run = jax.jit(lambda x: sample(jax.random.key(2), denoise, path, x, times, stepper, info=True))
+    calls = int(run(x)[1].calls)
+    seconds = interleaved({"sampler": lambda: run(x), "call": lambda: one(x, t)})
+    return seconds["sampler"] / (calls * seconds["call"])
+
+
+def training_ratio(network: Any, shape: tuple[int, ...]) -> float:
+    """A step with its batch gathered from the dataset over a step with one fixed batch."""
+    size = 4096
+    x = jax.random.randint(jax.random.key(0), (size, *shape), 0, 256).astype(jnp.uint8)
+    y = jnp.zeros(size, jnp.int32)
+    model = diffusion.diffusion(
+        network,
+        "cosine",
+        optax.adam(1e-3),
+        shape=shape,
+        num_classes=10,
+        transform=data.symmetric_images(),
+    )
+    state = model.init(jax.random.key(1), {"x": x[:2], "y": y[:2]})
+    key = jax.random.key(2)
+
+    def gathered(state, k):
+        batch = data.take({"x": x, "y": y}, data.batch_indices(key, k, size, BATCH))
+        return model.step(jax.random.fold_in(key, k), state, batch)[0]
+
+    def constant(state, k):
+        batch = {"x": x[:BATCH], "y": y[:BATCH]}
+        return model.step(jax.random.fold_in(key, k), state, batch)[0]
+
+    steps = [jax.jit(f) for f in (gathered, constant)]
+    seconds = interleaved(
+        {"data": lambda: steps[0](state, 3), "constant": lambda: steps[1](state, 3)}
+    )
+    return seconds["data"] / seconds["constant"]
+
+
+def start_seconds() -> dict[str, float]:
+    """Wall time of a short training script with an empty cache, then with a filled one."""
+    with tempfile.TemporaryDirectory() as folder:
+        result = {}
+        for which in ("first", "second"):
+            command = [sys.executable, "-m", "experiments.diffusion", "--steps", "10"]
+            command += ["--directory", f"{folder}/{which}"]
+            begun = time.perf_counter()
+            environment = {**os.environ, "XDG_CACHE_HOME": f"{folder}/cache"}
+            subprocess.run(command, check=True, capture_output=True, env=environment)
+            result[which] = round(time.perf_counter() - begun, 1)
+    return result
+
+
+def main() -> None:
+    training.configure_backend(1)
+    rows: dict[str, Any] = {}
+    for title, (network, shape) in networks().items():
+        for name in ("ddim", "ddpm", "dpm_solver_pp", "heun"):
+            rows[f"sampler {name}, {title}"] = round(sampler_ratio(network, shape, name, 20), 3)
+        rows[f"training data, {title}"] = round(training_ratio(network, shape), 3)
+    for name, ratio in rows.items():
+        print(f"{name:42s} {ratio:.3f}", flush=True)
+    starts = start_seconds()
+    print(f"start of a 10-step run: {starts['first']} s, with the cache {starts['second']} s")
+    result = {
+        "ratios": rows,
+        "start_seconds": starts,
+        "device": jax.devices()[0].device_kind,
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    device = jax.default_backend()
+    (RESULTS / f"overhead_{device}.json").write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    training.run_main(main)

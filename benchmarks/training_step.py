@@ -1,0 +1,270 @@
+"""Time of one training step against PyTorch, for the same MLP, DiT and U-Net.
+
+    python -m benchmarks.training_step      # needs `pip install torch`; a quiet machine; 3 minutes
+
+A step is a velocity loss on noised 28 x 28 images (batch 64), Adam and an exponential moving
+average of the parameters. Each framework runs in a process of its own, compiled and warm; the
+processes take turns of a second, so that a disturbance of the machine hits both, and the ratio of
+the medians is reported (above 1: jax is faster). On a CPU jax runs once with one device and once
+with a device per core and the batch sharded over them; the faster is compared with PyTorch eager
+(channels last, fused Adam). On a GPU both compute in bfloat16, PyTorch under torch.compile, and the
+share of the peak FLOP/s follows from XLA's cost analysis.
+
+Writes benchmarks/results/training_step_<device>.json and prints the Markdown table.
+"""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import optax
+import tyro
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from gen_jax import nets
+from gen_jax.errors import ConfigError, check_choice, check_range
+
+SIZE, CHANNELS = 28, 1
+NETWORKS: dict[str, dict] = {
+    "mlp": {"features": (256, 256, 256)},
+    "dit": {"patch": 4, "width": 192, "depth": 4, "heads": 3},
+    "unet": {"widths": (32, 64, 80), "blocks": 2},
+}
+PEAK_BFLOAT16 = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L4": 121e12}  # dense, FLOP/s
+
+
+@dataclass(frozen=True)
+class Config:
+    networks: tuple[str, ...] = tuple(NETWORKS)
+    batch_size: int = 64
+    rounds: int = 12  # turns of each process
+    seconds: float = 1.0  # length of a turn
+    output: Path = Path(__file__).parent / "results"
+
+
+def loss(network, params, images, key):
+    """Mean squared error of the velocity eps - x0 along x_t = (1 - t) x0 + t eps, t uniform."""
+    key_time, key_noise = jax.random.split(key)
+    t = jnp.clip(jax.random.uniform(key_time, images.shape[:1]), 1e-3, 1 - 1e-3)
+    eps = jax.random.normal(key_noise, images.shape)
+    w = t[:, None, None, None]
+    predicted = network.apply(params, (1 - w) * images + w * eps, jnp.log(t / (1 - t)) / 4)
+    return jnp.mean((predicted - (eps - images)) ** 2)
+
+
+def jax_worker(name: str, batch_size: int, devices: int) -> None:
+    """Compile the step, report its parameters and FLOPs, then time it whenever asked."""
+    if devices > 1:
+        jax.config.update("jax_num_cpu_devices", devices)
+    on_gpu = jax.default_backend() == "gpu"
+    network = nets.NETWORKS[name](**NETWORKS[name], dtype=jnp.bfloat16 if on_gpu else jnp.float32)
+    optimizer = optax.adam(1e-4)
+
+    def step(state, images):
+        params, moments, ema, key = state
+        key, key_loss = jax.random.split(key)
+        value, gradient = jax.value_and_grad(loss, 1)(network, params, images, key_loss)
+        updates, moments = optimizer.update(gradient, moments)
+        params = optax.apply_updates(params, updates)
+        return (params, moments, optax.incremental_update(params, ema, 1e-3), key), value
+
+    chosen = jax.devices()[:devices]
+    mesh = jax.make_mesh((devices,), ("data",), (AxisType.Auto,), devices=chosen)
+    place = lambda tree, *axes: jax.device_put(tree, NamedSharding(mesh, PartitionSpec(*axes)))
+    images = jax.random.normal(jax.random.key(0), (batch_size, SIZE, SIZE, CHANNELS))
+    params = jax.jit(network.init)(jax.random.key(1), images[:1], jnp.zeros(1))
+    copy = jax.tree.map(jnp.copy, params)
+    state = place((params, optimizer.init(params), copy, jax.random.key(2)))
+    images = place(images, "data")
+    start = time.perf_counter()
+    compiled = jax.jit(step, donate_argnums=0).lower(state, images).compile()
+    seconds = time.perf_counter() - start
+    flops = (compiled.cost_analysis() or {}).get("flops", 0.0)
+    count = sum(p.size for p in jax.tree.leaves(params))
+    kind = jax.devices()[0].device_kind
+
+    def run(steps):
+        nonlocal state
+        for _ in range(steps):
+            state, value = compiled(state, images)
+        jax.block_until_ready((state, value))
+
+    serve({"parameters": count, "flops": flops, "compile_s": seconds, "kind": kind}, run)
+
+
+def torch_worker(name: str, batch_size: int) -> None:
+    """The same for the PyTorch peer."""
+    import torch
+
+    from benchmarks import torch_peers
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.set_num_threads(cores())
+    network = {
+        "mlp": lambda **o: torch_peers.MLP(size=SIZE * SIZE * CHANNELS, **o),
+        "dit": lambda **o: torch_peers.DiT(size=SIZE, channels=CHANNELS, **o),
+        "unet": lambda **o: torch_peers.UNet(channels=CHANNELS, **o),
+    }[name](**NETWORKS[name])
+    trainer = torch_peers.Trainer(network, device, bfloat16=device == "cuda")
+    images = torch.randn(batch_size, CHANNELS, SIZE, SIZE, device=device)
+    images = images.contiguous(memory_format=torch.channels_last)
+
+    def run(steps):
+        for _ in range(steps):
+            trainer.step(images)
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    serve({"parameters": sum(p.numel() for p in network.parameters())}, run)
+
+
+def serve(description: dict, run) -> None:
+    """Warm up, print a description; for each line "n", print the seconds per step of n steps."""
+    run(3)
+    print(json.dumps(description), flush=True)
+    for line in sys.stdin:
+        start = time.perf_counter()
+        run(int(line))
+        print((time.perf_counter() - start) / int(line), flush=True)
+
+
+class Worker:
+    """A process that times steps on request, and what it has measured."""
+
+    def __init__(self, *arguments):
+        command = [sys.executable, "-m", "benchmarks.training_step", "--worker", *arguments]
+        environment = {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.process = subprocess.Popen([*map(str, command)], env=environment, **pipes)
+        self.description = json.loads(self._read())
+        self.times = []
+
+    def _read(self):
+        line = self.process.stdout.readline()
+        if not line:
+            raise ConfigError("a worker process ended early; its message is above")
+        return line
+
+    def time(self, steps):
+        self.process.stdin.write(f"{steps}\n")
+        self.process.stdin.flush()
+        return float(self._read())
+
+    def turn(self, seconds):
+        steps = max(1, round(seconds / min(self.times))) if self.times else 1
+        self.times.append(self.time(steps))
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def compare(name: str, config: Config, on_gpu: bool) -> dict:
+    """Let the processes of one network take turns; medians per step and their ratio."""
+    workers = {"jax": Worker("jax", name, config.batch_size, 1)}
+    if not on_gpu and cores() > 1:
+        workers["jax_sharded"] = Worker("jax", name, config.batch_size, cores())
+    workers["torch"] = Worker("torch", name, config.batch_size)
+    try:
+        for _ in range(config.rounds):
+            for worker in workers.values():
+                worker.turn(config.seconds)
+    finally:
+        for worker in workers.values():
+            worker.close()
+    facts = workers["jax"].description
+    if facts["parameters"] != workers["torch"].description["parameters"]:
+        raise ConfigError(f"the two versions of {name} differ in their number of parameters")
+    medians = {key: statistics.median(worker.times[1:]) for key, worker in workers.items()}
+    best = min((key for key in medians if key != "torch"), key=lambda key: medians[key])
+    pairs = zip(workers["torch"].times[1:], workers[best].times[1:])
+    ratios = sorted(peer / own for peer, own in pairs)
+    result = {
+        "parameters": facts["parameters"],
+        **{f"{key}_ms": round(1e3 * value, 3) for key, value in medians.items()},
+        "compared": best,
+        "speed_over_torch": round(medians["torch"] / medians[best], 3),
+        "speed_over_torch_range": [round(ratios[0], 3), round(ratios[-1], 3)],
+        "compile_s": round(facts["compile_s"], 1),
+        "gflop": round(facts["flops"] / 1e9, 2),
+    }
+    peak = next((v for k, v in PEAK_BFLOAT16.items() if k in facts["kind"]), None)
+    if peak:
+        result["share_of_peak"] = round(facts["flops"] / medians[best] / peak, 4)
+    return result
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def machine() -> dict:
+    """What the numbers depend on."""
+    lines = (
+        Path("/proc/cpuinfo").read_text().splitlines() if os.path.exists("/proc/cpuinfo") else []
+    )
+    model = next((line.split(":")[1].strip() for line in lines if "model name" in line), "")
+    load = round(os.getloadavg()[0], 2)
+    versions = {name: version(name) for name in ("jax", "jaxlib", "flax", "optax", "torch")}
+    return {
+        "device": jax.devices()[0].device_kind,
+        "cpu": model or platform.processor(),
+        "cores": cores(),
+        "load_before": load,
+        "python": platform.python_version(),
+        **versions,
+    }
+
+
+def table(results: dict) -> str:
+    """The Markdown table of the README."""
+    head = "| network | parameters | jax ms | PyTorch ms | speed over PyTorch |"
+    rows = [head, "|---|---|---|---|---|"]
+    for name, r in results.items():
+        own = f"{r[r['compared'] + '_ms']:.1f}"
+        if r["compared"] == "jax_sharded":
+            own += " (sharded)"
+        low, high = r["speed_over_torch_range"]
+        speed = f"{r['speed_over_torch']:.2f} ({low:.2f} to {high:.2f})"
+        count = f"{r['parameters'] / 1e6:.1f} M"
+        rows.append(f"| {name} | {count} | {own} | {r['torch_ms']:.1f} | {speed} |")
+    return "\n".join(rows)
+
+
+def main(config: Config) -> None:
+    for name in config.networks:
+        check_choice("networks", name, NETWORKS)
+    check_range("rounds", config.rounds, 2, integer=True)
+    check_range("batch_size", config.batch_size, 1, integer=True)
+    check_range("seconds", config.seconds, 0, open_low=True)
+    facts = machine()
+    if facts["load_before"] > 0.5:
+        print(f"warning: load {facts['load_before']}; ratios on a busy machine mean little")
+    backend = jax.default_backend()
+    results = {name: compare(name, config, backend == "gpu") for name in config.networks}
+    report = {"batch_size": config.batch_size, "machine": facts, "networks": results}
+    config.output.mkdir(parents=True, exist_ok=True)
+    path = config.output / f"training_step_{backend}.json"
+    path.write_text(json.dumps(report, indent=1) + "\n")
+    print(f"{table(results)}\nwritten to {path}")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:3] == ["--worker", "jax"]:
+        jax_worker(sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
+    elif sys.argv[1:3] == ["--worker", "torch"]:
+        torch_worker(sys.argv[3], int(sys.argv[4]))
+    else:
+        main(tyro.cli(Config))
