@@ -2,9 +2,9 @@
 
     python -m benchmarks.samplers runs/diffusion-mnist --num 1000
 
-Frechet distance (classifier features, to the test set) and label accuracy for each sampler and number
-of calls, all from the same starting noise; the same number of real images gives the floor. Writes
-`benchmarks/results/samplers_DATASET.json` and `.png` and prints a Markdown table.
+Frechet distance (classifier features, to the test set) and label accuracy for each sampler and
+number of calls, all from the same starting noise; the same number of real images gives the floor.
+Writes `benchmarks/results/samplers_DATASET.json` and `.png` and prints a Markdown table.
 """
 
 import json

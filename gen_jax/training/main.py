@@ -46,7 +46,8 @@ def run_main(main: Callable) -> NoReturn:
     """Call `main()` and leave with the exit code of errors.py, or 1 for an unexpected error.
 
     `--debug` anywhere on the command line is taken out before `main` reads it, and prints
-    tracebacks, which otherwise go to a log in the cache folder. An integer that `main` returns is the exit code.
+    tracebacks, which otherwise go to a log in the cache folder. An integer that `main` returns
+    is the exit code.
     """
     debug = "--debug" in sys.argv[1:]
     sys.argv[1:] = [word for word in sys.argv[1:] if word != "--debug"]
