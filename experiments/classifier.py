@@ -4,12 +4,12 @@
     python -m experiments.classifier --dataset digits --noise-conditioned
 
 The first writes `gen_jax/metrics/weights/DATASET.npz`, whose hash is printed beside every number
-made with it. The second trains on noisy images, for classifier guidance, and keeps its
-weights in the run directory.
+made with it. The second trains on noisy images and keeps its weights in its run directory, for
+classifier guidance: `python -m experiments.sample RUN --classifier runs/noisy_classifier-DATASET`.
 """
 
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,12 +19,12 @@ import numpy as np
 import optax
 import tyro
 
-from experiments.runner import RunConfig, start
+from experiments.runner import RunConfig, default_directory, start
 from gen_jax import data, metrics, training
 from gen_jax.data import DatasetSpec
 from gen_jax.diffusion import noise_input
 from gen_jax.diffusion.noise_levels import low_discrepancy
-from gen_jax.errors import ConfigError
+from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.model import GenerativeModel
 from gen_jax.nets import Classifier
 from gen_jax.paths import PATHS, expand
@@ -48,6 +48,21 @@ class Config(RunConfig):
     """Random shift in pixels (half of it for images under 16 pixels)."""
     flip: bool = False
     """Random left-right flips."""
+
+    def check(self) -> None:
+        """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
+        super().check()
+        check_choice("path", self.path, PATHS)
+        check_range("learning_rate", self.learning_rate, 0, open_low=True)
+        check_range("shift", self.shift, 0, integer=True)
+        for width in self.widths:
+            check_range("widths", width, 4, integer=True)
+        check_range("features", self.features, 1, integer=True)
+        if not self.noise_conditioned and self.dataset not in data.DATASETS:
+            raise ConfigError(
+                f"dataset={self.dataset!r} has no name for its weights (add it to "
+                "DATASETS, or use --noise-conditioned)"
+            )
 
 
 class ClassifierState(NamedTuple):
@@ -85,10 +100,13 @@ def network_of(config: Config, spec: DatasetSpec) -> Classifier:
 
 def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     """init and step of the classifier; it has nothing to sample."""
+    config.check()
     spec = spec or data.describe(config.dataset)
     network, path = network_of(config, spec), PATHS[config.path]()
     schedule = optax.cosine_onecycle_schedule(config.steps, config.learning_rate, 0.1)
     optimizer = optax.adamw(schedule, weight_decay=0.02)
+    # A guide's gradient is that of log p(y | x), which smoothed labels would flatten.
+    smoothing = 0.0 if config.noise_conditioned else 0.05
     shift = config.shift if min(spec.shape[:2]) >= 16 else config.shift // 2
 
     def init(key, batch):
@@ -108,7 +126,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
             x = expand(path.alpha(t), x) * x + expand(path.sigma(t), x) * eps
             noise = noise_input(path, t)
         logits, _ = network.apply(params, x, noise)
-        smooth = optax.smooth_labels(jax.nn.one_hot(batch["y"], spec.num_classes), 0.05)
+        smooth = optax.smooth_labels(jax.nn.one_hot(batch["y"], spec.num_classes), smoothing)
         accuracy = jnp.mean(logits.argmax(-1) == batch["y"])
         return jnp.mean(optax.softmax_cross_entropy(logits, smooth)), {"accuracy": accuracy}
 
@@ -121,6 +139,22 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
         return ClassifierState(params, ema, moments, state.step + 1), {"loss": value, **aux}
 
     return GenerativeModel(init, step, sample=None)
+
+
+def log_likelihood(
+    config: Config, spec: DatasetSpec, params: Any, label: Array
+) -> Callable[[Array, Array], Array]:
+    """`(x_t [B, H, W, C], t [B]) -> log p(label [B] | x_t)` [B] on the classifier's own path.
+
+    Images are in [-1, 1], as diffusion models have them.
+    """
+    network, path = network_of(config, spec), PATHS[config.path]()
+
+    def log_p(x, t):
+        logits, _ = network.apply(params, x, noise_input(path, t))
+        return jnp.take_along_axis(jax.nn.log_softmax(logits), label[:, None], axis=1)[:, 0]
+
+    return log_p
 
 
 def test_accuracy(network: Classifier, params: Any, dataset: str) -> float:
@@ -156,10 +190,13 @@ def save(config: Config, spec: DatasetSpec, params: Any) -> Path:
 
 def main() -> None:
     config = tyro.cli(Config, description=__doc__)
+    if config.noise_conditioned and config.directory is None:
+        config = replace(config, directory=default_directory("noisy_classifier", config.dataset))
     run = start("classifier", config)
-    fit = partial(training.fit, steps=config.steps, batch_size=config.batch_size)
-    state = fit(run.key, build(config, run.spec), run.train, **run.fit_options)
-    if not config.noise_conditioned:
+    state = training.fit(run.key, build(config, run.spec), run.train, **run.fit_options)
+    if config.noise_conditioned:
+        print(f"guide: --classifier {run.directory}")
+    else:
         save(config, run.spec, state.ema)
 
 

@@ -6,22 +6,29 @@
 Writes `evaluation.json` in the run directory.
 """
 
+import importlib
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import jax
 import numpy as np
 import tyro
 
 from experiments.pictures import balanced_labels, draw
-from experiments.runner import Saved, rebuild
+from experiments.runner import EXPERIMENTS, Saved
+from experiments.sampling import SamplingConfig, prepare
 from gen_jax import data, metrics, training
 from gen_jax.data.toy import eight_gaussians_mixture, grid_mixture
-from gen_jax.errors import ConfigError, check_range
+from gen_jax.errors import ConfigError, DataError, check_range
+
+OPTIONS = frozenset(field.name for field in fields(SamplingConfig)) - {"run"}
+"""Fields that the report repeats: they decide what was measured."""
+
+MIN_EXAMPLES = 10
 
 MIXTURES: dict[str, Callable] = {
     "8gaussians": eight_gaussians_mixture,
@@ -30,21 +37,22 @@ MIXTURES: dict[str, Callable] = {
 
 
 @dataclass(frozen=True)
-class Config:
-    """How much to measure."""
+class Config(SamplingConfig):
+    """How to sample and how much to measure."""
 
-    run: Annotated[str, tyro.conf.Positional]
-    """Directory of the run."""
     num: int | None = None
     """Samples; as many as the test set has (at most 10000) if not given."""
     likelihood: int = 500
     """Test examples whose log-likelihood is computed; 0 for none."""
-    guidance: float = 1.0
-    stepper: str | None = None
-    steps: int | None = None
-    seed: int = 0
-    checkpoint: int | None = None
-    """A saved step; the newest if not given."""
+
+    def check(self) -> None:
+        """Raise ConfigError for what cannot work, before the run is read."""
+        super().check()
+        check_range("likelihood", self.likelihood, 0, integer=True)
+        if self.likelihood == 1:
+            raise ConfigError("likelihood=1 gives no standard error (allowed: 0, or at least 2)")
+        if self.num is not None:
+            check_range("num", self.num, MIN_EXAMPLES, integer=True)
 
 
 def evaluate_images(
@@ -98,6 +106,7 @@ def likelihoods(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[str
     """log p in nats and bits/dim of test examples by the model's own `log_prob`."""
     if num == 0 or saved.model.log_prob is None:
         return {}
+    result: dict[str, Any] = {}
     log_prob = jax.jit(lambda key, state, x: saved.model.log_prob(key, state, x))
     size = min(num, len(test["x"]), 100)
     count = max(min(num, len(test["x"])) // size, 1)
@@ -108,7 +117,17 @@ def likelihoods(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[str
     ]
     nats = np.concatenate([np.asarray(part, np.float64) for part in parts])
     dims = int(np.prod(saved.spec.shape))
+    bound = getattr(importlib.import_module(EXPERIMENTS[saved.name]), "bound", None)
+    if bound is not None and saved.spec.kind == "images":
+        below = jax.jit(lambda key, state, x: bound(saved.config, saved.spec, state, key, x))
+        lower = [
+            below(jax.random.fold_in(key, i), saved.state, test["x"][i * size : (i + 1) * size])
+            for i in range(count)
+        ]
+        bits = metrics.bits_per_dim(np.concatenate(lower).astype(np.float64), dims)
+        result = {"bits_per_dim_bound": metrics.mean_and_error(np.asarray(bits))}
     return {
+        **result,
         "log_prob_kind": saved.model.log_prob_kind,
         "log_prob_nats": metrics.mean_and_error(nats),
         "bits_per_dim": metrics.mean_and_error(np.asarray(metrics.bits_per_dim(nats, dims))),
@@ -124,24 +143,26 @@ def as_json(value: Any) -> Any:
 
 def main() -> None:
     config = tyro.cli(Config, description=__doc__)
-    check_range("likelihood", config.likelihood, 0, integer=True)
-    training.configure_backend(1)
-    saved = rebuild(config.run, config.checkpoint)
+    sampler = prepare(config)
+    saved = sampler.saved
     train, test = data.load(saved.spec.name, "train"), data.load(saved.spec.name, "test")
-    num = check_range("num", config.num or min(len(test["x"]), 10_000), 10, integer=True)
-    options = {k: v for k in ("stepper", "steps") if (v := getattr(config, k)) is not None}
-    if config.guidance != 1.0:
-        options["guidance"] = config.guidance
+    if min(len(train["x"]), len(test["x"])) < MIN_EXAMPLES:
+        raise DataError(
+            f"dataset {saved.spec.name!r} has {len(train['x'])} training and {len(test['x'])} test "
+            f"examples; {MIN_EXAMPLES} of each are needed to measure a run"
+        )
+    num = min(len(test["x"]), 10_000) if config.num is None else config.num
     begun = time.perf_counter()
-    samples = draw(saved.model, saved.spec, saved.state, num, config.seed, **options)
+    samples = draw(sampler.model, saved.spec, sampler.state, num, config.seed, **sampler.options)
     seconds = time.perf_counter() - begun
+    chosen = {k: v for k, v in asdict(config).items() if k in OPTIONS and v is not None}
     measure = evaluate_images if saved.spec.kind == "images" else evaluate_points
     report = {
         "run": saved.name,
         "dataset": saved.spec.name,
         "step": saved.step,
         "num_samples": num,
-        "options": {**options, "seed": config.seed},
+        "options": chosen,
         "sampling_seconds_with_compilation": round(seconds, 2),
         **measure(saved, samples, train, test),
         **likelihoods(saved, test, config.likelihood),

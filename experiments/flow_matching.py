@@ -10,17 +10,15 @@ from dataclasses import dataclass, field
 
 import tyro
 
-from experiments.diffusion import optimizer_of, transform_of
+from experiments.diffusion import check_shared, optimizer_of, transform_of
 from experiments.networks import NetworkConfig, make_network
 from experiments.runner import RunConfig, run
 from gen_jax import data
 from gen_jax.data import DatasetSpec
-from gen_jax.diffusion import STEPPERS, TIME_DENSITIES
 from gen_jax.divergences.couplings import COUPLINGS
 from gen_jax.errors import check_choice
 from gen_jax.flow_matching import flow_matching
 from gen_jax.model import GenerativeModel
-from gen_jax.paths import PATHS
 from gen_jax.training import run_main
 
 
@@ -43,16 +41,16 @@ class Config(RunConfig):
     sampling_steps: int = 32
     network: NetworkConfig = field(default_factory=NetworkConfig)
 
+    def check(self) -> None:
+        """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
+        super().check()
+        check_choice("coupling", self.coupling, COUPLINGS)
+        check_shared(self)
+
 
 def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     """The model of a configuration; raises ConfigError for options that cannot work."""
-    for name, registry in (
-        ("path", PATHS),
-        ("coupling", COUPLINGS),
-        ("time_density", TIME_DENSITIES),
-        ("stepper", STEPPERS),
-    ):
-        check_choice(name, getattr(config, name), registry)
+    config.check()
     spec = spec or data.describe(config.dataset)
     transform, data_std = transform_of(spec)
     return flow_matching(

@@ -5,21 +5,64 @@ python -m experiments.list
 
 import importlib
 
+from experiments.networks import NAMES
 from experiments.runner import EXPERIMENTS
-from gen_jax import diffusion, divergences, metrics, paths
+from gen_jax import diffusion, divergences, metrics, nets, paths
 from gen_jax.data import DATASETS, PATTERNS
 from gen_jax.training import run_main
 
+MORE = {"classifier": "experiments.classifier"}
+
+WORDS: dict[str, dict[str, str]] = {
+    "paths": {
+        "ddpm": "DDPM's schedule of 1000 steps with linear betas (ho2020).",
+        "ddpm_cosine": "DDPM's schedule of 1000 steps with cosine betas (nichol2021 eq. 17).",
+    },
+    "samplers (steppers)": {
+        "ddpm": "DDPM's ancestral sampling with the posterior's variance (ho2020).",
+        "ddpm_upper": "DDPM's ancestral sampling with the upper of its two variances (ho2020).",
+        "backward_euler_maruyama": "Backward sampler with Euler-Maruyama's variance.",
+        "backward_posterior": "Backward sampler with the posterior's variance: ddpm's other name.",
+        "heun_in_time": "Heun's method on the velocity, in t; two calls per step.",
+        "midpoint": "The midpoint method on the velocity, in t; two calls per step.",
+        "rk4": "The classical Runge-Kutta method on the velocity, in t; four calls per step.",
+        "edm": "Heun with churn 40 (karras2022, algorithm 2): some noise added before each step.",
+        "dpm_solver_pp_sde": "DPM-Solver++ with fresh noise in each step (eta = 1).",
+    },
+    "loss weightings": {
+        "uniform": "The plain error of what the network predicts.",
+        "simple": "The plain error of eps (ho2020 eq. 14), whatever the network predicts.",
+        "bound": "The variational bound, for uniform times (kingma2021 eq. 17).",
+        "min_snr": "min(SNR, 5) on the error of x0 (hang2023).",
+        "edm": "The plain error of F (karras2022), whatever the network predicts.",
+    },
+    "densities of training times": {
+        "logit_normal": "t = sigmoid(N(0, 1)) (esser2024 eq. 19): the middle more often.",
+        "log_normal": "log(sigma / alpha) ~ N(-1.2, 1.2^2) (karras2022, table 1).",
+    },
+    "metrics": {
+        "sliced_wasserstein": "Wasserstein-2 distance of one-dimensional projections, averaged.",
+        "precision": "Share of samples inside the data's estimated support (kynkaanniemi2019).",
+        "recall": "Share of the data inside the samples' estimated support.",
+        "density": "How many neighbourhoods of data hold each sample, scaled (naeem2020).",
+        "coverage": "Share of the data that have a sample in their neighbourhood (naeem2020).",
+    },
+}
+"""Entries whose function has no docstring of its own, or only that of a whole family."""
+
 
 def first_line(thing: object) -> str:
-    """The first line of a docstring; nothing for a lambda."""
+    """The first line of a docstring."""
     return (getattr(thing, "__doc__", None) or "").strip().split("\n")[0]
 
 
 def sections() -> dict[str, dict[str, str]]:
     """Title -> name -> one line."""
-    modules = {n: first_line(importlib.import_module(m)) for n, m in EXPERIMENTS.items()}
+    experiments = {**EXPERIMENTS, **MORE}
+    modules = {n: first_line(importlib.import_module(m)) for n, m in experiments.items()}
+    networks = {"mlp": nets.MLP, "unet": nets.UNet, "dit": nets.DiT}
     registries = {
+        "networks": {n: networks[n] for n in NAMES if n != "auto"},
         "paths": paths.PATHS,
         "samplers (steppers)": diffusion.STEPPERS,
         "time grids": diffusion.GRIDS,
@@ -28,11 +71,12 @@ def sections() -> dict[str, dict[str, str]]:
         "couplings": divergences.couplings.COUPLINGS,
         "metrics": metrics.METRICS,
     }
-    return {
-        "experiments": modules,
-        "datasets": {n: entry.description for n, entry in DATASETS.items()} | PATTERNS,
-        **{t: {n: first_line(f) for n, f in r.items()} for t, r in registries.items()},
+    lines = {
+        title: {n: WORDS.get(title, {}).get(n) or first_line(f) for n, f in registry.items()}
+        for title, registry in registries.items()
     }
+    datasets = {n: entry.description for n, entry in DATASETS.items()} | PATTERNS
+    return {"experiments": modules, "datasets": datasets, **lines}
 
 
 def main() -> None:

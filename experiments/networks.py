@@ -6,9 +6,10 @@ from typing import Any
 import jax.numpy as jnp
 
 from gen_jax.data import DatasetSpec
-from gen_jax.errors import ConfigError, check_choice
+from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.nets import MLP, DiT, UNet
 
+NAMES = ("auto", "mlp", "unet", "dit")
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
@@ -28,14 +29,26 @@ class NetworkConfig:
     dtype: str = "float32"
     """What the network computes in: float32 or bfloat16; parameters are float32."""
 
+    def check(self) -> None:
+        """Raise ConfigError for unknown names and for sizes that no network can have."""
+        check_choice("network.name", self.name, NAMES)
+        check_choice("network.dtype", self.dtype, DTYPES)
+        if self.width is not None:
+            check_range("network.width", self.width, 2, 2**16, integer=True)
+        if self.depth is not None:
+            check_range("network.depth", self.depth, 1, 1000, integer=True)
+        check_range("network.patch", self.patch, 1, integer=True)
+        check_range("network.dropout", self.dropout, 0, 1)
+
 
 def make_network(config: NetworkConfig, spec: DatasetSpec) -> Any:
     """The Flax module for data of this shape. Raises ConfigError for names and sizes."""
-    name = check_choice("network.name", config.name, ("auto", "mlp", "unet", "dit"))
+    config.check()
+    name = config.name
     common = {
         "num_classes": spec.num_classes,
         "dropout": config.dropout,
-        "dtype": DTYPES[check_choice("network.dtype", config.dtype, DTYPES)],
+        "dtype": DTYPES[config.dtype],
     }
     image = spec.kind == "images"
     if name == "auto":
@@ -47,7 +60,8 @@ def make_network(config: NetworkConfig, spec: DatasetSpec) -> Any:
         width, depth = config.width or (256 if image else 128), config.depth or 4
         return MLP(features=(width,) * depth, **common)
     if name == "dit":
-        heads = max(width // 32, 1)
+        # About 32 channels per head, and as many heads as divide the width.
+        heads = max(h for h in range(1, max(width // 32, 1) + 1) if width % h == 0)
         return DiT(config.patch, width, config.depth or 6, heads, **common)
     levels = config.depth or 2
     widths = tuple((config.width or 32) * 2**level for level in range(levels))

@@ -2,7 +2,7 @@
 
 import importlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
@@ -13,7 +13,7 @@ import numpy as np
 
 from gen_jax import data, training
 from gen_jax.data import DatasetSpec
-from gen_jax.errors import CheckpointError, ConfigError, check_choice, check_range
+from gen_jax.errors import CheckpointError, ConfigError, check_range
 from gen_jax.model import GenerativeModel
 from gen_jax.types import Array, Key, State
 
@@ -22,6 +22,8 @@ EXPERIMENTS = {
     "flow_matching": "experiments.flow_matching",
 }
 """Experiments whose runs can be sampled and evaluated: name -> module with Config and build."""
+
+MAX_STEPS = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,16 @@ class RunConfig:
     fsdp: bool = False
     """Shard parameters and optimizer state over the devices."""
 
+    def check(self) -> None:
+        """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
+        for name in ("steps", "batch_size", "save_every", "log_every", "keep"):
+            check_range(name, getattr(self, name), 1, MAX_STEPS, integer=True)
+        check_range("seed", self.seed, 0, 2**32 - 1, integer=True)
+        check_range("sample_every", self.sample_every, 0, integer=True)
+        if self.cpu_devices is not None:
+            check_range("cpu_devices", self.cpu_devices, 1, integer=True)
+        data.registry.find(self.dataset)
+
 
 class Run(NamedTuple):
     """A run that is about to start: its data, its key, and the options of `training.fit`."""
@@ -69,25 +81,22 @@ class Saved(NamedTuple):
     step: int
 
 
-def check_run(config: RunConfig) -> None:
-    """Refuse numbers that cannot work, before anything is loaded or compiled."""
-    for field in ("steps", "batch_size", "save_every", "log_every", "keep"):
-        check_range(field, getattr(config, field), 1, integer=True)
-    check_range("seed", config.seed, 0, 2**32 - 1, integer=True)
-    check_range("sample_every", config.sample_every, 0, integer=True)
+def default_directory(name: str, dataset: str) -> str:
+    """Where a run is kept when nothing is said."""
+    slug = "".join(c if c.isalnum() or c in "._-" else "_" for c in dataset)
+    return f"runs/{name}-{slug}"
 
 
 def start(name: str, config: RunConfig) -> Run:
     """Check the options, prepare jax, load the data."""
-    check_run(config)
+    config.check()
     network = getattr(config, "network", None)
     # Sharding pays for convolutions only, which jax 0.10 runs on one core each.
     many = None if network is not None and network.name == "unet" else 1
     training.configure_backend(config.cpu_devices or many)
     spec, train = data.describe(config.dataset), data.load(config.dataset, "train")
     data.check_batchable(train, config.batch_size, spec.num_classes or None)
-    slug = "".join(c if c.isalnum() or c in "._-" else "_" for c in config.dataset)
-    directory = Path(config.directory or f"runs/{name}-{slug}").absolute()
+    directory = Path(config.directory or default_directory(name, config.dataset)).absolute()
     options = {
         "steps": config.steps,
         "batch_size": config.batch_size,
@@ -105,7 +114,6 @@ def run(name: str, config: RunConfig, build: Callable) -> State:
     """Train, write the pictures of the last samples, and say what to type next."""
     from experiments import pictures
 
-    check_run(config)
     begun = start(name, config)
     model = build(config, begun.spec)
 
@@ -139,12 +147,17 @@ def from_dict(kind: type, values: dict[str, Any]) -> Any:
     return kind(**{name: restore(name, value) for name, value in values.items()})
 
 
-def rebuild(directory: str | Path, step: int | str | None = None) -> Saved:
+def rebuild(
+    directory: str | Path,
+    step: int | str | None = None,
+    experiments: Mapping[str, str] = EXPERIMENTS,
+) -> Saved:
     """The model and the state of a run, from its directory alone.
 
     Args:
       step: a saved step, "best", or None for the newest.
-    Raises ConfigError when there is no run, CheckpointError when its files are damaged.
+      experiments: those whose runs will do, name -> module.
+    Raises ConfigError when there is no such run, CheckpointError when its files are damaged.
     """
     directory = Path(directory).absolute()
     path = directory / "config.json"
@@ -152,11 +165,15 @@ def rebuild(directory: str | Path, step: int | str | None = None) -> Saved:
         raise ConfigError(f"run directory {str(directory)!r} holds no run (config.json is missing)")
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        name, values, spec = stored["experiment"], stored["config"], stored["data"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} is damaged: {error}") from error
-    module = importlib.import_module(EXPERIMENTS[check_choice("experiment", name, EXPERIMENTS)])
-    config, spec = from_dict(module.Config, values), DatasetSpec.from_dict(spec)
+        name, values = str(stored["experiment"]), dict(stored["config"])
+        spec = DatasetSpec.from_dict(stored["data"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} is damaged ({type(error).__name__}: {error})") from error
+    if name not in experiments:
+        needed = ", ".join(experiments)
+        raise ConfigError(f"run {str(directory)!r} is of {name!r}, which is not among: {needed}")
+    module = importlib.import_module(experiments[name])
+    config = from_dict(module.Config, values)
     model = module.build(config, spec)
     state, step = training.restore_state(directory, abstract_state(model, spec), step)
     return Saved(name, directory, config, spec, model, state, step)

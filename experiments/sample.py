@@ -2,86 +2,94 @@
 
 python -m experiments.sample runs/diffusion-digits
 python -m experiments.sample runs/diffusion-digits --stepper ddim --steps 10 --label 3 --animate
+python -m experiments.sample runs/diffusion-digits --guidance 2
+python -m experiments.sample runs/diffusion-digits --classifier runs/noisy_classifier-digits
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from experiments.pictures import draw, picture
-from experiments.runner import Saved, rebuild
+from experiments.pictures import balanced_labels, draw, picture
+from experiments.sampling import Sampler, SamplingConfig, prepare
 from gen_jax import plotting, training
-from gen_jax.errors import check_range
+from gen_jax.data import DatasetSpec
+from gen_jax.errors import ConfigError, ResourceError, check_range
+
+SUFFIXES = {"images": (".png", ".npz"), "points": (".png", ".svg", ".pdf", ".npz")}
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(SamplingConfig):
     """What to draw, and how; options not given are those of the run."""
 
-    run: Annotated[str, tyro.conf.Positional]
-    """Directory of the run."""
     num: int = 100
-    seed: int = 0
     label: int | None = None
-    guidance: float = 1.0
-    """Weight of classifier-free guidance; 1 is none."""
-    stepper: str | None = None
-    steps: int | None = None
-    grid: str | None = None
-    path: str | None = None
-    """Another path to sample on."""
-    checkpoint: int | None = None
-    """A saved step; the newest if not given."""
+    """One class; all of them in turn if not given."""
     output: str | None = None
     """A .png (picture) or .npz (arrays); samples/ of the run if not given."""
     animate: bool = False
     """Also write a GIF of the way from noise to data."""
 
+    def check(self) -> None:
+        """Raise ConfigError for what cannot work, before the run is read."""
+        super().check()
+        check_range("num", self.num, 1, integer=True)
 
-def animate(config: Config, saved: Saved, options: dict, path: Path) -> Path:
+
+def check_label(label: int | None, spec: DatasetSpec) -> None:
+    """Raise ConfigError for a label that the run's data do not have."""
+    if label is not None and not spec.num_classes:
+        raise ConfigError(f"label={label} was given, but dataset {spec.name!r} has no labels")
+    if label is not None:
+        check_range("label", label, 0, spec.num_classes - 1, integer=True)
+
+
+def output_of(config: Config, sampler: Sampler) -> Path:
+    """The file to write, whose folder is made here, before the time for sampling is spent."""
+    path = Path(config.output or sampler.saved.directory / "samples" / "drawn.png")
+    allowed = SUFFIXES[sampler.saved.spec.kind]
+    if path.suffix not in allowed:
+        raise ConfigError(f"output={str(path)!r} must end in one of: {', '.join(allowed)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResourceError(f"output={str(path)!r} cannot be written ({error.strerror})") from error
+    return path
+
+
+def animate(config: Config, sampler: Sampler, path: Path) -> Path:
     """A GIF of 36 images, or of 2000 points, along the sampling path."""
-    image = saved.spec.kind == "images"
-    n = 36 if image else 2000
+    spec = sampler.saved.spec
+    n = 36 if spec.kind == "images" else 2000
+    label = balanced_labels(spec, n) if config.label is None else config.label
+    options = sampler.options | ({} if label is None else {"label": label})
     key = jax.random.key(config.seed)
-    label = options.get("label")
-    if saved.spec.num_classes and label is None:
-        options = {**options, "label": jnp.arange(n) % saved.spec.num_classes}
-    _, info = saved.model.sample(key, saved.state, n, trajectory=True, **options)
+    _, info = sampler.model.sample(key, sampler.state, n, trajectory=True, **options)
     states = np.asarray(info.trajectory)
-    if not image:
+    if spec.kind == "points":
         return plotting.point_animation(path, states)
     return plotting.image_animation(path, np.uint8(np.clip((states + 1) * 127.5, 0, 255)))
 
 
 def main() -> None:
     config = tyro.cli(Config, description=__doc__)
-    check_range("num", config.num, 1, integer=True)
-    training.configure_backend(1)
-    saved = rebuild(config.run, config.checkpoint)
-    chosen = ("stepper", "steps", "grid", "path")
-    options = {k: getattr(config, k) for k in chosen if getattr(config, k) is not None}
-    if config.guidance != 1.0:
-        options["guidance"] = config.guidance
-    label = {} if config.label is None else {"label": config.label}
-    samples = draw(
-        saved.model, saved.spec, saved.state, config.num, config.seed, **label, **options
-    )
-    output = Path(config.output or saved.directory / "samples" / "drawn.png")
+    sampler = prepare(config)
+    saved = sampler.saved
+    check_label(config.label, saved.spec)
+    output = output_of(config, sampler)
+    options = {**sampler.options, "label": config.label}
+    samples = draw(sampler.model, saved.spec, sampler.state, config.num, config.seed, **options)
     if output.suffix == ".npz":
-        output.parent.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(output, x=samples)
     else:
         picture(output, saved.spec, samples)
     print(f"{config.num} samples of step {saved.step}: {output}")
     if config.animate:
-        print(
-            f"animation: {animate(config, saved, {**label, **options}, output.with_suffix('.gif'))}"
-        )
+        print(f"animation: {animate(config, sampler, output.with_suffix('.gif'))}")
 
 
 if __name__ == "__main__":

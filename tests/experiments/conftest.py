@@ -1,0 +1,98 @@
+"""What the tests of experiments share: commands run in this process, small finished runs."""
+
+import contextlib
+import importlib
+import io
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import pytest
+
+# The repository's `experiments`, not this folder, which has its name.
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from gen_jax.training import run_main
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def run_command(name: str, *words: object) -> Ended:
+    """`python -m experiments.NAME WORDS` without starting another Python."""
+    out, err = io.StringIO(), io.StringIO()
+    module = importlib.import_module(f"experiments.{name}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [name, *map(str, words)])
+        streams = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
+        with streams[0], streams[1], pytest.raises(SystemExit) as end:
+            run_main(module.main)
+    return Ended(int(end.value.code or 0), out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def elsewhere(tmp_path_factory):
+    """A working folder and a cache folder of their own; the tests' compilation cache."""
+    compiled = jax.config.jax_compilation_cache_dir
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("work"))
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(compiled))
+        yield
+
+
+@pytest.fixture(scope="module")
+def command():
+    """`command("sample", RUN, "--num", 4)` -> how it ended."""
+    return run_command
+
+
+SMALL = ("--network.width", 16, "--network.depth", 1, "--batch-size", 16, "--sampling-steps", 4)
+CLASSIFIER = ("--widths", 8, 8, "--features", 8, "--batch-size", 32, "--shift", 0)
+
+
+@pytest.fixture(scope="module")
+def small():
+    """Options of the smallest network."""
+    return SMALL
+
+
+@pytest.fixture(scope="module")
+def small_classifier():
+    """Options of the smallest classifier."""
+    return CLASSIFIER
+
+
+def _trained(name: str, folder: Path, *words: object) -> Path:
+    ended = run_command(name, *words, "--directory", folder)
+    assert ended.code == 0, ended.err
+    return folder
+
+
+@pytest.fixture(scope="module")
+def digits_run(tmp_path_factory):
+    """A diffusion run on digits with steps 2 and 4 saved."""
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    return _trained("diffusion", folder, *SMALL, "--steps", 4, "--save-every", 2)
+
+
+@pytest.fixture(scope="module")
+def points_run(tmp_path_factory):
+    """A flow-matching run on points, with an optimal coupling."""
+    folder = tmp_path_factory.mktemp("runs") / "points"
+    words = ("--dataset", "8gaussians", "--coupling", "optimal_assignment", "--steps", 2)
+    return _trained("flow_matching", folder, *SMALL, *words)
+
+
+@pytest.fixture(scope="module")
+def guide_run(tmp_path_factory):
+    """A noise-conditioned classifier of digits, trained enough to tell some of them."""
+    folder = tmp_path_factory.mktemp("runs") / "guide"
+    words = ("--noise-conditioned", "--steps", 150, "--learning-rate", 1e-2)
+    return _trained("classifier", folder, *CLASSIFIER, *words)

@@ -1,0 +1,150 @@
+"""Every registered experiment: train, resume, sample, evaluate, each at its smallest."""
+
+import importlib
+import json
+import math
+import pkgutil
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import experiments
+from experiments import pictures, runner
+
+NOT_SAMPLED = {"classifier"}
+"""Modules with Config and build whose runs have nothing to sample."""
+
+OPTIONS = {
+    "network": ("--network.width", 16, "--network.depth", 1),
+    "sampling_steps": ("--sampling-steps", 4),
+}
+"""What makes a run small, for the experiments that have these fields."""
+
+GRID_100 = (10 * (32 + 1) + 1, 10 * (32 + 1) + 1)
+"""Ten rows of ten 8 x 8 digits, enlarged four times, one white pixel between."""
+
+
+def numbers(value):
+    """Every number of a JSON value."""
+    if isinstance(value, dict | list):
+        parts = value.values() if isinstance(value, dict) else value
+        return [number for part in parts for number in numbers(part)]
+    return [value] if isinstance(value, int | float) and not isinstance(value, bool) else []
+
+
+def size_of(path):
+    """(width, height) of a PNG that decodes."""
+    with Image.open(path) as picture:
+        assert picture.format == "PNG"
+        picture.load()
+        return picture.size
+
+
+def pixels(path):
+    with Image.open(path) as picture:
+        return np.asarray(picture)
+
+
+def check_samples(ok, run, dataset):
+    """Arrays, pictures, another stepper, guidance, an animation."""
+    digits = dataset == "digits"
+
+    def drawn(file, *words):
+        ok("sample", run, "--num", 20, "--steps", 2, "--output", file, *words)
+        return np.load(file)["x"]
+
+    first = drawn("a.npz", "--seed", 3)
+    assert first.shape == ((20, 8, 8, 1) if digits else (20, 2))
+    assert first.dtype == (np.uint8 if digits else np.float32)
+    assert np.isfinite(first).all()
+    assert not np.array_equal(first, drawn("b.npz", "--seed", 3, "--stepper", "ddpm"))
+    if digits:
+        guided = ("--seed", 3, "--label", 3, "--guidance", 3)
+        assert not np.array_equal(first, drawn("c.npz", *guided))
+    ok("sample", run, "--num", 20, "--steps", 2, "--output", "drawn/a.png", "--animate")
+    width, height = size_of("drawn/a.png")
+    assert (width, height) == (331, 67) if digits else width > 1.5 * height > 150
+    with Image.open("drawn/a.gif") as animation:
+        assert animation.format == "GIF"
+        assert animation.n_frames == 2
+
+
+def check_evaluation(ok, run, dataset):
+    """Finite numbers, those that are estimates with standard errors."""
+    ok("evaluate", run, "--num", 40, "--steps", 2, "--likelihood", 4)
+    report = json.loads((run / "evaluation.json").read_text())
+    assert all(math.isfinite(number) for number in numbers(report))
+    estimates = {name for name, value in report.items() if isinstance(value, dict)} - {"options"}
+    assert estimates >= {"log_prob_nats", "bits_per_dim"}
+    assert all(report[name]["standard_error"] > 0 for name in estimates)
+    if dataset == "digits":
+        assert estimates >= {"frechet", "label_accuracy"}
+        assert report["frechet"]["value"] > report["frechet_real_train_test"] > 0
+    else:
+        assert report["sliced_wasserstein"] > report["sliced_wasserstein_real_train_test"] > 0
+
+
+@pytest.mark.parametrize("dataset", ["digits", "8gaussians"])
+@pytest.mark.parametrize("name", runner.EXPERIMENTS)
+def test_whole_life(command, tmp_path, monkeypatch, name, dataset):
+    def ok(module, *words):
+        ended = command(module, *words)
+        assert ended.code == 0, ended.err
+        return ended
+
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "run"
+    has = {field.name for field in fields(importlib.import_module(f"experiments.{name}").Config)}
+    words = [word for field, option in OPTIONS.items() if field in has for word in option]
+    words += ["--dataset", dataset, "--batch-size", 16, "--directory", run]
+    train = lambda steps: ok(name, *words, "--steps", steps, "--save-every", 2)
+
+    first = train(4)
+    assert "resumed" not in first.err
+    for file in ("config.json", "environment.json", "metrics.jsonl", "report.html", "DONE"):
+        assert (run / file).stat().st_size
+    again = train(6)
+    assert "resumed at 4" in again.err
+    assert (run / "DONE").read_text().strip() == "6"
+
+    made = run / "samples" / "step_00000006.png"
+    width, height = size_of(made)
+    assert (width, height) == GRID_100 if dataset == "digits" else width > 1.5 * height > 150
+    saved = runner.rebuild(run)
+    assert (saved.name, saved.step, saved.spec.name) == (name, 6, dataset)
+    rebuilt = pictures.write_samples(tmp_path, saved.model, saved.spec, saved.state, 6)
+    assert np.array_equal(pixels(made), pixels(rebuilt))
+    before = runner.rebuild(run, 4)
+    other = pictures.write_samples(tmp_path, saved.model, saved.spec, before.state, 4)
+    assert not np.array_equal(pixels(made), pixels(other))
+
+    check_samples(ok, run, dataset)
+    check_evaluation(ok, run, dataset)
+
+
+def test_every_module_with_a_model_is_registered():
+    folder = [str(Path(experiments.__file__).parent)]
+    modules = [
+        importlib.import_module(f"experiments.{m.name}") for m in pkgutil.iter_modules(folder)
+    ]
+    models = {m.__name__ for m in modules if hasattr(m, "Config") and hasattr(m, "build")}
+    registered = {*runner.EXPERIMENTS.values(), *(f"experiments.{name}" for name in NOT_SAMPLED)}
+    assert models == registered
+
+
+def test_list_has_a_line_for_every_row(command):
+    ended = command("list")
+    rows = [line.split() for line in ended.out.splitlines() if line.startswith("  ")]
+    assert ended.code == 0
+    assert len(rows) > 60
+    assert [row[0] for row in rows if len(row) < 4] == []
+
+
+def test_info_names_the_backend_and_the_versions(command):
+    ended = command("info")
+    assert ended.code == 0
+    for word in ("backend   cpu", "devices", "python", "jax", "orbax-checkpoint"):
+        assert word in ended.out
