@@ -1,12 +1,20 @@
 """Checkpoints that are whole or are not used: a thin wrapper around Orbax.
 
-Orbax writes asynchronously and commits by renaming. What is added: a manifest with the SHA-256 of
-every file, written last and made durable; verification before anything is restored, with a
-fall-back to the newest step that verifies; an error, not a cast, when shapes or dtypes differ.
+Orbax writes the arrays. What is added: a manifest with the SHA-256 of every file and of itself; a
+step that gets its name, by one rename, only when everything in it is durable; verification before
+anything is restored, with a fall-back to the newest step that verifies; an error, not a cast, when
+shapes or dtypes differ.
+
+    checkpoints/STEP/state/...         the arrays, by Orbax
+    checkpoints/STEP/manifest.json     step, metrics, leaves, files
+    checkpoints/STEP.damaged           a step that did not verify, kept for whoever wants to look
+    checkpoints/saving-*, trash-*      a save or a removal under way; cleaned up at the next start
 """
 
+import contextlib
 import hashlib
 import json
+import math
 import shutil
 import threading
 from collections.abc import Callable
@@ -24,6 +32,7 @@ from gen_jax.training.files import plain, sync, write_json
 from gen_jax.types import State
 
 MANIFEST = "manifest.json"
+SAVING, TRASH = "saving-", "trash-"
 MAX_FAILURES = 3
 
 
@@ -31,9 +40,17 @@ def _is_key(leaf: Any) -> bool:
     return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
+def _key_like(data: Any, like: Any) -> Any:
+    """Typed keys made of integers, of the generator of `like`, which may be abstract."""
+    generators = []
+    jax.eval_shape(lambda key: generators.append(jax.random.key_impl(key)), like)
+    return jax.random.wrap_key_data(data, impl=generators[0])
+
+
 def _as_data(state: State) -> State:
     """A copy of the state with typed keys as the integers they are made of."""
-    return jax.tree.map(lambda x: jax.random.key_data(x) if _is_key(x) else jnp.copy(x), state)
+    # jax.random.key_data shares the buffer of the keys, so it is copied as well.
+    return jax.tree.map(lambda x: jnp.copy(jax.random.key_data(x) if _is_key(x) else x), state)
 
 
 def _abstract(template: State) -> State:
@@ -64,14 +81,31 @@ def _files(folder: Path) -> list[Path]:
     return sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST)
 
 
+def _digest(manifest: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+
+
+def _write_manifest(folder: Path, step: int, data: State, metrics: dict, best: Any) -> None:
+    manifest = {
+        "step": step,
+        "metrics": plain(metrics),
+        "best": best,
+        "leaves": _describe(_abstract(data)),
+        "files": {str(p.relative_to(folder)): _hash(p) for p in _files(folder)},
+    }
+    write_json(folder / MANIFEST, {**manifest, "sha256": _digest(manifest)})
+
+
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of one step. Raises CheckpointError when it is missing or damaged."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        manifest["files"], manifest["step"], manifest["leaves"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        digest = manifest.pop("sha256")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = type(error).__name__
         raise CheckpointError(f"{folder}: {MANIFEST} missing or damaged ({reason})") from error
+    if digest != _digest(manifest):
+        raise CheckpointError(f"{folder}: {MANIFEST} is damaged (SHA-256 differs)")
     return manifest
 
 
@@ -88,7 +122,7 @@ def verify(folder: Path) -> dict[str, Any]:
 
 
 def saved_steps(directory: Path) -> list[int]:
-    """Steps that have a folder, rising; not necessarily whole ones."""
+    """Steps that have a folder, rising; whole when they were saved, but not verified here."""
     folder = Path(directory) / "checkpoints"
     names = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
     return sorted(int(name) for name in names if name.isdigit())
@@ -110,19 +144,21 @@ def _load(folder: Path, template: State) -> State:
     with ocp.StandardCheckpointer() as checkpointer:
         data = checkpointer.restore(folder / "state", abstract)
 
-    def leaf(x, like):
-        return jax.random.wrap_key_data(x, impl=jax.random.key_impl(like)) if _is_key(like) else x
-
-    return jax.tree.map(leaf, data, template)
+    return jax.tree.map(lambda x, like: _key_like(x, like) if _is_key(like) else x, data, template)
 
 
 def _best(directory: Path) -> int:
-    """The saved step marked best by the newest manifest that names one."""
-    for step in reversed(saved_steps(directory)):
-        best = read_manifest(directory / "checkpoints" / str(step)).get("best")
-        if best is not None:
+    """The saved step marked best by the newest sound manifest that names one."""
+    steps = saved_steps(directory)
+    for step in reversed(steps):
+        try:
+            best = read_manifest(directory / "checkpoints" / str(step))["best"]
+        except CheckpointError as error:
+            warn(f"{error}; asking the step before which one is best")
+            continue
+        if best in steps:
             return best
-    raise CheckpointError(f"{directory} has no best checkpoint: the run was not evaluated")
+    raise CheckpointError(f"{directory} has no best checkpoint (saved: {steps}, none marked)")
 
 
 def restore_state(
@@ -171,10 +207,14 @@ def set_aside(folder: Path) -> None:
 
 
 class Checkpoints:
-    """Saves steps of one run in the background and keeps the last `keep` and the best."""
+    """Saves steps of one run in the background and keeps the last `keep` and the best.
+
+    `saved` is the newest durable step.
+    """
 
     def __init__(self, directory: Path, keep: int, best: tuple[str, str] | None = None):
-        self.folder = Path(directory).absolute() / "checkpoints"
+        self.directory = Path(directory).absolute()
+        self.folder = self.directory / "checkpoints"
         self.keep, self.best_rule = keep, best
         self.best: tuple[int, float] | None = None
         self.saved: int | None = None
@@ -183,91 +223,114 @@ class Checkpoints:
         self._thread: threading.Thread | None = None
         self.folder.mkdir(parents=True, exist_ok=True)
         for path in self.folder.iterdir():
-            if path.name.startswith("trash-") or "orbax-checkpoint-tmp" in path.name:
+            if path.name.startswith((SAVING, TRASH)):
                 shutil.rmtree(path, ignore_errors=True)
-        self._remember_best()
 
-    def _remember_best(self) -> None:
-        for step in saved_steps(self.folder.parent):
-            try:
-                self._note_best(step, read_manifest(self.folder / str(step))["metrics"])
-            except CheckpointError:
-                continue
+    def restore(self, template: State) -> tuple[State, int] | None:
+        """The newest whole checkpoint and its step, or None in a run that has none yet.
 
-    def _note_best(self, step: int, metrics: dict[str, float]) -> None:
-        if self.best_rule is None or metrics.get(self.best_rule[0]) is None:
-            return
+        Raises CheckpointError when there are only damaged ones: never a silent restart.
+        """
+        if not saved_steps(self.directory):
+            damaged = sorted(path.name for path in self.folder.glob("*.damaged*"))
+            if damaged:
+                raise CheckpointError(
+                    f"{self.folder} holds only damaged checkpoints ({', '.join(damaged)}); "
+                    "choose another directory, or remove them to start again"
+                )
+            return None
+        state, self.saved = restore_state(self.directory, template, on_damage=set_aside)
+        for step in saved_steps(self.directory):
+            with contextlib.suppress(CheckpointError):
+                self.best = self._better(step, read_manifest(self.folder / str(step))["metrics"])
+        return state, self.saved
+
+    def _better(self, step: int, metrics: dict[str, Any]) -> tuple[int, float] | None:
+        """The best step so far and its value, given one more."""
+        value = metrics.get(self.best_rule[0]) if self.best_rule else None
+        if value is None or not math.isfinite(value):
+            return self.best
         sign = 1 if self.best_rule[1] == "min" else -1
-        value = metrics[self.best_rule[0]]
         if self.best is None or sign * value < sign * self.best[1]:
-            self.best = (step, value)
+            return step, float(value)
+        return self.best
 
     def save(self, step: int, state: State, metrics: dict[str, float]) -> None:
         """Start saving; the state may be donated as soon as this returns."""
         self.wait()
-        if step in saved_steps(self.folder.parent):
+        if step == self.saved:
             return
-        self._note_best(step, metrics)
         # A copy, because on the CPU Orbax would read the very buffers that the next step donates.
         data = jax.block_until_ready(_as_data(state))
         mark("save", step)
         self._thread = threading.Thread(target=self._write, args=(step, data, metrics))
         self._thread.start()
 
+    def finish(self, step: int, state: State, metrics: dict[str, float]) -> None:
+        """Save and wait until it is durable. Raises ResourceError after three failures."""
+        while self.saved != step:
+            self.save(step, state, metrics)
+            self.wait()
+
     def _write(self, step: int, data: State, metrics: dict[str, float]) -> None:
-        folder = self.folder / str(step)
+        saving = self.folder / f"{SAVING}{step}"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            best = self._better(step, metrics)
+            saving.mkdir()
             with ocp.StandardCheckpointer() as checkpointer:
-                checkpointer.save(folder / "state", data)
+                checkpointer.save(saving / "state", data)
                 checkpointer.wait_until_finished()
             mark("commit", step)
-            for path in _files(folder):
+            _write_manifest(saving, step, data, metrics, best and best[0])
+            for path in (*saving.rglob("*"), saving):
                 sync(path)
-            manifest = {
-                "step": step,
-                "metrics": plain(metrics),
-                "best": self.best and self.best[0],
-                "leaves": _describe(_abstract(data)),
-                "files": {str(p.relative_to(folder)): _hash(p) for p in _files(folder)},
-            }
-            write_json(folder / MANIFEST, manifest)
+            saving.rename(self.folder / str(step))
             sync(self.folder)
-            self.saved, self.failures = step, 0
-            mark("saved", step)
-            self._clean()
         except Exception as error:
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(saving, ignore_errors=True)
             self.failures, self._error = self.failures + 1, error
+            return
+        self.saved, self.failures, self.best = step, 0, best
+        mark("saved", step)
+        self._clean()
 
     def _clean(self) -> None:
-        steps = saved_steps(self.folder.parent)
+        steps = saved_steps(self.directory)
         keep = set(steps[-self.keep :]) | ({self.best[0]} if self.best else set())
         for step in steps:
             if step not in keep:
                 mark("clean", step)
                 # First out of sight in one rename, so that a kill leaves no half step behind.
-                trash = self.folder / f"trash-{step}"
-                (self.folder / str(step)).rename(trash)
+                trash = self.folder / f"{TRASH}{step}"
+                try:
+                    (self.folder / str(step)).rename(trash)
+                except OSError as error:
+                    warn(f"the old step {step} could not be removed ({error.strerror})")
                 shutil.rmtree(trash, ignore_errors=True)
+
+    def close(self) -> None:
+        """Let a save under way end; what becomes of it is not reported."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
 
     def wait(self) -> None:
         """Wait until the save under way is durable; warn when it failed.
 
         Raises ResourceError when saving failed three times in a row.
         """
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        self.close()
         if self._error is not None:
             error, self._error = self._error, None
             text = " ".join(str(error).split())[:200]
             if self.failures >= MAX_FAILURES:
-                raise ResourceError(f"saving failed {self.failures} times in a row: {text}")
+                raise ResourceError(
+                    f"saving failed {self.failures} times in a row in {self.folder} ({text})"
+                )
             warn(f"saving failed ({text}); training goes on, the next save tries again")
 
 
 def is_finite(state: State) -> bool:
     """Whether every floating-point number of a state is finite."""
-    leaves = [x for x in jax.tree.leaves(state) if jnp.issubdtype(x.dtype, jnp.floating)]
+    leaves = [x for x in jax.tree.leaves(state) if jnp.issubdtype(x.dtype, jnp.inexact)]
     return all(bool(np.asarray(jnp.isfinite(x).all())) for x in leaves)

@@ -1,5 +1,6 @@
 """The frame around a script's `main`: one line per error, an exit code per kind of error."""
 
+import errno
 import sys
 import traceback
 from collections.abc import Callable
@@ -9,21 +10,27 @@ from typing import NoReturn
 from gen_jax.errors import GenJaxError, ResourceError, Stopped
 from gen_jax.training.backend import cache_folder
 
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+
 
 def _exit_code(error: BaseException) -> int:
     if isinstance(error, GenJaxError):
         return error.exit_code
-    out_of_memory = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
-    return ResourceError.exit_code if out_of_memory else 1
+    disk = isinstance(error, OSError) and error.errno in DISK_ERRORS
+    return ResourceError.exit_code if disk or _out_of_memory(error) else 1
 
 
-def _one_line(error: BaseException, code: int) -> str:
+def _one_line(error: BaseException) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, Stopped):
         return f"stopped: {text}"
     if isinstance(error, GenJaxError):
         return f"error: {text}"
-    if code == ResourceError.exit_code:
+    if _out_of_memory(error):
         return f"error: out of memory; use a smaller batch or more devices ({text[:200]})"
     return f"error: {type(error).__name__}: {text[:300]}"
 
@@ -60,6 +67,6 @@ def run_main(main: Callable) -> NoReturn:
         code = _exit_code(error)
         where = _write_log(debug)
         expected = isinstance(error, GenJaxError)
-        print(_one_line(error, code) + ("" if expected else where), file=sys.stderr)
+        print(_one_line(error) + ("" if expected else where), file=sys.stderr)
         sys.exit(code)
-    sys.exit(result if isinstance(result, int) else 0)
+    sys.exit(result if type(result) is int else 0)

@@ -90,8 +90,10 @@ class RunDirectory:
         self.started = time.monotonic()
         self._metrics: Any = None
         self._events: Any = None
+        self._log_failed = False
         try:
-            (self.path / "samples").mkdir(parents=True, exist_ok=True)
+            for name in ("samples", "checkpoints"):
+                (self.path / name).mkdir(parents=True, exist_ok=True)
             self._lock = open(self.path / ".lock", "a")  # noqa: SIM115
         except OSError as error:
             raise ResourceError(
@@ -158,24 +160,41 @@ class RunDirectory:
         write_atomic(path, "".join(kept))
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
-        """One line of metrics.jsonl, flushed, and the same numbers for TensorBoard."""
+        """One line of metrics.jsonl, flushed, and the same numbers for TensorBoard.
+
+        A disk that is full costs a warning and, should it last, the lines; not the run.
+        """
         if jax.process_index() != 0:
             return
-        if self._metrics is None:
-            from tensorboardX import SummaryWriter
+        metrics = {name: float(value) for name, value in metrics.items()}
+        try:
+            if self._events is None:
+                self._open_logs(step)
+            self._metrics.write(json.dumps({"step": step, **plain(metrics)}) + "\n")
+            self._metrics.flush()
+            self._events.write(step, metrics)
+        except OSError as error:
+            if not self._log_failed:
+                warn(f"metrics cannot be written ({error.strerror}); training goes on")
+            self._log_failed = True
+        else:
+            self._log_failed = False
 
+    def _open_logs(self, step: int) -> None:
+        from gen_jax.training.events import Events
+
+        if self._metrics is None:
             self._metrics = open(self.path / "metrics.jsonl", "a", encoding="utf-8")  # noqa: SIM115
-            self._events = SummaryWriter(str(self.path / "tensorboard"), max_queue=20)
-        self._metrics.write(json.dumps({"step": step, **plain(metrics)}) + "\n")
-        self._metrics.flush()
-        for name, value in metrics.items():
-            self._events.add_scalar(name, value, step)
+        self._events = Events(self.path / "tensorboard", step)
 
     def close(self) -> None:
         """Flush everything and release the lock."""
         for open_file in (self._metrics, self._events, self._lock):
-            if open_file is not None:
-                open_file.close()
+            try:
+                if open_file is not None:
+                    open_file.close()
+            except OSError as error:
+                warn(f"{self.path}: the last metrics are lost ({error.strerror})")
 
 
 def mark_done(path: Path, step: int) -> None:
