@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import tyro
 
-from experiments.diffusion import check_shared, optimizer_of, transform_of
+from experiments.diffusion import check_shared, likelihood_of, optimizer_of, transform_of
 from experiments.networks import NetworkConfig, make_network
 from experiments.runner import RunConfig, run
 from gen_jax import data
@@ -67,6 +67,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
         transform=transform,
         stepper=config.stepper,
         steps=config.sampling_steps,
+        likelihood=likelihood_of(spec),
     )
 
 

@@ -140,18 +140,30 @@ def with_classifier(
         state, params = states
         labels = jnp.broadcast_to(jnp.asarray(label, jnp.int32), (n,))
         log_p = classifier.log_likelihood(guide.config, guide.spec, params, labels)
-        # log p(y | x_t) too depends on x_t / alpha and sigma / alpha alone.
-        log_p = transfer(log_p, PATHS[guide.config.path](), path)
         if not only:
             options["label"] = label
-        towards = lambda denoise: guided_by(denoise, log_p, path, weight)
+        source = PATHS[guide.config.path]()
+        towards = lambda denoise: guided_by(denoise, log_p, source, path, weight)
         return model.sample(key, state, n, guide=towards, **options)
 
     return model._replace(sample=sample)
 
 
-def guided_by(denoise: Denoiser, log_p: Denoiser, path: GaussianPath, weight: float) -> Denoiser:
-    """`diffusion.classifier` below MAX_LEVEL, and the denoiser alone above it."""
+def guided_by(
+    denoise: Denoiser,
+    log_p: Denoiser,
+    source: GaussianPath,
+    path: GaussianPath,
+    weight: float,
+) -> Denoiser:
+    """`diffusion.classifier` below MAX_LEVEL, and the denoiser alone above it.
+
+    Args:
+      denoise: on `path`.
+      log_p: `(x [B, ...], t [B]) -> log p(y | x_t)` [B] on `source`. It depends on x_t / alpha and
+        sigma / alpha alone, as a denoiser does, and so is transferred like one.
+    """
+    log_p = transfer(log_p, source, path)
     floored = path._replace(alpha=lambda t: jnp.maximum(path.alpha(t), 1e-6))
 
     def guided(x: Array, t: Array) -> Array:

@@ -41,6 +41,18 @@ def mixture_1d():
     )
 
 
+def mixture_separated():
+    """Three round components in the plane, over six standard deviations apart; data of unit size.
+
+    Their standard deviations are 0.25, 0.2 and 0.15.
+    """
+    return Mixture(
+        jnp.array([0.5, 0.3, 0.2]),
+        jnp.array([[1.0, 0.5], [-1.2, 0.8], [0.1, -1.5]]),
+        jnp.array([0.25, 0.2, 0.15])[:, None, None] ** 2 * jnp.eye(2),
+    )
+
+
 def mixture_sample(key, mixture, n):
     """Exact draws [n, D]."""
     key_component, key_noise = jax.random.split(key)
@@ -87,14 +99,16 @@ def mixture_denoiser(mixture, path):
     return lambda x, t: posterior(x, jnp.broadcast_to(t, x.shape[:1]))
 
 
+def mixture_cdf_1d(mixture, alpha, sigma, x):
+    """P(x_t <= x) [...] for a mixture on the line and x [...]."""
+    scale = jnp.sqrt(alpha**2 * mixture.covariances[:, 0, 0] + sigma**2)
+    return norm.cdf((x[..., None] - alpha * mixture.means[:, 0]) / scale) @ mixture.weights
+
+
 def mixture_velocity_1d(mixture, path, x, t):
     """dx/dt [] of the probability flow on the line: particles keep their quantile: -F_t / F_x."""
 
-    def cdf(x, t):
-        a, s = path.alpha(t), path.sigma(t)
-        scale = jnp.sqrt(a**2 * mixture.covariances[:, 0, 0] + s**2)
-        return mixture.weights @ norm.cdf((x - a * mixture.means[:, 0]) / scale)
-
+    cdf = lambda x, t: mixture_cdf_1d(mixture, path.alpha(t), path.sigma(t), x)
     by_x, by_t = jax.grad(cdf, argnums=(0, 1))(x, t)
     return -by_t / by_x
 

@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
+import numpy as np
+
 from gen_jax.diffusion.grids import GRIDS
 from gen_jax.diffusion.guidance import extrapolate
 from gen_jax.diffusion.likelihood import ode_log_prob
@@ -93,7 +96,7 @@ def draw_samples(
     if options.source is None:
         start = prior(fold_in(keys, 0), target, (n, *options.shape), data_std=p.data_std)
     else:
-        start = draw_source(options, fold_in(keys, 0))
+        start = target.sigma(jnp.ones(())) * draw_source(options, fold_in(keys, 0))
     times = named("grid", stepper.grid if grid is None else grid, GRIDS)(target, steps)
     x, learnt = sample(
         fold_in(keys, 1),
@@ -111,7 +114,7 @@ def draw_samples(
 def log_prob(
     key: Key[Array, "*batch"],
     state: DiffusionState,
-    x: Array,
+    x: Array | np.ndarray,
     p: Parameterised,
     options: Options,
     *,
@@ -125,7 +128,7 @@ def log_prob(
     """
     labels = None if label is None else checked_labels(label, x.shape[0], options.num_classes)
     keys = sample_keys(key, x.shape[0])
-    u = encode(options, fold_in(keys, 0), x)
+    u = encode(options, fold_in(keys, 0), jnp.asarray(x))
     settings = {"data_std": p.data_std, **options.likelihood, **solver}
     nats = ode_log_prob(fold_in(keys, 1), denoiser(p, state.ema, labels), p.path, u, **settings)
     return nats + (options.transform.log_det(u) if options.transform else 0.0)

@@ -32,7 +32,8 @@ def init_state(key: Key[Array, ""], network, optimizer, options: Options, batch)
         raise ConfigError(f"data of shape {x.shape[1:]} does not fit shape={options.shape}")
     label = jnp.zeros(1, jnp.int32) if options.num_classes else None
     params = network.init(key, jnp.zeros((1, *options.shape)), jnp.zeros(1), label)
-    ema = jax.tree.map(jnp.copy, params)
+    # A moving average in bfloat16 would stand still: its steps are smaller than the rounding.
+    ema = jax.tree.map(lambda p: jnp.array(p, jnp.promote_types(p.dtype, jnp.float32)), params)
     return DiffusionState(params, ema, optimizer.init(params), jnp.zeros((), jnp.int32))
 
 
@@ -90,7 +91,13 @@ def diffusion(
     Raises ConfigError for unknown names and values out of range.
     """
     settings = checked(Options(**options))
-    p = Parameterised(network.apply, named_path(path), settings.kind, settings.data_std)
+    path = named_path(path)
+    if settings.kind in ("eps", "score") and float(path.alpha(jnp.ones(()))) == 0:
+        raise ConfigError(
+            f"kind={settings.kind!r} does not determine x0 at t = 1 of a path with alpha(1) = 0 "
+            "(choose from: x0, v, velocity, F; or another path, such as vp)"
+        )
+    p = Parameterised(network.apply, path, settings.kind, settings.data_std)
 
     def sample_(key, state, n, **arguments):
         return draw_samples(key, state, n, p, settings, **arguments)

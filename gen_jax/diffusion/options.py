@@ -109,6 +109,6 @@ def decode(options: Options, u: Float[Array, "B ..."]) -> Array:
 
 
 def draw_source(options: Options, keys: Key[Array, "B"]) -> Float[Array, "B ..."]:
-    """The far end of the path, [B, *shape], from one key per example."""
+    """What the path mixes into the data, [B, *shape], from one key per example."""
     draw = options.source or (lambda key: jax.random.normal(key, options.shape))
     return jax.vmap(draw)(keys)

@@ -12,8 +12,6 @@ shapes or dtypes differ.
 """
 
 import contextlib
-import hashlib
-import json
 import math
 import shutil
 import threading
@@ -28,10 +26,10 @@ import orbax.checkpoint as ocp
 
 from gen_jax.errors import CheckpointError, ResourceError
 from gen_jax.training.console import mark, warn
-from gen_jax.training.files import plain, sync, write_json
+from gen_jax.training.files import plain, sync
+from gen_jax.training.manifest import read_manifest, verify, write_manifest
 from gen_jax.types import State
 
-MANIFEST = "manifest.json"
 SAVING, TRASH = "saving-", "trash-"
 MAX_FAILURES = 3
 
@@ -40,85 +38,39 @@ def _is_key(leaf: Any) -> bool:
     return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def _key_like(data: Any, like: Any) -> Any:
-    """Typed keys made of integers, of the generator of `like`, which may be abstract."""
+def _unplain(data: Any, like: Any) -> Any:
+    """The inverse of `_plain`, given an array or abstract array of the same form."""
+    if not like.size:
+        return jnp.zeros(like.shape, like.dtype, device=getattr(like, "sharding", None))
+    if not _is_key(like):
+        return data
     generators = []
     jax.eval_shape(lambda key: generators.append(jax.random.key_impl(key)), like)
     return jax.random.wrap_key_data(data, impl=generators[0])
 
 
-def _as_data(state: State) -> State:
-    """A copy of the state with typed keys as the integers they are made of."""
-    # jax.random.key_data shares the buffer of the keys, so it is copied as well.
-    return jax.tree.map(lambda x: jnp.copy(jax.random.key_data(x) if _is_key(x) else x), state)
+def _plain(x: Any) -> Any:
+    """A leaf as Orbax can save it: keys as the integers they are made of, nothing empty."""
+    data = jax.random.key_data(x) if _is_key(x) else x
+    return data if data.size else jnp.zeros((1,), data.dtype)
 
 
 def _abstract(template: State) -> State:
-    """Shapes, dtypes and shardings of `_as_data(state)`, from arrays or abstract arrays."""
+    """Shapes, dtypes and shardings of the `_plain` leaves, from arrays or abstract arrays."""
 
     def leaf(x):
         sharding = getattr(x, "sharding", None)
         sharding = sharding or jax.sharding.SingleDeviceSharding(jax.devices()[0])
-        if _is_key(x):
-            x = jax.eval_shape(jax.random.key_data, jax.ShapeDtypeStruct(x.shape, x.dtype))
+        x = jax.eval_shape(_plain, jax.ShapeDtypeStruct(x.shape, x.dtype))
         return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
 
     return jax.tree.map(leaf, template)
 
 
-def _describe(abstract: State) -> dict[str, str]:
+def _describe(state: State) -> dict[str, str]:
     """Path of each leaf -> its shape and dtype, in words."""
-    leaves = jax.tree_util.tree_flatten_with_path(abstract)[0]
+    leaves = jax.tree_util.tree_flatten_with_path(state)[0]
     return {jax.tree_util.keystr(path): f"{x.dtype}{list(x.shape)}" for path, x in leaves}
-
-
-def _hash(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST)
-
-
-def _digest(manifest: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
-
-
-def _write_manifest(folder: Path, step: int, data: State, metrics: dict, best: Any) -> None:
-    manifest = {
-        "step": step,
-        "metrics": plain(metrics),
-        "best": best,
-        "leaves": _describe(_abstract(data)),
-        "files": {str(p.relative_to(folder)): _hash(p) for p in _files(folder)},
-    }
-    write_json(folder / MANIFEST, {**manifest, "sha256": _digest(manifest)})
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of one step. Raises CheckpointError when it is missing or damaged."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        digest = manifest.pop("sha256")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = type(error).__name__
-        raise CheckpointError(f"{folder}: {MANIFEST} missing or damaged ({reason})") from error
-    if digest != _digest(manifest):
-        raise CheckpointError(f"{folder}: {MANIFEST} is damaged (SHA-256 differs)")
-    return manifest
-
-
-def verify(folder: Path) -> dict[str, Any]:
-    """The manifest, after every file it names has been read and found unchanged."""
-    manifest = read_manifest(folder)
-    for name, digest in manifest["files"].items():
-        path = folder / name
-        if not path.is_file():
-            raise CheckpointError(f"{folder}: file {name} is missing")
-        if _hash(path) != digest:
-            raise CheckpointError(f"{folder}: file {name} is damaged (SHA-256 differs)")
-    return manifest
 
 
 def saved_steps(directory: Path) -> list[int]:
@@ -139,12 +91,11 @@ def _check_leaves(folder: Path, stored: dict[str, str], wanted: dict[str, str]) 
 
 def _load(folder: Path, template: State) -> State:
     """Restore a verified step into the form of the template."""
-    abstract = _abstract(template)
-    _check_leaves(folder, read_manifest(folder)["leaves"], _describe(abstract))
+    _check_leaves(folder, read_manifest(folder)["leaves"], _describe(template))
     with ocp.StandardCheckpointer() as checkpointer:
-        data = checkpointer.restore(folder / "state", abstract)
+        data = checkpointer.restore(folder / "state", _abstract(template))
 
-    return jax.tree.map(lambda x, like: _key_like(x, like) if _is_key(like) else x, data, template)
+    return jax.tree.map(_unplain, data, template)
 
 
 def _best(directory: Path) -> int:
@@ -260,10 +211,12 @@ class Checkpoints:
         self.wait()
         if step == self.saved:
             return
-        # A copy, because on the CPU Orbax would read the very buffers that the next step donates.
-        data = jax.block_until_ready(_as_data(state))
+        # A copy, because on the CPU Orbax would read the very buffers that the next step donates
+        # (and the data of a key share its buffer).
+        data = jax.block_until_ready(jax.tree.map(lambda x: jnp.copy(_plain(x)), state))
+        content = {"step": step, "metrics": plain(metrics), "leaves": _describe(state)}
         mark("save", step)
-        self._thread = threading.Thread(target=self._write, args=(step, data, metrics))
+        self._thread = threading.Thread(target=self._write, args=(step, data, content))
         self._thread.start()
 
     def finish(self, step: int, state: State, metrics: dict[str, float]) -> None:
@@ -272,16 +225,16 @@ class Checkpoints:
             self.save(step, state, metrics)
             self.wait()
 
-    def _write(self, step: int, data: State, metrics: dict[str, float]) -> None:
+    def _write(self, step: int, data: State, content: dict[str, Any]) -> None:
         saving = self.folder / f"{SAVING}{step}"
         try:
-            best = self._better(step, metrics)
+            best = self._better(step, content["metrics"])
             saving.mkdir()
             with ocp.StandardCheckpointer() as checkpointer:
                 checkpointer.save(saving / "state", data)
                 checkpointer.wait_until_finished()
             mark("commit", step)
-            _write_manifest(saving, step, data, metrics, best and best[0])
+            write_manifest(saving, {**content, "best": best and best[0]})
             for path in (*saving.rglob("*"), saving):
                 sync(path)
             saving.rename(self.folder / str(step))

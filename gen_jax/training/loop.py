@@ -38,22 +38,23 @@ def _feeding(data: Any, key: Key[Array, ""], batch_size: int, mesh: Any) -> tupl
         return lambda batch: sharding.shard_batch(batch, mesh), lambda held, k: held
     rows, copies = sharding.batch_sharding(mesh), sharding.replicated(mesh)
     placed = jax.device_put({name: np.asarray(v) for name, v in data.items()}, copies)
-    size = len(data["x"])
+    key, size = jax.device_put(key, copies), len(data["x"])
 
     def batch_at(held, k):
-        batch = take(held, batch_indices(key, k, size, batch_size))
+        key, arrays = held
+        batch = take(arrays, batch_indices(key, k, size, batch_size))
         return jax.lax.with_sharding_constraint(batch, rows)
 
-    return lambda batch: placed, batch_at
+    return lambda batch: (key, placed), batch_at
 
 
 def _accumulating(step_at: Callable, zero: dict[str, Array]) -> Callable:
-    """`call(state, start, count, held)`: that many steps, the sums of their metrics."""
+    """`call(state, start, count, key, held)`: that many steps, the sums of their metrics."""
 
-    def call(state, start, count, held):
+    def call(state, start, count, key, held):
         def body(k, carry):
             state, sums, bad = carry
-            state, metrics = step_at(state, k, held)
+            state, metrics = step_at(jax.random.fold_in(key, k), state, k, held)
             metrics = {name: value.astype(jnp.float32) for name, value in metrics.items()}
             finite = jnp.all(jnp.stack([jnp.isfinite(value) for value in metrics.values()]))
             bad = jnp.where((bad < 0) & ~finite, k, bad)
@@ -92,18 +93,20 @@ def compile_loop(
     zero = {name: jnp.zeros((), jnp.float32) for name in metrics}
     held, batch_at = _feeding(data, key_order, batch_size, mesh)
 
-    def step_at(state, k, held):
-        return model.step(jax.random.fold_in(key_steps, k), state, batch_at(held, k))
+    def step_at(key, state, k, held):
+        return model.step(key, state, batch_at(held, k))
 
     begun = time.perf_counter()
     copies = sharding.replicated(mesh)
+    # Keys are arguments, not constants: another seed finds the compiled program in the cache.
+    key_steps = jax.device_put(key_steps, copies)
     call = jax.jit(
         _accumulating(step_at, zero), donate_argnums=0, out_shardings=(placement, copies, copies)
     )
-    compiled = call.lower(template, jnp.int32(0), jnp.int32(1), held(first)).compile()
+    compiled = call.lower(template, jnp.int32(0), jnp.int32(1), key_steps, held(first)).compile()
     return Loop(
         lambda state, step, count, batch=None: compiled(
-            state, jnp.int32(step), jnp.int32(count), held(batch)
+            state, jnp.int32(step), jnp.int32(count), key_steps, held(batch)
         ),
         lambda: jax.jit(model.init, out_shardings=placement)(key_init, first),
         template,

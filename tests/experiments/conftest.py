@@ -54,7 +54,7 @@ def command():
 
 
 SMALL = ("--network.width", 16, "--network.depth", 1, "--batch-size", 16, "--sampling-steps", 4)
-CLASSIFIER = ("--widths", 8, 8, "--features", 8, "--batch-size", 32, "--shift", 0)
+CLASSIFIER = ("--widths", 16, "--features", 16, "--batch-size", 32, "--shift", 0)
 
 
 @pytest.fixture(scope="module")
@@ -94,5 +94,5 @@ def points_run(tmp_path_factory):
 def guide_run(tmp_path_factory):
     """A noise-conditioned classifier of digits, trained enough to tell some of them."""
     folder = tmp_path_factory.mktemp("runs") / "guide"
-    words = ("--noise-conditioned", "--steps", 150, "--learning-rate", 1e-2)
+    words = ("--noise-conditioned", "--steps", 600, "--learning-rate", 1e-2)
     return _trained("classifier", folder, *CLASSIFIER, *words)

@@ -64,12 +64,13 @@ def check_samples(ok, run, dataset):
     if digits:
         guided = ("--seed", 3, "--label", 3, "--guidance", 3)
         assert not np.array_equal(first, drawn("c.npz", *guided))
-    ok("sample", run, "--num", 20, "--steps", 2, "--output", "drawn/a.png", "--animate")
+    animated = ("--stepper", "ddpm", "--steps", 4, "--animate")
+    ok("sample", run, "--num", 20, *animated, "--output", "drawn/a.png")
     width, height = size_of("drawn/a.png")
     assert (width, height) == (331, 67) if digits else width > 1.5 * height > 150
     with Image.open("drawn/a.gif") as animation:
         assert animation.format == "GIF"
-        assert animation.n_frames == 2
+        assert animation.n_frames == 4
 
 
 def check_evaluation(ok, run, dataset):

@@ -1,0 +1,79 @@
+"""Execute notebooks in place, so that what is committed is what the code does.
+
+    python notebooks/run.py                                    # all notebooks
+    python notebooks/run.py diffusion_and_flow_matching        # the named ones
+    python notebooks/run.py --check                            # execute, write nothing
+
+Stops with exit status 1 at the first cell that raises, and leaves that notebook as it was. What
+differs from run to run without meaning (times, versions, ids of progress bars) is left out.
+"""
+
+import argparse
+import hashlib
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+FOLDER = Path(__file__).resolve().parent
+CELL_TIMEOUT = 900
+"""Seconds one cell may take."""
+
+
+def code_hash(notebook: nbformat.NotebookNode) -> str:
+    """A short hash of all code cells: stored when they are executed, compared by the tests."""
+    code = "\0".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    return hashlib.sha256(code.encode()).hexdigest()[:16]
+
+
+def execute(notebook: nbformat.NotebookNode) -> None:
+    """Run every cell in a fresh kernel, then leave nothing but code, results and the hash."""
+    client = NotebookClient(
+        notebook,
+        timeout=CELL_TIMEOUT,
+        kernel_name="python3",
+        record_timing=False,
+        resources={"metadata": {"path": str(FOLDER)}},
+    )
+    client.execute()
+    for cell in notebook.cells:
+        cell.metadata.clear()
+    notebook.metadata.clear()
+    notebook.metadata.update(
+        kernelspec={"display_name": "Python 3", "language": "python", "name": "python3"},
+        language_info={"name": "python"},
+        code_hash=code_hash(notebook),
+    )
+
+
+def chosen(names: list[str]) -> list[Path]:
+    """The notebooks of these names (with or without ending), or all of them."""
+    available = {path.stem: path for path in sorted(FOLDER.glob("*.ipynb"))}
+    wanted = [Path(name).name.removesuffix(".ipynb") for name in names] or list(available)
+    if unknown := [name for name in wanted if name not in available]:
+        sys.exit(f"no notebook named {', '.join(unknown)} (choose from: {', '.join(available)})")
+    return [available[name] for name in wanted]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", help="notebooks; all when none is named")
+    parser.add_argument("--check", action="store_true", help="execute, but write nothing")
+    arguments = parser.parse_args()
+    for path in chosen(arguments.names):
+        print(f"{path.name}: running", flush=True)
+        notebook, start = nbformat.read(path, as_version=4), time.perf_counter()
+        try:
+            execute(notebook)
+        except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+            sys.exit(f"{path.name}: {error}")
+        if not arguments.check:
+            nbformat.write(notebook, path)
+        print(f"{path.name}: {time.perf_counter() - start:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,238 @@
+"""The exact law that each sampler gives Gaussian data: no sampling, float64.
+
+With the denoiser of isotropic Gaussian data a step is x -> a x + b + c z in every coordinate. So
+let coordinate k carry the coefficient of the k-th noise: the draws are replaced by unit vectors,
+and the sum of squares at the end is the variance of what the sampler returns.
+"""
+
+import importlib
+
+import exact
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from usual import PATHS, USUAL, any_path, usual_times
+
+from gen_jax import diffusion, paths
+from gen_jax.diffusion.sampler import Stepper, transitions
+
+MEAN, DRAWS = 0.7, 8  # draws of one step: fewer than this
+DETERMINISTIC = {
+    "ddim": 1,
+    "euler": 1,
+    "heun_in_time": 2,
+    "midpoint": 2,
+    "rk4": 4,
+    "heun": 2,
+    "dpm_solver_pp": 2,
+}
+VARIANCE_ORDER = {
+    "ddpm": 1,
+    "ddpm_upper": 1,
+    "backward_euler_maruyama": 1,
+    "backward_posterior": 1,
+    "dpm_solver_pp_sde": 2,
+    "euler_maruyama": 1,
+}
+OTHERS = {"edm", "predictor_corrector", "annealed_langevin", "adaptive"}  # each has its own test
+
+
+@pytest.fixture(autouse=True)
+def unit_vectors_for_noise(x64, monkeypatch):
+    """Keys become numbers, and the normal draw of key k the k-th unit vector."""
+    for name in ("ddim", "dpm_solver", "heun", "stochastic"):
+        module = importlib.import_module(f"gen_jax.diffusion.{name}")
+        unit = lambda keys, shape, dtype: jax.nn.one_hot(keys, shape[0], dtype=dtype)
+        monkeypatch.setattr(module, "normal", unit)
+        if hasattr(module, "fold_in"):
+            monkeypatch.setattr(module, "fold_in", lambda keys, i: DRAWS * keys + 1 + i)
+
+
+def law(stepper, path, times, std, start=None):
+    """(mean, variance) of x at times[-1] from x at times[0] of the path (or of N(*start))."""
+    size = DRAWS * (times.shape[0] + 1) if stepper.stochastic else 2
+    before = (path.alpha(times[0]) * std) ** 2 + path.sigma(times[0]) ** 2
+    mean, variance = (path.alpha(times[0]) * MEAN, before) if start is None else start
+
+    def carry(x, data_mean):
+        denoise = exact.gaussian_denoiser(data_mean, std, path)
+
+        def body(state, transition):
+            keys = transition.index[None] + 1
+            x, inner, _ = stepper.step(keys, denoise, path, *state, transition)
+            return (x, inner), None
+
+        (x, _), _ = jax.lax.scan(body, (x, stepper.init(x)), transitions(path, times))
+        return x
+
+    noise = carry(jnp.sqrt(variance) * jax.nn.one_hot(jnp.zeros(1, int), size), 0.0)
+    # The last coordinate has no noise: it carries the mean.
+    return carry(jnp.full((1, size), mean), MEAN)[0, -1], jnp.sum(noise**2)
+
+
+def true_law(path, t, std):
+    return path.alpha(t) * MEAN, (path.alpha(t) * std) ** 2 + path.sigma(t) ** 2
+
+
+def inner_times(stepper, path, n):
+    """n steps between two levels in the middle of the path, uniform as the stepper likes it."""
+    levels = jnp.array([3.0, 0.5])
+    ends = paths.time_of_log_snr(path, -2 * jnp.log(levels))
+    if stepper.grid == "uniform":
+        return jnp.linspace(ends[0], ends[1], n + 1)
+    levels = jnp.exp(jnp.linspace(*jnp.log(levels), n + 1))
+    return paths.time_of_log_snr(path, -2 * jnp.log(levels))
+
+
+def relative_errors(stepper, index, std, ns):
+    """Relative error of the variance at each number of steps [len(ns)], and of the mean."""
+
+    def one(index, n):
+        path = any_path(index)
+        times = inner_times(stepper, path, n)
+        mean, variance = law(stepper, path, times, std)
+        true_mean, true_variance = true_law(path, times[-1], std)
+        return variance / true_variance - 1, mean / true_mean - 1
+
+    run = jax.jit(one, static_argnums=1)
+    return np.array([run(index, n) for n in ns]).T
+
+
+def test_every_stepper_has_a_row():
+    assert set(USUAL) == set(diffusion.STEPPERS)
+    assert {*DETERMINISTIC, *VARIANCE_ORDER, *OTHERS} == set(diffusion.STEPPERS)
+
+
+@pytest.mark.parametrize("name", VARIANCE_ORDER)
+def test_the_error_of_the_variance_falls_at_the_stated_order(name):
+    for index in range(len(PATHS)):
+        variance, mean = relative_errors(diffusion.STEPPERS[name](), index, 0.6, (128, 256))
+        slope = np.log2(abs(variance[0] / variance[1]))
+        assert abs(slope - VARIANCE_ORDER[name]) < 0.1, (PATHS[index], slope)
+        assert abs(mean[1]) < 0.01
+
+
+@pytest.mark.parametrize("name", DETERMINISTIC)
+def test_order_of_convergence_on_a_mixture(name):
+    """The flow on the line keeps quantiles, which is a truth for any data: within 0.1."""
+    mixture, x = exact.mixture_1d(), jnp.array([[-1.5], [-0.2], [0.4], [1.3]])
+    stepper = diffusion.STEPPERS[name]()
+
+    def error(index, n):
+        path = any_path(index)
+        times = inner_times(stepper, path, n)
+        start = path.alpha(times[0]) * x * 2
+        denoise = diffusion.mixture_denoiser(*mixture, path)
+        end = diffusion.sample(jax.random.key(0), denoise, path, start, times, stepper)
+        before = exact.mixture_cdf_1d(mixture, path.alpha(times[0]), path.sigma(times[0]), start)
+        after = exact.mixture_cdf_1d(mixture, path.alpha(times[-1]), path.sigma(times[-1]), end)
+        return jnp.max(jnp.abs(after - before))
+
+    ns = np.array((48, 96) if DETERMINISTIC[name] == 4 else (192, 384))
+    run = jax.jit(error, static_argnums=1)
+    for index in range(len(PATHS)):
+        first, second = run(index, ns[0]), run(index, ns[1])
+        slope = float(jnp.log2(first / second))
+        assert abs(slope - DETERMINISTIC[name]) < 0.1, (PATHS[index], slope)
+
+
+@pytest.mark.parametrize("name", sorted(set(USUAL) - {"adaptive", "backward_posterior"}))
+def test_the_usual_number_of_steps_has_the_stated_error(name):
+    stepper = diffusion.STEPPERS[name]()
+
+    def one(index, std):
+        path = any_path(index)
+        mean, variance = law(stepper, path, usual_times(name, path), std)
+        return (mean - MEAN) / std, variance / std**2 - 1
+
+    run = jax.jit(one)
+    found = np.array([[run(i, std) for i in range(len(PATHS))] for std in (0.15, 0.6)])
+    assert np.abs(found[..., 0]).max() < 0.01
+    worst = np.abs(found[..., 1]).max()
+    assert worst < USUAL[name].gaussian
+    assert worst > 0.5 * USUAL[name].gaussian  # the table states an error, not a loose bound
+
+
+def test_adaptive_follows_its_tolerance():
+    x, path = jnp.array([[-1.0], [0.3], [2.0]]), paths.vp()
+    stepper = diffusion.adaptive(rtol=1e-7, atol=1e-7)
+    ends = inner_times(stepper, path, 1)
+    denoise = exact.gaussian_denoiser(MEAN, 0.6, path)
+    end = diffusion.sample(jax.random.key(0), denoise, path, x, ends, stepper)
+    assert np.abs(end - exact.gaussian_flow(MEAN, 0.6, path, x, *ends)).max() < 1e-6
+
+
+def test_churn_without_extra_noise_converges():
+    for index in (0, 2):
+        stepper = diffusion.edm(churn=10.0)
+        variance, _ = relative_errors(stepper, index, 0.6, (100, 400))
+        assert abs(variance[1]) < 2e-3
+        assert abs(np.log2(variance[0] / variance[1]) / 2 - 2) < 0.1  # churn / n: second order
+
+
+def test_langevin_steps_settle_where_the_unadjusted_algorithm_does():
+    """N steps of size d on N(m, V) settle at variance V / (1 - d / (2 V)), for any start."""
+    path, std = paths.ve(), 0.6
+    t, s = jnp.array(0.7), jnp.array(0.45)
+    mean, v = true_law(path, s, std)
+    step = 0.2 * path.sigma(s) ** 2
+    times, start = jnp.stack([t, s]), (3.0, 9.0)
+    stepper = diffusion.annealed_langevin(num_inner=5, step_size=0.2)
+    found = np.array(start)
+    contraction = 1 - step / v
+    truth = (
+        mean + contraction**5 * (start[0] - mean),
+        contraction**10 * start[1] + 2 * step * sum(contraction ** (2 * i) for i in range(5)),
+    )
+    found = law(stepper, path, times, std, start)
+    np.testing.assert_allclose(found, truth, rtol=1e-10)
+    limit = 2 * step / (1 - contraction**2)
+    np.testing.assert_allclose(limit, v / (1 - step / (2 * v)), rtol=1e-10)
+
+
+RATES = {
+    "bounded": (diffusion.bounded_rate, PATHS),
+    "score_sde": (diffusion.score_sde_rate, ("vp", "ve", "edm")),
+    "constant": (lambda c: jnp.full_like(c.alpha, 0.5), ("linear", "cosine", "vp")),
+    "zero": (lambda c: jnp.zeros_like(c.alpha), PATHS),
+}
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_any_diffusion_rate_keeps_the_marginals(rate):
+    function, names = RATES[rate]
+    for name in names:
+        stepper = diffusion.euler_maruyama(function)
+        variance, mean = relative_errors(stepper, PATHS.index(name), 0.6, (256, 512))
+        # First order: extrapolated to infinitely many steps nothing of the error is left.
+        assert abs(2 * variance[1] - variance[0]) < 2e-3, name
+        assert abs(2 * mean[1] - mean[0]) < 1e-4, name
+        assert abs(variance[1]) < 0.05
+
+
+def mutant(score=0.5, noise=1.0):
+    """Euler-Maruyama at the bounded rate with the two constants of its step changed."""
+
+    def step(keys, denoise, path, x, carry, transition):
+        u = paths.velocity(denoise, path)(x, transition.t)
+        c = transition.now
+        w, dt = diffusion.bounded_rate(c), transition.s - transition.t
+        s = paths.convert(u, x, c, "velocity", "score")
+        z = jax.nn.one_hot(keys, x.shape[1], dtype=x.dtype)
+        return x + (u - score * w * s) * dt + jnp.sqrt(-noise * w * dt) * z, carry, 1
+
+    return Stepper(step, stochastic=True)
+
+
+def test_planted_bugs_change_the_law():
+    bugs = {
+        "none": {},
+        "score without its half": {"score": 1.0},
+        "sign": {"score": -0.5},
+        "variance 5 % off": {"noise": 1.05},
+    }
+    for bug, constants in bugs.items():
+        variance, _ = relative_errors(mutant(**constants), 2, 0.6, (256, 512))
+        kept = abs(2 * variance[1] - variance[0]) < 2e-3
+        assert kept == (bug == "none"), bug

@@ -1,0 +1,129 @@
+"""Log-likelihood by the probability-flow ODE against exact densities."""
+
+import exact
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gen_jax import diffusion, paths
+from gen_jax.diffusion.likelihood import exact_divergence, hutchinson_divergence
+from gen_jax.errors import ConfigError
+
+
+def truth(mixture, x, level=0.0):
+    """log-density of the data with noise of the level at which the integration starts."""
+    return jax.vmap(lambda x: exact.mixture_log_density(mixture, 1.0, level, x))(x)
+
+
+def centred_mixture():
+    """Data of mean zero: the noisy end of a path with signal left is scored by a centred normal."""
+    mixture = exact.mixture_2d()
+    return mixture._replace(means=mixture.means - mixture.weights @ mixture.means)
+
+
+@pytest.mark.parametrize("name", ["linear", "cosine", "vp", "sub_vp", "ve", "edm"])
+def test_ode_log_likelihood_is_the_mixtures(x64, key, name):
+    mixture, path = centred_mixture(), paths.PATHS[name]()
+    x = exact.mixture_sample(key, mixture, 32)
+    denoise = diffusion.mixture_denoiser(*mixture, path)
+    found = jax.jit(lambda x: diffusion.ode_log_prob(key, denoise, path, x))(x)
+    level = 0.01 if name == "ve" else 0.002
+    np.testing.assert_allclose(found, truth(mixture, x, level), atol=1e-3)
+    if name != "ve":
+        np.testing.assert_allclose(found, truth(mixture, x), atol=1e-3)
+
+
+def test_in_float32_the_solver_is_not_the_limit(key):
+    mixture, path = centred_mixture(), paths.vp()
+    x = exact.mixture_sample(key, mixture, 32)
+    denoise = diffusion.mixture_denoiser(*mixture, path)
+    found = jax.jit(lambda x: diffusion.ode_log_prob(key, denoise, path, x))(x)
+    np.testing.assert_allclose(found, truth(mixture, x), atol=2e-3)
+
+
+def test_the_error_falls_with_the_steps_at_the_solvers_order(x64, key):
+    path = paths.linear()
+    denoise = exact.gaussian_denoiser(0.3, 0.6, path)
+    x = jnp.array([[0.1], [1.0]])
+    density = jax.scipy.stats.norm.logpdf(x[:, 0], 0.3, jnp.hypot(0.6, 0.002))
+    run = lambda n, method: diffusion.ode_log_prob(key, denoise, path, x, steps=n, method=method)
+    for method, order, ns in (("heun", 2, (64, 128)), ("rk4", 4, (64, 128))):
+        errors = [float(jnp.abs(run(n, method) - density).max()) for n in ns]
+        assert abs(np.log2(errors[0] / errors[1]) - order) < 0.25
+    assert errors[1] < 1e-6
+
+
+def test_data_std_scores_the_noisy_end(x64, key):
+    """On a path whose noisy end keeps some signal the prior must know the size of the data."""
+    path = paths.ve(0.01, 3.0)
+    denoise = exact.gaussian_denoiser(0.0, 2.0, path)
+    x = jnp.array([[0.5, -1.0]])
+    found = diffusion.ode_log_prob(key, denoise, path, x, steps=96, data_std=2.0)
+    density = jax.scipy.stats.norm.logpdf(x, scale=jnp.hypot(2.0, 0.01)).sum()
+    np.testing.assert_allclose(found, density, atol=1e-6)
+    wrong = diffusion.ode_log_prob(key, denoise, path, x, steps=96, data_std=1.0)
+    assert abs(wrong[0] - density) > 0.05
+
+
+def test_hutchinson_is_exact_for_a_diagonal_jacobian(x64, key):
+    path = paths.vp()
+    denoise = exact.gaussian_denoiser(jnp.array([0.3, -1.0, 0.0]), 0.6, path)
+    x = jax.random.normal(key, (4, 3))
+    run = lambda key, kind: diffusion.ode_log_prob(key, denoise, path, x, divergence=kind)
+    exact_value = run(key, "exact")
+    np.testing.assert_allclose(run(key, "hutchinson"), exact_value, rtol=1e-10)
+
+
+def test_hutchinson_is_unbiased_with_one_probe_per_trajectory(x64, key):
+    # In the plane a Rademacher probe takes two values up to sign: their mean is exact.
+    mixture, path = exact.mixture_2d(), paths.linear()
+    x = exact.mixture_sample(key, mixture, 3)
+    field = paths.velocity(diffusion.mixture_denoiser(*mixture, path), path)
+    at = lambda x: field(x, jnp.full(3, 0.4))
+    probes = [jnp.tile(jnp.array(z), (3, 1)) for z in ([1.0, 1.0], [1.0, -1.0])]
+    value, whole = exact_divergence(at, x, probes[0])
+    found = [hutchinson_divergence(at, x, z)[1] for z in probes]
+    np.testing.assert_allclose(sum(found) / 2, whole, rtol=1e-10)
+    assert np.abs(found[0] - whole).max() > 1e-3
+    np.testing.assert_allclose(value, at(x))
+    jacobian = jax.vmap(jax.jacfwd(lambda x: field(x[None], jnp.full(1, 0.4))[0]))(x)
+    np.testing.assert_allclose(whole, jnp.trace(jacobian, axis1=1, axis2=2), rtol=1e-10)
+
+    # Along a solve: many draws per point take just two values, half of them each.
+    keys, copies = jax.random.split(key, 64), jnp.tile(x[:1], (64, 1))
+    denoise = diffusion.mixture_denoiser(*mixture, path)
+    log_prob = lambda kind, steps: diffusion.ode_log_prob(
+        keys, denoise, path, copies, divergence=kind, steps=steps
+    )
+    draws = log_prob("hutchinson", 16)
+    values = np.unique(np.round(draws, 8))
+    assert len(values) == 2  # one probe for the whole trajectory
+    # Where the divergence is linear in the probe's products the two average to the exact one.
+    np.testing.assert_allclose(values.mean(), log_prob("exact", 16)[0], atol=1e-8)
+
+
+def test_gradient_and_keys_per_example(key):
+    mixture, path = exact.mixture_2d(), paths.linear()
+    denoise = diffusion.mixture_denoiser(*mixture, path)
+    keys, x = jax.random.split(key, 3), jax.random.normal(key, (3, 2))
+    run = lambda keys, x: diffusion.ode_log_prob(
+        keys, denoise, path, x, steps=4, divergence="hutchinson"
+    )
+    whole = run(keys, x)
+    np.testing.assert_allclose(run(keys[1:2], x[1:2])[0], whole[1], rtol=1e-4)
+    gradient = jax.grad(lambda x: run(keys, x).sum())(x)
+    assert np.isfinite(gradient).all()
+
+
+def test_images_and_bad_arguments(key):
+    path = paths.linear()
+    denoise = exact.gaussian_denoiser(0.0, 1.0, path)
+    x = jax.random.normal(key, (2, 3, 3, 1))
+    found = diffusion.ode_log_prob(key, denoise, path, x, steps=8)
+    truth = jax.scipy.stats.norm.logpdf(x).sum((1, 2, 3))
+    np.testing.assert_allclose(found, truth, rtol=1e-2)
+    with pytest.raises(ConfigError, match="divergence='trace'"):
+        diffusion.ode_log_prob(key, denoise, path, x, divergence="trace")
+    with pytest.raises(ConfigError, match="method='rk5'"):
+        diffusion.ode_log_prob(key, denoise, path, x, method="rk5")

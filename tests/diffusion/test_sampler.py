@@ -1,0 +1,168 @@
+"""The one loop: grids, exact counts of network calls, trajectories, memorised data, bad input."""
+
+import exact
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.experimental import io_callback
+
+from gen_jax import diffusion, paths
+from gen_jax.errors import ConfigError
+
+# Shapes that an annotation already refuses are a TypeError in these tests, a ConfigError elsewhere.
+REFUSED = (ConfigError, TypeError)
+
+STEPS = 5
+CALLS = {
+    "heun_in_time": 2 * STEPS - 1,
+    "midpoint": 2 * STEPS - 1,
+    "rk4": 4 * STEPS - 3,
+    "heun": 2 * STEPS - 1,
+    "edm": 2 * STEPS - 1,
+    "predictor_corrector": 2 * STEPS - 1,
+    "annealed_langevin": 5 * (STEPS - 1) + 1,
+    "adaptive": None,
+}
+GRIDS = diffusion.GRIDS
+
+
+@pytest.mark.parametrize("name", diffusion.STEPPERS)
+def test_network_calls_are_counted_exactly(key, name):
+    path, seen = paths.linear(), []
+    exact_denoise = exact.gaussian_denoiser(0.3, 0.6, path)
+
+    def denoise(x, t):
+        zero = io_callback(
+            lambda: (seen.append(1), np.float32(0))[1], jax.ShapeDtypeStruct((), "f")
+        )
+        return exact_denoise(x, t) + zero
+
+    stepper = diffusion.STEPPERS[name]()
+    times = GRIDS[stepper.grid](path, STEPS)
+    n = 1 if name == "adaptive" else 2  # vmap would call back once per sample
+    x = jax.random.normal(key, (n, 2))
+    _, info = diffusion.sample(key, denoise, path, x, times, stepper, info=True)
+    jax.effects_barrier()
+    assert int(info.calls) == len(seen)
+    expected = CALLS.get(name, STEPS)
+    assert expected is None or len(seen) == expected
+
+
+def test_more_corrections_and_inner_steps_are_counted(key):
+    path = paths.vp()
+    denoise, x = exact.gaussian_denoiser(0.0, 1.0, path), jax.random.normal(key, (2, 1))
+    times = GRIDS["uniform"](path, 4)
+    for stepper, calls in (
+        (diffusion.predictor_corrector(diffusion.heun(), corrections=3), 7 + 9),
+        (diffusion.annealed_langevin(num_inner=2), 7),
+        (diffusion.edm(churn=10.0), 7),
+        (diffusion.runge_kutta("ralston"), 7),
+    ):
+        _, info = diffusion.sample(key, denoise, path, x, times, stepper, info=True)
+        assert int(info.calls) == calls
+        assert info.trajectory is None
+    # A grid that does not end at the data has no special last step.
+    _, info = diffusion.sample(key, denoise, path, x, times[:-1], diffusion.heun(), info=True)
+    assert int(info.calls) == 6
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize("name", paths.PATHS)
+@pytest.mark.parametrize("n", [1, 40, 1000])
+def test_grids_fall_strictly_from_noise_to_data(grid, name, n):
+    path = paths.PATHS[name]()
+    if (grid, n) == ("ends", 1000) or (grid != "uniform" and n == 1):
+        n = 2
+    times = np.asarray(GRIDS[grid](path, n))
+    assert times.shape == ((3 if grid == "ends" else n + 1),)
+    assert (times[0], times[-1]) == (1, 0)
+    assert np.all(np.diff(times) < 0)
+    assert np.all(np.isfinite(np.asarray(paths.log_snr(path, jnp.array(times[1:-1])))))
+
+
+def test_karras_is_uniform_on_the_edm_path_and_warps_levels_on_others(x64):
+    times = GRIDS["karras"](paths.edm(), 18)
+    np.testing.assert_allclose(times[:-1], np.linspace(1, 0, 18), atol=1e-12)
+    i = np.arange(18)
+    levels = (80 ** (1 / 7) + i / 17 * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7  # eq. 5
+    np.testing.assert_allclose(paths.edm().sigma(times[:-1]), levels, rtol=1e-9)
+    for path in (paths.linear(), paths.vp(), paths.cosine()):
+        t = GRIDS["karras"](path, 18)[1:-1]
+        np.testing.assert_allclose(path.sigma(t) / path.alpha(t), levels[1:], rtol=1e-9)
+
+
+def test_log_snr_grid_has_equal_ratios(x64):
+    for path in (paths.linear(), paths.vp(), paths.ve()):
+        t = GRIDS["log_snr"](path, 20)[1:-1]
+        np.testing.assert_allclose(np.diff(paths.log_snr(path, t), n=2), 0, atol=1e-8)
+
+
+def test_ddpm_subsequence_takes_trained_steps():
+    for n in (1, 7, 50, 1000):
+        times = np.asarray(GRIDS["ddpm_subsequence"](paths.vp(), n), np.float64) * 1000
+        np.testing.assert_allclose(times, np.round(times), atol=1e-3)
+    with pytest.raises(ConfigError, match="steps=1001"):
+        GRIDS["ddpm_subsequence"](paths.vp(), 1001)
+
+
+@pytest.mark.parametrize("grid", sorted(set(GRIDS) - {"ends"}))
+def test_grids_refuse_bad_numbers_of_steps(grid):
+    for n in (0, -3):
+        with pytest.raises(ConfigError, match=f"steps={n}"):
+            GRIDS[grid](paths.vp(), n)
+
+
+def test_trajectory_ends_in_the_samples_and_prior_has_its_variance(key):
+    path = paths.ve()
+    denoise = exact.gaussian_denoiser(0.0, 2.0, path)
+    x = diffusion.prior(key, path, (3, 2), data_std=2.0)
+    times = GRIDS["karras"](path, 6)
+    end, info = diffusion.sample(key, denoise, path, x, times, diffusion.ddim(), trajectory=True)
+    assert info.trajectory.shape == (6, 3, 2)
+    np.testing.assert_array_equal(info.trajectory[-1], end)
+    plain = diffusion.sample(key, denoise, path, x, times, diffusion.ddim())
+    np.testing.assert_allclose(plain, end, rtol=1e-5, atol=1e-6)
+    many = diffusion.prior(key, path, (30_000, 2), t=0.3, data_std=2.0)
+    z = many / jnp.hypot(2.0, path.sigma(jnp.array(0.3)))
+    assert exact.standard_normal_p_value(z) > 5e-7
+
+
+@pytest.mark.parametrize("name", ["ddim", "ddpm", "heun", "dpm_solver_pp", "euler_maruyama"])
+def test_with_the_empirical_denoiser_samplers_return_training_points(key, name):
+    key_data, key_run = jax.random.split(key)
+    data = jax.random.normal(key_data, (8, 3, 1))
+    path, stepper = paths.vp(), diffusion.STEPPERS[name]()
+    denoise = diffusion.empirical_denoiser(data, path)
+    x = diffusion.prior(key_run, path, (200, 3, 1))
+    times = GRIDS[stepper.grid](path, 100)
+    end = jax.jit(lambda x: diffusion.sample(key_run, denoise, path, x, times, stepper))(x)
+    distance = jnp.sqrt(((end[:, None] - data[None]) ** 2).sum((2, 3)))
+    assert float(jnp.quantile(distance.min(1), 0.95)) < 0.05
+    # Every point is found about equally often: chi-square above 45 at 7 degrees is below 1e-6.
+    count = np.bincount(np.asarray(distance.argmin(1)), minlength=8)
+    assert ((count - 25) ** 2 / 25).sum() < 45
+
+
+def test_the_empirical_denoiser_is_a_mixture_without_spread(x64, key):
+    data, path = jax.random.normal(key, (5, 2)), paths.cosine()
+    x, t = jax.random.normal(key, (4, 2)), jnp.array([0.3, 0.5, 0.7, 0.9])
+    points = exact.Mixture(jnp.full(5, 0.2), data, jnp.zeros((5, 2, 2)))
+    found = diffusion.empirical_denoiser(data, path)(x, t)
+    np.testing.assert_allclose(found, exact.mixture_denoiser(points, path)(x, t), atol=1e-10)
+    at_one_time = diffusion.empirical_denoiser(data, path)(x, t[1])
+    np.testing.assert_allclose(at_one_time[1], found[1])
+
+
+def test_bad_times_and_mixtures_are_refused(key):
+    path, x = paths.vp(), jnp.zeros((2, 1))
+    denoise = exact.gaussian_denoiser(0.0, 1.0, path)
+    run = lambda times: diffusion.sample(key, denoise, path, x, jnp.array(times), diffusion.ddim())
+    for times in ([0.0, 1.0], [1.1, 0.0], [1.0, -0.1], [1.0, float("nan")]):
+        with pytest.raises(ConfigError, match="fall"):
+            run(times)
+    for times in ([1.0], [[1.0, 0.0]]):
+        with pytest.raises(REFUSED, match="times"):
+            run(times)
+    with pytest.raises(REFUSED, match="covariances"):
+        diffusion.mixture_denoiser(jnp.ones(2) / 2, jnp.zeros((2, 3)), jnp.zeros((2, 3, 2)), path)

@@ -1,0 +1,256 @@
+"""Mistakes a user makes: each ends in one line that names the argument, and in its exit code.
+
+2 usage or configuration, 3 data, 4 checkpoint, 5 numbers, 6 resources; in under five seconds.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SECONDS = 5.0
+
+TRAINING = {
+    "unknown dataset": ("--dataset moonz", 2, "dataset='moonz' did you mean 'moons' digits"),
+    "a pattern as a dataset": ("--dataset folder:PATH", 2, "dataset='folder:PATH' pattern"),
+    "malformed TFDS name": ("--dataset tfds:a;b", 2, "dataset='tfds:a;b' expected tfds:NAME"),
+    "unknown path": ("--path cosin", 2, "path='cosin' did you mean 'cosine' sub_vp"),
+    "unknown sampler": ("--stepper hein", 2, "stepper='hein' did you mean 'heun' ddim"),
+    "unknown kind": ("--kind epsilon", 2, "kind='epsilon' eps velocity"),
+    "unknown weighting": ("--weighting minsnr", 2, "weighting='minsnr' 'min_snr' bound"),
+    "unknown time density": ("--time-density normal", 2, "time_density='normal' logit_normal"),
+    "unknown network": ("--network.name unnet", 2, "network.name='unnet' 'unet' dit"),
+    "unknown dtype": ("--network.dtype float16", 2, "network.dtype='float16' bfloat16"),
+    "zero width": ("--network.width 0", 2, "network.width=0 [2,"),
+    "negative depth": ("--network.depth -1", 2, "network.depth=-1 [1,"),
+    "odd width": ("--network.name dit --network.width 30", 2, "width=30 multiple of 4"),
+    "zero patch": ("--network.name dit --network.patch 0", 2, "network.patch=0 [1,"),
+    "dropout above one": ("--network.dropout 1.5", 2, "network.dropout=1.5 [0, 1]"),
+    "image network on points": (
+        "--dataset moons --network.name unet",
+        2,
+        "network.name='unet' needs images 'moons' points",
+    ),
+    "negative steps": ("--steps -5", 2, "steps=-5 [1,"),
+    "zero batch": ("--batch-size 0", 2, "batch_size=0 [1,"),
+    "batch above the set": ("--batch-size 5000", 2, "batch_size=5000 above"),
+    "zero log_every": ("--log-every 0", 2, "log_every=0 [1,"),
+    "zero save_every": ("--save-every 0", 2, "save_every=0 [1,"),
+    "keep nothing": ("--keep 0", 2, "keep=0 [1,"),
+    "negative sample_every": ("--sample-every -1", 2, "sample_every=-1 [0,"),
+    "negative seed": ("--seed -1", 2, "seed=-1 [0,"),
+    "no devices": ("--cpu-devices 0", 2, "cpu_devices=0 [1,"),
+    "negative learning rate": ("--learning-rate -1e-3", 2, "learning_rate=-0.001 (0,"),
+    "learning rate that is no number": ("--learning-rate nan", 2, "learning_rate=nan (0,"),
+    "decay above one": ("--ema-decay 1.5", 2, "ema_decay=1.5 [0, 1]"),
+    "negative label dropout": ("--label-dropout -0.1", 2, "label_dropout=-0.1 [0, 1]"),
+    "zero sampling steps": ("--sampling-steps 0", 2, "sampling_steps=0 [1,"),
+    "missing folder": ("--dataset folder:nowhere", 3, "nowhere' does not exist"),
+    "no folder": ("--dataset folder:", 3, "dataset='folder:' names no folder"),
+    "empty folder": ("--dataset folder:empty", 3, "empty' holds no images .png"),
+    "unreadable image": ("--dataset folder:unreadable", 3, "b.png' cannot be read"),
+    "unequal images": ("--dataset folder:unequal", 3, "differ in size folder:PATH@64"),
+    "missing TFDS set": ("--dataset kmnist", 3, "'kmnist' not found TFDS_DATA_DIR pip install"),
+    "directory below a file": ("--directory afile/run", 6, "directory= afile/run' written"),
+    "another configuration": ("--directory RUN --path vp", 2, "config.path: 'cosine' -> 'vp'"),
+    "another seed": ("--directory RUN --seed 1", 2, "config.seed: 0 -> 1"),
+    "a damaged configuration": ("--directory DAMAGED_CONFIG", 4, "config.json is damaged"),
+}
+"""Command line of `experiments.diffusion` -> exit code and words of the line on stderr."""
+
+OTHERS = {
+    "unknown coupling": (
+        "flow_matching --coupling sinkhorm",
+        2,
+        "coupling='sinkhorm' 'sinkhorn' paired",
+    ),
+    "classifier of points": ("classifier --dataset moons", 2, "dataset='moons' no labelled images"),
+    "narrow classifier": ("classifier --widths 2", 2, "widths=2 [4,"),
+    "no weights for a folder": ("classifier --dataset folder:same", 2, "folder:same' noise"),
+    "no run": ("sample nowhere", 2, "nowhere' holds no run config.json"),
+    "a folder without a run": ("sample empty", 2, "empty' holds no run config.json"),
+    "nothing to sample": ("sample GUIDE", 2, "'classifier' not among diffusion"),
+    "broken run": ("sample DAMAGED_CONFIG", 4, "config.json is damaged"),
+    "half a configuration": ("sample HALF_CONFIG", 4, "config.json is damaged data"),
+    "foreign option": ("sample ODD_CONFIG", 2, "unknown fields ['wings']"),
+    "unknown stored path": ("sample ODD_PATH", 2, "path='cosin' did you mean 'cosine'"),
+    "no checkpoint": ("sample NO_CHECKPOINT", 4, "holds no checkpoint"),
+    "damaged checkpoint": ("sample DAMAGED --checkpoint 4", 4, "damaged SHA-256"),
+    "unknown step": ("sample RUN --checkpoint 3", 4, "no step 3 saved: [2, 4]"),
+    "no samples": ("sample RUN --num 0", 2, "num=0 [1,"),
+    "zero steps of sampling": ("sample RUN --steps 0", 2, "steps=0 [1,"),
+    "no such sampler": ("sample RUN --stepper ddmi", 2, "stepper='ddmi' 'ddpm' rk4"),
+    "no such grid": ("sample RUN --grid karas", 2, "grid='karas' 'karras' uniform"),
+    "no such path": ("sample RUN --path vpp", 2, "path='vpp' 'vp' linear"),
+    "label out of range": ("sample RUN --label 10", 2, "label=10 [0, 9]"),
+    "negative label": ("sample RUN --label -1", 2, "label=-1 [0, 9]"),
+    "label without labels": ("sample POINTS --label 3", 2, "label=3 '8gaussians' no labels"),
+    "guidance without labels": ("sample POINTS --guidance 2", 2, "guidance=2.0 needs label"),
+    "guidance that is no number": ("sample RUN --guidance nan", 2, "guidance=nan"),
+    "score for a coupling": (
+        "sample POINTS --stepper euler_maruyama",
+        2,
+        "stepper needs the score coupling ddim",
+    ),
+    "wrong suffix": ("sample RUN --output a.jpg", 2, "output='a.jpg' .png .npz"),
+    "output below a file": ("sample RUN --output afile/a.png", 6, "output='afile/a.png' written"),
+    "autoguide alone": ("sample RUN --autoguide 2", 2, "autoguide=2 guidance other than 1"),
+    "autoguide by itself": ("sample RUN --autoguide 4 --guidance 2", 2, "autoguide=4 [0, 3]"),
+    "autoguide not saved": ("sample RUN --autoguide 1 --guidance 2", 4, "no step 1 saved"),
+    "classifier_only alone": (
+        "sample RUN --classifier-only",
+        2,
+        "classifier_only needs classifier",
+    ),
+    "not a classifier": ("sample RUN --classifier RUN", 2, "'diffusion' not among classifier"),
+    "classifier elsewhere": ("sample RUN --classifier empty", 2, "empty' holds no run"),
+    "classifier of other data": (
+        "sample POINTS --classifier GUIDE",
+        2,
+        "classifier= 'digits' '8gaussians'",
+    ),
+    "too few to measure": ("evaluate RUN --num 3", 2, "num=3 [10,"),
+    "negative likelihood": ("evaluate RUN --likelihood -1", 2, "likelihood=-1 [0,"),
+    "zero steps of evaluation": ("evaluate RUN --steps 0", 2, "steps=0 [1,"),
+}
+"""The same for the other commands, which come first."""
+
+USAGE = {
+    "unknown option": ("diffusion --stepps 3", "--stepps"),
+    "wrong type": ("diffusion --steps many", "many"),
+    "no value": ("diffusion --steps", "--steps"),
+    "no run given": ("sample", "run:"),
+}
+"""What tyro refuses, in a box of several lines: exit code 2."""
+
+
+@pytest.fixture(scope="module")
+def places(digits_run, points_run, guide_run, elsewhere):
+    """Folders with something wrong, and runs, by the names used in the tables."""
+    grey = lambda size: Image.fromarray(np.zeros((size, size), np.uint8))
+    for folder in ("empty", "unreadable", "unequal", "same"):
+        Path(folder).mkdir()
+    Path("afile").write_text("")
+    for folder, sides in (("unreadable", (8, None)), ("unequal", (8, 9)), ("same", (8, 8))):
+        for name, side in zip("ab", sides):
+            path = Path(folder) / f"{name}.png"
+            path.write_bytes(b"not a picture") if side is None else grey(side).save(path)
+    names = ("DAMAGED", "DAMAGED_CONFIG", "HALF_CONFIG", "ODD_CONFIG", "ODD_PATH", "NO_CHECKPOINT")
+    broken = {name: Path(name).absolute() for name in names}
+    for path in broken.values():
+        shutil.copytree(digits_run, path)
+    (broken["DAMAGED_CONFIG"] / "config.json").write_text('{"experiment": "diff')
+    (broken["HALF_CONFIG"] / "config.json").write_text('{"experiment": "diffusion", "config": {}}')
+    for name, field, value in (("ODD_CONFIG", "wings", 2), ("ODD_PATH", "path", "cosin")):
+        stored = json.loads((broken[name] / "config.json").read_text())
+        stored["config"][field] = value
+        (broken[name] / "config.json").write_text(json.dumps(stored))
+    shutil.rmtree(broken["NO_CHECKPOINT"] / "checkpoints")
+    state = broken["DAMAGED"] / "checkpoints" / "4" / "state"
+    largest = max(state.rglob("*"), key=lambda path: path.stat().st_size * path.is_file())
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(content)
+    return {"RUN": digits_run, "POINTS": points_run, "GUIDE": guide_run, **broken}
+
+
+def refused(ended, code, words):
+    """The exit code, one line, every word of the table in it."""
+    assert ended.code == code, ended.err
+    lines = ended.err.splitlines()
+    assert len(lines) == 1, ended.err
+    assert lines[0].startswith("error: ")
+    assert [word for word in words.split() if word not in lines[0]] == [], lines[0]
+
+
+def filled(line, places):
+    return [places.get(word, word) for word in line.split()]
+
+
+@pytest.mark.parametrize("mistake", TRAINING)
+def test_training(command, places, small, tmp_path, monkeypatch, mistake):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    line, code, words = TRAINING[mistake]
+    words_given = filled(line, places)
+    options = [*small, "--steps", 4, "--save-every", 2, "--directory", tmp_path / "run"]
+    begun = time.perf_counter()
+    refused(command("diffusion", *options, *words_given), code, words)
+    assert time.perf_counter() - begun < SECONDS
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("mistake", OTHERS)
+def test_other_commands(command, places, mistake):
+    line, code, words = OTHERS[mistake]
+    name, *given = filled(line, places)
+    begun = time.perf_counter()
+    refused(command(name, *given), code, words)
+    assert time.perf_counter() - begun < SECONDS
+
+
+@pytest.mark.parametrize("mistake", USAGE)
+def test_usage(command, mistake):
+    line, word = USAGE[mistake]
+    ended = command(*line.split())
+    assert ended.code == 2
+    assert word in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_only_damaged_checkpoints(command, places, tmp_path):
+    """Without a step the older one serves, with a warning; when all are damaged, an error."""
+    run = tmp_path / "run"
+    shutil.copytree(places["DAMAGED"], run)
+    ended = command("sample", run, "--num", 4, "--steps", 2)
+    assert ended.code == 0, ended.err
+    assert "samples of step 2" in ended.out
+    assert "warning" in ended.err
+    (run / "checkpoints" / "2" / "manifest.json").unlink()
+    ended = command("sample", run, "--num", 4, "--steps", 2)
+    assert ended.code == 4
+    assert ended.err.splitlines()[-1].startswith("error: ")
+    assert "[2, 4] are damaged" in ended.err
+
+
+def test_a_loss_that_diverges_is_named(command, small, tmp_path):
+    words = ("--steps", 200, "--learning-rate", 1e30, "--directory", tmp_path / "run")
+    ended = command("diffusion", *small, *words)
+    assert ended.code == 5, ended.err
+    last = ended.err.splitlines()[-1]
+    assert "loss" in last
+    assert "not finite at step" in last
+
+
+def test_debug_shows_the_traceback(command):
+    assert "Traceback" in command("diffusion", "--path", "cosin", "--debug").err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "word"),
+    [
+        (("diffusion", "--dataset", "moonz"), 2, "moonz"),
+        (("diffusion", "--dataset", "folder:empty"), 3, "empty"),
+        (("sample", "nowhere"), 2, "nowhere"),
+    ],
+)
+def test_whole_command_in_five_seconds(places, words, code, word):
+    """Python's start and jax's import included; processor time, as other tests may run beside."""
+    root = str(Path(__file__).parents[2])
+    line = [sys.executable, "-m", f"experiments.{words[0]}", *words[1:]]
+    environment = {**os.environ, "PYTHONPATH": root}
+    before = os.times()
+    ended = subprocess.run(line, capture_output=True, text=True, env=environment, timeout=60)
+    after = os.times()
+    spent = after.children_user + after.children_system
+    spent -= before.children_user + before.children_system
+    assert ended.returncode == code
+    assert len(ended.stderr.splitlines()) == 1, ended.stderr
+    assert word in ended.stderr
+    assert 0 < spent < SECONDS

@@ -1,0 +1,18 @@
+"""Training tests share a tiny model (`import tiny`) and draw no curves unless they ask for them."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from gen_jax.training import session
+
+
+@pytest.fixture(autouse=True)
+def no_report(monkeypatch):
+    """The report at the end of a run costs half a second; returns what brings it back."""
+    original = session.write_report
+    monkeypatch.setattr(session, "write_report", lambda path, numbers: None)
+    return lambda: monkeypatch.setattr(session, "write_report", original)
