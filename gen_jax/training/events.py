@@ -1,29 +1,46 @@
 """TensorBoard events, written in the caller's thread: a full disk is an error here, not a hang."""
 
 import os
+import sys
 import time
 from pathlib import Path
+from types import ModuleType
 
-from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.summary import scalar
+
+def _tensorboardx() -> tuple[ModuleType, ModuleType, ModuleType]:
+    """tensorboardX imports torch wherever it is installed: seconds, for nothing that is used."""
+    hidden = "torch" not in sys.modules
+    if hidden:
+        sys.modules["torch"] = None
+    try:
+        from tensorboardX import event_file_writer, summary
+        from tensorboardX.proto import event_pb2
+    finally:
+        if hidden:
+            del sys.modules["torch"]
+    return event_file_writer, summary, event_pb2
 
 
 class Events:
     """One event file, which hides what an earlier one holds from `step` on."""
 
     def __init__(self, folder: Path, step: int, flush_seconds: float = 10.0):
+        files, self._summary, self._proto = _tensorboardx()
         folder.mkdir(exist_ok=True)
-        self._writer = EventsWriter(str(folder / "events"), f".{os.getpid()}.{time.time_ns()}")
+        self._writer = files.EventsWriter(
+            str(folder / "events"), f".{os.getpid()}.{time.time_ns()}"
+        )
         self._flush_seconds, self._flushed = flush_seconds, time.monotonic()
-        start = SessionLog(status=SessionLog.START)
-        self._writer.write_event(Event(wall_time=time.time(), step=step, session_log=start))
+        start = self._proto.SessionLog(status=self._proto.SessionLog.START)
+        self._write(step, session_log=start)
+
+    def _write(self, step: int, **content) -> None:
+        self._writer.write_event(self._proto.Event(wall_time=time.time(), step=step, **content))
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
         """Scalars by name. Raises OSError."""
         for name, value in metrics.items():
-            event = Event(wall_time=time.time(), step=step, summary=scalar(name, value))
-            self._writer.write_event(event)
+            self._write(step, summary=self._summary.scalar(name, value))
         if time.monotonic() - self._flushed > self._flush_seconds:
             self._flushed = time.monotonic()
             self._writer.flush()
