@@ -138,7 +138,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
         ema = optax.incremental_update(params, state.ema, 1 - decay)
         return ClassifierState(params, ema, moments, state.step + 1), {"loss": value, **aux}
 
-    return GenerativeModel(init, step, sample=None)
+    return GenerativeModel(init, step, sample=None)  # type: ignore[arg-type]
 
 
 def log_likelihood(

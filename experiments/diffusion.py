@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 import optax
 import tyro
 
@@ -80,7 +81,7 @@ def transform_of(spec: DatasetSpec) -> tuple[data.Transform, float]:
     """Data units to the path's, and the standard deviation there."""
     if spec.kind == "points":
         return data.standardize(spec.mean, spec.std), 1.0
-    return data.symmetric_images(), float((spec.std**2 + spec.mean**2) ** 0.5)
+    return data.symmetric_images(), float(np.hypot(spec.std, spec.mean))
 
 
 def likelihood_of(spec: DatasetSpec) -> dict[str, Any]:
@@ -90,7 +91,7 @@ def likelihood_of(spec: DatasetSpec) -> dict[str, Any]:
     return {"divergence": "hutchinson", "steps": 32}
 
 
-def optimizer_of(config: RunConfig) -> optax.GradientTransformation:
+def optimizer_of(config: Any) -> optax.GradientTransformation:
     """Adam with clipped gradients on a one-cycle schedule (10 % of the steps rising)."""
     schedule = optax.cosine_onecycle_schedule(config.steps, config.learning_rate, 0.1)
     return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
@@ -130,7 +131,7 @@ def bound(config: Config, spec: DatasetSpec, state: Any, key: Key[Array, ""], x:
     p = Parameterised(make_network(config.network, spec).apply, path, config.kind, data_std)
     x0 = (x.astype(jnp.float32) + 0.5) / 128 - 1
     terms = variational_bound(key, denoiser(p, state.ema), path, x0, num_samples=100)
-    return -sum(terms.values())
+    return -(terms["prior"] + terms["diffusion"] + terms["reconstruction"])
 
 
 def main() -> None:

@@ -59,6 +59,7 @@ def evaluate_images(
     saved: Saved, samples: np.ndarray, train: dict[str, np.ndarray], test: dict[str, np.ndarray]
 ) -> dict[str, Any]:
     """Distances in feature space, coverage, label accuracy and novelty of images."""
+    extractor: metrics.ClassifierFeatures | metrics.PixelFeatures
     try:
         extractor = metrics.load_classifier(saved.spec.name)
     except ConfigError:
@@ -104,10 +105,11 @@ def evaluate_points(
 
 def likelihoods(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[str, Any]:
     """log p in nats and bits/dim of test examples by the model's own `log_prob`."""
-    if num == 0 or saved.model.log_prob is None:
+    log_prob = saved.model.log_prob
+    if num == 0 or log_prob is None:
         return {}
     result: dict[str, Any] = {}
-    log_prob = jax.jit(lambda key, state, x: saved.model.log_prob(key, state, x))
+    log_prob = jax.jit(log_prob)
     size = min(num, len(test["x"]), 100)
     count = max(min(num, len(test["x"])) // size, 1)
     key = jax.random.key(0)

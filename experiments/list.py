@@ -4,6 +4,7 @@ python -m experiments.list
 """
 
 import importlib
+from typing import Any
 
 from experiments.networks import NAMES
 from experiments.runner import EXPERIMENTS
@@ -61,7 +62,7 @@ def sections() -> dict[str, dict[str, str]]:
     experiments = {**EXPERIMENTS, **MORE}
     modules = {n: first_line(importlib.import_module(m)) for n, m in experiments.items()}
     networks = {"mlp": nets.MLP, "unet": nets.UNet, "dit": nets.DiT}
-    registries = {
+    registries: dict[str, Any] = {
         "networks": {n: networks[n] for n in NAMES if n != "auto"},
         "paths": paths.PATHS,
         "samplers (steppers)": diffusion.STEPPERS,

@@ -72,7 +72,8 @@ def animate(config: Config, sampler: Sampler, path: Path) -> Path:
     states = np.asarray(info.trajectory)
     if spec.kind == "points":
         return plotting.point_animation(path, states)
-    return plotting.image_animation(path, np.uint8(np.clip((states + 1) * 127.5, 0, 255)))
+    images = np.clip((states + 1) * 127.5, 0, 255).astype(np.uint8)
+    return plotting.image_animation(path, images)
 
 
 def main() -> None:

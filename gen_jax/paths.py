@@ -222,7 +222,7 @@ def _from_f(f, x, a, s, da, ds, sd):
     return skip * x + out * f, s * x / norm**2 - a * sd / norm * f
 
 
-TO_PAIR = {
+TO_PAIR: dict[str, Callable] = {
     "x0": _from_x0,
     "eps": _from_eps,
     "score": _from_score,
@@ -230,7 +230,7 @@ TO_PAIR = {
     "velocity": _from_velocity,
     "F": _from_f,
 }
-FROM_PAIR = {
+FROM_PAIR: dict[str, Callable] = {
     "x0": lambda x0, eps, a, s, da, ds, sd: x0,
     "eps": lambda x0, eps, a, s, da, ds, sd: eps,
     "score": lambda x0, eps, a, s, da, ds, sd: -eps / s,

@@ -45,8 +45,8 @@ class Options(NamedTuple):
 
     shape: tuple[int, ...]
     kind: str = "v"
-    weighting: str | Callable = "uniform"
-    time_density: str | Callable = "low_discrepancy"
+    weighting: Any = "uniform"
+    time_density: Any = "low_discrepancy"
     data_std: float = 1.0
     num_classes: int = 0
     label_dropout: float = 0.1

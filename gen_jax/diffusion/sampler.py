@@ -24,8 +24,8 @@ class Transition(NamedTuple):
     s: Float[Array, "*n"]
     now: Coefficients
     next: Coefficients
-    index: Int[Array, "*n"]
-    count: Int[Array, "*n"]
+    index: Int[Array, "*n"]  # type: ignore[assignment]
+    count: Int[Array, "*n"]  # type: ignore[assignment]
     last: Bool[Array, "*n"]
 
 

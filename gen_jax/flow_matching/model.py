@@ -16,7 +16,7 @@ def flow_matching(
     optimizer: optax.GradientTransformation,
     *,
     path: str | GaussianPath | None = None,
-    coupling: str | Callable = "independent",
+    coupling: str | Callable | None = "independent",
     stepper: str = "heun_in_time",
     **options,
 ) -> GenerativeModel:

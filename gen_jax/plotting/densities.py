@@ -36,7 +36,8 @@ def _scatter(axes, points, window, colour, smallest):
 def _histogram(axes, points, window, colour, smallest):
     # One size of bins for all panels, coarse enough for the smallest set.
     bins = int(np.clip(np.sqrt(smallest) / 1.2, 24, 160))
-    counts, *_ = np.histogram2d(*points.T, bins=bins, range=[window[:2], window[2:]])
+    edges = [np.array(window[:2]), np.array(window[2:])]
+    counts, *_ = np.histogram2d(points[:, 0], points[:, 1], bins=bins, range=edges)
     axes.imshow(counts.T, origin="lower", extent=window, cmap=DENSITY, interpolation="nearest")
     bare(axes, window)
 

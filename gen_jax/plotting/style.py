@@ -58,7 +58,7 @@ def styled(function: Callable) -> Callable:
 
     @functools.wraps(function)
     def drawing(*args, **kwargs):
-        with matplotlib.rc_context(STYLE):
+        with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
             return function(*args, **kwargs)
 
     return drawing

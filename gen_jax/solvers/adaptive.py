@@ -67,7 +67,7 @@ def integrate(
     x = jax.tree.map(lambda leaf: leaf.astype(dtype), given)
     t0, t1 = jnp.asarray(t0, dtype), jnp.asarray(t1, dtype)
     solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(_field),
+        diffrax.ODETerm(_field),  # type: ignore[arg-type]
         getattr(diffrax, METHODS[method])(),
         t0,
         t1,

@@ -49,9 +49,9 @@ def rk_step(
     h: float | Float[Array, ""],
 ) -> State:
     """One step of size h (of either sign) from x at time t; x is a pytree and keeps its dtypes."""
-    slopes = []
+    slopes: list[State] = []
     for row, c in zip(tableau.a, tableau.c):
-        slopes.append(f(_advance(x, h, row, slopes), t + c * h))
+        slopes.append(f(_advance(x, h, row, slopes), jnp.asarray(t + c * h)))
     return _advance(x, h, tableau.b, slopes)
 
 

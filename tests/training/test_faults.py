@@ -7,6 +7,7 @@ import harness
 import pytest
 import tiny
 
+from gen_jax import training
 from gen_jax.training.checkpoint import saved_steps
 from gen_jax.training.manifest import verify
 
@@ -15,9 +16,9 @@ SPOTS = ("start", "step", "save", "commit", "saved", "clean")
 
 
 @pytest.fixture(scope="module")
-def unbroken():
-    """The bits at the end of a run that nothing disturbs."""
-    return tiny.bits(tiny.train(**PLAN))
+def template():
+    """The state at the end of a run that nothing disturbs."""
+    return tiny.train(**PLAN)
 
 
 def check_nothing_lost(directory, lines):
@@ -28,7 +29,7 @@ def check_nothing_lost(directory, lines):
     assert max(whole) >= harness.acknowledged(lines)
 
 
-def test_kills_and_a_stop_in_one_run(tmp_path, unbroken):
+def test_kills_and_a_stop_in_one_run(tmp_path, template):
     """Three SIGKILL in one directory, then one SIGTERM, then the rest of the run."""
     for name, step in (("save", 3), ("commit", 6), ("clean", 6)):
         code, lines, hit = harness.run_until(tmp_path, name, step, **PLAN)
@@ -42,7 +43,7 @@ def test_kills_and_a_stop_in_one_run(tmp_path, unbroken):
     assert max(saved_steps(tmp_path)) < 24
     check_nothing_lost(tmp_path, lines)
     assert not (tmp_path / "DONE").exists()
-    assert tiny.bits(tiny.train(tmp_path, **PLAN)) == unbroken
+    assert tiny.bits(tiny.train(tmp_path, **PLAN)) == tiny.bits(template)
     assert (tmp_path / "DONE").read_text() == "24\n"
     assert not list((tmp_path / "checkpoints").glob("*[a-z]*"))
 
@@ -57,7 +58,7 @@ def test_second_sigterm_ends_at_once(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_twenty_kills(tmp_path, unbroken):
+def test_twenty_kills(tmp_path, template):
     """Twenty runs, each killed once at a spot, and finished by a second process."""
     draw, equal = random.Random(20), 0
     for number in range(20):
@@ -70,6 +71,7 @@ def test_twenty_kills(tmp_path, unbroken):
         check_nothing_lost(directory, lines)
         code, lines, _ = harness.run_until(directory, "never", 0, **PLAN)
         assert code == 0, lines
-        equal += tiny.bits(tiny.train(directory, **PLAN)) == unbroken
+        state, _ = training.restore_state(directory, template)
+        equal += tiny.bits(state) == tiny.bits(template)
         print(f"kill {number + 1}: {name} {step} + {delay} s, {equal} equal", flush=True)
     assert equal == 20
