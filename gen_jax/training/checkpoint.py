@@ -198,10 +198,11 @@ class Checkpoints:
 
     def _better(self, step: int, metrics: dict[str, Any]) -> tuple[int, float] | None:
         """The best step so far and its value, given one more."""
-        value = metrics.get(self.best_rule[0]) if self.best_rule else None
+        name, direction = self.best_rule or ("", "min")
+        value = metrics.get(name)
         if value is None or not math.isfinite(value):
             return self.best
-        sign = 1 if self.best_rule[1] == "min" else -1
+        sign = 1 if direction == "min" else -1
         if self.best is None or sign * value < sign * self.best[1]:
             return step, float(value)
         return self.best

@@ -11,7 +11,7 @@ def _tensorboardx() -> tuple[ModuleType, ModuleType, ModuleType]:
     """tensorboardX imports torch wherever it is installed: seconds, for nothing that is used."""
     hidden = "torch" not in sys.modules
     if hidden:
-        sys.modules["torch"] = None
+        sys.modules["torch"] = None  # type: ignore[assignment]
     try:
         from tensorboardX import event_file_writer, summary
         from tensorboardX.proto import event_pb2

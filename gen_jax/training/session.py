@@ -1,5 +1,6 @@
 """One call of `fit`: what happens between two compiled calls."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -65,7 +66,7 @@ class Session:
         self.plan, self.run, self.checkpoints = plan, run, checkpoints
         self.stop, self.evaluate, self.on_sample = stop, evaluate, on_sample
         self.progress = progress
-        self.seconds_per_step: float | None = None
+        self.seconds_per_step = math.inf
         self.evaluated: tuple[int, dict[str, float]] = (-1, {})
 
     @property
@@ -109,7 +110,7 @@ class Session:
     def count(self, step: int, streaming: bool) -> int:
         """Steps of the next call: up to the next stop, and about a second's worth."""
         wanted = self.plan.steps_per_call
-        if streaming or (wanted is None and self.seconds_per_step is None):
+        if streaming:
             wanted = 1
         elif wanted is None:
             wanted = max(int(SECONDS_PER_CALL / self.seconds_per_step), 1)
@@ -150,7 +151,7 @@ class Session:
             self.checkpoints.save(step, state, self.judge(step, state))
         if self.stop.asked and step < self.plan.steps:
             where = "nothing is kept without a directory"
-            if self.checkpoints:
+            if self.checkpoints and self.run:
                 self.checkpoints.finish(step, state, self.judge(step, state))
                 where = f"saved in {self.run.path}; the same command resumes"
             raise Stopped(f"at step {step} of {self.plan.steps}, {where}")
@@ -162,7 +163,7 @@ class Session:
         if not is_finite(state):
             self.not_finite(step, "the state")
         metrics = dict(self.evaluate(step, state)) if self.evaluate else {}
-        rule = self.checkpoints.best_rule
+        rule = self.checkpoints.best_rule if self.checkpoints else None
         if rule is not None and rule[0] not in metrics:
             given = ", ".join(metrics) or "nothing"
             raise ConfigError(f"best={rule!r} is not among what evaluate gives ({given})")
@@ -173,7 +174,7 @@ class Session:
 
     def finish(self, step: int, state: State, seconds: float, done: int) -> None:
         """Make the last step durable, then report."""
-        if self.run is None:
+        if self.run is None or self.checkpoints is None:
             return
         if done:
             self.checkpoints.finish(step, state, self.judge(step, state))

@@ -1,0 +1,124 @@
+"""metrics.jsonl, DONE, the history of environments, and a report that needs nothing else."""
+
+import json
+import re
+
+import pytest
+import tiny
+
+from gen_jax.training import rundir, write_report
+from gen_jax.training.rundir import RunDirectory
+
+
+def records(directory):
+    text = (directory / "metrics.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_metrics_are_means_of_the_steps_between(tmp_path):
+    tiny.train(tmp_path, steps=5, log_every=1, steps_per_call=1)
+    each = [record["loss"] for record in records(tmp_path)]
+    tiny.train(tmp_path / "pairs", steps=5, log_every=2, steps_per_call=5)
+    pairs = records(tmp_path / "pairs")
+    assert [record["step"] for record in pairs] == [2, 4, 5]
+    wanted = [sum(each[:2]) / 2, sum(each[2:4]) / 2, each[4]]
+    assert [record["loss"] for record in pairs] == pytest.approx(wanted, rel=1e-6)
+    assert set(pairs[0]) == {"step", "loss", "norm", "steps_per_second"}
+
+
+def test_metrics_are_cut_back_to_the_restored_step(tmp_path):
+    """Lines after the checkpoint, and a torn last line, as a kill leaves them."""
+    tiny.train(tmp_path, steps=6, log_every=1, save_every=3)
+    later = json.dumps({"step": 7, "loss": 1.0})
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write(later + "\n" + later[:9])
+    tiny.train(tmp_path, steps=8, log_every=1, save_every=3)
+    assert [record["step"] for record in records(tmp_path)] == list(range(1, 9))
+
+
+def test_metrics_of_a_run_that_never_saved_are_dropped(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 1.0}\n{"step": 2, "lo')
+    tiny.train(tmp_path, steps=2, log_every=1)
+    assert [record["step"] for record in records(tmp_path)] == [1, 2]
+
+
+def test_metrics_on_a_full_disk_cost_one_warning(tmp_path, capsys):
+    """/dev/full refuses every write, as a full disk does."""
+    (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
+    run = RunDirectory(tmp_path, {})
+    for step in (1, 2, 3):
+        run.log(step, {"loss": 1.0})
+    run.close()
+    lines = capsys.readouterr().err.splitlines()
+    assert "metrics cannot be written (No space left on device); training goes on" in lines[0]
+    assert len(lines) == 2
+    assert "the last metrics are lost" in lines[1]
+    RunDirectory(tmp_path, {}).close()
+
+
+def test_tensorboard_has_the_same_numbers(tmp_path):
+    from tensorboardX.proto.event_pb2 import Event
+
+    tiny.train(tmp_path, steps=4)
+    (path,) = (tmp_path / "tensorboard").iterdir()
+    content, found = path.read_bytes(), []
+    while content:
+        size = int.from_bytes(content[:8], "little")
+        event = Event.FromString(content[12 : 12 + size])
+        found += [(event.step, v.tag, v.simple_value) for v in event.summary.value]
+        content = content[16 + size :]
+    wanted = [(r["step"], "loss", r["loss"]) for r in records(tmp_path)]
+    assert [entry for entry in found if entry[1] == "loss"] == pytest.approx(wanted, rel=1e-6) or [
+        (s, v) for s, tag, v in found if tag == "loss"
+    ] == pytest.approx([(s, v) for s, _, v in wanted], rel=1e-6)
+
+
+def test_done_is_there_only_after_the_end(tmp_path):
+    seen = []
+    tiny.train(tmp_path, steps=3)
+    assert (tmp_path / "DONE").read_text() == "3\n"
+    look = lambda step, state: seen.append((tmp_path / "DONE").exists())
+    tiny.train(tmp_path, steps=5, sample_every=1, on_sample=look)
+    assert seen == [False, False]
+    assert (tmp_path / "DONE").read_text() == "5\n"
+
+
+def test_changed_environment_warns_and_is_remembered(tmp_path, monkeypatch, capsys):
+    RunDirectory(tmp_path, {}).close()
+    first = json.loads((tmp_path / "environment.json").read_text())
+    changed = {**rundir.environment(), "python": "2.7.18", "devices": ["abacus"]}
+    monkeypatch.setattr(rundir, "environment", lambda: changed)
+    RunDirectory(tmp_path, {}).close()
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("warning: devices changed since this run began: ")
+    assert lines[1].endswith("-> 2.7.18")
+    now = json.loads((tmp_path / "environment.json").read_text())
+    assert now["python"] == "2.7.18"
+    assert [past["python"] for past in now["history"]] == [first["python"]]
+
+
+def test_report_needs_nothing_and_escapes_markup(tmp_path, no_report):
+    """Every address in the page is embedded data; a name that is markup stays text."""
+    no_report()
+    directory = tmp_path / "a<b>&'c'"
+    config = {"name": "</pre><script>alert(1)</script>", "quote": '"><img src=http://x>'}
+    picture = directory / "samples" / "step_<i>.png"
+    on_sample = lambda step, state: picture.write_bytes(b"\x89PNG")
+    tiny.train(directory, steps=4, config=config, sample_every=4, on_sample=on_sample)
+    page = (directory / "report.html").read_text()
+    addresses = re.findall(
+        r"(?:src|href|action)\s*=\s*[\"']?([^\"'\s>]*)", page.split("<h2>Config")[0]
+    )
+    assert len(addresses) == 2
+    assert all(address.startswith("data:image/png;base64,") for address in addresses)
+    assert not re.search(r"<(script|link|iframe|i|b)\b|@import|url\(", page)
+    assert "&lt;script&gt;" in page
+    assert "<title>a&lt;b&gt;" in page
+    assert json.loads((directory / "report.json").read_text())["step"] == 4
+
+
+def test_report_of_a_run_that_has_little(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text("")
+    assert "<h2>Configuration" in write_report(tmp_path, {"a": float("nan")}).read_text()
+    assert json.loads((tmp_path / "report.json").read_text()) == {"a": None}
