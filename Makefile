@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 2
 
-.PHONY: demo test slow lint notebooks benchmarks clean help
+.PHONY: demo test slow lint notebooks notebooks-check benchmarks clean help
 
 help:
 	@echo "demo        train on the bundled digits and show where the picture is"
@@ -40,6 +40,9 @@ lint: $(READY)
 
 notebooks: $(READY)
 	$(BIN)/python notebooks/run.py
+
+notebooks-check: $(READY)
+	$(BIN)/python notebooks/run.py --check
 
 benchmarks: $(READY)
 	$(BIN)/python -m benchmarks.overhead

@@ -12,6 +12,7 @@ shapes or dtypes differ.
 """
 
 import contextlib
+import logging
 import math
 import shutil
 import threading
@@ -32,6 +33,14 @@ from gen_jax.types import State
 
 SAVING, TRASH = "saving-", "trash-"
 MAX_FAILURES = 3
+
+
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    """Orbax logs a stack trace for each thread of a failed save, which is one warning line here."""
+    return "_SignalingThread" not in record.getMessage()
+
+
+logging.getLogger("absl").addFilter(_is_worth_a_line)
 
 
 def _is_key(leaf: Any) -> bool:

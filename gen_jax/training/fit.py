@@ -19,7 +19,7 @@ from gen_jax.training import sharding
 from gen_jax.training.batches import Batches
 from gen_jax.training.checkpoint import Checkpoints
 from gen_jax.training.console import mark
-from gen_jax.training.loop import compile_loop
+from gen_jax.training.loop import prepare_loop
 from gen_jax.training.rundir import RunDirectory
 from gen_jax.training.session import Plan, Session
 from gen_jax.training.stopping import StopRequest
@@ -105,6 +105,6 @@ def fit(
         mark("start")
         stop = stack.enter_context(StopRequest())
         batches = Batches(data, batch_size)
-        loop = compile_loop(key, model, data, batches.first(), batch_size, mesh)
+        loop = prepare_loop(key, model, data, batches.first(), batch_size, mesh)
         session = Session(plan, run, checkpoints, stop, evaluate, on_sample, progress)
         return session.train(loop, batches, batch_size, mesh)

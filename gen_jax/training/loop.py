@@ -1,6 +1,5 @@
 """The compiled part of training: any number of steps in one call, compiled once."""
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -16,20 +15,19 @@ from gen_jax.types import Array, Key, State
 
 
 class Loop(NamedTuple):
-    """What `compile_loop` makes.
+    """What `prepare_loop` makes; nothing is compiled or computed before it is called.
 
     Fields:
-      run: `(state, step, count, batch) -> (state, sums of metrics, first step not finite or -1)`;
-        the state given is donated, `batch` is None when the data are on the devices.
-      init: `() -> state`, placed on the mesh.
       template: shapes, dtypes and shardings of the state.
-      compile_seconds: how long it took.
+      init: `() -> state`, placed on the mesh.
+      compile: `() -> run`, and
+        `run(state, step, count, batch) -> (state, sums of metrics, first step not finite or -1)`;
+        the state given is donated, `batch` is None when the data are on the devices.
     """
 
-    run: Callable
-    init: Callable
     template: State
-    compile_seconds: float
+    init: Callable
+    compile: Callable
 
 
 def _feeding(data: Any, key: Key[Array, ""], batch_size: int, mesh: Any) -> tuple:
@@ -65,7 +63,7 @@ def _accumulating(step_at: Callable, zero: dict[str, Array]) -> Callable:
     return call
 
 
-def compile_loop(
+def prepare_loop(
     key: Key[Array, ""],
     model: GenerativeModel,
     data: Any,
@@ -73,7 +71,7 @@ def compile_loop(
     batch_size: int,
     mesh: Any,
 ) -> Loop:
-    """Trace and compile the training of a model; nothing is computed yet.
+    """The training of a model, traced for its shapes only.
 
     Args:
       data: a mapping of arrays to keep on the devices, or anything else for batches from outside.
@@ -96,19 +94,19 @@ def compile_loop(
     def step_at(key, state, k, held):
         return model.step(key, state, batch_at(held, k))
 
-    begun = time.perf_counter()
     copies = sharding.replicated(mesh)
     # Keys are arguments, not constants: another seed finds the compiled program in the cache.
     key_steps = jax.device_put(key_steps, copies)
     call = jax.jit(
         _accumulating(step_at, zero), donate_argnums=0, out_shardings=(placement, copies, copies)
     )
-    compiled = call.lower(template, jnp.int32(0), jnp.int32(1), key_steps, held(first)).compile()
-    return Loop(
-        lambda state, step, count, batch=None: compiled(
+
+    def compiled() -> Callable:
+        lowered = call.lower(template, jnp.int32(0), jnp.int32(1), key_steps, held(first))
+        run = lowered.compile()
+        return lambda state, step, count, batch=None: run(
             state, jnp.int32(step), jnp.int32(count), key_steps, held(batch)
-        ),
-        lambda: jax.jit(model.init, out_shardings=placement)(key_init, first),
-        template,
-        time.perf_counter() - begun,
-    )
+        )
+
+    initial = jax.jit(model.init, out_shardings=placement)
+    return Loop(template, lambda: initial(key_init, first), compiled)

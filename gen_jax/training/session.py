@@ -76,15 +76,17 @@ class Session:
     def train(self, loop: Loop, batches: Batches, batch_size: int, mesh: Any) -> State:
         """Train from where the run directory stands to the end of the plan."""
         state, first = self.restore(loop)
+        begun = time.perf_counter()
+        run = loop.compile() if first < self.plan.steps else None
         if self.progress:
-            seconds = loop.compile_seconds
+            seconds = time.perf_counter() - begun
             note(banner(state, mesh, batch_size, first, self.plan.steps, seconds))
         batches.start(first)
         bar = Progress(first, self.plan.steps, self.progress)
         means, begun, step = Means(), time.perf_counter(), first
         while step < self.plan.steps:
             count = self.count(step, batches.streaming)
-            state, sums = self.call(loop, state, step, count, batches)
+            state, sums = self.call(run, state, step, count, batches)
             step += count
             shown = means.add(count, sums)
             bar.update(step, shown, self.saved)
@@ -117,12 +119,12 @@ class Session:
         return min(wanted, self.plan.next_stop(step) - step)
 
     def call(
-        self, loop: Loop, state: State, step: int, count: int, batches: Batches
+        self, run: Callable, state: State, step: int, count: int, batches: Batches
     ) -> tuple[State, dict[str, float]]:
         """One compiled call. Raises NumericalError when a metric is not finite."""
         begun = time.perf_counter()
         mark("step", step)
-        state, sums, bad = loop.run(state, step, count, batches.next(step))
+        state, sums, bad = run(state, step, count, batches.next(step))
         sums = {name: float(value) for name, value in sums.items()}
         self.seconds_per_step = (time.perf_counter() - begun) / count
         if int(bad) >= 0:

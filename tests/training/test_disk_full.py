@@ -45,7 +45,7 @@ def test_two_failures_in_a_row_are_survived(tmp_path, failing_saves, capsys):
 
 def test_three_failures_in_a_row_end_the_run(tmp_path, failing_saves):
     calls = failing_saves({2, 3, 4})
-    with pytest.raises(ResourceError, match="3 times in a row.*No space left"):
+    with pytest.raises(ResourceError, match=r"3 times in a row.*No space left"):
         tiny.train(tmp_path, steps=100)
     assert len(calls) == 4
     assert saved_steps(tmp_path) == [3]

@@ -58,5 +58,5 @@ def test_stream_of_another_form():
     with pytest.raises(DataError, match=r"batch 1 is .*\(5, 3\).*first one was .*\(8, 3\)"):
         tiny.train(data=ragged)
     wide = lambda start: iter([batch(0), {"x": batch(1)["x"].astype(np.float64)}])
-    with pytest.raises(DataError, match="batch 1 is .*float64"):
+    with pytest.raises(DataError, match=r"batch 1 is .*float64"):
         tiny.train(data=wide)

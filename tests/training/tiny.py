@@ -18,6 +18,7 @@ class State(NamedTuple):
     params: dict[str, jax.Array]
     key: jax.Array
     count: jax.Array
+    nan_at: dict[str, jax.Array]
 
 
 def data(size: int = 52) -> dict[str, np.ndarray]:
@@ -35,7 +36,9 @@ def model(padding=0, nan_loss_at=-1, nan_state_at=-1, width=3, dtype=jnp.bfloat1
         params = {"w": jax.random.normal(key, (width,)), "average": jnp.zeros(width, dtype)}
         if padding:
             params["padding"] = jax.random.normal(key, (padding,))
-        return State(params, jax.random.fold_in(key, 1), 0)
+        # Part of the state, so that every tiny run shares one compiled program.
+        nan_at = {"loss": jnp.int32(nan_loss_at), "state": jnp.int32(nan_state_at)}
+        return State(params, jax.random.fold_in(key, 1), 0, nan_at)
 
     def loss(w, x):
         return jnp.mean((x @ w - jnp.sin(x).sum(1)) ** 2)
@@ -44,12 +47,13 @@ def model(padding=0, nan_loss_at=-1, nan_state_at=-1, width=3, dtype=jnp.bfloat1
         value, gradient = jax.value_and_grad(loss)(state.params["w"], batch["x"])
         noise = jax.random.normal(key, (width,)) + jax.random.normal(state.key, (width,))
         w = state.params["w"] - 0.1 * gradient + 0.01 * noise
-        w = jnp.where(state.count == nan_state_at, jnp.nan, w)
+        w = jnp.where(state.count == state.nan_at["state"], jnp.nan, w)
         average = (0.9 * state.params["average"] + 0.1 * w).astype(dtype)
         params = {**state.params, "w": w, "average": average}
-        value = jnp.where(state.count == nan_loss_at, jnp.nan, value)
+        value = jnp.where(state.count == state.nan_at["loss"], jnp.nan, value)
         metrics = {"loss": value, "norm": jnp.sqrt(jnp.sum(gradient**2))}
-        return State(params, jax.random.fold_in(state.key, 2), state.count + 1), metrics
+        key = jax.random.fold_in(state.key, 2)
+        return State(params, key, state.count + 1, state.nan_at), metrics
 
     return GenerativeModel(init, step, lambda key, state, n: jnp.zeros((n, width)))
 
