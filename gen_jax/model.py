@@ -4,10 +4,11 @@ Training, checkpoints, devices, metrics and pictures are written once against th
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gen_jax.types import Array, Key, Num, Shaped, State
 
@@ -51,6 +52,12 @@ def normal(keys: Key[Array, "n"], shape: tuple[int, ...], dtype=jnp.float32) -> 
     return jax.vmap(lambda key: jax.random.normal(key, shape, dtype))(keys)
 
 
+def _is_arrays(value: Any) -> bool:
+    """Whether a condition is a pytree of arrays, which a compiled sampler takes as an argument."""
+    leaves = jax.tree.leaves(value)
+    return bool(leaves) and all(isinstance(leaf, jax.Array | np.ndarray) for leaf in leaves)
+
+
 def sample_in_batches(
     model: GenerativeModel, key: Key[Array, ""], state: State, n: int, batch_size: int, **condition
 ) -> Shaped[Array, "n ..."]:
@@ -61,12 +68,14 @@ def sample_in_batches(
     """
     keys = sample_keys(key, n)
     per_sample = {name: v for name, v in condition.items() if getattr(v, "shape", ())[:1] == (n,)}
-    fixed = {name: v for name, v in condition.items() if name not in per_sample}
+    whole = {n: v for n, v in condition.items() if n not in per_sample and _is_arrays(v)}
+    fixed = {n: v for n, v in condition.items() if n not in per_sample and n not in whole}
     size = min(batch_size, n)
-    run = jax.jit(lambda keys, state, parts: model.sample(keys, state, size, **parts, **fixed))
+    run = jax.jit(lambda keys, state, arrays: model.sample(keys, state, size, **arrays, **fixed))
     chunks = []
     for start in range(0, n, size):
         index = jnp.minimum(jnp.arange(start, start + size), n - 1)
-        part = run(keys[index], state, {name: v[index] for name, v in per_sample.items()})
+        parts = {name: v[index] for name, v in per_sample.items()}
+        part = run(keys[index], state, parts | whole)
         chunks.append(part[: min(size, n - start)])
     return jnp.concatenate(chunks)

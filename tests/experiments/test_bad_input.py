@@ -32,7 +32,6 @@ TRAINING = {
     "negative depth": ("--network.depth -1", 2, "network.depth=-1 [1,"),
     "odd width": ("--network.name dit --network.width 30", 2, "width=30 multiple of 4"),
     "zero patch": ("--network.name dit --network.patch 0", 2, "network.patch=0 [1,"),
-    "dropout above one": ("--network.dropout 1.5", 2, "network.dropout=1.5 [0, 1]"),
     "image network on points": (
         "--dataset moons --network.name unet",
         2,
