@@ -36,8 +36,8 @@ MAX_FAILURES = 3
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
-    """Orbax logs a stack trace for each thread of a failed save, which is one warning line here."""
-    return "_SignalingThread" not in record.getMessage()
+    """Not Orbax's stack traces of what it also raises: a failed save is one warning line here."""
+    return record.levelno < logging.ERROR or "orbax" not in record.pathname
 
 
 logging.getLogger("absl").addFilter(_is_worth_a_line)

@@ -109,14 +109,12 @@ def test_state_comes_back_as_it_was(tmp_path, abstract):
     assert restored["rbg"].dtype == state["rbg"].dtype != restored["keys"].dtype
 
 
-def test_saving_is_not_disturbed_by_the_next_step(tmp_path):
-    """What was saved at step 1 is the state of step 1, although its buffers were donated."""
-    big = tiny.train(tmp_path, steps=1, make={"padding": 200_000})
-    tiny.train(tmp_path, steps=9, save_every=1, steps_per_call=1, keep=9, make={"padding": 200_000})
-    restored, _ = training.restore_state(tmp_path, big, step=1)
-    assert tiny.bits(restored) == tiny.bits(big)
-    template, _ = training.restore_state(tmp_path, big, step=5)
-    assert tiny.bits(tiny.train(steps=5, make={"padding": 200_000})) == tiny.bits(template)
+def test_saving_is_not_disturbed_by_the_next_steps(tmp_path):
+    """What was saved at step 3 is the state of step 3, although its buffers were donated."""
+    make = {"padding": 200_000}
+    tiny.train(tmp_path, steps=6, save_every=3, steps_per_call=1, make=make)
+    wanted = tiny.train(steps=3, make=make)
+    assert tiny.bits(training.restore_state(tmp_path, wanted, step=3)[0]) == tiny.bits(wanted)
 
 
 def test_metrics_must_be_scalars():
