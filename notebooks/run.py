@@ -19,8 +19,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 FOLDER = Path(__file__).resolve().parent
-CELL_TIMEOUT = 900
-"""Seconds one cell may take."""
+CELL_TIMEOUT, STARTUP_TIMEOUT = 900, 300
+"""Seconds that one cell and the start of the kernel may take."""
 
 
 def code_hash(notebook: nbformat.NotebookNode) -> str:
@@ -34,6 +34,7 @@ def execute(notebook: nbformat.NotebookNode) -> None:
     client = NotebookClient(
         notebook,
         timeout=CELL_TIMEOUT,
+        startup_timeout=STARTUP_TIMEOUT,
         kernel_name="python3",
         record_timing=False,
         coalesce_streams=True,
