@@ -119,7 +119,7 @@ class Session:
         return min(wanted, self.plan.next_stop(step) - step)
 
     def call(
-        self, run: Callable, state: State, step: int, count: int, batches: Batches
+        self, run: Any, state: State, step: int, count: int, batches: Batches
     ) -> tuple[State, dict[str, float]]:
         """One compiled call. Raises NumericalError when a metric is not finite."""
         begun = time.perf_counter()
