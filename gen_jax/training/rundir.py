@@ -71,9 +71,10 @@ def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def differences(old: dict[str, Any], new: dict[str, Any], allowed: Iterable[str]) -> list[str]:
     """ "name: old -> new" for each field that differs and may not; `allowed` are last names."""
     old, new = flat(old), flat(new)
-    may = MAY_CHANGE | set(allowed)
+    allowed = set(allowed)
     names = sorted(old.keys() | new.keys())
-    changed = [n for n in names if old.get(n) != new.get(n) and n.split(".")[-1] not in may]
+    free = lambda n: n.removeprefix("config.") in MAY_CHANGE or n.split(".")[-1] in allowed
+    changed = [n for n in names if old.get(n) != new.get(n) and not free(n)]
     return [f"{name}: {old.get(name)!r} -> {new.get(name)!r}" for name in changed]
 
 
