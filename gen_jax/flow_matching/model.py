@@ -39,5 +39,5 @@ def flow_matching(
         optimizer,
         coupling=coupling,
         stepper=stepper,
-        **{"kind": "velocity", "time_density": "logit_normal", **options},
+        **{"kind": "velocity", "time_density": "low_discrepancy", **options},
     )
