@@ -79,6 +79,16 @@ def test_every_part_of_the_manifest_counts(saved, tmp_path):
         assert tiny.bits(state) == wanted[step]
 
 
+def test_changed_number_in_the_manifest_is_noticed(saved, tmp_path):
+    """Valid JSON with another score would choose another best step."""
+    directory = copy_of(saved, tmp_path)
+    path = directory / "checkpoints" / "2" / "manifest.json"
+    text = path.read_text()
+    path.write_text(text.replace('"score": 2.0', '"score": 0.0'))
+    assert path.read_text() != text
+    assert restore(directory)[1] == 1
+
+
 def test_step_without_manifest_falls_back(saved, tmp_path):
     directory = copy_of(saved, tmp_path)
     (directory / "checkpoints" / "2" / "manifest.json").unlink()
