@@ -6,6 +6,7 @@ The laws of single networks and metrics stand beside their own tests.
 import importlib
 import inspect
 import os
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
@@ -182,11 +183,7 @@ def test_every_function_of_a_module_is_in_its_registry(module, registry):
     assert public - {"ode_log_prob"} <= entries
 
 
-PACKAGES = sorted(
-    name
-    for name in dir(gen_jax)
-    if inspect.ismodule(getattr(gen_jax, name)) and name != "importlib"
-)
+PACKAGES = sorted(module.name for module in pkgutil.iter_modules(gen_jax.__path__))
 
 
 @pytest.mark.parametrize("name", PACKAGES)
