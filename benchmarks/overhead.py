@@ -31,16 +31,20 @@ RESULTS = Path(__file__).parent / "results"
 BATCH = 128
 
 
-def interleaved(runs: dict[str, Callable[[], Any]], repeats: int = 15) -> dict[str, float]:
-    """Median seconds of each, measured in turns after one warm-up."""
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for repeat in range(repeats + 1):
-        for name, run in runs.items():
-            begun = time.perf_counter()
-            jax.block_until_ready(run())
-            if repeat:
-                times[name].append(time.perf_counter() - begun)
-    return {name: statistics.median(values) for name, values in times.items()}
+def seconds(run: Callable[[], Any]) -> float:
+    """Wall time of one run."""
+    begun = time.perf_counter()
+    jax.block_until_ready(run())
+    return time.perf_counter() - begun
+
+
+def time_ratio(run: Callable[[], Any], floor: Callable[[], Any], repeats: int = 25) -> float:
+    """Median of time(run) / time(floor), measured in turns after a warm-up.
+
+    Pairs share the machine's state of the moment, so that the ratio is steadier than either time.
+    """
+    seconds(run), seconds(floor)
+    return statistics.median(seconds(run) / seconds(floor) for _ in range(repeats))
 
 
 def networks() -> dict[str, tuple[Any, tuple[int, ...]]]:
@@ -64,8 +68,14 @@ def sampler_ratio(network: Any, shape: tuple[int, ...], name: str, steps: int) -
     one = jax.jit(denoise)
     run = jax.jit(lambda x: sample(jax.random.key(2), denoise, path, x, times, stepper, info=True))
     calls = int(run(x)[1].calls)
-    seconds = interleaved({"sampler": lambda: run(x), "call": lambda: one(x, t)})
-    return seconds["sampler"] / (calls * seconds["call"])
+
+    def all_calls():
+        result = x
+        for _ in range(calls):
+            result = one(result, t)
+        return result
+
+    return time_ratio(lambda: run(x), all_calls, repeats=5)
 
 
 def training_ratio(network: Any, shape: tuple[int, ...]) -> float:
@@ -92,11 +102,8 @@ def training_ratio(network: Any, shape: tuple[int, ...]) -> float:
         batch = {"x": x[:BATCH], "y": y[:BATCH]}
         return model.step(jax.random.fold_in(key, k), state, batch)[0]
 
-    steps = [jax.jit(f) for f in (gathered, constant)]
-    seconds = interleaved(
-        {"data": lambda: steps[0](state, 3), "constant": lambda: steps[1](state, 3)}
-    )
-    return seconds["data"] / seconds["constant"]
+    with_data, without = jax.jit(gathered), jax.jit(constant)
+    return time_ratio(lambda: with_data(state, 3), lambda: without(state, 3), repeats=41)
 
 
 def start_seconds() -> dict[str, float]:

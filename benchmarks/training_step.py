@@ -32,6 +32,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from gen_jax import nets
 from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.training import set_cpu_devices
 
 SIZE, CHANNELS = 28, 1
 NETWORKS: dict[str, dict] = {
@@ -63,8 +64,7 @@ def loss(network, params, images, key):
 
 def jax_worker(name: str, batch_size: int, devices: int) -> None:
     """Compile the step, report its parameters and FLOPs, then time it whenever asked."""
-    if devices > 1:
-        jax.config.update("jax_num_cpu_devices", devices)
+    set_cpu_devices(devices)
     on_gpu = jax.default_backend() == "gpu"
     network = nets.NETWORKS[name](**NETWORKS[name], dtype=jnp.bfloat16 if on_gpu else jnp.float32)
     optimizer = optax.adam(1e-4)

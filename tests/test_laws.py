@@ -119,6 +119,7 @@ def test_one_device_and_eight_give_the_same_numbers(tmp_path):
     environment = {
         **os.environ,
         "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "NPROC": "16",  # threads to spare: see training.set_cpu_devices
         "JAX_PLATFORMS": "cpu",
         "JAX_COMPILATION_CACHE_DIR": str(jax.config.jax_compilation_cache_dir),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",

@@ -1,6 +1,6 @@
 """Training, checkpoints, devices and reports, written once for every `GenerativeModel`."""
 
-from gen_jax.training.backend import cache_folder, configure_backend
+from gen_jax.training.backend import cache_folder, configure_backend, set_cpu_devices
 from gen_jax.training.checkpoint import restore_state, saved_steps
 from gen_jax.training.fit import fit
 from gen_jax.training.main import run_main
@@ -15,6 +15,7 @@ __all__ = [
     "restore_state",
     "run_main",
     "saved_steps",
+    "set_cpu_devices",
     "shard_batch",
     "shard_state",
     "write_report",

@@ -31,6 +31,20 @@ def _set(name: str, value) -> None:
         return
 
 
+def set_cpu_devices(count: int) -> None:
+    """Split the CPU into `count` jax devices, before jax is used; a count in XLA_FLAGS wins.
+
+    XLA gives its devices one pool with a thread per core and lets an all-reduce block its thread.
+    With no thread to spare the devices wait for each other for ever, so the pool is made twice as
+    large (`NPROC`, where XLA reads its size). Measured on 2 cores and jax 0.10: without this an
+    MLP step with 2 devices hangs within seconds; with it a U-Net step is 6 % slower.
+    """
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        _set("jax_num_cpu_devices", count)
+        if count > 1:
+            os.environ.setdefault("NPROC", str(2 * count))
+
+
 def enable_compilation_cache() -> Path | None:
     """Keep compiled programs between runs; a folder the user has set already is left as it is.
 
@@ -82,8 +96,7 @@ def configure_backend(cpu_devices: int | None = None) -> str:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if cpu_devices is not None:
         check_range("cpu_devices", cpu_devices, 1, integer=True)
-    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-        _set("jax_num_cpu_devices", cpu_devices or cores or 1)
+    set_cpu_devices(cpu_devices or cores or 1)
     enable_compilation_cache()
     _start_distributed()
     trace = unused_accelerator()

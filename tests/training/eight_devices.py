@@ -78,5 +78,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    jax.config.update("jax_num_cpu_devices", 8)
+    training.set_cpu_devices(8)
     main()
