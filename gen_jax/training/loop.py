@@ -46,21 +46,38 @@ def _feeding(data: Any, key: Key[Array, ""], batch_size: int, mesh: Any) -> tupl
     return lambda batch: (key, placed), batch_at
 
 
-def _accumulating(step_at: Callable, zero: dict[str, Array]) -> Callable:
-    """`call(state, start, count, key, held)`: that many steps, the sums of their metrics."""
+def _accumulating(step_at: Callable) -> Callable:
+    """`one(k, carry, key, held)`: step k, on a carry of state, sums of metrics, first bad step."""
 
-    def call(state, start, count, key, held):
-        def body(k, carry):
-            state, sums, bad = carry
-            state, metrics = step_at(jax.random.fold_in(key, k), state, k, held)
-            metrics = {name: value.astype(jnp.float32) for name, value in metrics.items()}
-            finite = jnp.all(jnp.stack([jnp.isfinite(value) for value in metrics.values()]))
-            bad = jnp.where((bad < 0) & ~finite, k, bad)
-            return state, jax.tree.map(jnp.add, sums, metrics), bad
+    def one(k, carry, key, held):
+        state, sums, bad = carry
+        state, metrics = step_at(jax.random.fold_in(key, k), state, k, held)
+        metrics = {name: value.astype(jnp.float32) for name, value in metrics.items()}
+        finite = jnp.all(jnp.stack([jnp.isfinite(value) for value in metrics.values()]))
+        bad = jnp.where((bad < 0) & ~finite, k, bad)
+        return state, jax.tree.map(jnp.add, sums, metrics), bad
 
-        return jax.lax.fori_loop(start, start + count, body, (state, zero, jnp.int32(-1)))
+    return one
 
-    return call
+
+def _loops_badly(step: Any, mesh: Any) -> bool:
+    """Whether a traced step is better called from Python than looped over by XLA.
+
+    On a CPU, XLA compiles the gradient of a convolution inside a loop to code ten to twenty times
+    slower than outside; whatever else there is runs at least as fast in the loop.
+    """
+    return mesh.devices.flat[0].platform == "cpu" and "conv_general_dilated" in str(step)
+
+
+def _repeated(one: Callable, in_python: bool, **options: Any) -> Any:
+    """`call(k, count, carry, key, held)`, jitted: one step, or `count` of them from k on."""
+
+    def several(start, count, carry, key, held):
+        body = lambda k, carry: one(k, carry, key, held)
+        return jax.lax.fori_loop(start, start + count, body, carry)
+
+    single = lambda k, count, carry, key, held: one(k, carry, key, held)
+    return jax.jit(single if in_python else several, donate_argnums=2, **options)
 
 
 def prepare_loop(
@@ -85,28 +102,33 @@ def prepare_loop(
     template = jax.tree.map(
         lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), abstract, placement
     )
-    metrics = jax.eval_shape(model.step, key_steps, template, first)[1]
+    traced, (_, metrics) = jax.make_jaxpr(model.step, return_shape=True)(key_steps, template, first)
     if not metrics or any(m.shape != () for m in metrics.values()):
         raise ConfigError("model.step must return a non-empty dict of scalar metrics")
-    zero = {name: jnp.zeros((), jnp.float32) for name in metrics}
     held, batch_at = _feeding(data, key_order, batch_size, mesh)
-
-    def step_at(key, state, k, held):
-        return model.step(key, state, batch_at(held, k))
-
     copies = sharding.replicated(mesh)
     # Keys are arguments, not constants: another seed finds the compiled program in the cache.
     key_steps = jax.device_put(key_steps, copies)
-    call = jax.jit(
-        _accumulating(step_at, zero), donate_argnums=0, out_shardings=(placement, copies, copies)
-    )
+    zero = {name: jnp.zeros((), jnp.float32) for name in metrics}
+    clean = jax.device_put((zero, jnp.int32(-1)), copies)
+    fresh = lambda state: (state, *jax.tree.map(jnp.copy, clean))  # a carry, to be donated
+
+    one = _accumulating(lambda key, state, k, held: model.step(key, state, batch_at(held, k)))
+    in_python = _loops_badly(traced, mesh)
+    call = _repeated(one, in_python, out_shardings=(placement, copies, copies))
 
     def compiled() -> Callable:
-        lowered = call.lower(template, jnp.int32(0), jnp.int32(1), key_steps, held(first))
-        run = lowered.compile()
-        return lambda state, step, count, batch=None: run(
-            state, jnp.int32(step), jnp.int32(count), key_steps, held(batch)
-        )
+        number = jnp.int32
+        run = call.lower(number(0), number(1), fresh(template), key_steps, held(first)).compile()
+
+        def train(state, step, count, batch=None):
+            carry, given = fresh(state), held(batch)
+            starts = range(step, step + count) if in_python else (step,)
+            for k in starts:
+                carry = run(number(k), number(count), carry, key_steps, given)
+            return carry
+
+        return train
 
     initial = jax.jit(model.init, out_shardings=placement)
     return Loop(template, lambda: initial(key_init, first), compiled)
