@@ -25,6 +25,7 @@ class NetworkConfig:
     """Residual blocks of the MLP and the DiT, levels of the U-Net."""
     patch: int = 4
     """Side of the DiT's patches in pixels."""
+    dropout: float = 0.0
     dtype: str = "float32"
     """What the network computes in: float32 or bfloat16; parameters are float32."""
 
@@ -37,6 +38,7 @@ class NetworkConfig:
         if self.depth is not None:
             check_range("network.depth", self.depth, 1, 1000, integer=True)
         check_range("network.patch", self.patch, 1, integer=True)
+        check_range("network.dropout", self.dropout, 0, 1)
 
 
 def make_network(config: NetworkConfig, spec: DatasetSpec) -> Any:
@@ -45,6 +47,7 @@ def make_network(config: NetworkConfig, spec: DatasetSpec) -> Any:
     name = config.name
     common = {
         "num_classes": spec.num_classes,
+        "dropout": config.dropout,
         "dtype": DTYPES[config.dtype],
     }
     image = spec.kind == "images"

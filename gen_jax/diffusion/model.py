@@ -1,5 +1,6 @@
 """Diffusion and flow-matching models: a network, a path and a loss as a `GenerativeModel`."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -64,6 +65,16 @@ def training_loss(
     return jnp.mean(loss), jax.tree.map(jnp.mean, aux)
 
 
+def with_dropout(key: Key[Array, ""], network: Any, p: Parameterised) -> tuple[Any, Parameterised]:
+    """For training: a key, and `p` with the dropout of a network that has some turned on."""
+    if not getattr(network, "dropout", 0):
+        return key, p
+    key, key_dropout = jax.random.split(key)
+    return key, p._replace(
+        apply=partial(p.apply, deterministic=False, rngs={"dropout": key_dropout})
+    )
+
+
 def update(
     key: Key[Array, ""], state: DiffusionState, batch, p: Parameterised, optimizer, options: Options
 ) -> tuple[DiffusionState, Metrics]:
@@ -85,7 +96,8 @@ def diffusion(
     """A diffusion model as a `GenerativeModel`; `options` are the fields of `Options`.
 
     Args:
-      network: Flax module, `(x [B, *shape], noise [B], label [B] or None) -> [B, *shape]`.
+      network: Flax module, `(x [B, *shape], noise [B], label [B] or None) -> [B, *shape]`; one with
+        a field `dropout` above 0 takes `deterministic=False` in training.
       path: a `GaussianPath` or a name in PATHS.
     `sample` takes the arguments of `draw_samples`, `log_prob` those of `generate.log_prob`.
     Raises ConfigError for unknown names and values out of range.
@@ -99,6 +111,10 @@ def diffusion(
         )
     p = Parameterised(network.apply, path, settings.kind, settings.data_std)
 
+    def step(key, state, batch):
+        key, training = with_dropout(key, network, p)
+        return update(key, state, batch, training, optimizer, settings)
+
     def sample_(key, state, n, **arguments):
         return draw_samples(key, state, n, p, settings, **arguments)
 
@@ -107,7 +123,7 @@ def diffusion(
 
     return GenerativeModel(
         init=lambda key, batch: init_state(key, network, optimizer, settings, batch),
-        step=lambda key, state, batch: update(key, state, batch, p, optimizer, settings),
+        step=step,
         sample=sample_,
         log_prob=None if settings.source else log_prob_,
         log_prob_kind="none" if settings.source else "estimate",

@@ -3,6 +3,7 @@
 from functools import cache
 
 import exact
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -59,6 +60,29 @@ def test_training_lowers_the_loss_and_samples_follow_their_labels(key):
     one = model.sample(key, state, 150, label=2, steps=20)
     nearest = jnp.argmin(((one[:, None] - points()["x"][:3][None]) ** 2).sum(-1), axis=1)
     assert float((nearest == 2).mean()) > 0.95
+
+
+class Switch(nn.Module):
+    """A network that moves its parameter only where dropout is off."""
+
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(self, x, noise, label=None, deterministic=True):
+        scale = self.param("scale", nn.initializers.ones, ())
+        if deterministic:
+            return scale * x
+        return jax.random.normal(self.make_rng("dropout"), x.shape)
+
+
+@pytest.mark.parametrize(("dropout", "is_on"), [(0.0, False), (0.5, True)])
+def test_dropout_is_on_in_training_only(key, dropout, is_on):
+    model = diffusion.diffusion(Switch(dropout), "linear", optax.adam(0.1), shape=(2,), steps=4)
+    state = model.init(key, points())
+    after, _ = model.step(key, state, points())
+    scale = float(after.params["params"]["scale"])
+    assert (scale == 1.0) == is_on
+    model.sample(key, after, 4)  # would ask for a "dropout" key if it were on
 
 
 def test_log_prob_prefers_the_right_label(key):

@@ -31,6 +31,7 @@ TRAINING = {
     "zero width": ("--network.width 0", 2, "network.width=0 [2,"),
     "negative depth": ("--network.depth -1", 2, "network.depth=-1 [1,"),
     "odd width": ("--network.name dit --network.width 30", 2, "width=30 multiple of 4"),
+    "dropout of two": ("--network.dropout 2", 2, "network.dropout=2.0 [0, 1]"),
     "zero patch": ("--network.name dit --network.patch 0", 2, "network.patch=0 [1,"),
     "image network on points": (
         "--dataset moons --network.name unet",
