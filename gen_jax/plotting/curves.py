@@ -93,6 +93,13 @@ def training_curves(
     return figure
 
 
+def _label_decades(axis) -> None:
+    """Ticks at 1, 2 and 5 of each decade, so that a range under one decade has labels too."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
 @styled
 def quality_versus_calls(
     results: Mapping[str, Sequence[tuple[float, ...]]],
@@ -126,12 +133,11 @@ def quality_versus_calls(
     if floor is not None:
         axes.axhline(floor, color="#4D4D4D", linestyle=(0, (4, 3)), linewidth=1, label=floor_label)
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    _label_decades(axes.xaxis)
     positive = all(row[1] > 0 for rows in results.values() for row in rows)
     if log_scale and positive and (floor is None or floor > 0):
         axes.set_yscale("log")
+        _label_decades(axes.yaxis)
     axes.set(xlabel="network calls", ylabel=ylabel)
     handles, labels = axes.get_legend_handles_labels()
     order = sorted(range(len(labels)), key=lambda i: labels[i] not in results)
