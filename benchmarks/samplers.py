@@ -29,6 +29,7 @@ SAMPLERS = {
     "Heun": ("heun", "karras", 2),
     "EDM with churn": ("edm", "karras", 2),
     "DPM-Solver++ 2M": ("dpm_solver_pp", "log_snr", 1),
+    "UniPC": ("unipc", "log_snr", 1),
     "DPM-Solver++ 2M SDE": ("dpm_solver_pp_sde", "log_snr", 1),
     "Euler in time": ("euler", "uniform", 1),
     "Euler-Maruyama": ("euler_maruyama", "uniform", 1),

@@ -43,6 +43,7 @@ USUAL = {
     "edm": Row(128, 0.03, variance=0.06),
     "dpm_solver_pp": Row(32, 0.015, mean=0.03, variance=0.07),
     "dpm_solver_pp_sde": Row(100, 0.005),
+    "unipc": Row(32, 0.008, mean=0.03, variance=0.07),
     "euler_maruyama": Row(500, 0.006),
     "predictor_corrector": Row(250, 0.14, variance=0.14),
     "annealed_langevin": Row(200, 0.07, weight=0.01, variance=0.08),

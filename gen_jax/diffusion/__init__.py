@@ -28,6 +28,7 @@ from gen_jax.diffusion.stochastic import (
     predictor_corrector,
     score_sde_rate,
 )
+from gen_jax.diffusion.unipc import unipc
 
 __all__ = [
     "DIVERGENCES",
@@ -70,5 +71,6 @@ __all__ = [
     "runge_kutta",
     "sample",
     "score_sde_rate",
+    "unipc",
     "variational_bound",
 ]

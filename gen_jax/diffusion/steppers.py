@@ -8,6 +8,7 @@ from gen_jax.diffusion.flow_ode import adaptive, euler, runge_kutta
 from gen_jax.diffusion.heun import edm, heun
 from gen_jax.diffusion.sampler import Stepper
 from gen_jax.diffusion.stochastic import annealed_langevin, euler_maruyama, predictor_corrector
+from gen_jax.diffusion.unipc import unipc
 
 STEPPERS: dict[str, Callable[[], Stepper]] = {
     "ddim": ddim,
@@ -23,6 +24,7 @@ STEPPERS: dict[str, Callable[[], Stepper]] = {
     "edm": lambda: edm(churn=40.0, s_min=0.05, s_max=50.0, s_noise=1.003),
     "dpm_solver_pp": dpm_solver_pp,
     "dpm_solver_pp_sde": lambda: dpm_solver_pp(eta=1.0),
+    "unipc": unipc,
     "euler_maruyama": euler_maruyama,
     "predictor_corrector": predictor_corrector,
     "annealed_langevin": annealed_langevin,

@@ -26,6 +26,7 @@ DETERMINISTIC = {
     "rk4": 4,
     "heun": 2,
     "dpm_solver_pp": 2,
+    "unipc": 3,
 }
 VARIANCE_ORDER = {
     "ddpm": 1,

@@ -86,7 +86,17 @@ def test_steppers_that_need_the_score_are_refused(key, name):
     assert stochastic == (name not in NO_SCORE)
 
 
-NO_SCORE = {"ddim", "euler", "heun_in_time", "midpoint", "rk4", "heun", "dpm_solver_pp", "adaptive"}
+NO_SCORE = {
+    "ddim",
+    "euler",
+    "heun_in_time",
+    "midpoint",
+    "rk4",
+    "heun",
+    "dpm_solver_pp",
+    "unipc",
+    "adaptive",
+}
 
 
 def test_a_source_starts_at_the_scale_of_the_path(key):
