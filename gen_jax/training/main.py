@@ -49,6 +49,21 @@ def _write_log(debug: bool) -> str:
     return f" (traceback: {Path(path)})"
 
 
+def _quiet_late_callbacks() -> None:
+    """No trace of an Orbax write that reports to the event loop of a save that has failed.
+
+    When one write of a save fails, for want of disk say, Orbax closes the loop at once; the others
+    then fail to call back, in threads of their own. The failed save itself has its own line.
+    """
+    shown = sys.unraisablehook
+
+    def hook(unraisable):
+        if str(unraisable.exc_value) != "Event loop is closed":
+            shown(unraisable)
+
+    sys.unraisablehook = hook
+
+
 def run_main(main: Callable) -> NoReturn:
     """Call `main()` and leave with the exit code of errors.py, or 1 for an unexpected error.
 
@@ -58,6 +73,8 @@ def run_main(main: Callable) -> NoReturn:
     """
     debug = "--debug" in sys.argv[1:]
     sys.argv[1:] = [word for word in sys.argv[1:] if word != "--debug"]
+    if not debug:
+        _quiet_late_callbacks()
     try:
         result = main()
     except KeyboardInterrupt:
