@@ -26,6 +26,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from gen_jax.errors import CheckpointError, ResourceError
+from gen_jax.training import sharding
 from gen_jax.training.console import mark, warn
 from gen_jax.training.files import plain, sync
 from gen_jax.training.manifest import read_manifest, verify, write_manifest
@@ -139,12 +140,20 @@ def restore_state(
     steps = saved_steps(directory)
     if not steps:
         raise CheckpointError(f"{directory} holds no checkpoint")
-    if step is not None:
+    if step is None:
+        step = _newest_whole(directory, steps, on_damage)
+    else:
         step = _best(directory) if step == "best" else int(step)
         if step not in steps:
             raise CheckpointError(f"{directory} has no step {step} (saved: {steps})")
         verify(directory / "checkpoints" / str(step))
-        return _load(directory / "checkpoints" / str(step), template), step
+    return _load(directory / "checkpoints" / str(step), template), step
+
+
+def _newest_whole(
+    directory: Path, steps: list[int], on_damage: Callable[[Path], None] | None
+) -> int:
+    """The newest step that verifies; each damaged one is a warning, and passed to `on_damage`."""
     for step in reversed(steps):
         folder = directory / "checkpoints" / str(step)
         try:
@@ -154,7 +163,7 @@ def restore_state(
             if on_damage is not None:
                 on_damage(folder)
             continue
-        return _load(folder, template), step
+        return step
     raise CheckpointError(f"{directory}: all checkpoints {steps} are damaged")
 
 
@@ -169,7 +178,9 @@ def set_aside(folder: Path) -> None:
 class Checkpoints:
     """Saves steps of one run in the background and keeps the last `keep` and the best.
 
-    `saved` is the newest durable step.
+    `saved` is the newest durable step. Of several processes, which must share the file system and
+    call every method together, all write their part of the arrays, and wait for each other;
+    process 0 does the rest and decides what was saved.
     """
 
     def __init__(self, directory: Path, keep: int, best: tuple[str, str] | None = None):
@@ -181,29 +192,38 @@ class Checkpoints:
         self.failures = 0
         self._error: Exception | None = None
         self._thread: threading.Thread | None = None
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for path in self.folder.iterdir():
-            if path.name.startswith((SAVING, TRASH)):
-                shutil.rmtree(path, ignore_errors=True)
+        if sharding.is_first():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for path in self.folder.iterdir():
+                if path.name.startswith((SAVING, TRASH)):
+                    shutil.rmtree(path, ignore_errors=True)
 
     def restore(self, template: State) -> tuple[State, int] | None:
         """The newest whole checkpoint and its step, or None in a run that has none yet.
 
         Raises CheckpointError when there are only damaged ones: never a silent restart.
         """
-        if not saved_steps(self.directory):
-            damaged = sorted(path.name for path in self.folder.glob("*.damaged*"))
-            if damaged:
-                raise CheckpointError(
-                    f"{self.folder} holds only damaged checkpoints ({', '.join(damaged)}); "
-                    "choose another directory, or remove them to start again"
-                )
+        newest = sharding.decided_by_first(self._newest)
+        if newest < 0:
             return None
-        state, self.saved = restore_state(self.directory, template, on_damage=set_aside)
+        state, self.saved = _load(self.folder / str(newest), template), newest
         for step in saved_steps(self.directory):
             with contextlib.suppress(CheckpointError):
                 self.best = self._better(step, read_manifest(self.folder / str(step))["metrics"])
         return state, self.saved
+
+    def _newest(self) -> int:
+        """The step to resume from, or -1 in a run that has none yet."""
+        steps = saved_steps(self.directory)
+        if steps:
+            return _newest_whole(self.directory, steps, set_aside)
+        damaged = sorted(path.name for path in self.folder.glob("*.damaged*"))
+        if damaged:
+            raise CheckpointError(
+                f"{self.folder} holds only damaged checkpoints ({', '.join(damaged)}); "
+                "choose another directory, or remove them to start again"
+            )
+        return -1
 
     def _better(self, step: int, metrics: dict[str, Any]) -> tuple[int, float] | None:
         """The best step so far and its value, given one more."""
@@ -228,9 +248,12 @@ class Checkpoints:
         mark("save", step)
         self._thread = threading.Thread(target=self._write, args=(step, data, content))
         self._thread.start()
+        if not sharding.is_alone():  # Orbax waits by collectives, which have to keep their order
+            self._thread.join()
 
     def finish(self, step: int, state: State, metrics: dict[str, float]) -> None:
         """Save and wait until it is durable. Raises ResourceError after three failures."""
+        self.wait()  # now all processes know the same `saved`
         while self.saved != step:
             self.save(step, state, metrics)
             self.wait()
@@ -239,10 +262,13 @@ class Checkpoints:
         saving = self.folder / f"{SAVING}{step}"
         try:
             best = self._better(step, content["metrics"])
-            saving.mkdir()
+            if sharding.is_first():
+                saving.mkdir()
             with ocp.StandardCheckpointer() as checkpointer:
                 checkpointer.save(saving / "state", data)
                 checkpointer.wait_until_finished()
+            if not sharding.is_first():
+                return
             mark("commit", step)
             write_manifest(saving, {**content, "best": best and best[0]})
             for path in (*saving.rglob("*"), saving):
@@ -282,9 +308,15 @@ class Checkpoints:
 
         Raises ResourceError when saving failed three times in a row.
         """
+        was_saving = self._thread is not None
         self.close()
-        if self._error is not None:
-            error, self._error = self._error, None
+        error, self._error = self._error, None
+        if was_saving and not sharding.is_alone():
+            saved, self.failures = sharding.gather(self.saved or -1, self.failures)[0].tolist()
+            self.saved = saved if saved >= 0 else None
+            if self.failures and error is None:
+                error = CheckpointError("process 0 could not save")
+        if error is not None:
             text = " ".join(str(error).split())[:200]
             if self.failures >= MAX_FAILURES:
                 raise ResourceError(

@@ -20,7 +20,7 @@ from gen_jax.training.batches import Batches
 from gen_jax.training.checkpoint import Checkpoints
 from gen_jax.training.console import mark
 from gen_jax.training.loop import prepare_loop
-from gen_jax.training.rundir import RunDirectory
+from gen_jax.training.rundir import open_on_first
 from gen_jax.training.session import Plan, Session
 from gen_jax.training.stopping import StopRequest
 from gen_jax.types import Array, Batch, Key, State
@@ -98,9 +98,10 @@ def fit(
     with contextlib.ExitStack() as stack:
         run = checkpoints = None
         if directory is not None:
-            run = RunDirectory(directory, _identity(config, key, batch_size), allow_changed)
-            stack.callback(run.close)
-            checkpoints = Checkpoints(run.path, keep, best)
+            identity = _identity(config, key, batch_size)
+            run = open_on_first(directory, identity, allow_changed)
+            stack.callback(run.close if run else lambda: None)
+            checkpoints = Checkpoints(Path(directory), keep, best)
             stack.callback(checkpoints.close)
         mark("start")
         stop = stack.enter_context(StopRequest())

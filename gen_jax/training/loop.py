@@ -35,8 +35,11 @@ def _feeding(data: Any, key: Key[Array, ""], batch_size: int, mesh: Any) -> tupl
     if not isinstance(data, Mapping):
         return lambda batch: sharding.shard_batch(batch, mesh), lambda held, k: held
     rows, copies = sharding.batch_sharding(mesh), sharding.replicated(mesh)
-    placed = jax.device_put({name: np.asarray(v) for name, v in data.items()}, copies)
-    key, size = jax.device_put(key, copies), len(data["x"])
+    placed, key, size = (
+        sharding.place(dict(data), copies),
+        sharding.place(key, copies),
+        len(data["x"]),
+    )
 
     def batch_at(held, k):
         key, arrays = held
@@ -108,9 +111,9 @@ def prepare_loop(
     held, batch_at = _feeding(data, key_order, batch_size, mesh)
     copies = sharding.replicated(mesh)
     # Keys are arguments, not constants: another seed finds the compiled program in the cache.
-    key_steps = jax.device_put(key_steps, copies)
+    key_steps = sharding.place(key_steps, copies)
     zero = {name: jnp.zeros((), jnp.float32) for name in metrics}
-    clean = jax.device_put((zero, jnp.int32(-1)), copies)
+    clean = sharding.place((zero, jnp.int32(-1)), copies)
     fresh = lambda state: (state, *jax.tree.map(jnp.copy, clean))  # a carry, to be donated
 
     one = _accumulating(lambda key, state, k, held: model.step(key, state, batch_at(held, k)))
@@ -130,5 +133,6 @@ def prepare_loop(
 
         return train
 
+    key_init = sharding.place(key_init, copies)
     initial = jax.jit(model.init, out_shardings=placement)
     return Loop(template, lambda: initial(key_init, first), compiled)

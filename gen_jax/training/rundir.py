@@ -19,6 +19,7 @@ from typing import Any
 import jax
 
 from gen_jax.errors import CheckpointError, ConfigError, ResourceError
+from gen_jax.training import sharding
 from gen_jax.training.console import warn
 from gen_jax.training.files import plain, write_atomic, write_json
 
@@ -165,8 +166,6 @@ class RunDirectory:
 
         A disk that is full costs a warning and, should it last, the lines; not the run.
         """
-        if jax.process_index() != 0:
-            return
         metrics = {name: float(value) for name, value in metrics.items()}
         try:
             if self._events is None:
@@ -196,6 +195,20 @@ class RunDirectory:
                     open_file.close()
             except OSError as error:
                 warn(f"{self.path}: the last metrics are lost ({error.strerror})")
+
+
+def open_on_first(
+    path: str | Path, config: dict[str, Any], allow_changed: Iterable[str]
+) -> RunDirectory | None:
+    """The run directory on process 0, which alone writes to it; None on the others."""
+    opened: list[RunDirectory] = []
+
+    def open_run() -> int:
+        opened.append(RunDirectory(path, config, allow_changed))
+        return 0
+
+    sharding.decided_by_first(open_run)
+    return opened[0] if opened else None
 
 
 def mark_done(path: Path, step: int) -> None:

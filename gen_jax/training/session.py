@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gen_jax.errors import ConfigError, GenJaxError, NumericalError, ResourceError, Stopped
+from gen_jax.training import sharding
 from gen_jax.training.batches import Batches
 from gen_jax.training.checkpoint import Checkpoints, is_finite
 from gen_jax.training.console import Progress, banner, mark, note, warn
@@ -51,7 +52,11 @@ class Means:
 
 
 class Session:
-    """The state of the loop on the host; `run` and `checkpoints` are None when nothing is kept."""
+    """The state of the loop on the host.
+
+    `run` and `checkpoints` are None when nothing is kept; `run` is also None on all processes but
+    the first. What steers the loop is the same on every process.
+    """
 
     def __init__(
         self,
@@ -116,6 +121,7 @@ class Session:
             wanted = 1
         elif wanted is None:
             wanted = max(int(SECONDS_PER_CALL / self.seconds_per_step), 1)
+        wanted = int(sharding.gather(wanted)[0, 0])  # it depends on the clock
         return min(wanted, self.plan.next_stop(step) - step)
 
     def call(
@@ -151,11 +157,11 @@ class Session:
                 warn(f"samples of step {step} were not written ({error}); training goes on")
         if self.checkpoints and self.plan.due(step, self.plan.save_every):
             self.checkpoints.save(step, state, self.judge(step, state))
-        if self.stop.asked and step < self.plan.steps:
+        if sharding.gather(self.stop.asked).any() and step < self.plan.steps:
             where = "nothing is kept without a directory"
-            if self.checkpoints and self.run:
+            if self.checkpoints:
                 self.checkpoints.finish(step, state, self.judge(step, state))
-                where = f"saved in {self.run.path}; the same command resumes"
+                where = f"saved in {self.checkpoints.directory}; the same command resumes"
             raise Stopped(f"at step {step} of {self.plan.steps}, {where}")
 
     def judge(self, step: int, state: State) -> dict[str, float]:
@@ -176,10 +182,13 @@ class Session:
 
     def finish(self, step: int, state: State, seconds: float, done: int) -> None:
         """Make the last step durable, then report."""
-        if self.run is None or self.checkpoints is None:
+        if self.checkpoints is None:
             return
         if done:
             self.checkpoints.finish(step, state, self.judge(step, state))
+        if self.run is None:
+            return
+        if done:
             rate = round(done / seconds, 3)
             numbers = {"step": step, "seconds": round(seconds, 2), "steps_per_second": rate}
             try:

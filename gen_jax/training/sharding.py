@@ -3,13 +3,14 @@
 The same jitted step runs on one CPU and on many accelerators; the compiler inserts the collectives.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from gen_jax.errors import ConfigError, check_range
+from gen_jax.errors import CheckpointError, ConfigError, check_range
 from gen_jax.training.console import warn
 from gen_jax.types import Batch, State
 
@@ -66,9 +67,24 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
 
 
+def place(tree: Any, where: Any) -> Any:
+    """Arrays of the host, the same on every process, put on the mesh by one or many shardings."""
+
+    def put(leaf, sharding):
+        if jax.dtypes.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.prng_key):
+            data = put(jax.random.key_data(leaf), sharding)
+            return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+        # Only numpy arrays may go to devices that belong to other processes.
+        return jax.device_put(np.asarray(leaf), sharding)
+
+    if isinstance(where, NamedSharding):
+        return jax.tree.map(lambda leaf: put(leaf, where), tree)
+    return jax.tree.map(put, tree, where)
+
+
 def shard_batch(batch: Batch | dict[str, np.ndarray], mesh: Mesh) -> Any:
     """The batch with its leading axis cut over the mesh's devices."""
-    return jax.device_put(dict(batch), batch_sharding(mesh))
+    return place(dict(batch), batch_sharding(mesh))
 
 
 def state_shardings(state: State, mesh: Mesh, min_size: int = MIN_SHARDED_SIZE) -> Any:
@@ -92,13 +108,44 @@ def state_shardings(state: State, mesh: Mesh, min_size: int = MIN_SHARDED_SIZE) 
 
 def shard_state(state: State, mesh: Mesh, min_size: int = MIN_SHARDED_SIZE) -> State:
     """The state placed on the mesh by `state_shardings`."""
-    return jax.device_put(state, state_shardings(state, mesh, min_size))
+    return place(state, state_shardings(state, mesh, min_size))
 
 
-def agree(value: int) -> int:
-    """Process 0's value, on every process."""
-    if jax.process_count() == 1:
-        return value
+def is_first() -> bool:
+    """Whether this is the process that writes a run's files and speaks to its user."""
+    return jax.process_index() == 0
+
+
+def is_alone() -> bool:
+    """Whether there is one process only."""
+    return jax.process_count() == 1
+
+
+def gather(*values: int) -> np.ndarray:
+    """The numbers of all processes, [processes, numbers]; every process must call this."""
+    mine = np.array([values], np.int64)
+    if is_alone():
+        return mine
     from jax.experimental import multihost_utils
 
-    return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
+    return np.asarray(multihost_utils.process_allgather(np.int32(mine), tiled=True))
+
+
+def decided_by_first(decide: Callable[[], int]) -> int:
+    """What `decide()` returns on process 0, on every process; only process 0 calls it.
+
+    An error on process 0 is raised there, and as a CheckpointError on the others, so that none is
+    left waiting.
+    """
+    value, error = 0, None
+    if is_first():
+        try:
+            value = decide()
+        except Exception as raised:
+            error = raised
+    failed, value = gather(error is not None, value)[0].tolist()
+    if error is not None:
+        raise error
+    if failed:
+        raise CheckpointError("process 0 could not go on; its own message says why")
+    return value
