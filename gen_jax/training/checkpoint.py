@@ -325,7 +325,20 @@ class Checkpoints:
             warn(f"saving failed ({text}); training goes on, the next save tries again")
 
 
-def is_finite(state: State) -> bool:
-    """Whether every floating-point number of a state is finite."""
-    leaves = [x for x in jax.tree.leaves(state) if jnp.issubdtype(x.dtype, jnp.inexact)]
-    return all(bool(np.asarray(jnp.isfinite(x).all())) for x in leaves)
+def _leaves_where(state: State, test: Callable) -> frozenset[str]:
+    leaves = jax.tree_util.tree_flatten_with_path(state)[0]
+    inexact = [(path, x) for path, x in leaves if jnp.issubdtype(x.dtype, jnp.inexact)]
+    return frozenset(
+        jax.tree_util.keystr(path) for path, x in inexact if bool(np.asarray(test(x).any()))
+    )
+
+
+def infinite_leaves(state: State) -> frozenset[str]:
+    """Names of the leaves that hold an infinity: at the start, those that may (a best so far)."""
+    return _leaves_where(state, jnp.isinf)
+
+
+def damaged_leaves(state: State, may_be_infinite: frozenset[str]) -> list[str]:
+    """Names of the leaves that hold a NaN, or an infinity where there must be none."""
+    bad = _leaves_where(state, jnp.isnan) | (infinite_leaves(state) - may_be_infinite)
+    return sorted(bad)

@@ -20,6 +20,7 @@ from gen_jax.training.batches import Batches
 from gen_jax.training.checkpoint import Checkpoints
 from gen_jax.training.console import mark
 from gen_jax.training.loop import prepare_loop
+from gen_jax.training.manifest import digest
 from gen_jax.training.rundir import open_on_first
 from gen_jax.training.session import Plan, Session
 from gen_jax.training.stopping import StopRequest
@@ -29,10 +30,14 @@ Stream = Callable[[int], Iterator[Batch]]
 """`start_step -> iterator of batches`, for data that do not fit in memory."""
 
 
-def _identity(config: Mapping[str, Any] | None, key: Key[Array, ""], batch_size: int) -> dict:
-    """What must not change between the parts of one run."""
+def _identity(
+    config: Mapping[str, Any] | None, key: Key[Array, ""], data: Any, batch_size: int
+) -> dict:
+    """What must not change between the parts of one run (nothing is known of a stream's data)."""
     seed = np.asarray(jax.random.key_data(key)).tolist()
-    return {**(config or {}), "fit": {"key": seed, "batch_size": batch_size}}
+    arrays = data if isinstance(data, Mapping) else {}
+    digests = {f"data_{name}": digest(np.asarray(values)) for name, values in arrays.items()}
+    return {**(config or {}), "fit": {"key": seed, "batch_size": batch_size, **digests}}
 
 
 def _check(plan: Plan, batch_size: int, keep: int, evaluate: Any, best: Any) -> None:
@@ -42,6 +47,7 @@ def _check(plan: Plan, batch_size: int, keep: int, evaluate: Any, best: Any) -> 
     check_range("batch_size", batch_size, 1, integer=True)
     check_range("keep", keep, 1, integer=True)
     check_range("sample_every", plan.sample_every, 0, integer=True)
+    check_range("save_minutes", plan.save_seconds / 60, 0, open_low=True)
     if plan.steps_per_call is not None:
         check_range("steps_per_call", plan.steps_per_call, 1, integer=True)
     if best is not None:
@@ -60,6 +66,7 @@ def fit(
     directory: str | Path | None = None,
     config: Mapping[str, Any] | None = None,
     save_every: int = 1000,
+    save_minutes: float = 10.0,
     log_every: int = 100,
     keep: int = 3,
     evaluate: Callable[[int, State], dict[str, float]] | None = None,
@@ -79,10 +86,13 @@ def fit(
       directory: of the run; None keeps nothing.
       config: JSON values that identify the run; another one on resuming is refused, except for
         fields named in `allow_changed` and those that change nothing (`rundir.MAY_CHANGE`).
+      steps: more of them continue a run that has ended; a learning rate that falls over a given
+        number of steps then is not what it would have been in one long run.
       save_every, log_every, sample_every: in steps; the last step is always saved.
+      save_minutes: also save, without `evaluate`, when the last save is this long ago.
       keep: checkpoints kept, besides the best.
-      evaluate: `(step, state) -> numbers`, called before each save; `best` names one of them and
-        "min" or "max".
+      evaluate: `(step, state) -> numbers`, called before each save of `save_every`; `best` names
+        one of them and "min" or "max".
       on_sample: `(step, state)`, called every `sample_every` steps.
       steps_per_call: compiled steps per call; by default as many as take about a second. Always 1
         for a stream. It changes no number.
@@ -90,7 +100,7 @@ def fit(
     Raises ConfigError and DataError for what cannot work, NumericalError for a metric that is not
     finite (never saved), CheckpointError, ResourceError, and Stopped after SIGTERM or SIGINT.
     """
-    plan = Plan(steps, save_every, log_every, sample_every, steps_per_call)
+    plan = Plan(steps, save_every, log_every, sample_every, steps_per_call, 60 * save_minutes)
     _check(plan, batch_size, keep, evaluate, best)
     if isinstance(data, Mapping):
         check_batchable(data, batch_size)
@@ -98,7 +108,7 @@ def fit(
     with contextlib.ExitStack() as stack:
         run = checkpoints = None
         if directory is not None:
-            identity = _identity(config, key, batch_size)
+            identity = _identity(config, key, data, batch_size)
             run = open_on_first(directory, identity, allow_changed)
             stack.callback(run.close if run else lambda: None)
             checkpoints = Checkpoints(Path(directory), keep, best)

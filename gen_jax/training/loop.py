@@ -83,6 +83,21 @@ def _repeated(one: Callable, in_python: bool, **options: Any) -> Any:
     return jax.jit(single if in_python else several, donate_argnums=2, **options)
 
 
+def _check_form(before: State, after: State) -> None:
+    """Raise ConfigError where `model.step` returns a state of another form than `model.init`."""
+    form = lambda state: {
+        jax.tree_util.keystr(path): f"{x.dtype}{list(x.shape)}"
+        for path, x in jax.tree_util.tree_flatten_with_path(state)[0]
+    }
+    before, after = form(before), form(after)
+    for name in (*before, *after):
+        if before.get(name) != after.get(name):
+            raise ConfigError(
+                f"model.step must keep the form of the state: {name or 'the state'} was "
+                f"{before.get(name, 'absent')}, is {after.get(name, 'absent')}"
+            )
+
+
 def prepare_loop(
     key: Key[Array, ""],
     model: GenerativeModel,
@@ -96,7 +111,8 @@ def prepare_loop(
     Args:
       data: a mapping of arrays to keep on the devices, or anything else for batches from outside.
       first: one batch, for its shapes and for `model.init`.
-    Raises ConfigError when `model.step` does not return scalar metrics.
+    Raises ConfigError when `model.step` does not return scalar metrics, or a state of other shapes
+    or dtypes than `model.init`.
     """
     key_init, key_order, key_steps = jax.random.split(key, 3)
     first = {name: np.asarray(value) for name, value in first.items()}
@@ -105,7 +121,9 @@ def prepare_loop(
     template = jax.tree.map(
         lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), abstract, placement
     )
-    traced, (_, metrics) = jax.make_jaxpr(model.step, return_shape=True)(key_steps, template, first)
+    trace = jax.make_jaxpr(model.step, return_shape=True)
+    traced, (after, metrics) = trace(key_steps, template, first)
+    _check_form(abstract, after)
     if not metrics or any(m.shape != () for m in metrics.values()):
         raise ConfigError("model.step must return a non-empty dict of scalar metrics")
     held, batch_at = _feeding(data, key_order, batch_size, mesh)

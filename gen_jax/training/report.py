@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gen_jax.training.files import write_atomic, write_json
 
 STYLE = (
@@ -41,7 +43,9 @@ def _curves(directory: Path) -> str:
 
 
 def _samples(directory: Path, limit: int = 6) -> str:
-    pictures = sorted((directory / "samples").glob("step_*.png"))[-limit:]
+    pictures = sorted((directory / "samples").glob("step_*.png"))
+    spread = np.linspace(0, len(pictures) - 1, min(limit, len(pictures)))  # over the whole run
+    pictures = [pictures[round(place)] for place in spread]
     rows = (
         f"<p>{html.escape(p.stem)}<br>{_embedded(p.read_bytes(), 'png', p.stem)}</p>"
         for p in pictures

@@ -141,11 +141,25 @@ class RunDirectory:
         old, new = self._read("environment.json"), plain(environment())
         history = (old or {}).get("history", [])
         if old:
-            for name in ("packages", "devices", "python"):
+            for name in ("packages", "devices", "python", "commit"):
                 if old.get(name) != new[name]:
                     warn(f"{name} changed since this run began: {old.get(name)} -> {new[name]}")
             history = [*history, {k: v for k, v in old.items() if k != "history"}]
         write_json(self.path / "environment.json", {**new, "history": history})
+
+    def check_new(self) -> None:
+        """For a run that starts from nothing: say so if it had come further.
+
+        Raises CheckpointError when it had ended: its checkpoints were removed.
+        """
+        if (self.path / "DONE").exists():
+            raise CheckpointError(
+                f"{self.path} holds a run that has ended, but no checkpoint; choose another "
+                "directory, or remove this one to start again"
+            )
+        metrics = self.path / "metrics.jsonl"
+        if metrics.exists() and metrics.stat().st_size:
+            warn(f"{self.path} has metrics but no checkpoint: it starts again from step 0")
 
     def truncate_metrics(self, step: int) -> None:
         """Drop the lines after `step`, and a torn last line."""

@@ -10,7 +10,7 @@ import numpy as np
 from gen_jax.errors import ConfigError, GenJaxError, NumericalError, ResourceError, Stopped
 from gen_jax.training import sharding
 from gen_jax.training.batches import Batches
-from gen_jax.training.checkpoint import Checkpoints, is_finite
+from gen_jax.training.checkpoint import Checkpoints, damaged_leaves, infinite_leaves
 from gen_jax.training.console import Progress, banner, mark, note, warn
 from gen_jax.training.loop import Loop
 from gen_jax.training.report import write_report
@@ -29,6 +29,7 @@ class Plan(NamedTuple):
     log_every: int
     sample_every: int
     steps_per_call: int | None
+    save_seconds: float
 
     def next_stop(self, step: int) -> int:
         """The first step after `step` at which something is due."""
@@ -72,6 +73,8 @@ class Session:
         self.stop, self.evaluate, self.on_sample = stop, evaluate, on_sample
         self.progress = progress
         self.seconds_per_step = math.inf
+        self.last_save = time.monotonic()
+        self.may_be_infinite: frozenset[str] = frozenset()
         self.evaluated: tuple[int, dict[str, float]] = (-1, {})
 
     @property
@@ -107,7 +110,10 @@ class Session:
         """The newest whole checkpoint, or the initial state."""
         found = self.checkpoints.restore(loop.template) if self.checkpoints else None
         state, step = (loop.init(), 0) if found is None else found
+        self.may_be_infinite = infinite_leaves(state)
         if self.run is not None:
+            if found is None:
+                self.run.check_new()
             self.run.truncate_metrics(step)
             mark_running(self.run.path)
         if step > self.plan.steps:
@@ -149,27 +155,51 @@ class Session:
             self.run.log(step, metrics)
 
     def at_stop(self, step: int, state: State) -> None:
-        """Whatever is due at this step."""
-        if self.on_sample and self.plan.sample_every and step % self.plan.sample_every == 0:
-            try:
-                self.on_sample(step, state)
-            except OSError as error:
-                warn(f"samples of step {step} were not written ({error}); training goes on")
-        if self.checkpoints and self.plan.due(step, self.plan.save_every):
-            self.checkpoints.save(step, state, self.judge(step, state))
-        if sharding.gather(self.stop.asked).any() and step < self.plan.steps:
+        """Whatever is due at this step. An error in a hook is raised when the step is saved."""
+        late = time.monotonic() - self.last_save > self.plan.save_seconds
+        asked, late = np.any(sharding.gather(self.stop.asked, late), axis=0)
+        try:
+            self.sample(step, state)
+            if self.checkpoints and self.plan.due(step, self.plan.save_every):
+                self.save(step, state, self.judge(step, state))
+        except (NumericalError, ResourceError):
+            raise
+        except Exception:
+            if self.checkpoints and not damaged_leaves(state, self.may_be_infinite):
+                self.checkpoints.finish(step, state, {})
+            raise
+        if self.checkpoints and late and not self.plan.due(step, self.plan.save_every):
+            self.check_state(step, state)
+            self.save(step, state, {})
+        if asked and step < self.plan.steps:
             where = "nothing is kept without a directory"
             if self.checkpoints:
                 self.checkpoints.finish(step, state, self.judge(step, state))
                 where = f"saved in {self.checkpoints.directory}; the same command resumes"
             raise Stopped(f"at step {step} of {self.plan.steps}, {where}")
 
+    def sample(self, step: int, state: State) -> None:
+        if self.on_sample and self.plan.sample_every and step % self.plan.sample_every == 0:
+            try:
+                self.on_sample(step, state)
+            except OSError as error:
+                warn(f"samples of step {step} were not written ({error}); training goes on")
+
+    def save(self, step: int, state: State, metrics: dict[str, float]) -> None:
+        assert self.checkpoints is not None
+        self.checkpoints.save(step, state, metrics)
+        self.last_save = time.monotonic()
+
+    def check_state(self, step: int, state: State) -> None:
+        bad = damaged_leaves(state, self.may_be_infinite)
+        if bad:
+            self.not_finite(step, f"the state ({', '.join(bad[:3])})")
+
     def judge(self, step: int, state: State) -> dict[str, float]:
         """The numbers of `evaluate`, logged once per step. Raises if the state is not finite."""
         if self.evaluated[0] == step:
             return self.evaluated[1]
-        if not is_finite(state):
-            self.not_finite(step, "the state")
+        self.check_state(step, state)
         metrics = dict(self.evaluate(step, state)) if self.evaluate else {}
         rule = self.checkpoints.best_rule if self.checkpoints else None
         if rule is not None and rule[0] not in metrics:

@@ -1,0 +1,119 @@
+"""Hooks that fail, data and states that change under a run, saving by the clock."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from gen_jax.errors import CheckpointError, ConfigError
+from gen_jax.model import GenerativeModel
+from gen_jax.training import fit, restore_state, saved_steps, session
+from gen_jax.training.report import write_report
+
+
+def failing(step_of_failure):
+    def hook(step, state):
+        if step >= step_of_failure:
+            raise ZeroDivisionError("in the hook")
+        return {"score": 1.0}
+
+    return hook
+
+
+@pytest.mark.parametrize(
+    "options", [{"evaluate": failing(6)}, {"on_sample": failing(5), "sample_every": 5}]
+)
+def test_an_error_in_a_hook_is_raised_after_the_step_is_saved(tmp_path, options):
+    with pytest.raises(ZeroDivisionError):
+        tiny.train(tmp_path, **options)
+    failed = saved_steps(tmp_path)[-1]
+    assert failed == (6 if "evaluate" in options else 5)
+    resumed = tiny.train(tmp_path)
+    assert tiny.bits(resumed) == tiny.bits(tiny.train())
+
+
+def test_a_damaged_state_is_not_saved_for_a_hook(tmp_path):
+    hook = {"on_sample": failing(5), "sample_every": 5}
+    with pytest.raises(ZeroDivisionError):
+        tiny.train(tmp_path, make={"nan_state_at": 4}, **hook)
+    assert saved_steps(tmp_path) == [3]
+
+
+def test_other_data_are_refused_by_name(tmp_path):
+    tiny.train(tmp_path, steps=3)
+    other = tiny.data()
+    other["x"] = other["x"].copy()
+    other["x"][17, 1] += 1e-6
+    with pytest.raises(ConfigError, match="fit.data_x"):
+        tiny.train(tmp_path, steps=6, data=other)
+    tiny.train(tmp_path, steps=6, data=other, allow_changed=("data_x",))
+
+
+def test_lost_checkpoints_are_not_passed_over_in_silence(tmp_path, capsys):
+    tiny.train(tmp_path, steps=6)
+    for step in saved_steps(tmp_path):
+        (tmp_path / "checkpoints" / str(step)).rename(tmp_path / f"moved-{step}")
+    with pytest.raises(CheckpointError, match="has ended, but no checkpoint"):
+        tiny.train(tmp_path, steps=6)
+    (tmp_path / "DONE").unlink()
+    tiny.train(tmp_path, steps=6)
+    assert "starts again from step 0" in capsys.readouterr().err
+
+
+def model_with_best(step):
+    """A state that begins with an infinity: the best loss so far."""
+
+    def init(key, batch):
+        return {"w": jnp.zeros(3), "best": jnp.array(jnp.inf)}
+
+    return GenerativeModel(init, step, lambda key, state, n: jnp.zeros((n, 3)))
+
+
+def run(step, directory=None, steps=4):
+    options = {"steps": steps, "batch_size": 8, "save_every": 2, "progress": False}
+    model = model_with_best(step)
+    return fit(jax.random.key(0), model, tiny.data(), directory=directory, **options)
+
+
+def test_an_infinity_of_the_initial_state_may_stay(tmp_path):
+    keep = lambda key, state, batch: (state, {"loss": jnp.zeros(())})
+    assert np.isinf(run(keep, tmp_path)["best"])
+    assert saved_steps(tmp_path) == [2, 4]
+    assert np.isinf(restore_state(tmp_path, run(keep))[0]["best"])
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        (lambda s: {**s, "w": s["w"].astype(jnp.bfloat16)}, r"\['w'\] was float32\[3\], is bfloat"),
+        (lambda s: {**s, "w": s["w"][:2]}, r"\['w'\] was float32\[3\], is float32\[2\]"),
+        (lambda s: {**s, "more": s["w"]}, r"\['more'\] was absent"),
+        (lambda s: {"w": s["w"]}, r"\['best'\] was float32\[\], is absent"),
+    ],
+)
+def test_a_step_must_keep_the_form_of_the_state(step, message):
+    with pytest.raises(ConfigError, match=message):
+        run(lambda key, state, batch: (step(state), {"loss": jnp.zeros(())}))
+
+
+def test_saving_by_the_clock(tmp_path, monkeypatch):
+    """Each look at the clock is 40 seconds later than the one before."""
+    now = iter(range(0, 10**6, 40))
+    monkeypatch.setattr(session.time, "monotonic", lambda: next(now))
+    options = {"save_every": 1000, "log_every": 1, "keep": 100, "steps": 12}
+    state = tiny.train(tmp_path, save_minutes=4, **options)
+    steps = saved_steps(tmp_path)
+    assert steps[-1] == 12
+    assert 1 < len(steps) < 12
+    assert tiny.bits(state) == tiny.bits(tiny.train())
+
+
+def test_the_report_shows_samples_of_the_whole_run(tmp_path):
+    (tmp_path / "samples").mkdir()
+    for step in range(1, 21):
+        (tmp_path / "samples" / f"step_{step:08d}.png").write_bytes(b"picture")
+    page = write_report(tmp_path).read_text()
+    shown = [step for step in range(1, 21) if f"<p>step_{step:08d}" in page]
+    assert len(shown) == 6
+    assert (shown[0], shown[-1]) == (1, 20)
