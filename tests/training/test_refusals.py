@@ -111,7 +111,8 @@ def test_nan_loss_before_the_first_save():
 
 def test_bad_state_behind_a_finite_loss_is_not_saved(tmp_path):
     """The last step spoils the parameters only: its loss was computed before."""
-    with pytest.raises(NumericalError, match=r"the state .*average.* is not finite at step 6.*: step 3"):
+    message = r"the state .*average.* is not finite at step 6.*: step 3"
+    with pytest.raises(NumericalError, match=message):
         tiny.train(tmp_path, steps=6, make={"nan_state_at": 5})
     assert saved_steps(tmp_path) == [3]
 
