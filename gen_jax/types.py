@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from jax import Array
-from jaxtyping import Bool, Float, Int, Key, Num, Shaped, UInt8
+from jaxtyping import Bool, Complex, Float, Int, Key, Num, Shaped, UInt8
 
 State = Any
 """Any pytree of arrays."""
@@ -26,6 +26,7 @@ __all__ = [
     "Array",
     "Batch",
     "Bool",
+    "Complex",
     "Denoiser",
     "Float",
     "Int",

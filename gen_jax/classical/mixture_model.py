@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gen_jax.classical import gradient_fit
+from gen_jax.classical import gradient_fit, moments
 from gen_jax.classical.components import COVARIANCES, Mixture, log_prob, sample
 from gen_jax.classical.em_steps import e_step, in_blocks, m_step
 from gen_jax.classical.kmeans import start_mixture
@@ -37,20 +37,10 @@ class GradientState(NamedTuple):
 
 
 def blend(old: Mixture, new: Mixture, rate: float | Array) -> Mixture:
-    """The mixture whose statistics are (1 - rate) old + rate new, component by component.
-
-    In terms of moments, not of raw sums: nothing cancels.
-    """
+    """The mixture whose statistics are (1 - rate) old + rate new, component by component."""
     weights = (1 - rate) * old.weights + rate * new.weights
     share = rate * new.weights / jnp.maximum(weights, jnp.finfo(weights.dtype).tiny)
-    shift = new.means - old.means
-    if old.covariances.ndim == 2:
-        wide, between = share[:, None], shift**2
-    else:
-        wide, between = share[:, None, None], shift[:, :, None] * shift[:, None]
-    covariances = old.covariances + wide * (new.covariances - old.covariances)
-    covariances = covariances + wide * (1 - wide) * between
-    return Mixture(weights, old.means + share[:, None] * shift, covariances)
+    return Mixture(weights, *moments.blend(*old[1:], *new[1:], share))
 
 
 def em_step(

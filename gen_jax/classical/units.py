@@ -5,9 +5,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 
 from gen_jax.errors import ConfigError
-from gen_jax.types import Array, Float, Key
+from gen_jax.types import Array, Float, Key, Shaped
+
+Data = Shaped[Array | np.ndarray, "B ..."]
+"""A batch in data units."""
 
 
 class Units(NamedTuple):
@@ -17,9 +21,9 @@ class Units(NamedTuple):
     transform: Any = None
 
 
-def encode(units: Units, key: Key[Array, "*batch"], x: Array) -> Float[Array, "B ..."]:
+def encode(units: Units, key: Key[Array, "*batch"], x: Data) -> Float[Array, "B ..."]:
     """Data units to u [B, *shape]. Raises ConfigError when they do not fit the shape."""
-    u = units.transform.encode(key, x) if units.transform else x
+    u = jnp.asarray(units.transform.encode(key, x) if units.transform else x)
     if u.shape[1:] != tuple(units.shape):
         raise ConfigError(f"data of shape {u.shape[1:]} does not fit shape={units.shape}")
     return u
@@ -31,13 +35,13 @@ def decode(units: Units, u: Float[Array, "B ..."]) -> Array:
     return units.transform.decode(u) if units.transform else u
 
 
-def encode_vectors(units: Units, key: Key[Array, "*batch"], x: Array) -> Float[Array, "B D"]:
+def encode_vectors(units: Units, key: Key[Array, "*batch"], x: Data) -> Float[Array, "B D"]:
     """Data units to vectors."""
     return encode(units, key, x).reshape(x.shape[0], math.prod(units.shape))
 
 
 def log_prob_in_units(
-    units: Units, log_prob: Callable[[Array], Array], key: Key[Array, "*batch"], x: Array
+    units: Units, log_prob: Callable[[Array], Array], key: Key[Array, "*batch"], x: Data
 ) -> Float[Array, "B"]:
     """log p(x) in nats and data units from `log_prob(u [B, *shape]) -> [B]`."""
     u = encode(units, key, x)
