@@ -80,10 +80,9 @@ def read_patches(name: str, split: str) -> dict[str, np.ndarray]:
     room = min(height, width // 2)
     asked = parse(name)[1] if name.startswith(PREFIX) else SIDE
     side = asked or min(SIDE, height // 2, width // 4)
-    if side > room or side < SMALLEST:
-        least = max(asked or 4 * SMALLEST, SMALLEST)
+    if not SMALLEST <= side <= room:
+        side = max(side, SMALLEST)
         raise DataError(
-            f"{name!r} has {width} x {height} pixels: too small for patches of {side} x {side} "
-            f"(at least {2 * least if asked else least} x {least if asked else least // 2})"
+            f"{name!r} has {width} x {height} pixels: too small for patches of {side} x {side}"
         )
     return {"x": patches(picture, side, split)}

@@ -91,6 +91,14 @@ def points_run(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def mixture_run(tmp_path_factory):
+    """A mixture of digits: a run without steps of sampling and without labels."""
+    folder = tmp_path_factory.mktemp("runs") / "mixture"
+    words = ("--dataset", "digits", "--batch-size", 16, "--components", 2, "--steps", 1)
+    return _trained("mixture", folder, *words)
+
+
+@pytest.fixture(scope="module")
 def guide_run(tmp_path_factory):
     """A noise-conditioned classifier of digits, trained enough to tell some of them."""
     folder = tmp_path_factory.mktemp("runs") / "guide"

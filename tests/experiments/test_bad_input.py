@@ -116,6 +116,17 @@ OTHERS = {
         2,
         "classifier= 'digits' '8gaussians'",
     ),
+    "texture of points": ("texture --dataset moons", 2, "dataset='moons' no images"),
+    "missing texture": ("texture --dataset file:no.png", 3, "'no.png' does not exist"),
+    "more components than points": ("mixture --components 3000", 2, "components=3000 batch_size"),
+    "unknown method": ("mixture --method mm", 2, "method='mm' em gradient"),
+    "unknown image model": ("pca --kind pcca", 2, "kind='pcca' 'ppca' gaussian"),
+    "zero rank": ("pca --rank 0", 2, "rank=0 [1,"),
+    "sampler of a mixture": ("sample MIXTURE --stepper ddim", 2, "stepper='ddim' 'mixture'"),
+    "guidance of a mixture": ("sample MIXTURE --guidance 2", 2, "guidance=2.0 'mixture'"),
+    "label of a mixture": ("sample MIXTURE --label 3", 2, "label=3 'mixture'"),
+    "classifier of a mixture": ("sample MIXTURE --classifier GUIDE", 2, "classifier= 'mixture'"),
+    "animated mixture": ("sample MIXTURE --animate", 2, "animate=True 'mixture'"),
     "too few to measure": ("evaluate RUN --num 3", 2, "num=3 [10,"),
     "negative likelihood": ("evaluate RUN --likelihood -1", 2, "likelihood=-1 [0,"),
     "zero steps of evaluation": ("evaluate RUN --steps 0", 2, "steps=0 [1,"),
@@ -132,7 +143,7 @@ USAGE = {
 
 
 @pytest.fixture(scope="module")
-def places(digits_run, points_run, guide_run, elsewhere):
+def places(digits_run, points_run, guide_run, mixture_run, elsewhere):
     """Folders with something wrong, and runs, by the names used in the tables."""
     grey = lambda size: Image.fromarray(np.zeros((size, size), np.uint8))
     for folder in ("empty", "unreadable", "unequal", "same"):
@@ -158,7 +169,8 @@ def places(digits_run, points_run, guide_run, elsewhere):
     content = bytearray(largest.read_bytes())
     content[len(content) // 2] ^= 1
     largest.write_bytes(content)
-    return {"RUN": digits_run, "POINTS": points_run, "GUIDE": guide_run, **broken}
+    runs = {"RUN": digits_run, "POINTS": points_run, "GUIDE": guide_run, "MIXTURE": mixture_run}
+    return {**runs, **broken}
 
 
 def refused(ended, code, words):

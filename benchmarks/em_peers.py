@@ -1,0 +1,162 @@
+"""EM for a Gaussian mixture beside scikit-learn's: same points, same start, measured in turns.
+
+    python -m benchmarks.em_peers
+
+Time per iteration is the difference of a long and a short fit over the difference of their
+iterations, so that starting costs neither side anything. Pairs share the machine's state of the
+moment; the ratio is the median over pairs.
+"""
+
+import json
+import os
+import platform
+import statistics
+import time
+import warnings
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import sklearn
+import tyro
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
+
+from benchmarks.overhead import RESULTS
+from gen_jax import training
+from gen_jax.classical import kmeans
+from gen_jax.classical.mixture import Mixture, fit_em, log_prob
+from gen_jax.errors import check_range
+
+TYPES = {"float64": np.float64, "float32": np.float32}
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is fitted, and how often it is measured."""
+
+    points: int = 100_000
+    dim: int = 10
+    components: int = 10
+    short: int = 5
+    long: int = 15
+    """Iterations of the two fits of a measurement."""
+    pairs: int = 7
+
+    def check(self) -> None:
+        """Raise ConfigError for sizes that cannot be measured."""
+        check_range("components", self.components, 1, self.points, integer=True)
+        check_range("dim", self.dim, 1, integer=True)
+        check_range("short", self.short, 1, integer=True)
+        check_range("long", self.long, self.short + 1, integer=True)
+        check_range("pairs", self.pairs, 1, integer=True)
+
+
+def overlapping_points(config: Config) -> np.ndarray:
+    """Draws [N, D] of a mixture whose components overlap, so that EM has something to do."""
+    random = np.random.default_rng(0)
+    k, d = config.components, config.dim
+    means = 2 * random.normal(size=(k, d))
+    roots = np.eye(d) + 0.4 * random.normal(size=(k, d, d))
+    component = random.integers(0, k, config.points)
+    noise = random.normal(size=(config.points, d))
+    return means[component] + np.einsum("nij,nj->ni", roots[component], noise)
+
+
+def fit_theirs(x: np.ndarray, start: Mixture, iterations: int) -> GaussianMixture:
+    """scikit-learn's EM from a start, without stopping early."""
+    model = GaussianMixture(
+        len(start.weights),
+        weights_init=np.asarray(start.weights),
+        means_init=np.asarray(start.means),
+        precisions_init=np.linalg.inv(np.asarray(start.covariances)),
+        max_iter=iterations,
+        tol=0,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return model.fit(x)
+
+
+def fit_ours(x: jax.Array, start: Mixture, iterations: int) -> Mixture:
+    """The same by `fit_em`."""
+    options = {"max_iterations": iterations, "tolerance": 0.0, "start": start}
+    return jax.block_until_ready(
+        fit_em(jax.random.key(0), x, len(start.weights), **options)
+    ).mixture
+
+
+def seconds_per_iteration(run: Any, config: Config) -> float:
+    """(long - short) / iterations between, of `run(iterations)`."""
+    times = []
+    for iterations in (config.short, config.long):
+        begun = time.perf_counter()
+        run(iterations)
+        times.append(time.perf_counter() - begun)
+    return (times[1] - times[0]) / (config.long - config.short)
+
+
+def compare(dtype: type, points: np.ndarray, config: Config) -> dict[str, Any]:
+    """Times, their ratio and the log-likelihoods of both sides; scikit-learn's runs in float64."""
+    x = jnp.asarray(points, dtype)
+    start = kmeans.start_mixture(jax.random.key(1), x, config.components, "full", 1e-6)
+    wide = Mixture(*(np.asarray(a, np.float64) for a in start))
+    wide = wide._replace(weights=wide.weights / wide.weights.sum())
+    ours, theirs = (lambda i: fit_ours(x, start, i)), (lambda i: fit_theirs(points, wide, i))
+    begun = time.perf_counter()
+    ours(config.short), ours(config.long)
+    first = time.perf_counter() - begun
+    found = Mixture(*(jnp.asarray(np.asarray(a, np.float64)) for a in ours(config.long)))
+    score = float(log_prob(found, jnp.asarray(points)).mean())
+    peer = theirs(config.long).score(points)
+    pairs = [
+        (seconds_per_iteration(ours, config), seconds_per_iteration(theirs, config))
+        for _ in range(config.pairs)
+    ]
+    ratios = [slow / fast for fast, slow in pairs]
+    return {
+        "milliseconds_gen_jax": round(1e3 * statistics.median(fast for fast, _ in pairs), 2),
+        "milliseconds_scikit_learn": round(1e3 * statistics.median(slow for _, slow in pairs), 2),
+        "ratio": round(statistics.median(ratios), 2),
+        "ratio_of_each_pair": [round(ratio, 2) for ratio in sorted(ratios)],
+        "log_likelihood_gen_jax": score,
+        "log_likelihood_scikit_learn": float(peer),
+        "difference": score - float(peer),
+        "seconds_of_first_two_fits_with_compilation": round(first, 2),
+    }
+
+
+def main() -> None:
+    config = tyro.cli(Config, description=__doc__)
+    config.check()
+    training.configure_backend(1)
+    load = os.getloadavg()[0]
+    with jax.enable_x64(True):
+        points = overlapping_points(config)
+        rows = {name: compare(dtype, points, config) for name, dtype in TYPES.items()}
+    for name, row in rows.items():
+        print(
+            f"{name}: {row['milliseconds_gen_jax']} ms per iteration, scikit-learn "
+            f"{row['milliseconds_scikit_learn']} ms, ratio {row['ratio']}, "
+            f"log-likelihood differs by {row['difference']:.1e} nats per point"
+        )
+    result = {
+        "configuration": asdict(config),
+        "gen_jax in": rows,
+        "device": jax.devices()[0].device_kind,
+        "cores": os.cpu_count(),
+        "load_before": round(load, 2),
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+        "scikit_learn": sklearn.__version__,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"em_peers_{jax.default_backend()}.json"
+    path.write_text(json.dumps(result, indent=2) + "\n")
+    print(f"written: {path}")
+
+
+if __name__ == "__main__":
+    training.run_main(main)
