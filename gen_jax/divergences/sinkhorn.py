@@ -44,8 +44,8 @@ class Solution(NamedTuple):
 def solve(
     cost: Float[Array, "M N"],
     epsilon: float | Float[Array, ""],
-    weights_a: Float[Array, "M"] | None = None,
-    weights_b: Float[Array, "N"] | None = None,
+    weights_a: Float[Array, "..."] | None = None,
+    weights_b: Float[Array, "..."] | None = None,
     *,
     tolerance: float = 1e-3,
     max_iterations: int = 2000,
@@ -112,9 +112,9 @@ def _weights(weights: Array | None, size: int, like: Array) -> Array:
 
 def entropic_cost(
     cost: Float[Array, "M N"],
-    epsilon: float,
-    weights_a: Float[Array, "M"] | None = None,
-    weights_b: Float[Array, "N"] | None = None,
+    epsilon: float | Float[Array, ""],
+    weights_a: Float[Array, "..."] | None = None,
+    weights_b: Float[Array, "..."] | None = None,
     *,
     tolerance: float = 1e-3,
     max_iterations: int = 2000,
