@@ -47,7 +47,9 @@ def test_swaps_keep_the_product_of_the_levels(x64):
     product /= product.sum()
     for parity in (0, 1):
         matrix = np.zeros((27, 27))
-        accept = np.exp(np.minimum(np.asarray(log_swap_ratios(jnp.asarray(energies), b)), 0))
+        accept = np.exp(
+            np.minimum(np.asarray(log_swap_ratios(jnp.asarray(energies), jnp.asarray(b))), 0)
+        )
         for row, place in enumerate(places):
             swapped = list(place)
             swapped[parity : parity + 2] = swapped[parity : parity + 2][::-1]

@@ -1,5 +1,7 @@
 """Every kernel keeps its target; planted bugs do not."""
 
+import itertools
+
 import chains
 import jax
 import jax.numpy as jnp
@@ -34,7 +36,7 @@ def test_exact_starts_stay_exact(name, key):
     assert exact_start(key, MAKE[name](wide.log_density), wide, steps=20) < FALSE_ALARM
 
 
-def tempered_starts(key, law, inverse_temperatures, chains):
+def tempered_starts(key, inverse_temperatures, chains):
     """A ladder that is exact at every level: for N(0, I) level b is N(0, I / b)."""
     ladder = []
     for i, b in enumerate(inverse_temperatures):
@@ -48,7 +50,7 @@ def test_tempering_keeps_the_product_of_its_levels(spread, key):
     levels, count, f = np.array([1.0, 0.5, 0.2]), 30_000, lambda x: -0.5 * jnp.sum(x**2, 1) / spread
     kernel = mcmc.parallel_tempering(f, levels, lambda f: mcmc.hmc(f, 0.9, 2))
     key_start, key_chain = jax.random.split(key)
-    x = tempered_starts(key_start, None, levels, count)
+    x = tempered_starts(key_start, levels, count)
 
     @jax.jit
     def run(x, key):
@@ -67,7 +69,7 @@ def test_tempering_keeps_the_product_of_its_levels(spread, key):
     energy = np.asarray(0.5 * jnp.sum(x**2, 2))
     by_law = [
         np.minimum(1, np.exp((a - b) * (energy[:, i] - energy[:, i + 1]))).mean()
-        for i, (a, b) in enumerate(zip(levels[:-1], levels[1:]))
+        for i, (a, b) in enumerate(itertools.pairwise(levels))
     ]
     np.testing.assert_allclose(swaps.mean(0), by_law, atol=0.01)
 
