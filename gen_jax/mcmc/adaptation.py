@@ -36,7 +36,10 @@ class Adapted(NamedTuple):
 
 
 def dual_average(
-    state: DualAverage, acceptance: Float[Array, ""], target: float, log_start: Float[Array, ""]
+    state: DualAverage,
+    acceptance: Float[Array, ""],
+    target: float | Array,
+    log_start: Float[Array, ""],
 ) -> DualAverage:
     """One update with gamma = 0.05, t0 = 10, kappa = 0.75 (hoffman2014 eq. 6, algorithm 5)."""
     count = state.steps + 1

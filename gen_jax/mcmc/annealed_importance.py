@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import logsumexp
 
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.mcmc.checks import checked
@@ -50,11 +49,12 @@ def summarise(x: Any, log_weights: Float[Array, "N"]) -> Annealed:
     """The estimates of log-weights; NaN counts as a weight of 0."""
     bad = jnp.isnan(log_weights)
     log_weights = jnp.where(bad, -jnp.inf, log_weights)
-    n = len(log_weights)
-    total = logsumexp(log_weights)
-    size = jnp.exp(2 * total - logsumexp(2 * log_weights))
-    error = jnp.sqrt(jnp.maximum(1 / size - 1 / n, 0))
-    return Annealed(x, log_weights, total - math.log(n), error, size, bad.sum())
+    largest = jnp.max(log_weights)
+    weights = jnp.exp(log_weights - jnp.where(jnp.isfinite(largest), largest, 0))
+    mean = weights.mean()
+    error = weights.std() / mean / math.sqrt(len(weights))
+    size = weights.sum() ** 2 / jnp.sum(weights**2)
+    return Annealed(x, log_weights, largest + jnp.log(mean), error, size, bad.sum())
 
 
 def annealed_importance(

@@ -8,7 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.errors import ConfigError
-from gen_jax.types import Array, Float, State
+from gen_jax.types import Array, Num, State
+
+StepSize = float | Num[Array | np.ndarray, "..."]
+"""One number, or one per chain [B]."""
 
 
 def checked(log_density: Callable[[Any], Array]) -> Callable[[Any], Array]:
@@ -48,7 +51,7 @@ def check_start(state: State) -> None:
             )
 
 
-def check_step_size(step_size: float | Float[Array, "..."]) -> None:
+def check_step_size(step_size: StepSize) -> None:
     """Raise ConfigError unless the step size, one number or one per chain, is finite and positive.
 
     Says nothing under jit, where the numbers are not known.

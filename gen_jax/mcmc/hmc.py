@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.errors import check_range
-from gen_jax.mcmc.checks import check_step_size
+from gen_jax.mcmc.checks import StepSize, check_step_size
 from gen_jax.mcmc.kernel import Kernel, Proposal, metropolis_kernel
 from gen_jax.paths import expand
 from gen_jax.types import Array, Float
@@ -21,7 +21,7 @@ def leapfrog(
     x: Float[Array, "B D"],
     momentum: Float[Array, "B D"],
     gradient: Float[Array, "B D"],
-    step_size: float | Float[Array, "..."],
+    step_size: StepSize,
     num_steps: int,
 ) -> tuple[Array, Array, Array, Array]:
     """(x, momentum, log-densities [B], gradients [B, D]) after `num_steps` leapfrog steps.
@@ -46,7 +46,7 @@ def leapfrog(
     return x, momentum - h / 2 * gradient, values, gradient
 
 
-def hmc(log_density: Callable, step_size: float | Float[Array, "..."], num_steps: int) -> Kernel:
+def hmc(log_density: Callable, step_size: StepSize, num_steps: int) -> Kernel:
     """Hamiltonian Monte Carlo with unit mass and a fixed number of steps (neal2011 sec. 5.3).
 
     About 0.65 accepted is best for many independent dimensions (beskos2013).

@@ -8,13 +8,12 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 
-from gen_jax.mcmc.checks import check_step_size
+from gen_jax.mcmc.checks import StepSize, check_step_size
 from gen_jax.mcmc.kernel import Kernel, Proposal, metropolis_kernel
 from gen_jax.paths import expand
-from gen_jax.types import Array, Float
 
 
-def langevin(log_density: Callable, step_size: float | Float[Array, "..."]) -> Kernel:
+def langevin(log_density: Callable, step_size: StepSize) -> Kernel:
     """Unadjusted Langevin, drift h grad and noise sqrt(2 h) (roberts1996 eq. 2 with h = t / 2).
 
     A step to a point where the density is 0, or not valid, is not made.

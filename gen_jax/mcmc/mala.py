@@ -4,13 +4,12 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 
-from gen_jax.mcmc.checks import check_step_size
+from gen_jax.mcmc.checks import StepSize, check_step_size
 from gen_jax.mcmc.kernel import Kernel, Proposal, metropolis_kernel
 from gen_jax.paths import expand
-from gen_jax.types import Array, Float
 
 
-def mala(log_density: Callable, step_size: float | Float[Array, "..."]) -> Kernel:
+def mala(log_density: Callable, step_size: StepSize) -> Kernel:
     """Proposal y = x + h grad log p(x) + sqrt(2 h) z, then accept or stay (roberts1996 sec. 1.4).
 
     log q(x -> y) = -|y - x - h grad log p(x)|^2 / (4 h). About 0.574 accepted is best for many

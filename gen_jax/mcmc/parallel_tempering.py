@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.errors import ConfigError
-from gen_jax.mcmc.checks import checked
+from gen_jax.mcmc.checks import check_start, checked
 from gen_jax.mcmc.kernel import ChainState, Info, Kernel
 from gen_jax.mcmc.positions import flatten
 from gen_jax.model import sample_keys
@@ -125,6 +125,7 @@ def parallel_tempering(
 
     def init(x):
         flat, unflatten = flatten(x)
+        check_start(ChainState(x, checked(log_density)(x), None))
         kernel, b = inner(unflatten, flat.dtype)
         y = (flat[:, None] * jnp.sqrt(b)[:, None]).reshape(-1, flat.shape[1])
         return cold(unflatten, kernel.init(y), jnp.int32(0))

@@ -4,13 +4,12 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 
-from gen_jax.mcmc.checks import check_step_size
+from gen_jax.mcmc.checks import StepSize, check_step_size
 from gen_jax.mcmc.kernel import Kernel, Proposal, metropolis_kernel
 from gen_jax.paths import expand
-from gen_jax.types import Array, Float
 
 
-def random_walk(log_density: Callable, step_size: float | Float[Array, "..."]) -> Kernel:
+def random_walk(log_density: Callable, step_size: StepSize) -> Kernel:
     """Proposal x + s z, symmetric, so accepted by p(y) / p(x) (metropolis1953); no gradient.
 
     About 0.234 accepted is best for many independent dimensions, 0.44 for one (roberts1997).

@@ -96,8 +96,9 @@ def test_effective_size_is_that_of_a_loop(x64, key):
     stack = np.stack([x, x + 0.3 * np.arange(4), x**2], -1)
     expected = [plain_size(stack[..., i]) for i in range(3)]
     np.testing.assert_allclose(mcmc.effective_sample_size(jnp.asarray(stack)), expected, rtol=1e-9)
-    bulk = mcmc.effective_sample_size(jnp.asarray(x), rank_normalised=True)
-    np.testing.assert_allclose(bulk, mcmc.effective_sample_size(rank_normalise(jnp.asarray(x))))
+    x = jnp.asarray(x[:300])
+    bulk = mcmc.effective_sample_size(x, rank_normalised=True)
+    np.testing.assert_allclose(bulk, mcmc.effective_sample_size(rank_normalise(x)))
 
 
 def test_autocovariance_is_the_plain_sum(x64, key):
