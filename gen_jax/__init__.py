@@ -18,6 +18,7 @@ _SUBPACKAGES = (
     "nets",
     "paths",
     "plotting",
+    "sampling",
     "solvers",
     "training",
     "types",
