@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from jax import Array
-from jaxtyping import Bool, Float, Int, Key, Num, Shaped, UInt, UInt8
+from jaxtyping import Bool, Complex, Float, Int, Key, Num, Shaped, UInt, UInt8
 
 State = Any
 """Any pytree of arrays."""
@@ -43,6 +43,7 @@ __all__ = [
     "Array",
     "Batch",
     "Bool",
+    "Complex",
     "Denoiser",
     "Estimate",
     "Float",
