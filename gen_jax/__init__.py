@@ -8,11 +8,14 @@ import importlib
 __version__ = "0.1.0"
 
 _SUBPACKAGES = (
+    "classical",
     "data",
     "diffusion",
     "divergences",
     "errors",
     "flow_matching",
+    "flows",
+    "mcmc",
     "metrics",
     "model",
     "nets",
@@ -21,6 +24,7 @@ _SUBPACKAGES = (
     "sampling",
     "solvers",
     "training",
+    "transport",
     "types",
 )
 
