@@ -59,7 +59,7 @@ def measure(saved, extractor, real, config: Config, **options: Any) -> dict[str,
     begun = time.perf_counter()
     samples = draw(saved.model, saved.spec, saved.state, config.num, config.seed, **options)
     seconds = time.perf_counter() - begun
-    labels = np.asarray(balanced_labels(saved.spec, config.num))
+    labels = np.asarray(balanced_labels(saved.model, saved.spec, config.num))
     return {
         "frechet": metrics.frechet_from_features(real, extractor.features(samples)),
         "label_accuracy": float((extractor.predict(samples) == labels).mean()),
@@ -94,7 +94,7 @@ def adaptive_points(saved, extractor, real, config: Config) -> list[dict[str, An
             jax.random.key(config.seed),
             saved.state,
             64,
-            label=balanced_labels(saved.spec, 64),
+            label=balanced_labels(saved.model, saved.spec, 64),
             stepper=stepper,
             info=True,
         )

@@ -79,7 +79,7 @@ def evaluate_images(
         **metrics.density_coverage(real, fake)._asdict(),
         "memorisation_ratio": metrics.memorisation_ratio(samples[:n], train["x"], test["x"]),
     }
-    labels = balanced_labels(saved.spec, len(samples))
+    labels = balanced_labels(saved.model, saved.spec, len(samples))
     if labels is not None and isinstance(extractor, metrics.ClassifierFeatures):
         right = (extractor.predict(samples) == np.asarray(labels)).astype(float)
         result["label_accuracy"] = metrics.mean_and_error(right)

@@ -10,15 +10,17 @@ import numpy as np
 from gen_jax import data, plotting
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import DataError
-from gen_jax.model import GenerativeModel, sample_in_batches
+from gen_jax.model import GenerativeModel, sample_in_batches, takes
 from gen_jax.types import Array, State
 
 BATCH_SIZE = 512
 
 
-def balanced_labels(spec: DatasetSpec, n: int) -> Array | None:
-    """0, 1, .., K - 1, 0, 1, .. for n samples, or None without labels."""
-    return jnp.arange(n, dtype=jnp.int32) % spec.num_classes if spec.num_classes else None
+def balanced_labels(model: GenerativeModel, spec: DatasetSpec, n: int) -> Array | None:
+    """0, 1, .., K - 1, 0, 1, .. for n samples; None when data or model know no labels."""
+    if not spec.num_classes or not takes(model, "label"):
+        return None
+    return jnp.arange(n, dtype=jnp.int32) % spec.num_classes
 
 
 def draw(
@@ -26,7 +28,7 @@ def draw(
 ) -> np.ndarray:
     """n samples in data units, with balanced labels unless labels are given."""
     labels = condition.pop("label", None)
-    labels = balanced_labels(spec, n) if labels is None else labels
+    labels = balanced_labels(model, spec, n) if labels is None else labels
     if labels is not None:
         condition["label"] = labels
     key = jax.random.key(seed)

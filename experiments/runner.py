@@ -20,6 +20,9 @@ from gen_jax.types import Array, Key, State
 EXPERIMENTS = {
     "diffusion": "experiments.diffusion",
     "flow_matching": "experiments.flow_matching",
+    "mixture": "experiments.mixture",
+    "pca": "experiments.pca",
+    "texture": "experiments.texture",
 }
 """Experiments whose runs can be sampled and evaluated: name -> module with Config and build."""
 
@@ -110,8 +113,17 @@ def start(name: str, config: RunConfig) -> Run:
     return Run(directory, spec, train, jax.random.key(config.seed), options)
 
 
-def run(name: str, config: RunConfig, build: Callable) -> State:
-    """Train, write the pictures of the last samples, and say what to type next."""
+def run(
+    name: str,
+    config: RunConfig,
+    build: Callable,
+    more: Callable[[Path, GenerativeModel, DatasetSpec, State], Path] | None = None,
+) -> State:
+    """Train, write the pictures of the last samples, and say what to type next.
+
+    Args:
+      more: `(directory, model, spec, state) -> path` draws another picture at the end.
+    """
     from experiments import pictures
 
     begun = start(name, config)
@@ -130,6 +142,8 @@ def run(name: str, config: RunConfig, build: Callable) -> State:
     )
     path = pictures.write_samples(begun.directory, model, begun.spec, state, config.steps)
     print(f"picture: {path}")
+    if more is not None:
+        print(f"picture: {more(begun.directory, model, begun.spec, state)}")
     return state
 
 

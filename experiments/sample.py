@@ -14,10 +14,11 @@ import numpy as np
 import tyro
 
 from experiments.pictures import balanced_labels, draw, picture
+from experiments.runner import Saved
 from experiments.sampling import Sampler, SamplingConfig, prepare
 from gen_jax import plotting, training
-from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError, ResourceError, check_range
+from gen_jax.model import takes
 
 SUFFIXES = {"images": (".png", ".npz"), "points": (".png", ".svg", ".pdf", ".npz")}
 
@@ -40,10 +41,13 @@ class Config(SamplingConfig):
         check_range("num", self.num, 1, integer=True)
 
 
-def check_label(label: int | None, spec: DatasetSpec) -> None:
-    """Raise ConfigError for a label that the run's data do not have."""
+def check_label(label: int | None, saved: Saved) -> None:
+    """Raise ConfigError for a label that the run's data do not have, or its model does not take."""
+    spec = saved.spec
     if label is not None and not spec.num_classes:
         raise ConfigError(f"label={label} was given, but dataset {spec.name!r} has no labels")
+    if label is not None and not takes(saved.model, "label"):
+        raise ConfigError(f"label={label} is no option of a {saved.name!r} run")
     if label is not None:
         check_range("label", label, 0, spec.num_classes - 1, integer=True)
 
@@ -65,7 +69,7 @@ def animate(config: Config, sampler: Sampler, path: Path) -> Path:
     """A GIF of 36 images, or of 2000 points, along the sampling path."""
     spec = sampler.saved.spec
     n = 36 if spec.kind == "images" else 2000
-    label = balanced_labels(spec, n) if config.label is None else config.label
+    label = balanced_labels(sampler.model, spec, n) if config.label is None else config.label
     options = sampler.options | ({} if label is None else {"label": label})
     key = jax.random.key(config.seed)
     _, info = sampler.model.sample(key, sampler.state, n, trajectory=True, **options)
@@ -80,7 +84,9 @@ def main() -> None:
     config = tyro.cli(Config, description=__doc__)
     sampler = prepare(config)
     saved = sampler.saved
-    check_label(config.label, saved.spec)
+    check_label(config.label, saved)
+    if config.animate and not takes(sampler.model, "trajectory"):
+        raise ConfigError(f"animate=True needs a sampler of steps, which {saved.name!r} has not")
     output = output_of(config, sampler)
     options = {**sampler.options, "label": config.label}
     samples = draw(sampler.model, saved.spec, sampler.state, config.num, config.seed, **options)

@@ -10,7 +10,7 @@ from experiments import classifier
 from experiments.runner import MAX_STEPS, Saved, rebuild
 from gen_jax import diffusion, training
 from gen_jax.errors import ConfigError, check_choice, check_range
-from gen_jax.model import GenerativeModel
+from gen_jax.model import GenerativeModel, takes
 from gen_jax.paths import PATHS, GaussianPath, expand, transfer
 from gen_jax.types import Array, Denoiser, State
 
@@ -82,6 +82,11 @@ def prepare(config: SamplingConfig) -> Sampler:
     if config.guidance != 1:
         options["guidance"] = config.guidance
     model, state = saved.model, saved.state
+    for name, value in options.items():
+        if not takes(model, name):
+            raise ConfigError(f"{name}={value!r} is no option of a {saved.name!r} run")
+    if config.classifier is not None and not takes(model, "guide"):
+        raise ConfigError(f"classifier={config.classifier!r} cannot guide a {saved.name!r} run")
     if config.autoguide is not None:
         check_range("autoguide", config.autoguide, 0, saved.step - 1, integer=True)
         weaker = rebuild(config.run, config.autoguide).state

@@ -3,6 +3,7 @@
 Training, checkpoints, devices, metrics and pictures are written once against these four.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -30,6 +31,12 @@ class GenerativeModel(NamedTuple):
     sample: Callable
     log_prob: Callable | None = None
     log_prob_kind: str = "none"
+
+
+def takes(model: GenerativeModel, condition: str) -> bool:
+    """Whether `model.sample` has an argument of this name, or takes any name."""
+    parameters = inspect.signature(model.sample).parameters.values()
+    return any(p.name == condition or p.kind is p.VAR_KEYWORD for p in parameters)
 
 
 def sample_keys(key: Key[Array, "*batch"], n: int) -> Key[Array, "n"]:

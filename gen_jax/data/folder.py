@@ -121,6 +121,13 @@ def _pixels(path: str, size: tuple[int, int], grey: bool, crop: bool) -> np.ndar
     return pixels[..., None] if grey else pixels
 
 
+def read_image(path: str) -> np.ndarray:
+    """One image file, uint8 [H, W, C], C 1 or 3. Raises DataError if it cannot be read."""
+    with _open(path) as image:
+        size, grey = _upright_size(image), _is_grey(image)
+    return _pixels(path, size, grey, crop=False)
+
+
 def _labels(root: str, paths: list[str]) -> np.ndarray | None:
     parts = [Path(os.path.relpath(path, root)).parts for path in paths]
     if any(len(part) < 2 for part in parts):

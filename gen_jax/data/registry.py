@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from gen_jax.data import folder, images, toy
+from gen_jax.data import folder, images, textures, toy
 from gen_jax.errors import ConfigError, DataError, check_choice
 from gen_jax.types import Array, Float, Key
 
@@ -110,6 +110,18 @@ DATASETS: dict[str, DatasetEntry] = {
     "digits": DatasetEntry(
         "handwritten digits, 8x8 grey, bundled with scikit-learn", "images", 10, images.read_digits
     ),
+    "faces": DatasetEntry(
+        "100 faces, 25x25 grey, bundled with scikit-image", "images", 0, textures.read_faces
+    ),
+    **{
+        name: DatasetEntry(
+            f"patches of a picture of {name}, 128x128 grey, bundled with scikit-image",
+            "images",
+            0,
+            partial(textures.read_patches, name),
+        )
+        for name in textures.TEXTURES
+    },
     "mnist": _tfds("handwritten digits, 28x28 grey", "mnist", 10),
     "fashion_mnist": _tfds("pieces of clothing, 28x28 grey", "fashion_mnist", 10),
     "kmnist": _tfds("cursive Japanese characters, 28x28 grey", "kmnist", 10),
@@ -126,6 +138,8 @@ DATASETS: dict[str, DatasetEntry] = {
 PATTERNS: dict[str, str] = {
     "folder:PATH": "your own images, all of one size",
     "folder:PATH@SIZE": "your own images, cropped to squares and resized to SIZE x SIZE",
+    "file:PATH": "patches of your own picture, 128x128 if it is large enough",
+    "file:PATH@SIZE": "patches of your own picture, SIZE x SIZE",
     "tfds:NAME": "any other set of TensorFlow Datasets with an `image` of one size",
     "tfds:NAME@SIZE": "any of them, cropped to squares and resized to SIZE x SIZE",
 }
@@ -142,6 +156,9 @@ def find(name: str) -> DatasetEntry:
     if name.startswith(folder.PREFIX):
         load = partial(folder.read_folder, name)
         return DatasetEntry("your own images", "images", None, load)
+    if name.startswith(textures.PREFIX):
+        load = partial(textures.read_patches, name)
+        return DatasetEntry("patches of your own picture", "images", 0, load)
     check_choice("dataset", name, [*DATASETS, *PATTERNS])
     return DATASETS[name]
 

@@ -1,0 +1,102 @@
+"""Fit a Gaussian mixture by stepwise EM or by gradient descent, and look at it.
+
+python -m experiments.mixture                                # eight Gaussians in the plane
+python -m experiments.mixture --dataset pinwheel --components 20 --method gradient
+python -m experiments.mixture --dataset digits --components 20 --epsilon 0.01 --batch-size 1198
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import jax
+import optax
+import tyro
+
+from experiments.pictures import draw
+from experiments.runner import RunConfig, run
+from gen_jax import data, plotting
+from gen_jax.classical.mixture import COVARIANCES, gaussian_mixture
+from gen_jax.classical.mixture_model import METHODS
+from gen_jax.data import DatasetSpec
+from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.model import GenerativeModel
+from gen_jax.training import run_main
+from gen_jax.types import State
+
+
+@dataclass(frozen=True)
+class Config(RunConfig):
+    """A Gaussian mixture; the defaults take seconds."""
+
+    dataset: str = "8gaussians"
+    steps: int = 200
+    batch_size: int = 2000
+    components: int = 8
+    method: str = "em"
+    """em or gradient"""
+    covariance: str = "full"
+    """full or diagonal"""
+    epsilon: float = 1e-4
+    """Added to every variance: of points of unit size, or of pixels in [0, 1]."""
+    forgetting: float = 0.6
+    """Step t of EM weighs its batch by (t + 1)^-forgetting; 0 is plain EM on each batch."""
+    learning_rate: float = 0.01
+    """Of Adam, falling to 0; for the gradient method."""
+
+    def check(self) -> None:
+        """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
+        super().check()
+        check_range("components", self.components, 1, integer=True)
+        if self.components > self.batch_size:
+            raise ConfigError(
+                f"components={self.components} above batch_size={self.batch_size}: the first batch "
+                "must have a point for each"
+            )
+        check_choice("method", self.method, METHODS)
+        check_choice("covariance", self.covariance, COVARIANCES)
+        check_range("epsilon", self.epsilon, 0, open_low=True)
+        check_range("forgetting", self.forgetting, 0, 1)
+        check_range("learning_rate", self.learning_rate, 0, open_low=True)
+
+
+def transform_of(spec: DatasetSpec) -> data.Transform:
+    """Data units to those of the model: points of unit size, dequantised pixels in [0, 1]."""
+    return data.dequantize() if spec.kind == "images" else data.standardize(spec.mean, spec.std)
+
+
+def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
+    """The model of a configuration; raises ConfigError for options that cannot work."""
+    config.check()
+    spec = spec or data.describe(config.dataset)
+    schedule = optax.cosine_decay_schedule(config.learning_rate, config.steps)
+    return gaussian_mixture(
+        config.components,
+        shape=spec.shape,
+        method=config.method,
+        covariance=config.covariance,
+        epsilon=config.epsilon,
+        forgetting=config.forgetting,
+        optimizer=optax.adam(schedule),
+        transform=transform_of(spec),
+    )
+
+
+def density(directory: Path, model: GenerativeModel, spec: DatasetSpec, state: State) -> Path:
+    """The density with samples on top; for images, one grid of samples more."""
+    samples = draw(model, spec, state, 400, seed=1)
+    path = directory / "samples" / "density.png"
+    if spec.kind == "images":
+        return plotting.save_image(path, plotting.image_grid(samples, columns=20))
+    assert model.log_prob is not None
+    log_density = partial(model.log_prob, jax.random.key(0), state)
+    figure = plotting.density_map(log_density, plotting.window_around(samples), samples)
+    return plotting.save(figure, path)
+
+
+def main() -> None:
+    run("mixture", tyro.cli(Config, description=__doc__), build, density)
+
+
+if __name__ == "__main__":
+    run_main(main)

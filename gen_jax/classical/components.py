@@ -1,0 +1,113 @@
+"""Gaussian mixtures: log p(x) = log sum_k w_k N(x; m_k, C_k), full or diagonal C_k.
+
+Every density goes through residuals y_k = L_k^-1 (x - m_k) with C_k = L_k L_k^T, so that
+log N = -|y|^2 / 2 - log|L| - D/2 log 2 pi. The residuals of all components are one matrix product
+with the stacked inverse factors; points lie along the last axis, which is where machines are wide.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.linalg import solve_triangular
+from jax.scipy.special import logsumexp
+
+from gen_jax.model import sample_keys
+from gen_jax.types import Array, Float, Key
+
+LOG_2_PI = math.log(2 * math.pi)
+
+
+class Mixture(NamedTuple):
+    """weights [K] with sum 1, means [K, D], covariances [K, D, D], or variances [K, D]."""
+
+    weights: Float[Array, "K"]
+    means: Float[Array, "K D"]
+    covariances: Float[Array, "K D *D"]
+
+
+class Whitening(NamedTuple):
+    """What a mixture's density needs: log weights [K], means [K, D], inverses of the factors L_k.
+
+    The inverses are [K, D, D], lower triangular, or [K, D] for diagonal covariances.
+    """
+
+    log_weights: Float[Array, "K"]
+    means: Float[Array, "K D"]
+    inverses: Float[Array, "K D *D"]
+
+
+def factors(covariances: Float[Array, "K D *D"]) -> Float[Array, "K D *D"]:
+    """Lower Cholesky factors [K, D, D], or standard deviations [K, D]; NaN where not positive."""
+    return jnp.sqrt(covariances) if covariances.ndim == 2 else jnp.linalg.cholesky(covariances)
+
+
+def inverse_factors(lower: Float[Array, "K D *D"]) -> Float[Array, "K D *D"]:
+    """The inverses of `factors`."""
+    if lower.ndim == 2:
+        return 1 / lower
+    eye = jnp.broadcast_to(jnp.eye(lower.shape[-1], dtype=lower.dtype), lower.shape)
+    return solve_triangular(lower, eye, lower=True)
+
+
+def whitening(mixture: Mixture) -> Whitening:
+    """The mixture in the form that `log_joint` takes."""
+    inverses = inverse_factors(factors(mixture.covariances))
+    return Whitening(jnp.log(mixture.weights), mixture.means, inverses)
+
+
+def log_joint(
+    w: Whitening, x: Float[Array, "D N"]
+) -> tuple[Float[Array, "K N"], Float[Array, "K D N"]]:
+    """log(w_k N(x; m_k, C_k)) in nats and the residuals, for points in columns."""
+    dim = x.shape[0]
+    if w.inverses.ndim == 2:
+        diagonal = w.inverses
+        y = (x - w.means[:, :, None]) * diagonal[:, :, None]
+    else:
+        diagonal = jnp.diagonal(w.inverses, axis1=1, axis2=2)
+        shift = jnp.einsum("kij,kj->ki", w.inverses, w.means, precision="highest")
+        stacked = jnp.matmul(w.inverses.reshape(-1, dim), x, precision="highest")
+        y = stacked.reshape(-1, dim, x.shape[1]) - shift[:, :, None]
+    constant = w.log_weights + jnp.log(diagonal).sum(1) - dim / 2 * LOG_2_PI
+    return constant[:, None] - 0.5 * jnp.sum(y * y, 1), y
+
+
+def log_prob(mixture: Mixture, x: Float[Array, "N D"]) -> Float[Array, "N"]:
+    """log p(x) in nats."""
+    centre = mixture.weights @ mixture.means  # keeps the residuals' products free of cancellation
+    w = whitening(mixture._replace(means=mixture.means - centre))
+    return logsumexp(log_joint(w, (x - centre).T)[0], axis=0)
+
+
+def responsibilities(mixture: Mixture, x: Float[Array, "N D"]) -> Float[Array, "N K"]:
+    """p(component | x)."""
+    return jax.nn.softmax(log_joint(whitening(mixture), x.T)[0], axis=0).T
+
+
+def sample(key: Key[Array, "*batch"], mixture: Mixture, n: int) -> Float[Array, "n D"]:
+    """Exact draws; `key` is one key, or one per sample [n]."""
+    lower, log_weights = factors(mixture.covariances), jnp.log(mixture.weights)
+    times = jnp.multiply if lower.ndim == 2 else jnp.matmul
+
+    def one(key):
+        key_component, key_noise = jax.random.split(key)
+        k = jax.random.categorical(key_component, log_weights)
+        noise = jax.random.normal(key_noise, mixture.means.shape[1:], mixture.means.dtype)
+        return mixture.means[k] + times(lower[k], noise)
+
+    return jax.vmap(one)(sample_keys(key, n))
+
+
+def isotropic(shape: tuple[int, int], variance: Float[Array, ""]) -> Float[Array, "K D D"]:
+    """`variance` times the identity, for each of K components: full covariances."""
+    return jnp.broadcast_to(variance * jnp.eye(shape[1], dtype=variance.dtype), (*shape, shape[1]))
+
+
+COVARIANCES: dict[str, Callable[..., Array]] = {
+    "full": isotropic,
+    "diagonal": lambda shape, variance: jnp.broadcast_to(variance, shape),
+}
+"""Kinds of covariance: `(shape (K, D), variance []) -> covariances` of equal round components."""

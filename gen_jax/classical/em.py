@@ -1,0 +1,149 @@
+"""Fit a Gaussian mixture by expectation maximisation: one compiled loop over starts and updates."""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gen_jax.classical.components import COVARIANCES, Mixture
+from gen_jax.classical.em_steps import EMPTY, Blocks, e_step, in_blocks, m_step, rescue
+from gen_jax.classical.kmeans import start_mixture
+from gen_jax.errors import ConfigError, DataError, NumericalError, check_choice, check_range
+from gen_jax.types import Array, Bool, Float, Int, Key
+
+
+class Fit(NamedTuple):
+    """A fitted mixture and how it came about.
+
+    Fields:
+      log_likelihoods: mean log p in nats per point before each update; NaN after the last one.
+      iterations: updates made.
+      converged: whether the last change was below the tolerance.
+      rescued: empty components that were moved.
+    """
+
+    mixture: Mixture
+    log_likelihoods: Float[Array, "T"]
+    iterations: Int[Array, ""]
+    converged: Bool[Array, ""]
+    rescued: Int[Array, ""]
+
+
+def iterate(
+    start: Mixture, blocks: Blocks, max_iterations: int, tolerance: Array, epsilon: Array
+) -> Fit:
+    """EM from one start until log p changes by less than the tolerance, as one compiled loop."""
+    n = blocks.real.sum()
+
+    def body(fit: Fit) -> Fit:
+        i = fit.iterations
+        sums, log_p = e_step(fit.mixture, blocks)
+        value = sums.log_prob / n
+        before = fit.log_likelihoods[jnp.maximum(i - 1, 0)]
+        mixture = m_step(fit.mixture, sums, epsilon)
+        empty = jnp.sum(sums.counts < EMPTY, dtype=jnp.int32)
+        mixture = jax.lax.cond(
+            empty > 0, lambda m: rescue(m, sums.counts, blocks, log_p), lambda m: m, mixture
+        )
+        done = (i > 0) & (jnp.abs(value - before) < tolerance) & (empty == 0)
+        history = fit.log_likelihoods.at[i].set(value)
+        return Fit(mixture, history, i + 1, done, fit.rescued + empty)
+
+    def goes_on(fit: Fit):
+        last = fit.log_likelihoods[jnp.maximum(fit.iterations - 1, 0)]
+        broken = (fit.iterations > 0) & ~jnp.isfinite(last)
+        return (fit.iterations < max_iterations) & ~fit.converged & ~broken
+
+    history = jnp.full((max_iterations,), jnp.nan, blocks.x.dtype)
+    zero = jnp.int32(0)
+    return jax.lax.while_loop(goes_on, body, Fit(start, history, zero, jnp.array(False), zero))
+
+
+@partial(jax.jit, static_argnames=("k", "covariance", "max_iterations", "restarts"))
+def _fit(key, x, start, k, covariance, max_iterations, restarts, tolerance, epsilon) -> Fit:
+    centre = x.mean(0)
+    x = x - centre
+    blocks = in_blocks(x, k)
+
+    def run(key):
+        first = start_mixture(key, x, k, covariance, epsilon)
+        if start is not None:
+            first = start._replace(means=start.means - centre)
+        return iterate(first, blocks, max_iterations, tolerance, epsilon)
+
+    # One after the other: side by side they would all last as long as the longest.
+    fits = jax.lax.map(run, jax.random.split(key, restarts))
+    last = jnp.take_along_axis(fits.log_likelihoods, fits.iterations[:, None] - 1, 1)[:, 0]
+    best = jnp.argmax(jnp.where(jnp.isfinite(last), last, -jnp.inf))
+    fit = jax.tree.map(lambda leaf: leaf[best], fits)
+    return fit._replace(mixture=fit.mixture._replace(means=fit.mixture.means + centre))
+
+
+def check_points(x: Float[Array, "N D"], k: int, covariance: str, epsilon: float) -> None:
+    """Raise ConfigError or DataError for what no mixture can be fitted to."""
+    check_choice("covariance", covariance, COVARIANCES)
+    check_range("k", k, 1, integer=True)
+    check_range("epsilon", epsilon, 0)
+    n, dim = x.shape
+    if k > n:
+        raise DataError(f"k={k} components need at least as many points, got {n}")
+    if isinstance(x, jax.core.Tracer):
+        return
+    values = np.asarray(x, np.float64)
+    if not np.isfinite(values).all():
+        raise DataError(f"{np.sum(~np.isfinite(values).all(1))} of {n} points are not finite")
+    spread = values.std(0)
+    rank = int(np.sum(spread > 1e-7 * np.abs(values).max()))
+    if covariance == "full" and rank == dim:
+        rank = int(np.linalg.matrix_rank((values - values.mean(0)) / spread))
+    if epsilon == 0 and rank < dim:
+        raise DataError(
+            f"the points span {rank} of {dim} dimensions: their covariance is singular "
+            "(give epsilon > 0, or drop dimensions)"
+        )
+
+
+def fit_em(
+    key: Key[Array, ""],
+    x: Float[Array, "N D"],
+    k: int,
+    *,
+    covariance: str = "full",
+    epsilon: float = 1e-6,
+    max_iterations: int = 200,
+    tolerance: float = 1e-5,
+    restarts: int = 1,
+    start: Mixture | None = None,
+) -> Fit:
+    """Fit k components by EM from k-means++ centres; the best of `restarts` runs.
+
+    With epsilon = 0 no update lowers the log-likelihood, a rescue of an empty component aside.
+
+    Args:
+      covariance: a name in COVARIANCES: "full" or "diagonal".
+      epsilon: added to every variance, in squared data units.
+      tolerance: a run ends when the mean log p changes by less, in nats per point.
+      start: begin here instead; its covariances decide their kind.
+    Raises ConfigError for options out of range; DataError for k > N, for points that are not finite
+    and for singular data with epsilon = 0; NumericalError when a covariance becomes singular.
+    """
+    if start is not None:
+        covariance = "diagonal" if start.covariances.ndim == 2 else "full"
+        if start.means.shape != (k, x.shape[1]):
+            raise ConfigError(f"start has means {start.means.shape}, allowed: {(k, x.shape[1])}")
+    check_range("max_iterations", max_iterations, 1, integer=True)
+    check_range("restarts", restarts, 1, integer=True)
+    check_range("tolerance", tolerance, 0)
+    check_points(x, k, covariance, epsilon)
+    options = (k, covariance, max_iterations, restarts)
+    small = jnp.asarray([tolerance, epsilon], x.dtype)
+    fit = _fit(key, x, start, *options, small[0], small[1])
+    last = fit.log_likelihoods[fit.iterations - 1]
+    if not isinstance(last, jax.core.Tracer) and not jnp.isfinite(last):
+        raise NumericalError(
+            f"a covariance became singular after {int(fit.iterations)} updates: "
+            f"give epsilon larger than {epsilon:g}"
+        )
+    return fit

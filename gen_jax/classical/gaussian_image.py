@@ -1,0 +1,156 @@
+"""The Gaussian image model: x ~ N(m, C), in the principal axes of C.
+
+C = E diag(v) E^T + noise (I - E E^T) with orthonormal axes E [D, R]: all of them (R = D), those
+that N < D examples determine, or the first few. A sample is m + C^1/2 z, and the log-density needs
+only projections on the axes (the Woodbury identity in their basis).
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gen_jax.classical import moments
+from gen_jax.classical.moments import Moments
+from gen_jax.classical.units import Units, decode, encode_vectors, log_prob_in_units
+from gen_jax.errors import DataError, check_range
+from gen_jax.model import GenerativeModel, sample_keys
+from gen_jax.types import Array, Float, Key
+
+LOG_2_PI = math.log(2 * math.pi)
+
+
+class PrincipalGaussian(NamedTuple):
+    """mean [D], orthonormal axes [D, R], variances along them [R], variance off them []."""
+
+    mean: Float[Array, "D"]
+    axes: Float[Array, "D R"]
+    variances: Float[Array, "R"]
+    noise: Float[Array, ""]
+
+
+def log_prob(law: PrincipalGaussian, x: Float[Array, "N D"]) -> Float[Array, "N"]:
+    """log p(x) in nats; infinite off the axes when R < D and the noise is 0."""
+    dim, rank = law.axes.shape
+    centred = x - law.mean
+    along = jnp.matmul(centred, law.axes, precision="highest")
+    square = jnp.sum(along**2 / law.variances, -1)
+    log_det = jnp.log(law.variances).sum()
+    if rank < dim:
+        off = centred - jnp.matmul(along, law.axes.T, precision="highest")
+        square = square + jnp.sum(off**2, -1) / law.noise
+        log_det = log_det + (dim - rank) * jnp.log(law.noise)
+    return -0.5 * (square + log_det + dim * LOG_2_PI)
+
+
+def sample(key: Key[Array, "*batch"], law: PrincipalGaussian, n: int) -> Float[Array, "n D"]:
+    """m + C^1/2 z with the symmetric root; `key` is one key, or one per sample [n]."""
+    dim, off = law.mean.shape[0], jnp.sqrt(law.noise)
+
+    def one(key):
+        z = jax.random.normal(key, (dim,), law.mean.dtype)
+        along = (jnp.sqrt(law.variances) - off) * (law.axes.T @ z)
+        return law.mean + off * z + law.axes @ along
+
+    return jax.vmap(one)(sample_keys(key, n))
+
+
+def check_examples(x: Float[Array, "N D"]) -> None:
+    """Raise DataError unless there are two examples at least, all finite."""
+    if x.shape[0] < 2:
+        raise DataError(f"{x.shape[0]} example has no covariance (at least 2 are needed)")
+    if not isinstance(x, jax.core.Tracer) and not np.isfinite(x).all():
+        raise DataError("some examples are not finite")
+
+
+def principal_axes(
+    x: Float[Array, "N D"],
+) -> tuple[Float[Array, "D"], Float[Array, "D R"], Float[Array, "R"]]:
+    """Mean, axes and variances in falling order, R = min(N, D), by a thin SVD: no [D, D] matrix."""
+    check_examples(x)
+    mean = x.mean(0)
+    _, singular, axes = jnp.linalg.svd(x - mean, full_matrices=False)
+    return mean, axes.T, singular**2 / x.shape[0]
+
+
+def fit(
+    x: Float[Array, "N D"], *, rank: int | None = None, epsilon: float = 0.0
+) -> PrincipalGaussian:
+    """The Gaussian with the data's mean and covariance, plus epsilon I.
+
+    Args:
+      rank: keep only so many principal axes.
+    Raises DataError for fewer than two examples, or when the covariance is singular and epsilon 0.
+    """
+    check_range("epsilon", epsilon, 0)
+    mean, axes, variances = principal_axes(x)
+    if rank is not None:
+        check_range("rank", rank, 1, min(x.shape), integer=True)
+        axes, variances = axes[:, :rank], variances[:rank]
+    if epsilon == 0 and rank is None and not isinstance(x, jax.core.Tracer):
+        determined = int(np.sum(variances > 1e-10 * variances[0]))
+        if determined < x.shape[1]:
+            raise DataError(
+                f"{x.shape[0]} examples determine {determined} of {x.shape[1]} dimensions: their "
+                "covariance is singular (give epsilon > 0)"
+            )
+    return PrincipalGaussian(mean, axes, variances + epsilon, jnp.asarray(epsilon, x.dtype))
+
+
+def principal_of(state: Moments) -> tuple[Float[Array, "D D"], Float[Array, "D"]]:
+    """Axes and variances of a covariance, in falling order."""
+    variances, axes = jnp.linalg.eigh(state.covariance)
+    return axes[:, ::-1], jnp.maximum(variances[::-1], 0)
+
+
+def moments_model(law_of: Callable[[Moments], PrincipalGaussian], units: Units) -> GenerativeModel:
+    """A model that is a function of mean and covariance: a `step` adds a batch to these."""
+
+    def init(key, batch):
+        u = encode_vectors(units, key, batch["x"])
+        return moments.nothing(u.shape[1], u.dtype)
+
+    def step(key, state, batch):
+        state = moments.add(state, encode_vectors(units, key, batch["x"]))
+        return state, {"variance": jnp.trace(state.covariance) / len(state.mean)}
+
+    def sample_(key, state, n):
+        return decode(units, sample(key, law_of(state), n))
+
+    def log_prob_(key, state, x):
+        of_vectors = lambda u: log_prob(law_of(state), u.reshape(len(u), -1))
+        return log_prob_in_units(units, of_vectors, key, x)
+
+    return GenerativeModel(init, step, sample_, log_prob_, "exact")
+
+
+def gaussian_image(
+    *,
+    shape: tuple[int, ...],
+    rank: int | None = None,
+    epsilon: float = 1e-3,
+    transform: Any = None,
+) -> GenerativeModel:
+    """The Gaussian of the data's mean and covariance, plus epsilon I; steps collect these.
+
+    Whole epochs give exactly the moments of the set.
+
+    Args:
+      shape: of one example after the transform; D is its product, and the state holds D^2 numbers.
+      rank: keep only so many principal axes.
+      epsilon: variance added, in units of the transformed data.
+      transform: `data.Transform`; its noise makes `log_prob` that of the dequantised data.
+    """
+    dim = math.prod(shape)
+    rank = dim if rank is None else int(check_range("rank", rank, 1, dim, integer=True))
+    check_range("epsilon", epsilon, 0, open_low=True)
+
+    def law_of(state: Moments) -> PrincipalGaussian:
+        axes, variances = principal_of(state)
+        noise = jnp.asarray(epsilon, variances.dtype)
+        return PrincipalGaussian(state.mean, axes[:, :rank], variances[:rank] + epsilon, noise)
+
+    return moments_model(law_of, Units(shape, transform))

@@ -1,0 +1,121 @@
+"""A Gaussian mixture as a `GenerativeModel`: an update of EM, or of gradient descent, is a `step`.
+
+Stepwise EM (cappe2009): the statistics of each batch are mixed into those so far with weight
+rate_t = (t + 1)^-forgetting. With forgetting = 0 and all data in the batch it is plain EM.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gen_jax.classical import gradient_fit, moments
+from gen_jax.classical.components import COVARIANCES, Mixture, log_prob, sample
+from gen_jax.classical.em_steps import e_step, in_blocks, m_step
+from gen_jax.classical.kmeans import start_mixture
+from gen_jax.classical.units import Units, decode, encode_vectors, log_prob_in_units
+from gen_jax.errors import check_choice, check_range
+from gen_jax.model import GenerativeModel
+from gen_jax.types import Array, Float, Int
+
+METHODS = ("em", "gradient")
+
+
+class EMState(NamedTuple):
+    """The mixture so far and the number of updates."""
+
+    mixture: Mixture
+    step: Int[Array, ""]
+
+
+class GradientState(NamedTuple):
+    """Unconstrained parameters and the optimizer's state."""
+
+    params: gradient_fit.FreeMixture
+    optimizer: Any
+
+
+def blend(old: Mixture, new: Mixture, rate: float | Array) -> Mixture:
+    """The mixture whose statistics are (1 - rate) old + rate new, component by component."""
+    weights = (1 - rate) * old.weights + rate * new.weights
+    share = rate * new.weights / jnp.maximum(weights, jnp.finfo(weights.dtype).tiny)
+    return Mixture(weights, *moments.blend(*old[1:], *new[1:], share))
+
+
+def em_step(
+    state: EMState, u: Float[Array, "B D"], forgetting: float, epsilon: float
+) -> tuple[EMState, Float[Array, ""]]:
+    """One update by a batch, and the batch's mean log p [] before it."""
+    blocks = in_blocks(u, len(state.mixture.weights))
+    sums, _ = e_step(state.mixture, blocks)
+    batch = m_step(state.mixture, sums, epsilon)
+    rate = (state.step + 1.0) ** -forgetting
+    mixture = blend(state.mixture, batch, rate.astype(u.dtype))
+    return EMState(mixture, state.step + 1), sums.log_prob / len(u)
+
+
+def gaussian_mixture(
+    k: int,
+    *,
+    shape: tuple[int, ...],
+    method: str = "em",
+    covariance: str = "full",
+    epsilon: float = 1e-4,
+    forgetting: float = 0.6,
+    optimizer: optax.GradientTransformation | None = None,
+    transform: Any = None,
+) -> GenerativeModel:
+    """A mixture of k Gaussians, started by k-means++ from the first batch.
+
+    Args:
+      shape: of one example after the transform.
+      method: "em" or "gradient".
+      covariance: "full" or "diagonal".
+      epsilon: added to every variance (em), or its lower bound (gradient), in units of the
+        transformed data.
+      forgetting: in [0, 1]; above 0.5 the updates settle.
+      optimizer: of the gradient method; Adam at 0.01 if not given.
+      transform: `data.Transform`; its noise makes `log_prob` that of the dequantised data.
+    Raises ConfigError for unknown names and values out of range.
+    """
+    check_range("k", k, 1, integer=True)
+    check_choice("method", method, METHODS)
+    check_choice("covariance", covariance, COVARIANCES)
+    check_range("epsilon", epsilon, 0)
+    check_range("forgetting", forgetting, 0, 1)
+    optimizer, units = optimizer or optax.adam(0.01), Units(shape, transform)
+
+    def init(key, batch):
+        key_encode, key_start = jax.random.split(key)
+        u = encode_vectors(units, key_encode, batch["x"])
+        first = start_mixture(key_start, u, k, covariance, epsilon)
+        if method == "em":
+            return EMState(first, jnp.int32(0))
+        params = gradient_fit.free(first, epsilon)
+        return GradientState(params, optimizer.init(params))
+
+    def step(key, state, batch):
+        u = encode_vectors(units, key, batch["x"])
+        if method == "em":
+            state, value = em_step(state, u, forgetting, epsilon)
+            return state, {"loss": -value}
+        loss = lambda params: -gradient_fit.mean_log_prob(params, u, epsilon)
+        value, gradient = jax.value_and_grad(loss)(state.params)
+        change, moments = optimizer.update(gradient, state.optimizer, state.params)
+        return GradientState(optax.apply_updates(state.params, change), moments), {"loss": value}
+
+    def mixture_of(state) -> Mixture:
+        if method == "em":
+            return state.mixture
+        return gradient_fit.constrained(state.params, epsilon)
+
+    def sample_(key, state, n):
+        return decode(units, sample(key, mixture_of(state), n))
+
+    def log_prob_(key, state, x):
+        mixture = mixture_of(state)
+        of_vectors = lambda u: log_prob(mixture, u.reshape(len(u), -1))
+        return log_prob_in_units(units, of_vectors, key, x)
+
+    return GenerativeModel(init, step, sample_, log_prob_, "exact")

@@ -1,0 +1,50 @@
+"""Mean and covariance merged from parts: batch after batch ends where all data at once would."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from gen_jax.types import Array, Float, Int
+
+
+class Moments(NamedTuple):
+    """Of `size` examples so far: mean [D] and covariance [D, D] (divided by size)."""
+
+    size: Int[Array, ""]
+    mean: Float[Array, "D"]
+    covariance: Float[Array, "D D"]
+
+
+def blend(
+    mean: Float[Array, "*K D"],
+    covariance: Float[Array, "..."],
+    other_mean: Float[Array, "*K D"],
+    other_covariance: Float[Array, "..."],
+    share: Float[Array, "*K"],
+) -> tuple[Float[Array, "*K D"], Float[Array, "..."]]:
+    """Moments of (1 - share) of one population and `share` of another (chan1983).
+
+    The covariances are variances [*K, D], matrices [*K, D, D], or matrices at several lags
+    [..., D, D] with one share. No raw second moments are formed, so nothing cancels.
+    """
+    shift = other_mean - mean
+    full = covariance.ndim > mean.ndim
+    between = shift[..., :, None] * shift[..., None, :] if full else shift**2
+    wide = share.reshape(share.shape + (1,) * (between.ndim - share.ndim))
+    change = wide * (other_covariance - covariance) + wide * (1 - wide) * between
+    return mean + share[..., None] * shift, covariance + change
+
+
+def nothing(dim: int, dtype=jnp.float32) -> Moments:
+    """The moments of no example."""
+    return Moments(jnp.int32(0), jnp.zeros(dim, dtype), jnp.zeros((dim, dim), dtype))
+
+
+def add(moments: Moments, x: Float[Array, "B D"]) -> Moments:
+    """The moments with a batch added."""
+    mean = x.mean(0)
+    centred = x - mean
+    covariance = jnp.matmul(centred.T, centred, precision="highest") / x.shape[0]
+    size = moments.size + x.shape[0]
+    share = x.shape[0] / size.astype(x.dtype)
+    return Moments(size, *blend(moments.mean, moments.covariance, mean, covariance, share))

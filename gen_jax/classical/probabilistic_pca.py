@@ -1,0 +1,87 @@
+"""Probabilistic PCA (tipping1999): x = W z + m + noise, z ~ N(0, I_q), noise ~ N(0, sigma^2 I).
+
+Its maximum likelihood is in closed form (eq. 7 and 8): with the data's variances v_1 >= v_2 >= ...
+and axes E, sigma^2 is the mean of all v_i beyond q, and W = E_q (diag(v_q) - sigma^2)^1/2.
+"""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gen_jax.classical.gaussian_image import (
+    PrincipalGaussian,
+    moments_model,
+    principal_axes,
+    principal_of,
+)
+from gen_jax.classical.moments import Moments
+from gen_jax.classical.units import Units
+from gen_jax.errors import DataError, check_range
+from gen_jax.model import GenerativeModel
+from gen_jax.types import Array, Float
+
+
+def maximum_likelihood(
+    mean: Float[Array, "D"],
+    axes: Float[Array, "D R"],
+    variances: Float[Array, "R"],
+    rank: int,
+) -> PrincipalGaussian:
+    """The model of the first `rank` axes; variances that are not given are 0."""
+    noise = variances[rank:].sum() / (mean.shape[0] - rank)
+    return PrincipalGaussian(mean, axes[:, :rank], variances[:rank], noise)
+
+
+def fit(x: Float[Array, "N D"], rank: int) -> PrincipalGaussian:
+    """The maximum-likelihood model with `rank` latent dimensions.
+
+    Raises ConfigError unless 1 <= rank < D; DataError for fewer than two examples, or when these
+    leave no variance for the noise (N <= rank + 1, or singular data).
+    """
+    check_range("rank", rank, 1, x.shape[1] - 1, integer=True)
+    law = maximum_likelihood(*principal_axes(x), rank)
+    if not isinstance(x, jax.core.Tracer) and law.noise <= 1e-10 * law.variances[0]:
+        raise DataError(
+            f"rank={rank} leaves no variance for the noise of {x.shape[0]} examples of "
+            f"{x.shape[1]} dimensions (give a lower rank, or more data)"
+        )
+    return law
+
+
+def loadings(law: PrincipalGaussian) -> Float[Array, "D R"]:
+    """W, the images that the latent variables multiply."""
+    return law.axes * jnp.sqrt(jnp.maximum(law.variances - law.noise, 0))
+
+
+def posterior(
+    law: PrincipalGaussian, x: Float[Array, "N D"]
+) -> tuple[Float[Array, "N R"], Float[Array, "R"]]:
+    """Mean [N, R] and variances [R] of p(z | x), equal for all x (eq. 6 with M diagonal)."""
+    along = jnp.matmul(x - law.mean, loadings(law), precision="highest")
+    return along / law.variances, law.noise / law.variances
+
+
+def decode(law: PrincipalGaussian, z: Float[Array, "N R"]) -> Float[Array, "N D"]:
+    """W z + m, without noise."""
+    return law.mean + jnp.matmul(z, loadings(law).T, precision="highest")
+
+
+def probabilistic_pca(
+    rank: int, *, shape: tuple[int, ...], transform: Any = None, floor: float = 1e-6
+) -> GenerativeModel:
+    """Probabilistic PCA on mean and covariance, which the steps collect as in `gaussian_image`.
+
+    Args:
+      rank: latent dimensions, 1 .. D - 1.
+      floor: added to all variances, so that a state without examples is a density too.
+    """
+    check_range("rank", rank, 1, math.prod(shape) - 1, integer=True)
+    check_range("floor", floor, 0, open_low=True)
+
+    def law_of(state: Moments) -> PrincipalGaussian:
+        axes, variances = principal_of(state)
+        return maximum_likelihood(state.mean, axes, variances + floor, rank)
+
+    return moments_model(law_of, Units(shape, transform))

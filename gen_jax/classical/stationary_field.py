@@ -1,0 +1,137 @@
+"""A stationary Gaussian field on the torus, estimated from images, as a `GenerativeModel`.
+
+The covariance of two pixels depends on their distance alone: c(y) = E (f(x + y) - m) (f(x) - m)^T.
+Its Fourier transform S(w) [C, C] is the spectrum, so the density factorises over frequencies. From
+one image it is the law of galerne2011's asymptotic discrete spot noise; from several, c and S are
+averages.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gen_jax.classical.moments import blend
+from gen_jax.classical.texture import AXES, SMALLEST, check_texture, periodic_plus_smooth
+from gen_jax.classical.units import Units, decode, encode, log_prob_in_units
+from gen_jax.errors import ConfigError, check_range
+from gen_jax.model import GenerativeModel, sample_keys
+from gen_jax.types import Array, Complex, Float, Int, Key
+
+LAGS = (0, 1)
+LOG_2_PI = math.log(2 * math.pi)
+
+
+class Field(NamedTuple):
+    """Of `size` images so far: mean [C] and covariance at each lag [H, W, C, C]."""
+
+    size: Int[Array, ""]
+    mean: Float[Array, "C"]
+    covariance: Float[Array, "H W C C"]
+
+
+def nothing(shape: tuple[int, int, int], dtype=jnp.float32) -> Field:
+    """The field of no image."""
+    c = shape[2]
+    return Field(jnp.int32(0), jnp.zeros(c, dtype), jnp.zeros((*shape, c), dtype))
+
+
+def add(field: Field, images: Float[Array, "B H W C"], periodic: bool = True) -> Field:
+    """The field with images added; `periodic` takes their periodic components."""
+    check_texture(images)
+    x = periodic_plus_smooth(images)[0] if periodic else images
+    mean = x.mean((0, 1, 2))
+    waves = jnp.fft.fft2(x - mean, axes=AXES)
+    power = jnp.einsum("bhwi,bhwj->hwij", waves, waves.conj(), precision="highest")
+    covariance = jnp.fft.ifft2(power, axes=LAGS).real / math.prod(x.shape[:3])
+    size = field.size + x.shape[0]
+    share = x.shape[0] / size.astype(x.dtype)
+    return Field(size, *blend(field.mean, field.covariance, mean, covariance, share))
+
+
+def spectrum(
+    field: Field,
+) -> tuple[Float[Array, "H W C"], Complex[Array, "H W C C"]]:
+    """Eigenvalues, at least 0, and eigenvectors of S(w) at each frequency."""
+    power = jnp.fft.fft2(field.covariance, axes=LAGS)
+    values, vectors = jnp.linalg.eigh((power + power.conj().swapaxes(2, 3)) / 2)
+    return jnp.maximum(values, 0), vectors
+
+
+def texton(field: Field) -> Float[Array, "H W C C"]:
+    """The symmetric kernel whose convolution with white noise is the field: S^1/2 in space."""
+    values, vectors = spectrum(field)
+    root = (vectors * jnp.sqrt(values)[:, :, None]) @ vectors.conj().swapaxes(2, 3)
+    return jnp.fft.ifft2(root, axes=LAGS).real
+
+
+def sample(
+    key: Key[Array, "*batch"], field: Field, n: int, size: tuple[int, int] | None = None
+) -> Float[Array, "n H2 W2 C"]:
+    """Fields of any size: a larger one sees the texton set into zeros, a smaller one is cut out."""
+    height, width, channels = field.covariance.shape[:3]
+    wanted = size or (height, width)
+    full = max(wanted[0], height), max(wanted[1], width)
+    centred = jnp.fft.fftshift(texton(field), axes=LAGS)
+    kernel = jnp.pad(centred, ((0, full[0] - height), (0, full[1] - width), (0, 0), (0, 0)))
+    kernel = jnp.fft.fft2(jnp.roll(kernel, (-(height // 2), -(width // 2)), LAGS), axes=LAGS)
+
+    def one(key):
+        noise = jax.random.normal(key, (*full, channels), field.mean.dtype)
+        waves = jnp.einsum("hwij,hwj->hwi", kernel, jnp.fft.fft2(noise, axes=AXES))
+        return field.mean + jnp.fft.ifft2(waves, axes=AXES).real
+
+    return jax.vmap(one)(sample_keys(key, n))[:, : wanted[0], : wanted[1]]
+
+
+def log_prob(field: Field, x: Float[Array, "N H W C"], epsilon: float = 0.0) -> Float[Array, "N"]:
+    """log p(x) in nats of the field plus white noise of variance epsilon, frequency by frequency.
+
+    From one image in colour, or with any frequency absent, it exists for epsilon > 0 only.
+    """
+    values, vectors = spectrum(field)
+    values = values + epsilon
+    waves = jnp.fft.fft2(x - field.mean, axes=AXES, norm="ortho")
+    along = jnp.einsum("hwij,nhwi->nhwj", vectors.conj(), waves, precision="highest")
+    square = jnp.sum(jnp.abs(along) ** 2 / values, (1, 2, 3))
+    return -0.5 * (square + jnp.log(values).sum() + values.size * LOG_2_PI)
+
+
+def stationary_field(
+    *,
+    shape: tuple[int, ...],
+    epsilon: float = 1e-4,
+    periodic: bool = True,
+    transform: Any = None,
+) -> GenerativeModel:
+    """A stationary Gaussian field; a `step` adds a batch of images, `sample` takes `size`.
+
+    Args:
+      shape: of one image after the transform, [H, W, C].
+      epsilon: variance of the white noise added, in units of the transformed data.
+      periodic: estimate from periodic components.
+      transform: `data.Transform`; its noise makes `log_prob` that of the dequantised data.
+    Raises ConfigError for points and for images under 8 pixels.
+    """
+    check_range("epsilon", epsilon, 0, open_low=True)
+    if len(shape) != 3 or min(shape[:2]) < SMALLEST:
+        raise ConfigError(f"shape={shape} is no texture: [H, W, C] with at least 8 x 8 pixels")
+    units = Units(shape, transform)
+
+    def init(key, batch):
+        return nothing(shape, encode(units, key, batch["x"]).dtype)
+
+    def step(key, state, batch):
+        state = add(state, encode(units, key, batch["x"]), periodic)
+        return state, {"variance": jnp.trace(state.covariance[0, 0]) / shape[2]}
+
+    def sample_(key, state, n, *, size=None):
+        white = state.covariance.at[0, 0].add(epsilon * jnp.eye(shape[2], dtype=state.mean.dtype))
+        u = sample(key, state._replace(covariance=white), n, size)
+        return decode(units._replace(shape=u.shape[1:]), u)
+
+    def log_prob_(key, state, x):
+        return log_prob_in_units(units, lambda u: log_prob(state, u, epsilon), key, x)
+
+    return GenerativeModel(init, step, sample_, log_prob_, "exact")
