@@ -8,18 +8,23 @@ import importlib
 __version__ = "0.1.0"
 
 _SUBPACKAGES = (
+    "classical",
     "data",
     "diffusion",
     "divergences",
     "errors",
     "flow_matching",
+    "flows",
+    "mcmc",
     "metrics",
     "model",
     "nets",
     "paths",
     "plotting",
+    "sampling",
     "solvers",
     "training",
+    "transport",
     "types",
 )
 

@@ -4,11 +4,12 @@ Notation: B batch, D dimensions of one example, N data points, H W C image axes,
 Times `t` run from 0 (data) to 1 (noise).
 """
 
+import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from jax import Array
-from jaxtyping import Bool, Complex, Float, Int, Key, Num, Shaped, UInt8
+from jaxtyping import Bool, Complex, Float, Int, Key, Num, Shaped, UInt, UInt8
 
 State = Any
 """Any pytree of arrays."""
@@ -22,12 +23,29 @@ Metrics = dict[str, Array]
 Denoiser = Callable[[Array, Array], Array]
 """`denoise(x [B, ...], t [B]) -> E[x0 | x_t = x]` [B, ...]."""
 
+
+class Estimate(NamedTuple):
+    """A value and its standard error, in the same units: numbers, or arrays of one shape."""
+
+    value: Any
+    error: Any
+
+    def __str__(self) -> str:
+        """Of numbers, to the place of the error's second digit: `3.14 +- 0.25`."""
+        value, error = float(self.value), float(self.error)
+        if not (math.isfinite(error) and error > 0):
+            return f"{value:.4g}"
+        digits = max(0, 1 - math.floor(math.log10(error)))
+        return f"{value:.{digits}f} +- {error:.{digits}f}"
+
+
 __all__ = [
     "Array",
     "Batch",
     "Bool",
     "Complex",
     "Denoiser",
+    "Estimate",
     "Float",
     "Int",
     "Key",
@@ -35,5 +53,6 @@ __all__ = [
     "Num",
     "Shaped",
     "State",
+    "UInt",
     "UInt8",
 ]

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gen_jax.divergences.sinkhorn import solve
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.types import Array, Float, Int, Key, Num
 
@@ -37,11 +38,15 @@ def optimal_assignment(
 ) -> Int[Array, "B"]:
     """The permutation j that minimises sum_i |x0[i] - x1[j_i]|^2, exactly, in O(B^3).
 
-    Hungarian algorithm (kuhn1955) by optax. The key is not used. Distances that are not
-    finite count as very large.
+    The key is not used. Distances that are not finite count as very large.
     """
     _batch_size(x0, x1)
     cost = jnp.nan_to_num(squared_distances(x0, x1), nan=_HUGE, posinf=_HUGE)
+    return assign(cost)
+
+
+def assign(cost: Float[Array, "B B"]) -> Int[Array, "B"]:
+    """The permutation j that minimises sum_i cost[i, j_i] (kuhn1955), by optax."""
     rows, columns = optax.assignment.hungarian_algorithm(cost)
     return jnp.zeros(cost.shape[0], columns.dtype).at[rows].set(columns)
 
@@ -89,18 +94,10 @@ def sinkhorn_log_plan(
     check_range("iterations", iterations, 1, integer=True)
     cost = squared_distances(x0, x1)
     mean = cost.mean()
-    score = -cost / (epsilon * jnp.where(mean > 0, mean, 1))
-    log_row, log_column = (-jnp.log(size).astype(cost.dtype) for size in jnp.array(cost.shape))
-
-    def update(potentials, _):
-        _, g = potentials
-        f = log_row - jax.nn.logsumexp(score + g, axis=1, keepdims=True)
-        g = log_column - jax.nn.logsumexp(score + f, axis=0, keepdims=True)
-        return (f, g), None
-
-    start = (jnp.zeros_like(score[:, :1]), jnp.zeros_like(score[:1]))
-    (_, g), _ = jax.lax.scan(update, start, length=iterations)
-    return log_row + jax.nn.log_softmax(score + g, axis=1)
+    scale = epsilon * jnp.where(mean > 0, mean, 1)
+    solution = solve(cost, scale, tolerance=0.0, max_iterations=iterations)
+    log_row = -jnp.log(cost.shape[0]).astype(cost.dtype)
+    return log_row + jax.nn.log_softmax(solution.log_plan(cost, scale), axis=1)
 
 
 def squared_distances(x0: Num[Array, "M ..."], x1: Num[Array, "N ..."]) -> Float[Array, "M N"]:

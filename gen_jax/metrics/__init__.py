@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import jax
 
+from gen_jax.divergences.wasserstein import sliced_wasserstein, wasserstein_1d
 from gen_jax.metrics.features import (
     FEATURES,
     ClassifierFeatures,
@@ -30,7 +31,6 @@ from gen_jax.metrics.precision_recall import (
     precision_recall,
 )
 from gen_jax.metrics.resampling import Estimate, bootstrap, calibrate, mean_and_error
-from gen_jax.metrics.transport import sliced_wasserstein, wasserstein_1d
 
 METRICS: dict[str, Callable[..., float]] = {
     "frechet": frechet_from_features,

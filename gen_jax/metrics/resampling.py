@@ -1,27 +1,12 @@
 """Error bars for any statistic of sets, and its value between two real sets of one size."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from gen_jax.errors import ConfigError, check_range
-from gen_jax.types import Array, Float, Key, Shaped
-
-
-class Estimate(NamedTuple):
-    """A value and its standard error, in the same units."""
-
-    value: float
-    error: float
-
-    def __str__(self) -> str:
-        """Both to the place of the error's second digit: `3.14 +- 0.25`."""
-        if not (np.isfinite(self.error) and self.error > 0):
-            return f"{self.value:.4g}"
-        digits = max(0, 1 - int(np.floor(np.log10(self.error))))
-        return f"{self.value:.{digits}f} +- {self.error:.{digits}f}"
+from gen_jax.types import Array, Estimate, Float, Key, Shaped
 
 
 def mean_and_error(values: Float[Array | np.ndarray, "N"]) -> Estimate:

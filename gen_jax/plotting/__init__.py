@@ -9,6 +9,7 @@ from gen_jax.plotting.animations import image_animation, point_animation
 from gen_jax.plotting.curves import quality_versus_calls, read_metrics, training_curves
 from gen_jax.plotting.densities import density_map, point_panels
 from gen_jax.plotting.grids import image_grid, label_rows, save_image, to_image
+from gen_jax.plotting.heat_map import heat_map
 from gen_jax.plotting.style import COLOURS, STYLE, save, window_around
 from gen_jax.plotting.trajectories import field_panels, trajectory_plot
 
@@ -17,6 +18,7 @@ __all__ = [
     "STYLE",
     "density_map",
     "field_panels",
+    "heat_map",
     "image_animation",
     "image_grid",
     "label_rows",

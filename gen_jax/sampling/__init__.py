@@ -1,5 +1,22 @@
-"""Sampling known distributions: targets with exact samplers to measure every method against."""
+"""Sampling known distributions: from uniform numbers to mixtures, and targets to measure against.
 
+Uniforms are arguments: `lcg` or `jax.random` make them, `box_muller` and `inverse_cdf` shape them,
+`gaussian`, `categorical` and `ancestral` build joint laws; `rejection` and `importance` reach
+densities known up to a constant.
+"""
+
+from gen_jax.sampling import (
+    ancestral,
+    box_muller,
+    categorical,
+    gaussian,
+    importance,
+    inverse_cdf,
+    lcg,
+    rejection,
+)
+from gen_jax.sampling.inverse_cdf import QUANTILES
+from gen_jax.sampling.lcg import GENERATORS
 from gen_jax.sampling.targets import (
     TARGETS,
     Target,
@@ -15,15 +32,25 @@ from gen_jax.sampling.targets import (
 )
 
 __all__ = [
+    "GENERATORS",
+    "QUANTILES",
     "TARGETS",
     "Target",
+    "ancestral",
     "banana",
+    "box_muller",
+    "categorical",
     "clayton",
     "cross",
     "funnel",
+    "gaussian",
     "grid",
+    "importance",
+    "inverse_cdf",
+    "lcg",
     "logistic_regression",
     "make_target",
     "many_well",
+    "rejection",
     "ring",
 ]

@@ -11,9 +11,9 @@ from jax.scipy.special import logsumexp, ndtri
 from jax.scipy.stats import norm
 
 from gen_jax.errors import check_choice, check_range
+from gen_jax.sampling.gaussian import LOG_2_PI
+from gen_jax.sampling.inverse_cdf import bisect
 from gen_jax.types import Array, Float, Key
-
-LOG_2_PI = math.log(2 * math.pi)
 
 
 class Target(NamedTuple):
@@ -187,16 +187,9 @@ def clayton(dim: int = 8, theta: float = 2.0, bimodal: int = 8) -> Target:
         return constant + terms - (dim + 1 / theta) * log_sum
 
     def quantile(u):
-        """Of the bimodal marginal: 50 halvings of [-3, 3]."""
+        """Of the bimodal marginal."""
         cdf = lambda x: low * norm.cdf(x, -1, std) + (1 - low) * norm.cdf(x, 1, std)
-
-        def halve(_, ends):
-            middle = (ends[0] + ends[1]) / 2
-            below = cdf(middle) < u
-            return jnp.where(below, middle, ends[0]), jnp.where(below, ends[1], middle)
-
-        start = (jnp.full_like(u, -3.0), jnp.full_like(u, 3.0))
-        return jax.lax.fori_loop(0, 50, halve, start)[0]
+        return bisect(cdf, u, -3.0, 3.0, iterations=50)
 
     def sample(key, n):
         key_frailty, key_noise = jax.random.split(key)

@@ -174,7 +174,10 @@ class Session:
         if asked and step < self.plan.steps:
             where = "nothing is kept without a directory"
             if self.checkpoints:
-                self.checkpoints.finish(step, state, self.judge(step, state))
+                # Whoever asks gives seconds before the kill: no time for `evaluate`.
+                known = self.evaluated[1] if self.evaluated[0] == step else {}
+                self.check_state(step, state)
+                self.checkpoints.finish(step, state, known)
                 where = f"saved in {self.checkpoints.directory}; the same command resumes"
             raise Stopped(f"at step {step} of {self.plan.steps}, {where}")
 

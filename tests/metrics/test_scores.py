@@ -1,4 +1,4 @@
-"""Closed forms of the inception score, likelihood, Wasserstein distances, modes and error bars."""
+"""Closed forms of the inception score, likelihood, modes and error bars."""
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +17,6 @@ from gen_jax.metrics import (
     mean_and_error,
     mode_report,
     mode_weights,
-    sliced_wasserstein,
-    wasserstein_1d,
 )
 
 RNG = np.random.default_rng(0)
@@ -50,46 +48,6 @@ def test_a_uniform_model_over_256_values_costs_8_bits():
     assert bits_per_dim(28 * 28 * np.log(1 / 256), 28 * 28) == pytest.approx(8)
     log_prob = jnp.full(5, 3 * jnp.log(1 / 256))
     np.testing.assert_allclose(bits_per_dim(log_prob, 3), 8, rtol=1e-6)
-
-
-@pytest.mark.parametrize("sizes", [(50, 50), (50, 30), (7, 1), (12, 18)])
-def test_wasserstein_1d_is_scipys(x64, sizes):
-    a, b = RNG.normal(size=sizes[0]), RNG.exponential(size=sizes[1])
-    truth = scipy.stats.wasserstein_distance(a, b)
-    np.testing.assert_allclose(wasserstein_1d(a, b), truth, rtol=1e-12)
-
-
-def test_wasserstein_1d_of_gaussians(x64):
-    """W_2^2 = (m - m')^2 + (s - s')^2; quantile points leave an error of order log(n) / n."""
-    quantiles = scipy.stats.norm.ppf((np.arange(20000) + 0.5) / 20000)
-    value = wasserstein_1d(quantiles, 3 + 2 * quantiles, p=2)
-    np.testing.assert_allclose(value, np.sqrt(9 + 1), rtol=1e-3)
-
-
-def test_wasserstein_1d_of_any_order_by_repetition(x64):
-    """Unequal sizes: repeating points to a common size leaves the laws as they are."""
-    a, b = RNG.normal(size=4), RNG.normal(size=6)
-    truth = np.mean(np.abs(np.sort(np.repeat(a, 3)) - np.sort(np.repeat(b, 2))) ** 3) ** (1 / 3)
-    np.testing.assert_allclose(wasserstein_1d(a, b, p=3), truth, rtol=1e-12)
-
-
-def test_sliced_wasserstein_of_a_shift(key):
-    """|m| / sqrt(D): the mean of cos^2 over 4096 directions in 2-D has a relative error of 1.1 %,
-    its root of 0.55 %; 3 % is more than 5 of them (false alarms 6e-7)."""
-    a, shift = RNG.normal(size=(200, 2)), np.array([3.0, -4.0])
-    value = sliced_wasserstein(key, a, a + shift, num_projections=4096)
-    np.testing.assert_allclose(value, 5 / np.sqrt(2), rtol=0.03)
-
-
-def test_sliced_wasserstein_on_a_line_is_the_one_dimensional_distance(key):
-    a, b = RNG.normal(size=(40, 1)), RNG.normal(size=(30, 1)) + 1
-    value = sliced_wasserstein(key, a, b, num_projections=3)
-    np.testing.assert_allclose(value, wasserstein_1d(a[:, 0], b[:, 0], p=2), rtol=1e-5)
-
-
-def test_sliced_wasserstein_refuses_sets_of_different_dimension(key):
-    with pytest.raises(ConfigError, match="dimensions"):
-        sliced_wasserstein(key, np.zeros((4, 2)), np.zeros((4, 3)))
 
 
 MEANS = np.array([[x, y] for x in (-2.0, 0, 2) for y in (-2.0, 0, 2)])

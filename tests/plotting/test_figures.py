@@ -13,6 +13,7 @@ from gen_jax.errors import ConfigError, DataError
 from gen_jax.plotting import (
     density_map,
     field_panels,
+    heat_map,
     point_panels,
     quality_versus_calls,
     read_metrics,
@@ -42,6 +43,7 @@ FIGURES = {
         lambda x, t: x[:, ::-1], [0.1], WINDOW, kind="stream", points=POINTS[None]
     ),
     "training": lambda: training_curves(RECORDS),
+    "heat map": lambda: heat_map(np.array([[0.1, 1.0], [np.nan, 5.0]]), "ab", "cd", "distance"),
     "quality": lambda: quality_versus_calls(RESULTS, "Frechet distance", floor=0.4),
 }
 
@@ -113,6 +115,13 @@ def test_quality_curves_are_ordered_by_calls_on_a_logarithmic_axis():
     assert quality_versus_calls({"a": [(5, -1.0)]}, "d").axes[0].get_yscale() == "linear"
 
 
+def test_heat_map_writes_every_finite_cell():
+    figure = heat_map(np.array([[1.0, 2.0], [np.nan, 30.0]]), "ab", "cd", "distance")
+    assert [text.get_text() for text in figure.axes[0].texts] == ["1", "2", "30"]
+    shown = np.ma.filled(figure.axes[0].images[0].get_array().astype(float), np.nan)
+    np.testing.assert_array_equal(shown, [[1, 2], [np.nan, 30]])
+
+
 def test_metrics_file_with_a_torn_last_line(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text("\n".join(json.dumps(r) for r in RECORDS[:3]) + '\n{"step": 30, "lo')
@@ -135,6 +144,9 @@ BAD = {
         lambda x, t: x, [0.5], WINDOW, points=np.zeros((2, 5, 2))
     ),
     "four numbers": lambda: quality_versus_calls({"a": [(1, 2, 3, 4)]}, "d"),
+    "cells without a row": lambda: heat_map(np.ones((2, 2)), "a", "bc", "distance"),
+    "logarithm of zero": lambda: heat_map(np.eye(2), "ab", "cd", "distance", log_scale=True),
+    "no cell": lambda: heat_map(np.full((1, 2), np.nan), "a", "bc", "distance"),
     "format": lambda: save(point_panels({"data": POINTS}), "figure.exe"),
 }
 

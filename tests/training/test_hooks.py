@@ -1,12 +1,15 @@
 """Hooks that fail, data and states that change under a run, saving by the clock."""
 
+import os
+import signal
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
 
-from gen_jax.errors import CheckpointError, ConfigError
+from gen_jax.errors import CheckpointError, ConfigError, Stopped
 from gen_jax.model import GenerativeModel
 from gen_jax.training import fit, restore_state, saved_steps, session
 from gen_jax.training.report import write_report
@@ -59,6 +62,24 @@ def test_lost_checkpoints_are_not_passed_over_in_silence(tmp_path, capsys):
     (tmp_path / "DONE").unlink()
     tiny.train(tmp_path, steps=6)
     assert "starts again from step 0" in capsys.readouterr().err
+
+
+def test_a_request_to_stop_does_not_wait_for_evaluate(tmp_path):
+    evaluated = []
+
+    def evaluate(step, state):
+        evaluated.append(step)
+        return {"score": 0.0}
+
+    def on_sample(step, state):
+        if step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    hooks = {"evaluate": evaluate, "on_sample": on_sample, "sample_every": 1}
+    with pytest.raises(Stopped, match="at step"):
+        tiny.train(tmp_path, **hooks)
+    assert evaluated == [3]
+    assert saved_steps(tmp_path)[-1] in (4, 5)
 
 
 def model_with_best(step):

@@ -1,0 +1,73 @@
+"""Divergences of probability vectors p, q [..., K] along the last axis, in nats; 0 log 0 = 0.
+
+Where p has mass and q has none KL and Pearson's chi-square are infinite.
+"""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jax.scipy.special import rel_entr
+
+from gen_jax.divergences.f_divergence import FDivergence, perspective
+from gen_jax.types import Array, Float
+
+
+def kl(p: Float[Array, "*B K"], q: Float[Array, "*B K"]) -> Float[Array, "*B"]:
+    """sum p log(p / q)."""
+    return jnp.sum(rel_entr(p, q), -1)
+
+
+def reverse_kl(p: Float[Array, "*B K"], q: Float[Array, "*B K"]) -> Float[Array, "*B"]:
+    """sum q log(q / p)."""
+    return kl(q, p)
+
+
+def jensen_shannon(p: Float[Array, "*B K"], q: Float[Array, "*B K"]) -> Float[Array, "*B"]:
+    """1/2 KL(p || m) + 1/2 KL(q || m), m = (p + q) / 2: S0's eq. 18, which prints Jeffreys'."""
+    middle = (p + q) / 2
+    return 0.5 * (kl(p, middle) + kl(q, middle))
+
+
+def jeffreys(p: Float[Array, "*B K"], q: Float[Array, "*B K"]) -> Float[Array, "*B"]:
+    """1/2 KL(p || q) + 1/2 KL(q || p), what S0's eq. 18 computes."""
+    return 0.5 * (kl(p, q) + kl(q, p))
+
+
+def total_variation(p: Float[Array, "*B K"], q: Float[Array, "*B K"]) -> Float[Array, "*B"]:
+    """1/2 sum |p - q|, the largest difference over events."""
+    return 0.5 * jnp.sum(jnp.abs(p - q), -1)
+
+
+def squared_hellinger(p: Float[Array, "*B K"], q: Float[Array, "*B K"]) -> Float[Array, "*B"]:
+    """1 - sum sqrt(p q), as 1/2 sum (sqrt p - sqrt q)^2."""
+    return 0.5 * jnp.sum((jnp.sqrt(p) - jnp.sqrt(q)) ** 2, -1)
+
+
+def chi_square(p: Float[Array, "*B K"], q: Float[Array, "*B K"]) -> Float[Array, "*B"]:
+    """Pearson's sum (p - q)^2 / q."""
+    ratio = (p - q) ** 2 / jnp.where(q > 0, q, 1)
+    return jnp.sum(jnp.where(q > 0, ratio, jnp.where(p > 0, jnp.inf, 0)), -1)
+
+
+def neyman_chi_square(p: Float[Array, "*B K"], q: Float[Array, "*B K"]) -> Float[Array, "*B"]:
+    """sum (p - q)^2 / p."""
+    return chi_square(q, p)
+
+
+DISCRETE: dict[str, Callable[[Array, Array], Array]] = {
+    "kl": kl,
+    "reverse_kl": reverse_kl,
+    "jensen_shannon": jensen_shannon,
+    "total_variation": total_variation,
+    "squared_hellinger": squared_hellinger,
+    "chi_square": chi_square,
+    "neyman_chi_square": neyman_chi_square,
+}
+"""`DISCRETE[name](p, q)`, by the names of F_DIVERGENCES."""
+
+
+def discrete(
+    divergence: str | FDivergence, p: Float[Array, "*B K"], q: Float[Array, "*B K"]
+) -> Float[Array, "*B"]:
+    """sum q f(p / q) for any f-divergence, by its generator."""
+    return jnp.sum(perspective(divergence, jnp.log(p), jnp.log(q)), -1)

@@ -1,0 +1,145 @@
+"""f-divergences D_f(p || q) = E_q[f(p / q)], f convex with f(1) = 0 (csiszar1967, nowozin2016).
+
+`F_DIVERGENCES` has everything that estimators and f-GANs need of each: the generator, its
+derivative, its convex conjugate f*(t) = sup_u>=0 (u t - f(u)), and the output activation that maps
+a network's number into the domain of f* (nowozin2016, table 2).
+
+Scales: Jensen-Shannon is 1/2 KL(p || m) + 1/2 KL(q || m) with m = (p + q) / 2, at most log 2;
+squared Hellinger is 1 - integral sqrt(p q) and total variation 1/2 integral |p - q|, both at
+most 1. nowozin2016's generators of the first two are twice these.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import xlogy
+
+from gen_jax.errors import check_choice
+from gen_jax.types import Array, Float
+
+LOG_2 = math.log(2)
+
+
+class FDivergence(NamedTuple):
+    """One f-divergence; every function is elementwise.
+
+    Fields:
+      generator: f(u) for u >= 0, limits included.
+      adjoint: u f(1 / u), the generator of D_f(q || p).
+      optimal_critic: `log u -> f'(u)`: at log(p / q) the T that attains the dual.
+      conjugate: f*(t); infinite outside its domain.
+      activation: v -> t, from the real line into the domain of f*, rising.
+      conjugate_activation: v -> f*(activation(v)), in one stable form.
+    """
+
+    generator: Callable[[Array], Array]
+    adjoint: Callable[[Array], Array]
+    optimal_critic: Callable[[Array], Array]
+    conjugate: Callable[[Array], Array]
+    activation: Callable[[Array], Array]
+    conjugate_activation: Callable[[Array], Array]
+
+    def derivative(self, u: Float[Array, "..."]) -> Float[Array, "..."]:
+        """f'(u), u > 0."""
+        return self.optimal_critic(jnp.log(u))
+
+
+def _jensen_shannon(u):
+    return 0.5 * (xlogy(u, u) - (1 + u) * (jnp.log1p(u) - LOG_2))
+
+
+def _below(t, bound, value):
+    """value(t) where t < bound, else infinity; `value` never sees the others."""
+    inside = t < bound
+    return jnp.where(inside, value(jnp.where(inside, t, bound - 1)), jnp.inf)
+
+
+def _log_sigmoid_half(v):
+    return 0.5 * (LOG_2 + jax.nn.log_sigmoid(v))
+
+
+F_DIVERGENCES: dict[str, FDivergence] = {
+    "kl": FDivergence(
+        generator=lambda u: xlogy(u, u),
+        adjoint=lambda u: -jnp.log(u),
+        optimal_critic=lambda log_u: 1 + log_u,
+        conjugate=lambda t: jnp.exp(t - 1),
+        activation=lambda v: v,
+        conjugate_activation=lambda v: jnp.exp(v - 1),
+    ),
+    "reverse_kl": FDivergence(
+        generator=lambda u: -jnp.log(u),
+        adjoint=lambda u: xlogy(u, u),
+        optimal_critic=lambda log_u: -jnp.exp(-log_u),
+        conjugate=lambda t: _below(t, 0, lambda t: -1 - jnp.log(-t)),
+        activation=lambda v: -jnp.exp(-v),
+        conjugate_activation=lambda v: v - 1,
+    ),
+    "jensen_shannon": FDivergence(
+        generator=_jensen_shannon,
+        adjoint=_jensen_shannon,
+        optimal_critic=_log_sigmoid_half,
+        conjugate=lambda t: _below(t, LOG_2 / 2, lambda t: -0.5 * jnp.log(2 - jnp.exp(2 * t))),
+        activation=_log_sigmoid_half,
+        conjugate_activation=lambda v: -_log_sigmoid_half(-v),
+    ),
+    "total_variation": FDivergence(
+        generator=lambda u: 0.5 * jnp.abs(u - 1),
+        adjoint=lambda u: 0.5 * jnp.abs(u - 1),
+        optimal_critic=lambda log_u: 0.5 * jnp.sign(log_u),
+        conjugate=lambda t: jnp.where(t <= 0.5, jnp.maximum(t, -0.5), jnp.inf),
+        activation=lambda v: 0.5 * jnp.tanh(v),
+        conjugate_activation=lambda v: 0.5 * jnp.tanh(v),
+    ),
+    "squared_hellinger": FDivergence(
+        generator=lambda u: 0.5 * (jnp.sqrt(u) - 1) ** 2,
+        adjoint=lambda u: 0.5 * (jnp.sqrt(u) - 1) ** 2,
+        optimal_critic=lambda log_u: -0.5 * jnp.expm1(-log_u / 2),
+        conjugate=lambda t: _below(t, 0.5, lambda t: t / (1 - 2 * t)),
+        activation=lambda v: -0.5 * jnp.expm1(-v),
+        conjugate_activation=lambda v: 0.5 * jnp.expm1(v),
+    ),
+    "chi_square": FDivergence(  # Pearson's, E_q[(p / q - 1)^2]
+        generator=lambda u: (u - 1) ** 2,
+        adjoint=lambda u: (u - 1) ** 2 / u,
+        optimal_critic=lambda log_u: 2 * jnp.expm1(log_u),
+        conjugate=lambda t: jnp.maximum(t, -2) + jnp.maximum(t, -2) ** 2 / 4,
+        activation=lambda v: v,
+        conjugate_activation=lambda v: jnp.maximum(v, -2) + jnp.maximum(v, -2) ** 2 / 4,
+    ),
+    "neyman_chi_square": FDivergence(  # E_p[(q / p - 1)^2]
+        generator=lambda u: (u - 1) ** 2 / u,
+        adjoint=lambda u: (u - 1) ** 2,
+        optimal_critic=lambda log_u: -jnp.expm1(-2 * log_u),
+        conjugate=lambda t: _below(t, 1, lambda t: 2 - 2 * jnp.sqrt(1 - t)),
+        activation=lambda v: -jnp.expm1(-v),
+        conjugate_activation=lambda v: -2 * jnp.expm1(-v / 2),
+    ),
+}
+"""Every f-divergence by name."""
+
+
+def f_divergence(divergence: str | FDivergence) -> FDivergence:
+    """The row of that name, or the divergence itself; ConfigError for unknown names."""
+    if isinstance(divergence, FDivergence):
+        return divergence
+    return F_DIVERGENCES[check_choice("divergence", divergence, F_DIVERGENCES)]
+
+
+def perspective(
+    divergence: str | FDivergence, log_p: Float[Array, "..."], log_q: Float[Array, "..."]
+) -> Float[Array, "..."]:
+    """q f(p / q) from log p and log q: what D_f sums. -inf stands for a probability of 0.
+
+    Where p > q it is computed as p times the adjoint of q / p, so that no ratio overflows;
+    0 f(0 / 0) = 0.
+    """
+    row = f_divergence(divergence)
+    larger = jnp.maximum(log_p, log_q)
+    gap = jnp.where(log_p == log_q, 0, -jnp.abs(log_p - log_q))  # -inf - -inf is NaN
+    ratio = jnp.exp(gap)
+    value = jnp.where(log_p <= log_q, row.generator(ratio), row.adjoint(ratio))
+    return jnp.where(larger == -jnp.inf, 0, jnp.exp(larger) * value)

@@ -1,0 +1,65 @@
+"""What is refused at the door: log-densities, start points and step sizes that cannot work."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gen_jax.errors import ConfigError
+from gen_jax.types import Array, Num, State
+
+StepSize = float | Num[Array | np.ndarray, "..."]
+"""One number, or one per chain [B]."""
+
+
+def checked(log_density: Callable[[Any], Array]) -> Callable[[Any], Array]:
+    """The log-density, which raises ConfigError while it is traced unless it returns [B]."""
+
+    def evaluate(x: Any) -> Array:
+        values = log_density(x)
+        expected, shape = (len(jax.tree.leaves(x)[0]),), jnp.shape(values)
+        if shape != expected or not jnp.issubdtype(jnp.result_type(values), jnp.floating):
+            raise ConfigError(
+                f"log_density returned shape {shape} of {jnp.result_type(values)}, "
+                f"allowed: one number per chain, {expected}"
+            )
+        return values
+
+    return evaluate
+
+
+def check_start(state: State) -> None:
+    """Raise ConfigError when a chain starts where the density is 0, NaN or infinite.
+
+    Says nothing under jit, where the numbers are not known.
+    """
+    if isinstance(state.log_density, jax.core.Tracer):
+        return
+    values = np.asarray(state.log_density, np.float64)
+    outside, bad = np.isneginf(values), np.isnan(values) | np.isposinf(values)
+    gradient = getattr(state, "gradient", None)
+    if gradient is not None:
+        bad |= ~outside & ~np.isfinite(np.asarray(gradient)).all(1)
+    for wrong, what in ((bad, "NaN or infinite (or its gradient is)"), (outside, "0")):
+        if wrong.any():
+            first = int(np.argmax(wrong))
+            raise ConfigError(
+                f"the density is {what} at the start of {wrong.sum()} of {len(values)} chains, "
+                f"first at x[{first}]; start inside the support"
+            )
+
+
+def check_step_size(step_size: StepSize) -> None:
+    """Raise ConfigError unless the step size, one number or one per chain, is finite and positive.
+
+    Says nothing under jit, where the numbers are not known.
+    """
+    if isinstance(step_size, jax.core.Tracer):
+        return
+    values = np.asarray(step_size)
+    if values.ndim > 1 or not np.all((values > 0) & np.isfinite(values)):
+        raise ConfigError(
+            f"step_size={step_size!r} must be a number in (0, inf), or one per chain [B]"
+        )

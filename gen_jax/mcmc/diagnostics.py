@@ -1,0 +1,123 @@
+"""How well chains have mixed: effective sample size, R-hat, autocorrelation time, modes visited.
+
+Samples are [T, B, ...]: T steps of B chains, as `run` returns them. None of these numbers proves
+that a chain found every mode: R-hat can be 1.000 with all chains in one of eight modes.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import ndtri
+from jax.scipy.stats import rankdata
+
+from gen_jax.errors import ConfigError
+from gen_jax.types import Array, Float, Num
+
+
+def _check(samples: Array) -> None:
+    if samples.ndim < 2 or samples.shape[0] < 4:
+        raise ConfigError(f"samples have shape {samples.shape}, allowed: [T, B, ...] with T >= 4")
+
+
+def autocovariance(samples: Num[Array, "T ..."]) -> Float[Array, "T ..."]:
+    """Autocovariance of each series at lags 0 .. T - 1, with divisor T, by FFT."""
+    count = samples.shape[0]
+    centred = samples - samples.mean(0)
+    spectrum = jnp.fft.rfft(centred, 2 * count, axis=0)
+    return jnp.fft.irfft(jnp.abs(spectrum) ** 2, 2 * count, axis=0)[:count] / count
+
+
+def split_chains(samples: Num[Array, "T B ..."]) -> Num[Array, "half B2 ..."]:
+    """Each chain's first and second half as two chains; an odd last step is left out."""
+    half = samples.shape[0] // 2
+    return jnp.concatenate([samples[:half], samples[half : 2 * half]], 1)
+
+
+def rank_normalise(samples: Num[Array, "T B ..."]) -> Float[Array, "T B ..."]:
+    """Normal scores of the ranks over all chains (vehtari2021 eq. 14)."""
+    count = samples.shape[0] * samples.shape[1]
+    ranks = rankdata(samples.reshape(count, *samples.shape[2:]), axis=0)
+    return ndtri((ranks - 0.375) / (count + 0.25)).reshape(samples.shape)
+
+
+def _variances(samples: Array) -> tuple[Array, Array]:
+    """Mean variance within the chains, and the pooled estimate (vehtari2021 eq. 1-3)."""
+    count, chains = samples.shape[:2]
+    within = samples.var(0, ddof=1).mean(0)
+    between = samples.mean(0).var(0, ddof=1) if chains > 1 else jnp.zeros_like(within)
+    return within, (count - 1) / count * within + between
+
+
+def _r_hat(samples: Array) -> Array:
+    within, pooled = _variances(samples)
+    return jnp.sqrt(pooled / within)
+
+
+@jax.jit
+def split_r_hat(samples: Num[Array, "T B ..."]) -> Float[Array, "..."]:
+    """Rank-normalised split R-hat of each coordinate (vehtari2021 sec. 4): mix until below 1.01.
+
+    The larger of that of the samples and that of their distances from the median, so that chains of
+    unequal spread are noticed. NaN where all samples are equal.
+    Raises ConfigError unless samples are [T, B, ...] with T >= 4.
+    """
+    _check(samples)
+    halves = split_chains(samples)
+    folded = jnp.abs(halves - jnp.median(halves, (0, 1)))
+    return jnp.maximum(_r_hat(rank_normalise(halves)), _r_hat(rank_normalise(folded)))
+
+
+def _time(samples: Array) -> Array:
+    """Autocorrelation time of pooled chains by Geyer's initial monotone sequence."""
+    count = samples.shape[0]
+    within, pooled = _variances(samples)
+    lags = autocovariance(samples).mean(1) * count / (count - 1)
+    rho = (1 - (within - lags) / pooled).at[0].set(1)
+    # Sums of neighbouring pairs are positive and fall for a reversible chain: cut at the first that
+    # is not positive, and hold each down to the smallest before it.
+    pairs = rho[: count // 2 * 2].reshape(count // 2, 2, *rho.shape[1:]).sum(1)
+    kept = jnp.cumprod(pairs > 0, 0)
+    monotone = jax.lax.cummin(pairs, axis=0) * kept
+    return jnp.maximum(2 * monotone.sum(0) - 1, 1 / jnp.log10(samples.shape[0] * samples.shape[1]))
+
+
+@jax.jit
+def integrated_autocorrelation_time(samples: Num[Array, "T B ..."]) -> Float[Array, "..."]:
+    """Steps per independent sample, 1 + 2 sum of autocorrelations, of each coordinate.
+
+    Geyer's initial monotone sequence (geyer1992 sec. 3.3) on split chains, whose distance from each
+    other counts (vehtari2021 eq. 10-13). At least 1 / log10(T B), reached by antithetic chains.
+    Raises ConfigError unless samples are [T, B, ...] with T >= 4.
+    """
+    _check(samples)
+    return _time(split_chains(samples))
+
+
+@jax.jit(static_argnames="rank_normalised")
+def effective_sample_size(
+    samples: Num[Array, "T B ..."], *, rank_normalised: bool = False
+) -> Float[Array, "..."]:
+    """Independent samples worth as much as these T B for the mean of each coordinate.
+
+    `rank_normalised` gives the bulk effective sample size of vehtari2021, which exists for heavy
+    tails too. Raises ConfigError unless samples are [T, B, ...] with T >= 4.
+    """
+    _check(samples)
+    halves = split_chains(samples)
+    halves = rank_normalise(halves) if rank_normalised else halves
+    return halves.shape[0] * halves.shape[1] / _time(halves)
+
+
+@jax.jit
+def mode_occupancy(samples: Num[Array, "T B D"], modes: Num[Array, "K D"]) -> Float[Array, "B K"]:
+    """The share of each chain's samples whose nearest mode is k, by Euclidean distance.
+
+    Rows with one entry of 1 are chains that never left their mode, which R-hat need not show.
+    """
+    chains = jnp.moveaxis(jnp.asarray(samples), 0, 1)
+    modes = jnp.asarray(modes, chains.dtype)
+
+    def share(chain):
+        squares = jnp.sum(modes**2, 1) - 2 * jnp.matmul(chain, modes.T, precision="highest")
+        return jnp.bincount(jnp.argmin(squares, 1), length=len(modes)) / len(chain)
+
+    return jax.lax.map(share, chains)

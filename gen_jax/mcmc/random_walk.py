@@ -1,0 +1,29 @@
+"""Random-walk Metropolis: a Gaussian step, accepted by the ratio of the densities."""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+
+from gen_jax.mcmc.checks import StepSize, check_step_size
+from gen_jax.mcmc.kernel import Kernel, Proposal, metropolis_kernel
+from gen_jax.paths import expand
+
+
+def random_walk(log_density: Callable, step_size: StepSize) -> Kernel:
+    """Proposal x + s z, symmetric, so accepted by p(y) / p(x) (metropolis1953); no gradient.
+
+    About 0.234 accepted is best for many independent dimensions, 0.44 for one (roberts1997).
+
+    Args:
+      log_density: `x [B, ...] -> [B]`, in nats, up to a constant.
+      step_size: s > 0, one number or one per chain [B]; a standard deviation in the units of x.
+    Raises ConfigError for a step size that is not positive.
+    """
+    check_step_size(step_size)
+
+    def propose(evaluate, flat, state, z):
+        y = flat + expand(jnp.asarray(step_size, flat.dtype), flat) * z
+        values, _ = evaluate(y)
+        return Proposal(y, values, None, values - state.log_density)
+
+    return metropolis_kernel(log_density, propose, gradient=False)

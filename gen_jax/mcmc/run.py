@@ -1,0 +1,119 @@
+"""One loop for every kernel."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gen_jax.errors import check_range
+from gen_jax.mcmc.checks import check_start
+from gen_jax.mcmc.kernel import Info, Kernel
+from gen_jax.model import fold_in, sample_keys
+from gen_jax.types import Array, Float, Int, Key, State
+
+
+class RunInfo(NamedTuple):
+    """What a run learnt.
+
+    Fields:
+      acceptance, accepted: means over the steps after burn-in [B].
+      invalid: steps that met a density of NaN or +inf [B], burn-in included.
+      swap_acceptance: means over the steps after burn-in [B, K - 1], for parallel tempering.
+      state: of the chains at the end, to go on from with `advance`.
+    """
+
+    acceptance: Float[Array, "B"]
+    accepted: Float[Array, "B"]
+    invalid: Int[Array, "B"]
+    swap_acceptance: Float[Array, "B K"] | None
+    state: State
+
+
+def advance(
+    key: Key[Array, "*batch"],
+    kernel: Kernel,
+    state: State,
+    num_steps: int | Int[Array, ""],
+    first: int | Int[Array, ""] = 0,
+) -> tuple[State, Info]:
+    """The state after `num_steps` steps, and the sums of their `Info`; jit-able.
+
+    Args:
+      key: one key, or one per chain [B]; step i uses it with `first` + i folded in.
+    """
+    keys = sample_keys(key, len(state.log_density))
+    as_sums = lambda info: Info(
+        info.acceptance,
+        info.accepted.astype(info.acceptance.dtype),
+        info.invalid.astype(jnp.int32),
+        info.swap_acceptance,
+    )
+
+    def body(i, carry):
+        state, sums = carry
+        state, info = kernel.step(fold_in(keys, first + i), state)
+        return state, jax.tree.map(jnp.add, sums, as_sums(info))
+
+    shapes = jax.eval_shape(lambda state: as_sums(kernel.step(keys, state)[1]), state)
+    zeros = jax.tree.map(lambda part: jnp.zeros(part.shape, part.dtype), shapes)
+    return jax.lax.fori_loop(0, num_steps, body, (state, zeros))
+
+
+def run(
+    key: Key[Array, "*batch"],
+    kernel: Kernel,
+    x: Any,
+    num_samples: int,
+    *,
+    burn_in: int = 0,
+    thin: int = 1,
+) -> tuple[Any, RunInfo]:
+    """Samples [num_samples, B, ...] of B chains that start at x [B, ...], compiled.
+
+    Only what is kept takes memory. A kernel that is used again is not compiled again, whatever the
+    burn-in and the thinning.
+
+    Args:
+      key: one key, or one per chain [B].
+      x: where the chains start, an array or a pytree of them, each [B, ...].
+      burn_in: first steps, not kept.
+      thin: keep every so many-th step after them.
+    Raises ConfigError for numbers out of range, a log-density that does not return [B], or chains
+    that start where the density is 0, NaN or infinite.
+    """
+    check_range("num_samples", num_samples, 1, integer=True)
+    check_range("burn_in", burn_in, 0, integer=True)
+    check_range("thin", thin, 1, integer=True)
+    state = _start(kernel, jax.tree.map(jnp.asarray, x))
+    check_start(state)
+    return _run(key, kernel, state, num_samples, burn_in, thin)
+
+
+@partial(jax.jit, static_argnames="kernel")
+def _start(kernel, x):
+    return kernel.init(x)
+
+
+@partial(jax.jit, static_argnames=("kernel", "num_samples"))
+def _run(key, kernel, state, num_samples, burn_in, thin):
+    keys = sample_keys(key, len(state.log_density))
+    state, burnt = advance(keys, kernel, state, burn_in)
+
+    def body(carry, first):
+        state, sums = carry
+        state, info = advance(keys, kernel, state, thin, first)
+        return (state, jax.tree.map(jnp.add, sums, info)), state.x
+
+    zeros = jax.tree.map(jnp.zeros_like, burnt)
+    starts = burn_in + thin * jnp.arange(num_samples)
+    (state, sums), samples = jax.lax.scan(body, (state, zeros), starts)
+    means = jax.tree.map(lambda total: total / (num_samples * thin), sums)
+    info = RunInfo(
+        means.acceptance,
+        means.accepted,
+        burnt.invalid + sums.invalid,
+        means.swap_acceptance,
+        state,
+    )
+    return samples, info

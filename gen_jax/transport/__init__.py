@@ -1,0 +1,32 @@
+"""Measure transport: flows fitted to known densities, by reverse KL or along a tempering curve."""
+
+from gen_jax.transport import density
+from gen_jax.transport.l2 import l2_objective, log_l2_distance, log_squared_difference
+from gen_jax.transport.normalizer import LogNormalizer, log_normalizer
+from gen_jax.transport.refine import Refinement, refine
+from gen_jax.transport.reverse_kl import reverse_kl_loss
+from gen_jax.transport.schedule import Schedule, one_cycle
+from gen_jax.transport.temperflow import Stage, TemperState, anneal, temperflow
+from gen_jax.transport.tempering import Curve, bounded_step, log_step, tempering_curve
+
+__all__ = [
+    "Curve",
+    "LogNormalizer",
+    "Refinement",
+    "Schedule",
+    "Stage",
+    "TemperState",
+    "anneal",
+    "bounded_step",
+    "density",
+    "l2_objective",
+    "log_l2_distance",
+    "log_normalizer",
+    "log_squared_difference",
+    "log_step",
+    "one_cycle",
+    "refine",
+    "reverse_kl_loss",
+    "temperflow",
+    "tempering_curve",
+]

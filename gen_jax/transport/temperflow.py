@@ -1,0 +1,267 @@
+"""TemperFlow: a flow carried along the tempering curve to a target with many modes (qiu2024).
+
+The first stage fits p^b at a small b by reverse KL; each later one moves to a larger b by the L2
+sampler, with points from a frozen reference flow; at b = 1 one more L2 stage, then reverse KL as
+polish. The next b is chosen so that KL(p_b || p) falls by a given factor. One optimizer step is one
+`step` of the model; which stage it is in is part of the state, so one compiled step serves all.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gen_jax.flows import Layer
+from gen_jax.model import GenerativeModel, sample_keys
+from gen_jax.transport import density
+from gen_jax.transport.l2 import log_l2_distance
+from gen_jax.transport.normalizer import log_normalizer
+from gen_jax.transport.refine import refine
+from gen_jax.transport.reverse_kl import reverse_kl_loss
+from gen_jax.transport.schedule import Schedule, one_cycle
+from gen_jax.transport.tempering import bounded_step, log_step, tempering_curve
+from gen_jax.types import Array, Float, Key, Metrics, State
+
+FIRST, L2, LAST, POLISH, DONE = range(5)
+"""Phases: reverse KL at the first b, L2 on the way, L2 at b = 1, reverse KL at b = 1, nothing."""
+
+REFRESH = (0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.01, 0.001)
+"""The reference is renewed when KL first falls below each of these shares of its first value."""
+
+NEW_WEIGHT = 0.8
+"""Weight of the newest batch in log Z."""
+
+MEASURED_BATCHES = 10
+"""Batches of samples that measure the curve between stages."""
+
+LOWEST = -1e5
+"""Stands for a log-density that is -inf or NaN."""
+
+
+class Stage(NamedTuple):
+    """Where on the curve a run is; scalars.
+
+    Fields:
+      phase, index: which kind of stage, and how many came before it.
+      beta, log_z: inverse temperature, and log of the integral of p^beta as estimated so far.
+      count, length, peak: steps done and to do in this stage; peak of its learning rate.
+      kl, first_kl: KL(p_b || p) after the stage before, and after the first stage; nats.
+      average: of the steps in log beta.
+    """
+
+    phase: Array
+    index: Array
+    beta: Array
+    log_z: Array
+    count: Array
+    length: Array
+    peak: Array
+    kl: Array
+    first_kl: Array
+    average: Array
+
+
+class TemperState(NamedTuple):
+    """The flow, the frozen reference, Adam's moments, the stage, and (beta, KL, log Z) so far."""
+
+    params: State
+    reference: State
+    optimizer: State
+    stage: Stage
+    history: Float[Array, "stages 3"]
+
+
+def temperflow(
+    log_density: Callable[[Array], Array],
+    dim: int,
+    layer: Layer,
+    schedule: Schedule | None = None,
+) -> GenerativeModel:
+    """TemperFlow as a model that needs no data: `step` ignores its batch.
+
+    Args:
+      log_density: `x [B, D] -> [B]`, unnormalised; values that are not finite count as -1e5.
+      layer: the flow, forward from the base to the data.
+    `sample(key, state, n, refined=False)` draws from the flow, or by rejection from the target.
+    Steps after the last stage change nothing. Raises ConfigError for a bad schedule.
+    """
+    schedule = schedule or Schedule()
+    schedule.check()
+    adam = optax.scale_by_adam()
+    size = schedule.batch_size
+
+    def guarded(x):
+        value = log_density(x)
+        return jnp.where(jnp.isfinite(value), value, LOWEST)
+
+    def draw(key, params, n):
+        return density.sample(key, layer.bijector(params), n, dim)
+
+    def init(key, batch=None):
+        params = layer.init(key, dim)
+        copy = jax.tree.map(jnp.copy, params)
+        history = jnp.zeros((schedule.max_stages + 2, 3))
+        return TemperState(params, copy, adam.init(params), first_stage(schedule), history)
+
+    def reverse_kl(params, state, key):
+        z = jax.random.normal(key, (size, dim))
+        bijector = layer.bijector(params)
+        return reverse_kl_loss(guarded, bijector, z, state.stage.beta)[0].mean(), state.stage.log_z
+
+    def l2(params, state, key):
+        x, log_r = draw(key, state.reference, size)
+        log_p = state.stage.beta * guarded(x)
+        newest = log_normalizer(log_p - log_r).value
+        log_z = NEW_WEIGHT * newest + (1 - NEW_WEIGHT) * state.stage.log_z
+        log_q = density.log_density(layer.bijector(params), x)
+        return log_l2_distance(log_q, log_p - log_z, log_r), log_z
+
+    def improve(state, key):
+        stage = state.stage
+        gradients = [jax.value_and_grad(f, has_aux=True) for f in (l2, reverse_kl)]
+        by_kl = (stage.phase == FIRST) | (stage.phase == POLISH)
+        (loss, log_z), gradient = jax.lax.cond(by_kl, *gradients[::-1], state.params, state, key)
+        rate = one_cycle(stage.count, stage.length, stage.peak)
+        usable = jnp.isfinite(loss) & jnp.isfinite(optax.global_norm(gradient))
+        updates, moments = adam.update(gradient, state.optimizer)
+        params = jax.tree.map(lambda p, u: p - rate * u, state.params, updates)
+        keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(usable, a, b), new, old)
+        state = state._replace(
+            params=keep(params, state.params),
+            optimizer=keep(moments, state.optimizer),
+            stage=stage._replace(count=stage.count + 1, log_z=keep(log_z, stage.log_z)),
+        )
+        return state, {
+            "loss": jnp.where(usable, loss, 0),
+            "skipped": 1 - usable.astype(jnp.float32),
+        }
+
+    def advance(state, key):
+        keys = jax.random.split(key, MEASURED_BATCHES)
+        x, log_q = jax.lax.map(lambda key: draw(key, state.params, size), keys)
+        energy, log_q = -jax.vmap(guarded)(x).reshape(-1), log_q.reshape(-1)
+        stage, renew = next_stage(schedule, state.stage, energy, log_q)
+        row = jnp.stack([state.stage.beta, stage.kl, stage.log_z_here])
+        fresh = lambda a, b: jnp.where(renew, a, b)
+        return TemperState(
+            state.params,
+            jax.tree.map(fresh, state.params, state.reference),
+            adam.init(state.params),
+            stage.stage,
+            state.history.at[state.stage.index].set(row),
+        )
+
+    def step(key, state, batch=None):
+        key_improve, key_advance = jax.random.split(key)
+        stage = state.stage
+        idle = lambda state, key: (state, {"loss": jnp.zeros(()), "skipped": jnp.zeros(())})
+        state, metrics = jax.lax.cond(stage.phase == DONE, idle, improve, state, key_improve)
+        ended = (stage.phase != DONE) & (state.stage.count >= state.stage.length)
+        state = jax.lax.cond(ended, advance, lambda state, key: state, state, key_advance)
+        now = {"beta": stage.beta, "stage": stage.index, "kl": stage.kl, "log_z": state.stage.log_z}
+        return state, {**metrics, **now}
+
+    def sample(key, state, n, *, refined=False):
+        propose = lambda keys: draw(keys, state.params, n)
+        if not refined:
+            return propose(sample_keys(key, n))[0]
+        return refine(key, propose, guarded, state.stage.log_z, n)[0]
+
+    def log_prob(key, state, x):
+        return density.log_density(layer.bijector(state.params), x)
+
+    return GenerativeModel(init, step, sample, log_prob, "exact")
+
+
+def first_stage(schedule: Schedule) -> Stage:
+    """Before the first step."""
+    number = lambda value: jnp.asarray(value, jnp.float32)
+    peak = schedule.learning_rate / schedule.first_beta**0.5
+    return Stage(
+        phase=jnp.int32(FIRST),
+        index=jnp.int32(0),
+        beta=number(schedule.first_beta),
+        log_z=number(0),
+        count=jnp.int32(0),
+        length=jnp.int32(schedule.first_steps),
+        peak=number(peak),
+        kl=number(0),
+        first_kl=number(0),
+        average=number(0),
+    )
+
+
+class Next(NamedTuple):
+    """The next stage, and KL and log Z measured where the last one ended."""
+
+    stage: Stage
+    kl: Array
+    log_z_here: Array
+
+
+def next_stage(
+    schedule: Schedule, stage: Stage, energy: Float[Array, "N"], log_q: Float[Array, "N"]
+) -> tuple[Next, Array]:
+    """What follows a finished stage, from energies of N draws of the flow: (next, renew reference)."""
+    first = stage.phase == FIRST
+    here = tempering_curve(energy, log_q, stage.beta)
+    step, average = bounded_step(log_step(here, stage.beta, schedule.keep), stage.average, first)
+    beta = jnp.minimum(stage.beta * jnp.exp(step), 1)
+    arrived = (beta >= 1) | (stage.index + 1 >= schedule.max_stages)
+    after_last = POLISH if schedule.polish_steps else DONE
+    onward = jnp.where(arrived, LAST, L2)
+    table = jnp.stack([onward, onward, jnp.int32(after_last), jnp.int32(DONE), jnp.int32(DONE)])
+    phase = table[stage.phase]
+    beta = jnp.where(phase == L2, beta, 1.0)
+    index = stage.index + 1
+    steps = jnp.where(beta < 0.5, 2 * schedule.steps, schedule.steps)
+    length = jnp.where(phase == POLISH, schedule.polish_steps, steps)
+    first_kl = jnp.where(first, here.kl, stage.first_kl)
+    marks = jnp.asarray(REFRESH) * first_kl
+    renew = first | (jnp.sum(here.kl < marks) > jnp.sum(stage.kl < marks))
+    following = Stage(
+        phase=phase,
+        index=index,
+        beta=beta,
+        log_z=log_normalizer(-beta * energy - log_q).value,
+        count=jnp.int32(0),
+        length=length,
+        peak=schedule.learning_rate * schedule.decay**index / jnp.sqrt(beta),
+        kl=here.kl,
+        first_kl=first_kl,
+        average=average,
+    )
+    return Next(following, here.kl, here.log_z), renew
+
+
+def anneal(
+    key: Key[Array, ""],
+    model: GenerativeModel,
+    *,
+    max_steps: int = 200_000,
+    chunk: int = 200,
+    watch: Callable[[int, TemperState, Metrics], None] | None = None,
+) -> TemperState:
+    """Run a TemperFlow model to its end without `training.fit`; nothing is saved.
+
+    Args:
+      chunk: steps per compiled call.
+      watch: `(step, state, metrics [chunk])`, called after each.
+    """
+    key_init, key_steps = jax.random.split(key)
+    state = model.init(key_init, None)
+
+    @jax.jit
+    def run(state, start):
+        body = lambda state, i: model.step(jax.random.fold_in(key_steps, i), state, None)
+        return jax.lax.scan(body, state, start + jnp.arange(chunk))
+
+    for start in range(0, max_steps, chunk):
+        state, metrics = run(state, start)
+        if watch is not None:
+            watch(start + chunk, state, metrics)
+        if int(state.stage.phase) == DONE:
+            break
+    return state

@@ -1,0 +1,59 @@
+"""The tempering curve p_b ~ exp(-b E), and how far to go along it (qiu2024, section 4.3)."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import logsumexp
+
+from gen_jax.types import Array, Float
+
+FIRST_STEP, SLOWEST, FASTEST, MEMORY = (0.01, 1.0), 0.5, 2.0, 0.9
+"""Bounds of the first step in log b; of later ones, in averages so far; the average's memory."""
+
+
+class Curve(NamedTuple):
+    """The curve at b: KL(p_b || p_1) in nats, its derivative by b, log of the integral of p^b."""
+
+    kl: Float[Array, ""]
+    slope: Float[Array, ""]
+    log_z: Float[Array, ""]
+
+
+def tempering_curve(
+    energy: Float[Array, "N"], log_r: Float[Array, "N"], beta: float | Float[Array, ""]
+) -> Curve:
+    """The curve at b from the energies -log p of N points of r.
+
+    KL = (1 - b) E_b[E] + log Z_1 - log Z_b and dKL/db = (b - 1) Var_b[E], with expectations under
+    p_b by self-normalised importance sampling.
+    """
+    log_weights = -beta * energy - log_r
+    log_n = jnp.log(energy.shape[0])
+    log_z, log_z_one = logsumexp(log_weights) - log_n, logsumexp(-energy - log_r) - log_n
+    weights = jax.nn.softmax(log_weights)
+    # A point outside the support has weight 0 and energy infinity.
+    energy = jnp.where(weights > 0, energy, 0)
+    mean = jnp.sum(weights * energy)
+    variance = jnp.sum(weights * (energy - mean) ** 2)
+    kl = (1 - beta) * mean + log_z_one - log_z
+    return Curve(kl, (beta - 1) * variance, log_z)
+
+
+def log_step(curve: Curve, beta: Array, keep: float) -> Float[Array, ""]:
+    """The step in log b that would multiply KL by `keep`, were it linear in log b."""
+    steepness = jnp.maximum(-beta * curve.slope, jnp.finfo(curve.slope.dtype).tiny)
+    return (1 - keep) * jnp.maximum(curve.kl, 0) / steepness
+
+
+def bounded_step(
+    step: Float[Array, ""], average: Float[Array, ""], first: Array
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """The step within its bounds, and the new average of steps.
+
+    The first is at most 1; later ones lie between half and twice the average of those before.
+    """
+    low = jnp.where(first, FIRST_STEP[0], SLOWEST * average)
+    high = jnp.where(first, FIRST_STEP[1], FASTEST * average)
+    step = jnp.clip(jnp.where(jnp.isfinite(step), step, low), low, high)
+    return step, jnp.where(first, step, MEMORY * average + (1 - MEMORY) * step)

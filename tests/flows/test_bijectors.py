@@ -1,0 +1,171 @@
+"""Laws of every bijector: inverse, log-determinant by autodiff, one density, jit, vmap, float64."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from filled import filled
+
+from gen_jax import flows
+from gen_jax.errors import ConfigError
+from gen_jax.flows import BIJECTORS, chain, invert, make_bijector
+from gen_jax.transport import density
+
+DIM, N = 4, 16
+TRIANGULAR = [name for name in BIJECTORS if name.endswith("autoregressive")]
+
+
+def both(name, dtype, dim=DIM, n=N):
+    """(layer, params, points): some of the points lie outside every spline's box."""
+    layer = make_bijector(name)
+    x = 2.5 * jax.random.normal(jax.random.key(5), (n, dim), dtype)
+    return layer, filled(layer, dim, dtype=dtype), x
+
+
+def there_and_back(layer):
+    """`(params, x)` -> the images and the log-determinants of both directions."""
+
+    @jax.jit
+    def run(params, x):
+        bijector = layer.bijector(params)
+        y, log_det = bijector.forward(x)
+        back, back_log_det = bijector.inverse(y)
+        return y, log_det, back, back_log_det
+
+    return run
+
+
+def test_every_layer_is_registered_and_unknown_ones_are_named():
+    made = {"coupling", "free", "inverse_autoregressive", "masked_autoregressive"}
+    assert made | {"reverse", "interleave", "shuffle"} <= set(flows.__all__)
+    with pytest.raises(ConfigError, match="affine_couplin"):
+        make_bijector("affine_couplin")
+
+
+@pytest.mark.parametrize("name", BIJECTORS)
+def test_inverse_and_log_determinant_in_float64(x64, name):
+    layer, params, x = both(name, jnp.float64)
+    y, log_det, back, back_log_det = there_and_back(layer)(params, x)
+    assert y.shape == x.shape
+    assert log_det.shape == (N,)
+    assert y.dtype == log_det.dtype == jnp.float64
+    np.testing.assert_allclose(back, x, atol=1e-10)
+    np.testing.assert_allclose(back_log_det, -log_det, atol=1e-9)
+    one = lambda x: layer.bijector(params).forward(x[None])[0][0]
+    # Jacobi's loop has forward-mode derivatives only.
+    jacobians = jax.jit(jax.vmap(jax.jacfwd(one)))(x)
+    np.testing.assert_allclose(log_det, np.linalg.slogdet(jacobians)[1], atol=1e-9)
+    if log_det.any():
+        assert np.abs(log_det).max() > 0.1
+
+
+@pytest.mark.parametrize("name", BIJECTORS)
+def test_inverse_in_float32_under_jit_and_vmap(name, count_traces):
+    layer, params, x = both(name, jnp.float32)
+    counted = count_traces(there_and_back(layer))
+    run = jax.jit(counted)
+    y, log_det, back, _ = run(params, x)
+    run(params, x + 1)
+    assert counted.calls == 1
+    # A slope of e^s magnifies rounding by as much.
+    steep = np.exp(np.abs(log_det)).max()
+    np.testing.assert_allclose(back, x, atol=1e-5 * max(1, steep / 10))
+    each = jax.jit(jax.vmap(lambda x: layer.bijector(params).forward(x[None])))(x)
+    np.testing.assert_allclose(each[0][:, 0], y, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(each[1][:, 0], log_det, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", TRIANGULAR)
+def test_jacobians_are_triangular_and_the_network_sees_no_later_coordinate(x64, name):
+    layer, params, x = both(name, jnp.float64)
+    bijector = layer.bijector(params)
+    one = lambda x: bijector.forward(x[None])[0][0]
+    jacobians = np.asarray(jax.jit(jax.vmap(jax.jacfwd(one)))(x))
+    above = np.triu(np.ones((DIM, DIM), bool), 1)
+    assert np.all(jacobians[:, above] == 0)
+    below = np.abs(jacobians).max(0)[above.T]
+    within = [2, 3] if name.startswith("block") else []  # pairs (1, 0) and (3, 2) share a block
+    assert np.all(np.delete(below, [0, 5] if within else []) > 0)
+    if within:
+        assert np.all(below[[0, 5]] == 0)
+
+
+@pytest.mark.parametrize("name", BIJECTORS)
+def test_layers_begin_at_the_identity(key, name):
+    layer = make_bijector(name)
+    x = jax.random.normal(key, (5, DIM))
+    y, log_det = layer.bijector(layer.init(key, DIM)).forward(x)
+    np.testing.assert_allclose(np.sort(y, 1), np.sort(x, 1), atol=2e-6)
+    np.testing.assert_allclose(log_det, 0, atol=1e-5)
+    if name not in ("reverse", "interleave", "shuffle"):
+        np.testing.assert_allclose(y, x, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", ["linear_rational", "rational_quadratic", "affine"])
+def test_density_integrates_to_one_on_the_line(x64, name):
+    layer = make_bijector(name)
+    params = filled(layer, 1, size=0.5, dtype=jnp.float64)
+    x = jnp.linspace(-30, 30, 400_001)
+    log_q = jax.jit(lambda x: density.log_density(layer.bijector(params), x))(x[:, None])
+    assert np.trapezoid(np.exp(log_q), x) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["rational_quadratic_coupling", "linear_rational_autoregressive"])
+def test_density_integrates_to_one_in_the_plane(x64, name):
+    layer = chain(make_bijector(name), flows.reverse(), make_bijector(name))
+    params = filled(layer, 2, size=0.4, dtype=jnp.float64)
+    line = np.linspace(-14, 14, 561)
+    points = np.stack(np.meshgrid(line, line, indexing="ij"), -1).reshape(-1, 2)
+    log_q = jax.jit(lambda x: density.log_density(layer.bijector(params), x))(points)
+    total = np.exp(np.asarray(log_q)).sum() * (line[1] - line[0]) ** 2
+    assert total == pytest.approx(1, abs=2e-3)
+
+
+def test_chain_and_invert_compose_and_invert(x64):
+    layers = [make_bijector(n) for n in ("affine_coupling", "shuffle", "masked_autoregressive")]
+    whole = chain(*layers)
+    params = filled(whole, DIM, dtype=jnp.float64)
+    x = jax.random.normal(jax.random.key(1), (N, DIM), jnp.float64)
+    y, total = x, 0.0
+    for layer, p in zip(layers, params):
+        y, log_det = layer.bijector(p).forward(y)
+        total += log_det
+    got = whole.bijector(params).forward(x)
+    np.testing.assert_allclose(got[0], y)
+    np.testing.assert_allclose(got[1], total)
+    turned = invert(whole).bijector(params)
+    np.testing.assert_allclose(turned.forward(y)[0], x, atol=1e-10)
+    np.testing.assert_allclose(turned.inverse(x)[1], total)
+    with pytest.raises(ConfigError, match="layers"):
+        chain()
+
+
+def test_jacobi_finds_what_the_sequential_pass_finds(x64):
+    dim = 6
+    pair = [
+        flows.masked_autoregressive(flows.linear_rational(8), inversion=inversion)
+        for inversion in flows.INVERSIONS
+    ]
+    params = filled(pair[0], dim, dtype=jnp.float64)
+    z = jax.random.normal(jax.random.key(2), (N, dim), jnp.float64)
+    one, other = (layer.bijector(params).forward(z) for layer in pair)
+    np.testing.assert_allclose(one[0], other[0], atol=1e-12)
+    np.testing.assert_allclose(one[1], other[1], atol=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: flows.coupling(flows.affine(), mask="half"), "mask='half'"),
+        (lambda: flows.masked_autoregressive(flows.affine(), inversion="newton"), "inversion"),
+        (lambda: flows.linear_rational(bins=1), "bins=1"),
+        (lambda: flows.rational_quadratic(half_width=0.0), "half_width"),
+        (lambda: flows.affine(0.0), "bound"),
+        (lambda: flows.make_elementwise("cubic"), "cubic"),
+        (lambda: flows.interleave(1), "groups"),
+        (lambda: flows.coupling(flows.affine()).init(jax.random.key(0), 1), "dim=1"),
+    ],
+)
+def test_bad_options(make, message):
+    with pytest.raises(ConfigError, match=message):
+        make()

@@ -1,0 +1,95 @@
+"""log Z against closed forms and quadrature, with errors that mean what they say."""
+
+import chains
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.scipy.stats import norm
+
+from gen_jax import mcmc
+from gen_jax.errors import ConfigError
+from gen_jax.mcmc.annealed_importance import summarise
+from gen_jax.sampling import make_target
+
+LEVELS = np.linspace(0, 1, 41)
+MAKE = {
+    "random_walk": lambda f: mcmc.random_walk(f, 0.7),
+    "hmc": lambda f: mcmc.hmc(f, 0.25, 3),
+}
+
+
+def wide(x):
+    """log N(x; 0, 9 I)."""
+    return norm.logpdf(x, 0, 3).sum(1)
+
+
+def annealed(key, log_density, name="hmc", n=4000, dim=2, levels=LEVELS, **options):
+    x = 3 * jax.random.normal(key, (n, dim))
+    key = jax.random.fold_in(key, 1)
+    return mcmc.annealed_importance(key, wide, log_density, x, levels, MAKE[name], **options)
+
+
+@pytest.mark.parametrize("name", MAKE)
+def test_known_normalizers(name, key):
+    """Within 5.1 standard errors (5e-7) of log Z; the double wells' is by quadrature."""
+    target = make_target("many_well", dim=2)
+    result = annealed(key, target.log_density, name)
+    assert float(result.standard_error) < 0.06
+    error = float(result.log_normalizer) - target.log_normalizer
+    assert abs(error) < 5.1 * float(result.standard_error)
+    assert abs(error + 0.7) > 5.1 * float(result.standard_error)  # planted: half the mass missing
+    weights = np.exp(result.log_weights - result.log_weights.max())
+    right = (np.asarray(result.x)[:, 0] > 0) @ weights / weights.sum()
+    exact = np.asarray(target.sample(key, 20_000))[:, 0] > 0
+    assert right == pytest.approx(exact.mean(), abs=5.1 * np.sqrt(0.25 / 500))
+
+
+def test_standard_errors_cover_the_truth(x64, key):
+    """40 repeats: the z-scores of log Z are about N(0, 1), here |mean| < 0.8, deviation near 1."""
+    f = lambda x: -0.5 * jnp.sum(((x - 1.5) / 0.6) ** 2, 1)
+    truth = np.log(2 * np.pi * 0.36)
+    one = lambda i: annealed(jax.random.fold_in(key, i), f, "random_walk", 400)
+    results = [one(i) for i in range(40)]
+    z = np.array([(r.log_normalizer - truth) / r.standard_error for r in results])
+    assert abs(z.mean()) < 0.8
+    assert 0.6 < z.std() < 1.5
+
+
+def test_backwards_it_bounds_from_above(key):
+    """From exact samples of the target to the Gaussian: the result estimates -log Z."""
+    target = make_target("many_well", dim=2)
+    x = target.sample(key, 4000)
+    back = mcmc.annealed_importance(key, target.log_density, wide, x, LEVELS, MAKE["hmc"])
+    error = -float(back.log_normalizer) - target.log_normalizer
+    assert abs(error) < 5.1 * float(back.standard_error)
+
+
+def test_two_levels_are_importance_sampling(x64, key):
+    """Without levels between, the weights are f_1 / f_0 at the given points, which stay."""
+    f = lambda x: -jnp.sum(x**2, 1)
+    x = 3 * jax.random.normal(key, (50, 2))
+    result = annealed(key, f, n=50, levels=[0, 1])
+    np.testing.assert_array_equal(result.x, x)
+    np.testing.assert_allclose(result.log_weights, f(x) - wide(x), rtol=1e-12)
+    w = np.exp(result.log_weights)
+    np.testing.assert_allclose(result.log_normalizer, np.log(w.mean()), rtol=1e-12)
+    np.testing.assert_allclose(result.effective_sample_size, w.sum() ** 2 / (w**2).sum())
+    relative = w.std() / np.sqrt(50) / w.mean()
+    np.testing.assert_allclose(result.standard_error, relative, rtol=1e-9)
+
+
+def test_degenerate_and_bad_weights():
+    result = summarise(None, jnp.array([0.0, -jnp.inf, jnp.nan, 0.0]))
+    assert float(result.log_normalizer) == pytest.approx(np.log(0.5))
+    assert float(result.effective_sample_size) == pytest.approx(2)
+    assert int(result.invalid) == 1
+    shifted = summarise(None, jnp.full(10, 500.0))
+    assert float(shifted.log_normalizer) == pytest.approx(500)
+    assert float(shifted.standard_error) == pytest.approx(0, abs=1e-3)
+
+
+@pytest.mark.parametrize("levels", [[0, 0.5], [0.5, 1], [0, 0.7, 0.3, 1], [[0, 1]], [1]])
+def test_levels_must_rise_from_0_to_1(key, levels):
+    with pytest.raises(ConfigError, match="rise from 0 to 1"):
+        annealed(key, chains.bent_law().log_density, levels=levels)

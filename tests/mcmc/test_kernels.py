@@ -1,0 +1,170 @@
+"""Every kernel keeps its target; planted bugs do not."""
+
+import itertools
+
+import chains
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from chains import FALSE_ALARM, bent_law, exact_start, mixture_law
+
+from gen_jax import mcmc
+from gen_jax.mcmc.kernel import Proposal, metropolis_kernel
+
+MAKE = {
+    "mala": lambda f: mcmc.mala(f, 0.15),
+    "random_walk": lambda f: mcmc.random_walk(f, 0.8),
+    "hmc": lambda f: mcmc.hmc(f, 0.3, 3),
+    "parallel_tempering": lambda f: mcmc.parallel_tempering(
+        f, [1.0, 0.5, 0.2], lambda f: mcmc.random_walk(f, 0.8)
+    ),
+}
+"""Kernels that keep their target, at step sizes that accept a half to nine tenths."""
+
+
+def test_every_kernel_is_tested():
+    assert set(MAKE) | {"langevin"} == set(mcmc.KERNELS)
+
+
+@pytest.mark.parametrize("name", [name for name in MAKE if name != "parallel_tempering"])
+def test_exact_starts_stay_exact(name, key):
+    """Two modes on the line, and a bent Gaussian in the plane."""
+    for law in (mixture_law(), bent_law()):
+        assert exact_start(key, MAKE[name](law.log_density), law) > FALSE_ALARM
+    wide = bent_law(1.05)  # planted: the target is 5 % too wide
+    assert exact_start(key, MAKE[name](wide.log_density), wide, steps=20) < FALSE_ALARM
+
+
+def tempered_starts(key, inverse_temperatures, chains):
+    """A ladder that is exact at every level: for N(0, I) level b is N(0, I / b)."""
+    ladder = []
+    for i, b in enumerate(inverse_temperatures):
+        ladder.append(jax.random.normal(jax.random.fold_in(key, i), (chains, 2)) / np.sqrt(b))
+    return jnp.stack(ladder, 1)
+
+
+@pytest.mark.parametrize("spread", [1.0, 1.05])
+def test_tempering_keeps_the_product_of_its_levels(spread, key):
+    """All levels start exact, and end exact after swaps, or with a cold level of 5 % more not."""
+    levels, count, f = np.array([1.0, 0.5, 0.2]), 30_000, lambda x: -0.5 * jnp.sum(x**2, 1) / spread
+    kernel = mcmc.parallel_tempering(f, levels, lambda f: mcmc.hmc(f, 0.9, 2))
+    key_start, key_chain = jax.random.split(key)
+    x = tempered_starts(key_start, levels, count)
+
+    @jax.jit
+    def run(x, key):
+        state = kernel.init(x[:, 0])
+        inner = mcmc.hmc(lambda y: -0.5 * jnp.sum(y**2, 1) / spread, 0.9, 2)
+        y = (x * jnp.sqrt(levels)[:, None]).reshape(-1, 2)
+        state = state._replace(ladder=inner.init(y))
+        state, info = mcmc.advance(key, kernel, state, 20)
+        return state.ladder.x, state.x, info.swap_acceptance / 20
+
+    y, cold, swaps = run(x, key_chain)
+    exact = chains.exact.standard_normal_p_value
+    assert (exact(y) > FALSE_ALARM) == (spread == 1.0)
+    np.testing.assert_array_equal(cold, y[::3])
+    # E min(1, e^(gap (E_i - E_j))) by brute force over the exact law of the energies.
+    energy = np.asarray(0.5 * jnp.sum(x**2, 2))
+    by_law = [
+        np.minimum(1, np.exp((a - b) * (energy[:, i] - energy[:, i + 1]))).mean()
+        for i, (a, b) in enumerate(itertools.pairwise(levels))
+    ]
+    np.testing.assert_allclose(swaps.mean(0), by_law, atol=0.01)
+
+
+def test_a_missing_hastings_term_is_noticed(key):
+    law = mixture_law()
+
+    def propose(evaluate, flat, state, z):
+        y = flat + 0.15 * state.gradient + np.sqrt(0.3) * z
+        values, gradient = evaluate(y)
+        return Proposal(y, values, gradient, values - state.log_density)
+
+    assert exact_start(key, metropolis_kernel(law.log_density, propose), law) < FALSE_ALARM
+
+
+def test_reused_keys_are_noticed(key):
+    """One key for all steps; and acceptance from the noise that made the proposal."""
+    law = mixture_law()
+    walk = mcmc.random_walk(law.log_density, 0.8)
+    assert exact_start(key, walk, law, reuse=True) < FALSE_ALARM
+
+    def step(key, state):
+        keys = chains.sample_keys(key, len(state.x))
+        z = jax.vmap(lambda key: jax.random.normal(key, (1,)))(keys)
+        y = state.x + 0.8 * z
+        proposal = mcmc.ChainState(y, law.log_density(y), None)
+        uniform = jax.scipy.stats.norm.cdf(z[:, 0])
+        return mcmc.metropolis(uniform, state, proposal, proposal.log_density - state.log_density)
+
+    assert exact_start(key, mcmc.Kernel(walk.init, step), law) < FALSE_ALARM
+
+
+def test_mala_is_hmc_with_one_step(x64, key):
+    """x + h g + sqrt(2 h) z is a leapfrog step of sqrt(2 h), its Hastings ratio the energy's."""
+    law = bent_law()
+    x = law.sample(key, 50)
+    one, other = mcmc.mala(law.log_density, 0.3), mcmc.hmc(law.log_density, np.sqrt(0.6), 1)
+    (a, info_a), (b, info_b) = (k.step(key, k.init(x)) for k in (one, other))
+    np.testing.assert_allclose(info_a.acceptance, info_b.acceptance, rtol=1e-9)
+    np.testing.assert_allclose(a.x, b.x, rtol=1e-9)
+
+
+@pytest.mark.parametrize("ratio", [0.1, 1.0])
+def test_langevins_bias_is_that_of_its_theory(ratio, key):
+    """On N(m, v) it converges to N(m, v / (1 - h / (2 v))), and starts there it stays there."""
+    m, v = 1.0, 0.25
+    h = ratio * v
+    f = lambda x: -0.5 * jnp.sum((x - m) ** 2, 1) / v
+    kernel = mcmc.langevin(f, h)
+    x = jax.random.normal(key, (30_000, 2)) * 3 + m
+    x = jax.jit(lambda key: chains.ends(key, kernel, x, 150))(jax.random.fold_in(key, 1))
+    p_value = lambda variance: chains.exact.standard_normal_p_value((x - m) / np.sqrt(variance))
+    assert p_value(v / (1 - h / (2 * v))) > FALSE_ALARM
+    assert p_value(v) < FALSE_ALARM
+    assert p_value(1.05 * v / (1 - h / (2 * v))) < FALSE_ALARM
+
+
+@pytest.mark.parametrize("name", mcmc.KERNELS)
+def test_chains_do_not_depend_on_each_other(name, key, count_traces):
+    """Nor on jit; a pytree is the array of its leaves; float64 stays float64."""
+    make = MAKE | {"langevin": lambda f: mcmc.langevin(f, 0.1)}
+    law = bent_law()
+    counted = count_traces(law.log_density)
+    kernel = make[name](counted)
+    x = law.sample(key, 6)
+    keys = chains.sample_keys(key, 6)
+    whole, info = mcmc.run(key, kernel, x, 5, burn_in=2, thin=2)
+    traces = counted.calls
+    mcmc.run(jax.random.key(1), kernel, x + 1e-3, 5, burn_in=3, thin=4)
+    assert counted.calls == traces
+    alone, _ = mcmc.run(keys[2:3], kernel, x[2:3], 5, burn_in=2, thin=2)
+    np.testing.assert_allclose(alone[:, 0], whole[:, 2], rtol=2e-4, atol=1e-5)
+    assert whole.shape == (5, 6, 2)
+    assert info.acceptance.shape == info.invalid.shape == (6,)
+    tree = {"a": x[:, 0], "b": x[:, 1:]}
+    joined = lambda t: law.log_density(jnp.concatenate([t["a"][:, None], t["b"]], 1))
+    parts, _ = mcmc.run(key, make[name](joined), tree, 5, burn_in=2, thin=2)
+    together = jnp.concatenate([parts["a"][..., None], parts["b"]], 2)
+    np.testing.assert_allclose(together, whole, rtol=2e-4, atol=1e-5)
+    with jax.enable_x64(True):
+        wide = jax.eval_shape(lambda x: kernel.step(key, kernel.init(x)), np.float64(x))
+        assert {part.dtype for part in jax.tree.leaves(wide)} <= {*map(np.dtype, ("f8", "i4", "?"))}
+
+
+def test_run_keeps_what_it_says(key):
+    """Samples are the states of single steps, after burn-in, thinned; info is their mean."""
+    law = bent_law()
+    kernel = mcmc.random_walk(law.log_density, 1.0)
+    x, keys = law.sample(key, 4), chains.sample_keys(key, 4)
+    samples, info = mcmc.run(key, kernel, x, 3, burn_in=2, thin=2)
+    state, states, acceptance = kernel.init(x), [], []
+    for i in range(8):
+        state, one = kernel.step(jax.vmap(jax.random.fold_in, (0, None))(keys, i), state)
+        states.append(state.x)
+        acceptance.append(one.acceptance)
+    np.testing.assert_allclose(samples, np.stack(states)[3::2], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(info.acceptance, np.mean(acceptance[2:], 0), rtol=1e-4)
+    np.testing.assert_allclose(info.state.x, state.x, rtol=1e-4, atol=1e-5)
