@@ -39,9 +39,9 @@ def picture(path: Path, spec: DatasetSpec, samples: np.ndarray, columns: int = 1
     """Write samples as a grid, or as points beside the test data when that can be loaded."""
     if spec.kind == "images":
         return plotting.save_image(path, plotting.image_grid(samples, columns=columns))
-    sets = {"samples": samples}
+    sets = {"samples": samples[:, :2]}  # of more dimensions the first two
     with contextlib.suppress(DataError):
-        sets = {"data": data.load(spec.name, "test")["x"][: len(samples)], **sets}
+        sets = {"data": data.load(spec.name, "test")["x"][: len(samples), :2], **sets}
     return plotting.save(plotting.point_panels(sets), path)
 
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.classical.components import COVARIANCES, Mixture
+from gen_jax.classical.components import COVARIANCES, Mixture, factors
 from gen_jax.classical.em_steps import EMPTY, Blocks, e_step, in_blocks, m_step, rescue
 from gen_jax.classical.kmeans import start_mixture
 from gen_jax.errors import ConfigError, DataError, NumericalError, check_choice, check_range
@@ -81,6 +81,15 @@ def _fit(key, x, start, k, covariance, max_iterations, restarts, tolerance, epsi
     return fit._replace(mixture=fit.mixture._replace(means=fit.mixture.means + centre))
 
 
+def _rank(x: np.ndarray, covariance: str) -> int:
+    """Dimensions in which points [N, D] vary: coordinates, or directions for full covariances."""
+    varies = x.std(0) > 1e-7 * np.abs(x).max()
+    if covariance == "diagonal" or not varies.all():
+        return int(varies.sum())
+    standard = (x - x.mean(0)) / x.std(0)
+    return int(np.linalg.matrix_rank(standard.T @ standard, hermitian=True))
+
+
 def check_points(x: Float[Array, "N D"], k: int, covariance: str, epsilon: float) -> None:
     """Raise ConfigError or DataError for what no mixture can be fitted to."""
     check_choice("covariance", covariance, COVARIANCES)
@@ -91,14 +100,10 @@ def check_points(x: Float[Array, "N D"], k: int, covariance: str, epsilon: float
         raise DataError(f"k={k} components need at least as many points, got {n}")
     if isinstance(x, jax.core.Tracer):
         return
-    values = np.asarray(x, np.float64)
-    if not np.isfinite(values).all():
-        raise DataError(f"{np.sum(~np.isfinite(values).all(1))} of {n} points are not finite")
-    spread = values.std(0)
-    rank = int(np.sum(spread > 1e-7 * np.abs(values).max()))
-    if covariance == "full" and rank == dim:
-        rank = int(np.linalg.matrix_rank((values - values.mean(0)) / spread))
-    if epsilon == 0 and rank < dim:
+    finite = np.isfinite(np.asarray(x)).all(1)
+    if not finite.all():
+        raise DataError(f"{np.sum(~finite)} of {n} points are not finite")
+    if epsilon == 0 and (rank := _rank(np.asarray(x, np.float64), covariance)) < dim:
         raise DataError(
             f"the points span {rank} of {dim} dimensions: their covariance is singular "
             "(give epsilon > 0, or drop dimensions)"
@@ -133,6 +138,8 @@ def fit_em(
         covariance = "diagonal" if start.covariances.ndim == 2 else "full"
         if start.means.shape != (k, x.shape[1]):
             raise ConfigError(f"start has means {start.means.shape}, allowed: {(k, x.shape[1])}")
+        if restarts != 1:
+            raise ConfigError(f"restarts={restarts} would all begin at the given start")
     check_range("max_iterations", max_iterations, 1, integer=True)
     check_range("restarts", restarts, 1, integer=True)
     check_range("tolerance", tolerance, 0)
@@ -140,7 +147,7 @@ def fit_em(
     options = (k, covariance, max_iterations, restarts)
     small = jnp.asarray([tolerance, epsilon], x.dtype)
     fit = _fit(key, x, start, *options, small[0], small[1])
-    last = fit.log_likelihoods[fit.iterations - 1]
+    last = fit.log_likelihoods[fit.iterations - 1] + factors(fit.mixture.covariances).sum()
     if not isinstance(last, jax.core.Tracer) and not jnp.isfinite(last):
         raise NumericalError(
             f"a covariance became singular after {int(fit.iterations)} updates: "

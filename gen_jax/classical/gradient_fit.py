@@ -4,7 +4,7 @@ Free parameters: logits of the weights (softmax), means, and Cholesky factors wh
 sqrt(epsilon) + exp(.), so that every point of parameter space is a mixture.
 """
 
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import jax
@@ -102,6 +102,12 @@ def _fit(key, x, start, k, covariance, steps, batch_size, optimizer, epsilon) ->
     return Fit(mixture, values, jnp.int32(steps), jnp.array(False), jnp.int32(0))
 
 
+@lru_cache
+def _adam(steps: int) -> optax.GradientTransformation:
+    """The default optimizer, one object for each number of steps: `_fit` compiles for it once."""
+    return optax.adam(optax.cosine_decay_schedule(0.05, steps))
+
+
 def fit_gradient(
     key: Key[Array, ""],
     x: Float[Array, "N D"],
@@ -128,7 +134,7 @@ def fit_gradient(
     if batch_size is not None:
         check_range("batch_size", batch_size, 1, integer=True)
     check_points(x, k, covariance, epsilon)
-    optimizer = optimizer or optax.adam(optax.cosine_decay_schedule(0.05, steps))
+    optimizer = optimizer or _adam(steps)
     fit = _fit(
         key, x, start, k, covariance, steps, batch_size, optimizer, jnp.asarray(epsilon, x.dtype)
     )

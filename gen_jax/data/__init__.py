@@ -5,7 +5,7 @@
 do not fit in memory. Reading needs no TensorFlow; only preparing a TFDS set the first time does.
 """
 
-from gen_jax.data import cache, folder, images, loader, registry, textures, toy, transforms
+from gen_jax.data import cache, folder, images, known, loader, registry, textures, toy, transforms
 from gen_jax.data.loader import batch_indices, check_batchable, stream, take
 from gen_jax.data.registry import DATASETS, PATTERNS, DatasetEntry, DatasetSpec, describe, load
 from gen_jax.data.toy import TOY
@@ -41,6 +41,7 @@ __all__ = [
     "folder",
     "identity",
     "images",
+    "known",
     "load",
     "loader",
     "logit",

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from gen_jax.data import folder, images, textures, toy
+from gen_jax.data import folder, images, known, textures, toy
 from gen_jax.errors import ConfigError, DataError, check_choice
 from gen_jax.types import Array, Float, Key
 
@@ -140,6 +140,7 @@ PATTERNS: dict[str, str] = {
     "folder:PATH@SIZE": "your own images, cropped to squares and resized to SIZE x SIZE",
     "file:PATH": "patches of your own picture, 128x128 if it is large enough",
     "file:PATH@SIZE": "patches of your own picture, SIZE x SIZE",
+    "target:NAME": "exact samples of a density among gen_jax.sampling.TARGETS",
     "tfds:NAME": "any other set of TensorFlow Datasets with an `image` of one size",
     "tfds:NAME@SIZE": "any of them, cropped to squares and resized to SIZE x SIZE",
 }
@@ -159,6 +160,10 @@ def find(name: str) -> DatasetEntry:
     if name.startswith(textures.PREFIX):
         load = partial(textures.read_patches, name)
         return DatasetEntry("patches of your own picture", "images", 0, load)
+    if name.startswith(known.PREFIX):
+        target = check_choice("dataset", name.removeprefix(known.PREFIX), known.TARGETS)
+        load = partial(known.read_target, target)
+        return DatasetEntry("exact samples of a known density", "points", 0, load)
     check_choice("dataset", name, [*DATASETS, *PATTERNS])
     return DATASETS[name]
 

@@ -14,9 +14,10 @@ from gen_jax.mcmc.hmc import hmc
 from gen_jax.mcmc.kernel import ChainState, Info, Kernel, metropolis
 from gen_jax.mcmc.langevin import langevin
 from gen_jax.mcmc.mala import mala
+from gen_jax.mcmc.model import ChainsState, markov_chains
 from gen_jax.mcmc.parallel_tempering import parallel_tempering
 from gen_jax.mcmc.random_walk import random_walk
-from gen_jax.mcmc.run import RunInfo, advance, run
+from gen_jax.mcmc.run import RunInfo, advance, collect, run
 
 KERNELS: dict[str, Callable[..., Kernel]] = {
     "langevin": langevin,
@@ -33,17 +34,20 @@ __all__ = [
     "Adapted",
     "Annealed",
     "ChainState",
+    "ChainsState",
     "Info",
     "Kernel",
     "RunInfo",
     "adapt_step_size",
     "advance",
     "annealed_importance",
+    "collect",
     "effective_sample_size",
     "hmc",
     "integrated_autocorrelation_time",
     "langevin",
     "mala",
+    "markov_chains",
     "metropolis",
     "mode_occupancy",
     "parallel_tempering",

@@ -7,7 +7,6 @@ logarithm is too small in the mean, and much too small when few weights carry al
 way, from exact samples of f_1 to f_0, the same function bounds log Z from above (grosse2015).
 """
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -21,7 +20,8 @@ from gen_jax.mcmc.checks import checked
 from gen_jax.mcmc.kernel import Kernel
 from gen_jax.mcmc.run import advance
 from gen_jax.model import sample_keys
-from gen_jax.types import Array, Float, Key
+from gen_jax.sampling.importance import effective_sample_size, log_normalizer
+from gen_jax.types import Array, Estimate, Float, Key
 
 
 class Annealed(NamedTuple):
@@ -30,17 +30,15 @@ class Annealed(NamedTuple):
     Fields:
       x: final points [N, ...]; with their weights they represent the target.
       log_weights: [N] in nats; their mean weight estimates Z_1 / Z_0.
-      log_normalizer: log(Z_1 / Z_0) [] in nats; log Z_1 when f_0 is normalised.
-      standard_error: of log_normalizer [], by the delta method; trust it only while the effective
-        sample size is large.
+      log_normalizer: log(Z_1 / Z_0) in nats with its standard error, both []; log Z_1 when f_0 is
+        normalised. Trust the error only while the effective sample size is large.
       effective_sample_size: (sum w)^2 / sum w^2 [], from 1 to N.
       invalid: points whose weight was NaN and became 0 [].
     """
 
     x: Any
     log_weights: Float[Array, "N"]
-    log_normalizer: Float[Array, ""]
-    standard_error: Float[Array, ""]
+    log_normalizer: Estimate
     effective_sample_size: Float[Array, ""]
     invalid: Array
 
@@ -49,12 +47,8 @@ def summarise(x: Any, log_weights: Float[Array, "N"]) -> Annealed:
     """The estimates of log-weights; NaN counts as a weight of 0."""
     bad = jnp.isnan(log_weights)
     log_weights = jnp.where(bad, -jnp.inf, log_weights)
-    largest = jnp.max(log_weights)
-    weights = jnp.exp(log_weights - jnp.where(jnp.isfinite(largest), largest, 0))
-    mean = weights.mean()
-    error = weights.std() / mean / math.sqrt(len(weights))
-    size = weights.sum() ** 2 / jnp.sum(weights**2)
-    return Annealed(x, log_weights, largest + jnp.log(mean), error, size, bad.sum())
+    size = effective_sample_size(log_weights)
+    return Annealed(x, log_weights, log_normalizer(log_weights), size, bad.sum())
 
 
 def annealed_importance(

@@ -21,17 +21,18 @@ from gen_jax.types import Array, Bool, Float, Int
 
 
 class TemperingState(NamedTuple):
-    """Fields:
+    """Chains with all their levels; every leaf has the leading axis of chains.
 
-    x, log_density: of the level b = 1, [B, ...] and [B].
-    ladder: the inner kernel's state of B K chains (y, level fastest).
-    parity: 0 when the pairs (0, 1), (2, 3), .. swap next, 1 for (1, 2), (3, 4), ..
+    Fields:
+      x, log_density: of the level b = 1, [B, ...] and [B].
+      ladder: y [B, K, D] of all levels with their densities [B, K] and gradients [B, K, D].
+      parity: 0 when the pairs (0, 1), (2, 3), .. swap next, 1 for (1, 2), (3, 4), ..; [B].
     """
 
     x: Any
     log_density: Float[Array, "B"]
     ladder: ChainState
-    parity: Int[Array, ""]
+    parity: Int[Array, "B"]
 
 
 def check_inverse_temperatures(values: Any) -> Float[np.ndarray, "K"]:
@@ -69,25 +70,24 @@ def exchange(
     uniform: Float[Array, "B pairs"],
     ladder: ChainState,
     inverse_temperatures: Float[Array, "K"],
-    parity: Int[Array, ""],
+    parity: Int[Array, "B"],
 ) -> tuple[ChainState, Float[Array, "B pairs"]]:
     """Swap the neighbours whose turn it is; also the probability of every swap [B, K - 1].
 
     What is known at y carries over: y, its gradient and its density only change scale.
     """
     b, count = inverse_temperatures, len(inverse_temperatures)
-    rows = jax.tree.map(lambda a: a.reshape(-1, count, *a.shape[1:]), ladder)
-    acceptance = jnp.exp(jnp.minimum(log_swap_ratios(rows.log_density / b, b), 0))
-    order = swap_order((uniform < acceptance) & (jnp.arange(count - 1) % 2 == parity))
+    acceptance = jnp.exp(jnp.minimum(log_swap_ratios(ladder.log_density / b, b), 0))
+    turn = jnp.arange(count - 1) % 2 == parity[:, None]
+    order = swap_order((uniform < acceptance) & turn)
     ratio = b / b[order]
 
     def place(a, scale):
         return None if a is None else scale * jnp.take_along_axis(a, order[..., None], 1)
 
     root = jnp.sqrt(ratio)[..., None]
-    log_density = place(rows.log_density[..., None], ratio[..., None])[..., 0]
-    moved = ChainState(place(rows.x, root), log_density, place(rows.gradient, root))
-    return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), moved), acceptance
+    log_density = place(ladder.log_density[..., None], ratio[..., None])[..., 0]
+    return ChainState(place(ladder.x, root), log_density, place(ladder.gradient, root)), acceptance
 
 
 def parallel_tempering(
@@ -118,27 +118,28 @@ def parallel_tempering(
 
         return kernel(tempered), b
 
+    together = lambda tree: jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), tree)
+    apart = lambda tree: jax.tree.map(lambda a: a.reshape(-1, count, *a.shape[1:]), tree)
+
     def cold(unflatten, ladder, parity):
-        return TemperingState(
-            unflatten(ladder.x[::count]), ladder.log_density[::count], ladder, parity
-        )
+        return TemperingState(unflatten(ladder.x[:, 0]), ladder.log_density[:, 0], ladder, parity)
 
     def init(x):
         flat, unflatten = flatten(x)
         check_start(ChainState(x, checked(log_density)(x), None))
         kernel, b = inner(unflatten, flat.dtype)
         y = (flat[:, None] * jnp.sqrt(b)[:, None]).reshape(-1, flat.shape[1])
-        return cold(unflatten, kernel.init(y), jnp.int32(0))
+        return cold(unflatten, apart(kernel.init(y)), jnp.zeros(len(flat), jnp.int32))
 
     def step(key, state):
         flat, unflatten = flatten(state.x)
         kernel, b = inner(unflatten, flat.dtype)
         keys = sample_keys(key, len(flat))
         keys = jax.vmap(lambda key: jax.random.split(key, count + 1))(keys)
-        ladder, info = kernel.step(keys[:, 1:].reshape(-1), state.ladder)
+        ladder, info = kernel.step(keys[:, 1:].reshape(-1), together(state.ladder))
         uniform = jax.vmap(lambda key: jax.random.uniform(key, (count - 1,), flat.dtype))
-        ladder, swaps = exchange(uniform(keys[:, 0]), ladder, b, state.parity)
-        acceptance, accepted, invalid = (part.reshape(-1, count) for part in info[:3])
+        ladder, swaps = exchange(uniform(keys[:, 0]), apart(ladder), b, state.parity)
+        acceptance, accepted, invalid = apart(info[:3])
         summary = Info(acceptance[:, 0], accepted[:, 0], invalid.any(1), swaps)
         return cold(unflatten, ladder, 1 - state.parity), summary
 

@@ -20,7 +20,7 @@ class RunInfo(NamedTuple):
       acceptance, accepted: means over the steps after burn-in [B].
       invalid: steps that met a density of NaN or +inf [B], burn-in included.
       swap_acceptance: means over the steps after burn-in [B, K - 1], for parallel tempering.
-      state: of the chains at the end, to go on from with `advance`.
+      state: of the chains at the end, to go on from with `collect`.
     """
 
     acceptance: Float[Array, "B"]
@@ -87,7 +87,7 @@ def run(
     check_range("thin", thin, 1, integer=True)
     state = _start(kernel, jax.tree.map(jnp.asarray, x))
     check_start(state)
-    return _run(key, kernel, state, num_samples, burn_in, thin)
+    return collect(key, kernel, state, num_samples, burn_in, thin)
 
 
 @partial(jax.jit, static_argnames="kernel")
@@ -96,7 +96,15 @@ def _start(kernel, x):
 
 
 @partial(jax.jit, static_argnames=("kernel", "num_samples"))
-def _run(key, kernel, state, num_samples, burn_in, thin):
+def collect(
+    key: Key[Array, "*batch"],
+    kernel: Kernel,
+    state: State,
+    num_samples: int,
+    burn_in: int | Int[Array, ""] = 0,
+    thin: int | Int[Array, ""] = 1,
+) -> tuple[Any, RunInfo]:
+    """`run` from a state of the kernel, such as the one another run ended with."""
     keys = sample_keys(key, len(state.log_density))
     state, burnt = advance(keys, kernel, state, burn_in)
 

@@ -11,6 +11,7 @@ from gen_jax.plotting.densities import density_map, point_panels
 from gen_jax.plotting.grids import image_grid, label_rows, save_image, to_image
 from gen_jax.plotting.heat_map import heat_map
 from gen_jax.plotting.style import COLOURS, STYLE, save, window_around
+from gen_jax.plotting.traces import trace_plot
 from gen_jax.plotting.trajectories import field_panels, trajectory_plot
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "save",
     "save_image",
     "to_image",
+    "trace_plot",
     "training_curves",
     "trajectory_plot",
     "window_around",

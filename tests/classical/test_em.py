@@ -172,6 +172,7 @@ def test_compiles_once_and_inside_jit(points, count_traces):
 
 
 FLAT = np.concatenate([np.random.default_rng(0).normal(size=(20, 2)), np.ones((20, 1))], 1)
+START = gm.Mixture(*[np.ones((2, 3))] * 3)
 TWINS = np.random.default_rng(0).normal(size=(20, 1)) * np.ones((1, 3))
 
 
@@ -185,6 +186,7 @@ TWINS = np.random.default_rng(0).normal(size=(20, 1)) * np.ones((1, 3))
         (FLAT * np.nan, 2, {}, DataError, "20 of 20 points are not finite"),
         (FLAT, 0, {}, ConfigError, "k=0"),
         (FLAT, 2, {"covariance": "round"}, ConfigError, "covariance='round'"),
+        (TWINS, 2, {"restarts": 2, "start": START}, ConfigError, "restarts=2 would all begin"),
         (FLAT, 2, {"restarts": 0}, ConfigError, "restarts=0"),
         (FLAT, 2, {"epsilon": -1.0}, ConfigError, "epsilon=-1.0"),
         (FLAT[:3, :2], 3, {"epsilon": 0.0}, NumericalError, "became singular"),

@@ -68,14 +68,15 @@ def test_exchange_does_what_its_ratio_says(x64, key):
         tempered = lambda y: jnp.tile(b, len(x)) * f(y / jnp.sqrt(jnp.tile(b, len(x)))[:, None])
         y = (x * jnp.sqrt(b)[:, None]).reshape(-1, 2)
         values, gradient = evaluator(tempered, lambda y: y, True)(y)
-        return mcmc.ChainState(y, values, gradient)
+        apart = lambda a: a.reshape(-1, 3, *a.shape[1:])
+        return mcmc.ChainState(apart(y), apart(values), apart(gradient))
 
     x = jax.random.normal(key, (4, 3, 2))
     for parity, order in ((0, [1, 0, 2]), (1, [0, 2, 1])):
-        moved, _ = exchange(jnp.full((4, 2), -1.0), ladder_of(x), b, jnp.int32(parity))
+        moved, _ = exchange(jnp.full((4, 2), -1.0), ladder_of(x), b, jnp.full(4, parity))
         fresh = ladder_of(x[:, jnp.array(order)])
         jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-12), moved, fresh)
-    still, _ = exchange(jnp.full((4, 2), 2.0), ladder_of(x), b, jnp.int32(0))
+    still, _ = exchange(jnp.full((4, 2), 2.0), ladder_of(x), b, jnp.zeros(4, int))
     jax.tree.map(np.testing.assert_array_equal, still, ladder_of(x))
     accepted = jnp.array([[True, False, True], [False, True, False]])
     np.testing.assert_array_equal(swap_order(accepted), [[1, 0, 3, 2], [0, 2, 1, 3]])

@@ -1,0 +1,135 @@
+"""Sample a known density with Markov chains, and see how well they mix.
+
+    python -m experiments.mcmc                                   # tempered chains on eight modes
+    python -m experiments.mcmc --dataset target:funnel --kernel hmc --adapt 50
+    python -m experiments.mcmc --dataset target:clayton --kernel random_walk --step-size 0.1
+
+Then `python -m experiments.sample RUN_DIR` and `python -m experiments.evaluate RUN_DIR`. The run's
+samples/ get the density with the chains on top and their traces, `diagnostics.json` its numbers.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import tyro
+
+from experiments.chain_report import chain_numbers, write_report
+from experiments.evaluate import MIXTURES
+from experiments.runner import RunConfig, run
+from gen_jax import data, mcmc
+from gen_jax.classical import mixture
+from gen_jax.data import DatasetSpec
+from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.mcmc.model import step_size_of
+from gen_jax.model import GenerativeModel
+from gen_jax.sampling import Target, make_target
+from gen_jax.training import run_main
+from gen_jax.types import State
+
+
+@dataclass(frozen=True)
+class Config(RunConfig):
+    """Markov chains on a target; the defaults take half a minute on two cores."""
+
+    dataset: str = "target:ring"
+    """target:NAME with NAME among `gen_jax.sampling.TARGETS`, 8gaussians or 25grid."""
+    steps: int = 200
+    batch_size: int = 1
+    """Not used: chains look at no data."""
+    chains: int = 256
+    kernel_steps: int = 10
+    """Kernel steps per training step."""
+    kernel: str = "parallel_tempering"
+    """langevin, mala, random_walk, hmc or parallel_tempering"""
+    inner: str = "random_walk"
+    """The kernel at each temperature: mala, random_walk or hmc."""
+    step_size: float = 0.5
+    adapt: int = 0
+    """First training steps in which the step size is adapted; not for langevin."""
+    leapfrog_steps: int = 8
+    temperatures: int = 5
+    coldest: float = 0.02
+    """Smallest inverse temperature; the others are geometric between it and 1."""
+    spread: float = 5.0
+    """Chains start at N(0, spread^2 I)."""
+    recorded: int = 500
+    """Kernel steps recorded at the end for the diagnostics."""
+
+    def check(self) -> None:
+        """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
+        super().check()
+        check_choice("kernel", self.kernel, mcmc.KERNELS)
+        check_choice("inner", self.inner, mcmc.TARGET_ACCEPTANCE)
+        check_range("leapfrog_steps", self.leapfrog_steps, 1, integer=True)
+        check_range("temperatures", self.temperatures, 2, integer=True)
+        check_range("coldest", self.coldest, 0, 0.999, open_low=True)
+        check_range("recorded", self.recorded, 4, integer=True)
+        if self.adapt and self.kernel == "langevin":
+            raise ConfigError(f"adapt={self.adapt} needs an acceptance, which langevin has not")
+
+
+def target_of(name: str) -> Target:
+    """The density behind a dataset's name. Raises ConfigError where there is none."""
+    if name.startswith(data.known.PREFIX):
+        return make_target(name.removeprefix(data.known.PREFIX))
+    if name not in MIXTURES:
+        raise ConfigError(f"dataset={name!r} has no density (allowed: target:NAME, 8gaussians, ..)")
+    known = mixture.Mixture(*MIXTURES[name]())
+    log_density = lambda x: mixture.log_prob(known, x)
+    sample = lambda key, n: mixture.sample(key, known, n)
+    means, weights = np.asarray(known.means), np.asarray(known.weights, np.float64)
+    return Target(log_density, 2, sample, 0.0, means, weights)
+
+
+def kernel_of(config: Config, name: str, log_density: Any, step_size: Any) -> mcmc.Kernel:
+    """The kernel of a name, with the configuration's options."""
+    if name == "parallel_tempering":
+        levels = np.geomspace(1, config.coldest, config.temperatures)
+        inner = lambda f: kernel_of(config, config.inner, f, step_size)
+        return mcmc.parallel_tempering(log_density, levels, inner)
+    options = {"num_steps": config.leapfrog_steps} if name == "hmc" else {}
+    return mcmc.KERNELS[name](log_density, step_size, **options)
+
+
+def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
+    """The model of a configuration; raises ConfigError for options that cannot work."""
+    config.check()
+    target = target_of(config.dataset)
+    moving = config.inner if config.kernel == "parallel_tempering" else config.kernel
+    return mcmc.markov_chains(
+        target.log_density,
+        partial(kernel_of, config, config.kernel, target.log_density),
+        target.dim,
+        num_chains=config.chains,
+        kernel_steps=config.kernel_steps,
+        step_size=config.step_size,
+        adapt=config.adapt,
+        target=mcmc.TARGET_ACCEPTANCE.get(moving, 0.5),
+        spread=config.spread,
+        log_normalizer=target.log_normalizer,
+    )
+
+
+def diagnose(
+    config: Config, directory: Path, model: GenerativeModel, spec: DatasetSpec, state: State
+) -> Path:
+    """Record the chains from where they are, with numbers and pictures."""
+    target, step_size = target_of(config.dataset), step_size_of(state, config.adapt)
+    kernel = kernel_of(config, config.kernel, target.log_density, step_size)
+    key = jax.random.key(config.seed + 1)
+    samples, info = mcmc.collect(key, kernel, state.chains, config.recorded)
+    numbers = {"step_size": float(step_size), **chain_numbers(key, target, kernel, samples, info)}
+    return write_report(directory, target, samples, numbers)
+
+
+def main() -> None:
+    config = tyro.cli(Config, description=__doc__)
+    run("mcmc", config, build, partial(diagnose, config))
+
+
+if __name__ == "__main__":
+    run_main(main)

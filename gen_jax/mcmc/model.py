@@ -1,0 +1,103 @@
+"""Markov chains as a generative model: the state is the chains, a training step moves them."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gen_jax.errors import check_range
+from gen_jax.mcmc.adaptation import DualAverage, dual_average
+from gen_jax.mcmc.kernel import Kernel
+from gen_jax.mcmc.run import advance
+from gen_jax.model import GenerativeModel, fold_in, normal, sample_keys
+from gen_jax.types import Array, Float, Int, State
+
+
+class ChainsState(NamedTuple):
+    """All chains (each leaf [B, ...]), the average of their step size, training steps done []."""
+
+    chains: State
+    average: DualAverage
+    step: Int[Array, ""]
+
+
+def step_size_of(state: ChainsState, adapt: int) -> Float[Array, ""]:
+    """The step size tried now, or, after `adapt` training steps, the one found."""
+    average = state.average
+    return jnp.exp(jnp.where(state.step < adapt, average.log_step, average.log_average))
+
+
+def markov_chains(
+    log_density: Callable,
+    make_kernel: Callable[[Array], Kernel],
+    dim: int,
+    *,
+    num_chains: int = 256,
+    kernel_steps: int = 10,
+    step_size: float = 0.1,
+    adapt: int = 0,
+    target: float = 0.234,
+    spread: float = 1.0,
+    log_normalizer: float | None = None,
+) -> GenerativeModel:
+    """Chains on a known density; data are not looked at.
+
+    A training step is `kernel_steps` kernel steps of every chain. Sample i goes on from a chain
+    drawn with its own key, by `kernel_steps` steps: many more samples than chains repeat them.
+
+    Args:
+      log_density: `x [B, dim] -> [B]` in nats, up to a constant.
+      make_kernel: `step_size [] -> Kernel`.
+      step_size: where dual averaging starts, or the fixed step size when `adapt` is 0.
+      adapt: training steps with adaptation to the acceptance `target`; then the size is fixed.
+      spread: chains start at N(0, spread^2 I): take it wider than the target.
+      log_normalizer: log of the density's integral, if known; then `log_prob` is exact.
+    Raises ConfigError for numbers out of range.
+    """
+    for name, value in (("num_chains", num_chains), ("kernel_steps", kernel_steps)):
+        check_range(name, value, 1, integer=True)
+    check_range("adapt", adapt, 0, integer=True)
+    check_range("target", target, 0.01, 0.99)
+    check_range("step_size", step_size, 0, open_low=True)
+    check_range("spread", spread, 0, open_low=True)
+
+    def init(key, batch):
+        x = spread * normal(sample_keys(key, num_chains), (dim,))
+        chains = make_kernel(jnp.float32(step_size)).init(x)
+        log_start = jnp.log(jnp.float32(step_size))
+        average = DualAverage(log_start, log_start, jnp.float32(0), jnp.float32(0))
+        return ChainsState(chains, average, jnp.int32(0))
+
+    def step(key, state, batch):
+        size = step_size_of(state, adapt)
+        chains, sums = advance(key, make_kernel(size), state.chains, kernel_steps)
+        acceptance = jnp.mean(sums.acceptance) / kernel_steps
+        moved = dual_average(state.average, acceptance, target, jnp.log(jnp.float32(step_size)))
+        average = jax.tree.map(
+            lambda new, old: jnp.where(state.step < adapt, new, old), moved, state.average
+        )
+        metrics = {
+            "acceptance": acceptance,
+            "step_size": size,
+            "log_density": jnp.mean(chains.log_density),
+            "invalid": jnp.mean(sums.invalid) / kernel_steps,
+        }
+        if sums.swap_acceptance is not None:
+            metrics["swap_acceptance"] = jnp.mean(sums.swap_acceptance) / kernel_steps
+        return ChainsState(chains, average, state.step + 1), metrics
+
+    def sample(key, state, n):
+        keys = sample_keys(key, n)
+        draw = lambda key: jax.random.randint(key, (), 0, num_chains)
+        rows = jax.vmap(draw)(fold_in(keys, 0))
+        chains = jax.tree.map(lambda leaf: leaf[rows], state.chains)
+        kernel = make_kernel(step_size_of(state, adapt))
+        return advance(fold_in(keys, 1), kernel, chains, kernel_steps)[0].x
+
+    def log_prob(key, state, x):
+        return log_density(x) - log_normalizer
+
+    if log_normalizer is None:
+        return GenerativeModel(init, step, sample)
+    return GenerativeModel(init, step, sample, log_prob, "exact")
