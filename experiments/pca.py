@@ -1,9 +1,12 @@
 """The Gaussian image model: probabilistic PCA, or the full covariance; its axes as pictures.
 
-python -m experiments.pca                                                  # faces
-python -m experiments.pca --dataset digits --rank 20 --batch-size 599
-python -m experiments.pca --dataset mnist --rank 100 --batch-size 1000 --steps 60
-python -m experiments.pca --dataset digits --kind gaussian --batch-size 599
+    python -m experiments.pca                                                  # faces
+    python -m experiments.pca --dataset digits --rank 20 --batch-size 599
+    python -m experiments.pca --dataset digits --kind gaussian --batch-size 599
+    python -m experiments.pca --dataset mnist --rank 100 --batch-size 1000 --steps 60
+
+Seconds of work. Measured on test images: faces 7.38 +- 0.12 bits/dim (only 20 of them), digits
+7.394 +- 0.011 by ppca, 6.930 +- 0.012 by the full covariance.
 """
 
 import math

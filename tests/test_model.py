@@ -5,7 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gen_jax.model import GenerativeModel, fold_in, normal, sample_in_batches, sample_keys
+from gen_jax.model import (
+    GenerativeModel,
+    fold_in,
+    normal,
+    sample_in_batches,
+    sample_keys,
+    takes,
+)
 
 
 def data(keys):
@@ -33,6 +40,14 @@ def test_normal_draws_each_sample_from_its_key(key):
     assert (z.shape, z.dtype) == ((4, 2, 3), jnp.float32)
     np.testing.assert_array_equal(normal(keys[2:3], (2, 3))[0], z[2])
     assert normal(keys, (), jnp.bfloat16).dtype == jnp.bfloat16
+
+
+def test_conditions_that_a_model_takes():
+    labelled = GenerativeModel(None, None, lambda key, state, n, *, label=None: None)
+    assert (takes(labelled, "label"), takes(labelled, "steps")) == (True, False)
+    passing = GenerativeModel(None, None, lambda key, state, n, **condition: None)
+    assert takes(passing, "steps")
+    assert not takes(GenerativeModel(None, None, lambda key, state, n: None), "label")
 
 
 def toy(count=None):
