@@ -4,9 +4,10 @@ import jax
 import numpy as np
 
 from gen_jax import metrics
-from gen_jax.errors import ConfigError
+from gen_jax.data import DatasetSpec
+from gen_jax.errors import ConfigError, check_choice
 from gen_jax.metrics.resampling import Estimate
-from gen_jax.sampling import Target
+from gen_jax.sampling import TARGETS, Target, make_target
 from gen_jax.types import Array, Float, Key
 
 MIN_EXPECTED = 5.0
@@ -17,6 +18,27 @@ MIN_SHARE = 0.2
 
 MAX_POINTS, NUM_REPEATS = 10_000, 5
 """Points per set of a sliced Wasserstein distance; pairs of exact sets that calibrate it."""
+
+
+ANY_DIMENSION = ("funnel", "many_well", "clayton")
+"""Targets whose dimension is free."""
+
+
+def describe_target(name: str, dim: int | None = None) -> DatasetSpec:
+    """A target as the run directories name it; `dim` where it is free, else the target's own.
+
+    Raises ConfigError for an unknown name and for a dimension that the target cannot have.
+    """
+    check_choice("target", name, TARGETS)
+    if dim is not None and name not in ANY_DIMENSION:
+        raise ConfigError(f"dim={dim} was given, but the dimension of target {name!r} is fixed")
+    size = make_target(name, **({} if dim is None else {"dim": dim})).dim
+    return DatasetSpec(name, "target", (size,), "float32", 0, 0.0, 1.0, 0, 0)
+
+
+def target_of(spec: DatasetSpec) -> Target:
+    """The target that a run's description names."""
+    return make_target(spec.name, **({"dim": spec.shape[0]} if spec.name in ANY_DIMENSION else {}))
 
 
 def mode_numbers(target: Target, samples: Float[np.ndarray, "N D"]) -> dict[str, float]:

@@ -6,7 +6,9 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from matplotlib.figure import Figure
 
+from experiments.exact_sets import target_of
 from gen_jax import data, plotting
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import DataError
@@ -38,9 +40,19 @@ def picture(path: Path, spec: DatasetSpec, samples: np.ndarray, columns: int = 1
     if spec.kind == "images":
         return plotting.save_image(path, plotting.image_grid(samples, columns=columns))
     sets = {"samples": samples}
+    if spec.kind == "target":
+        return plotting.save(target_panels(spec, samples), path)
     with contextlib.suppress(DataError):
         sets = {"data": data.load(spec.name, "test")["x"][: len(samples)], **sets}
     return plotting.save(plotting.point_panels(sets), path)
+
+
+def target_panels(spec: DatasetSpec, samples: np.ndarray) -> Figure:
+    """The first two coordinates of samples, beside exact ones where there are any."""
+    target, sets = target_of(spec), {"samples": samples[:, :2]}
+    if target.sample is not None:
+        sets = {"exact": np.asarray(target.sample(jax.random.key(0), len(samples)))[:, :2], **sets}
+    return plotting.point_panels(sets)
 
 
 def write_samples(

@@ -23,6 +23,9 @@ EXPERIMENTS = {
 }
 """Experiments whose runs can be sampled and evaluated: name -> module with Config and build."""
 
+TARGET_EXPERIMENTS = {"temperflow": "experiments.temperflow"}
+"""The same for those that fit a known density and have no dataset."""
+
 MAX_STEPS = 2**31 - 1
 
 
@@ -150,7 +153,7 @@ def from_dict(kind: type, values: dict[str, Any]) -> Any:
 def rebuild(
     directory: str | Path,
     step: int | str | None = None,
-    experiments: Mapping[str, str] = EXPERIMENTS,
+    experiments: Mapping[str, str] = EXPERIMENTS | TARGET_EXPERIMENTS,
 ) -> Saved:
     """The model and the state of a run, from its directory alone.
 

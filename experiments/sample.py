@@ -19,7 +19,8 @@ from gen_jax import plotting, training
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError, ResourceError, check_range
 
-SUFFIXES = {"images": (".png", ".npz"), "points": (".png", ".svg", ".pdf", ".npz")}
+POINTS = (".png", ".svg", ".pdf", ".npz")
+SUFFIXES = {"images": (".png", ".npz"), "points": POINTS, "target": POINTS}
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ def main() -> None:
     sampler = prepare(config)
     saved = sampler.saved
     check_label(config.label, saved.spec)
+    if config.animate and saved.spec.kind == "target":
+        raise ConfigError("animate=True was given, but a flow has no sampling path")
     output = output_of(config, sampler)
     options = {**sampler.options, "label": config.label}
     samples = draw(sampler.model, saved.spec, sampler.state, config.num, config.seed, **options)

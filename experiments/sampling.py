@@ -82,6 +82,9 @@ def prepare(config: SamplingConfig) -> Sampler:
     if config.guidance != 1:
         options["guidance"] = config.guidance
     model, state = saved.model, saved.state
+    given = [*options, *(name for name in ("autoguide", "classifier") if getattr(config, name))]
+    if saved.spec.kind == "target" and given:
+        raise ConfigError(f"{given[0]} was given, but runs of {saved.name!r} have no such option")
     if config.autoguide is not None:
         check_range("autoguide", config.autoguide, 0, saved.step - 1, integer=True)
         weaker = rebuild(config.run, config.autoguide).state
