@@ -52,10 +52,10 @@ class Stage(NamedTuple):
     """
 
     phase: Array
-    index: Array
+    index: Array  # type: ignore[assignment]
     beta: Array
     log_z: Array
-    count: Array
+    count: Array  # type: ignore[assignment]
     length: Array
     peak: Array
     kl: Array

@@ -18,7 +18,7 @@ SMALL = Schedule(
     first_steps=200,
     stage_steps=100,
     polish_steps=20,
-    batch_size=250,
+    batch_size=200,
     learning_rate=3e-3,
 )
 
@@ -32,7 +32,7 @@ def ring():
         traces.append(x.shape)
         return target.log_density(x)
 
-    flow = spline_flow(bins=16, hidden=(32, 32))
+    flow = spline_flow(bins=16, hidden=(24,))
     model = temperflow(log_density, 2, flow, SMALL)
     rows, counts = [], []
 
