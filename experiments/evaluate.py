@@ -9,7 +9,6 @@ Writes `evaluation.json` in the run directory.
 import importlib
 import json
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -18,22 +17,18 @@ import jax
 import numpy as np
 import tyro
 
+from experiments.exact_sets import MIXTURES, compare_with_exact, target_of
 from experiments.pictures import balanced_labels, draw
 from experiments.runner import EXPERIMENTS, Saved
 from experiments.sampling import SamplingConfig, prepare
 from gen_jax import data, metrics, training
-from gen_jax.data.toy import eight_gaussians_mixture, grid_mixture
+from gen_jax.data import known
 from gen_jax.errors import ConfigError, DataError, check_range
 
 OPTIONS = frozenset(field.name for field in fields(SamplingConfig)) - {"run"}
 """Fields that the report repeats: they decide what was measured."""
 
 MIN_EXAMPLES = 10
-
-MIXTURES: dict[str, Callable] = {
-    "8gaussians": eight_gaussians_mixture,
-    "25grid": grid_mixture,
-}
 
 
 @dataclass(frozen=True)
@@ -103,6 +98,14 @@ def evaluate_points(
     return result
 
 
+def evaluate_target(saved: Saved, samples: np.ndarray, seed: int) -> dict[str, Any]:
+    """Samples of a known density beside exact ones, and what the experiment itself measures."""
+    target, key = target_of(saved.spec.name), jax.random.key(seed)
+    numbers: dict[str, Any] = compare_with_exact(key, target, samples)
+    measure = getattr(importlib.import_module(EXPERIMENTS[saved.name]), "measure", None)
+    return numbers | (measure(key, saved, target, len(samples)) if measure else {})
+
+
 def likelihoods(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[str, Any]:
     """log p in nats and bits/dim of test examples by the model's own `log_prob`."""
     log_prob = saved.model.log_prob
@@ -136,6 +139,17 @@ def likelihoods(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[str
     }
 
 
+def load_both(name: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Training and test set; raises DataError when they are too small to measure a run."""
+    train, test = data.load(name, "train"), data.load(name, "test")
+    if min(len(train["x"]), len(test["x"])) < MIN_EXAMPLES:
+        raise DataError(
+            f"dataset {name!r} has {len(train['x'])} training and {len(test['x'])} test "
+            f"examples; {MIN_EXAMPLES} of each are needed to measure a run"
+        )
+    return train, test
+
+
 def as_json(value: Any) -> Any:
     """Estimates as value and error, arrays and numbers as plain numbers."""
     if isinstance(value, metrics.resampling.Estimate):
@@ -147,18 +161,20 @@ def main() -> None:
     config = tyro.cli(Config, description=__doc__)
     sampler = prepare(config)
     saved = sampler.saved
-    train, test = data.load(saved.spec.name, "train"), data.load(saved.spec.name, "test")
-    if min(len(train["x"]), len(test["x"])) < MIN_EXAMPLES:
-        raise DataError(
-            f"dataset {saved.spec.name!r} has {len(train['x'])} training and {len(test['x'])} test "
-            f"examples; {MIN_EXAMPLES} of each are needed to measure a run"
-        )
-    num = min(len(test["x"]), 10_000) if config.num is None else config.num
+    is_known = saved.spec.name.startswith(known.PREFIX)
+    train, test = ({}, {}) if is_known else load_both(saved.spec.name)
+    most = 10_000 if is_known else min(len(test["x"]), 10_000)
+    num = most if config.num is None else config.num
     begun = time.perf_counter()
     samples = draw(sampler.model, saved.spec, sampler.state, num, config.seed, **sampler.options)
     seconds = time.perf_counter() - begun
     chosen = {k: v for k, v in asdict(config).items() if k in OPTIONS and v is not None}
-    measure = evaluate_images if saved.spec.kind == "images" else evaluate_points
+    if is_known:
+        measured = evaluate_target(saved, samples, config.seed)
+    else:
+        measure = evaluate_images if saved.spec.kind == "images" else evaluate_points
+        measured = measure(saved, samples, train, test)
+        measured |= likelihoods(saved, test, config.likelihood)
     report = {
         "run": saved.name,
         "dataset": saved.spec.name,
@@ -166,8 +182,7 @@ def main() -> None:
         "num_samples": num,
         "options": chosen,
         "sampling_seconds_with_compilation": round(seconds, 2),
-        **measure(saved, samples, train, test),
-        **likelihoods(saved, test, config.likelihood),
+        **measured,
     }
     width = max(map(len, report))
     for name, value in report.items():

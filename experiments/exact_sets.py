@@ -1,13 +1,17 @@
 """How far samples of a known target are from exact ones, beside how far two exact sets are."""
 
+from collections.abc import Callable
+
 import jax
 import numpy as np
 
 from gen_jax import metrics
+from gen_jax.classical import mixture
+from gen_jax.data import known
+from gen_jax.data.toy import eight_gaussians_mixture, grid_mixture
 from gen_jax.errors import ConfigError
-from gen_jax.metrics.resampling import Estimate
 from gen_jax.sampling import Target
-from gen_jax.types import Array, Float, Key
+from gen_jax.types import Array, Estimate, Float, Key
 
 MIN_EXPECTED = 5.0
 """A mode counts when exact samples would put at least so many points there."""
@@ -17,6 +21,27 @@ MIN_SHARE = 0.2
 
 MAX_POINTS, NUM_REPEATS = 10_000, 5
 """Points per set of a sliced Wasserstein distance; pairs of exact sets that calibrate it."""
+
+
+MIXTURES: dict[str, Callable] = {
+    "8gaussians": eight_gaussians_mixture,
+    "25grid": grid_mixture,
+}
+"""2-D sets whose density is known: name -> weights, means, covariances."""
+
+
+def target_of(name: str) -> Target:
+    """The density behind a dataset's name. Raises ConfigError where there is none."""
+    if name.startswith(known.PREFIX):
+        return known.target_of(name)
+    if name not in MIXTURES:
+        allowed = ", ".join(("target:NAME", *MIXTURES))
+        raise ConfigError(f"dataset={name!r} has no known density (allowed: {allowed})")
+    law = mixture.Mixture(*MIXTURES[name]())
+    log_density = lambda x: mixture.log_prob(law, x)
+    sample = lambda key, n: mixture.sample(key, law, n)
+    means, weights = np.asarray(law.means), np.asarray(law.weights, np.float64)
+    return Target(log_density, 2, sample, 0.0, means, weights)
 
 
 def mode_numbers(target: Target, samples: Float[np.ndarray, "N D"]) -> dict[str, float]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from experiments.networks import NAMES
 from experiments.runner import EXPERIMENTS
-from gen_jax import diffusion, divergences, metrics, nets, paths
+from gen_jax import diffusion, divergences, flows, metrics, nets, paths, sampling
 from gen_jax.data import DATASETS, PATTERNS
 from gen_jax.training import run_main
 
@@ -36,6 +36,21 @@ WORDS: dict[str, dict[str, str]] = {
         "bound": "The variational bound, for uniform times (kingma2021 eq. 17).",
         "min_snr": "min(SNR, 5) on the error of x0 (hang2023).",
         "edm": "The plain error of F (karras2022), whatever the network predicts.",
+    },
+    "bijectors": {
+        "affine": "Shift and scale of each coordinate.",
+        "rational_quadratic": "A monotone spline of each coordinate (durkan2019).",
+        "linear_rational": "A monotone spline of each coordinate (dolatabadi2020).",
+        "additive_coupling": "NICE: half of the coordinates shift the others (dinh2015).",
+        "affine_coupling": "RealNVP: half of the coordinates shift and scale the others.",
+        "rational_quadratic_coupling": "Neural spline coupling (durkan2019).",
+        "linear_rational_coupling": "Spline coupling with linear fractions (dolatabadi2020).",
+        "masked_autoregressive": "MAF: density in one call (papamakarios2017).",
+        "inverse_autoregressive": "IAF: samples in one call (kingma2016).",
+        "rational_quadratic_autoregressive": "Neural spline flow, autoregressive (durkan2019).",
+        "linear_rational_autoregressive": "The splines of TemperFlow, each with an affine map.",
+        "block_autoregressive": "Autoregressive over blocks of coordinates, for many of them.",
+        "jacobi_autoregressive": "MAF whose sampling iterates all coordinates at once.",
     },
     "densities of training times": {
         "logit_normal": "t = sigmoid(N(0, 1)) (esser2024 eq. 19): the middle more often.",
@@ -70,6 +85,8 @@ def sections() -> dict[str, dict[str, str]]:
         "loss weightings": diffusion.WEIGHTINGS,
         "densities of training times": diffusion.TIME_DENSITIES,
         "couplings": divergences.couplings.COUPLINGS,
+        "targets (known densities)": sampling.TARGETS,
+        "bijectors": flows.BIJECTORS,
         "metrics": metrics.METRICS,
     }
     lines = {

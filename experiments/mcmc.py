@@ -18,15 +18,13 @@ import numpy as np
 import tyro
 
 from experiments.chain_report import chain_numbers, write_report
-from experiments.evaluate import MIXTURES
+from experiments.exact_sets import target_of
 from experiments.runner import RunConfig, run
-from gen_jax import data, mcmc
-from gen_jax.classical import mixture
+from gen_jax import mcmc
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.mcmc.model import step_size_of
 from gen_jax.model import GenerativeModel
-from gen_jax.sampling import Target, make_target
 from gen_jax.training import run_main
 from gen_jax.types import State
 
@@ -36,7 +34,7 @@ class Config(RunConfig):
     """Markov chains on a target; the defaults take half a minute on two cores."""
 
     dataset: str = "target:ring"
-    """target:NAME with NAME among `gen_jax.sampling.TARGETS`, 8gaussians or 25grid."""
+    """target:NAME or target:NAME@DIM, a known density; 8gaussians or 25grid."""
     steps: int = 200
     batch_size: int = 1
     """Not used: chains look at no data."""
@@ -70,19 +68,6 @@ class Config(RunConfig):
         check_range("recorded", self.recorded, 4, integer=True)
         if self.adapt and self.kernel == "langevin":
             raise ConfigError(f"adapt={self.adapt} needs an acceptance, which langevin has not")
-
-
-def target_of(name: str) -> Target:
-    """The density behind a dataset's name. Raises ConfigError where there is none."""
-    if name.startswith(data.known.PREFIX):
-        return make_target(name.removeprefix(data.known.PREFIX))
-    if name not in MIXTURES:
-        raise ConfigError(f"dataset={name!r} has no density (allowed: target:NAME, 8gaussians, ..)")
-    known = mixture.Mixture(*MIXTURES[name]())
-    log_density = lambda x: mixture.log_prob(known, x)
-    sample = lambda key, n: mixture.sample(key, known, n)
-    means, weights = np.asarray(known.means), np.asarray(known.weights, np.float64)
-    return Target(log_density, 2, sample, 0.0, means, weights)
 
 
 def kernel_of(config: Config, name: str, log_density: Any, step_size: Any) -> mcmc.Kernel:
@@ -128,7 +113,7 @@ def diagnose(
 
 def main() -> None:
     config = tyro.cli(Config, description=__doc__)
-    run("mcmc", config, build, partial(diagnose, config))
+    run("mcmc", config, build, partial(diagnose, config), needs_data=False)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ EXPERIMENTS = {
     "mcmc": "experiments.mcmc",
     "mixture": "experiments.mixture",
     "pca": "experiments.pca",
+    "temperflow": "experiments.temperflow",
     "texture": "experiments.texture",
 }
 """Experiments whose runs can be sampled and evaluated: name -> module with Config and build."""
@@ -91,14 +92,18 @@ def default_directory(name: str, dataset: str) -> str:
     return f"runs/{name}-{slug}"
 
 
-def start(name: str, config: RunConfig) -> Run:
-    """Check the options, prepare jax, load the data."""
+def start(name: str, config: RunConfig, needs_data: bool = True) -> Run:
+    """Check the options, prepare jax, load the data (zeros in their place if not needed)."""
     config.check()
     network = getattr(config, "network", None)
     # Sharding pays for convolutions only, which jax 0.10 runs on one core each.
     many = None if network is not None and network.name == "unet" else 1
     training.configure_backend(config.cpu_devices or many)
-    spec, train = data.describe(config.dataset), data.load(config.dataset, "train")
+    spec = data.describe(config.dataset)
+    if needs_data:
+        train = data.load(config.dataset, "train")
+    else:
+        train = {"x": np.zeros((config.batch_size, *spec.shape), np.float32)}
     data.check_batchable(train, config.batch_size, spec.num_classes or None)
     directory = Path(config.directory or default_directory(name, config.dataset)).absolute()
     options = {
@@ -119,15 +124,17 @@ def run(
     config: RunConfig,
     build: Callable,
     more: Callable[[Path, GenerativeModel, DatasetSpec, State], Path] | None = None,
+    needs_data: bool = True,
 ) -> State:
     """Train, write the pictures of the last samples, and say what to type next.
 
     Args:
       more: `(directory, model, spec, state) -> path` draws another picture at the end.
+      needs_data: False for models that are fitted to a known density.
     """
     from experiments import pictures
 
-    begun = start(name, config)
+    begun = start(name, config, needs_data)
     model = build(config, begun.spec)
 
     def on_sample(step: int, state: State) -> None:

@@ -140,7 +140,8 @@ PATTERNS: dict[str, str] = {
     "folder:PATH@SIZE": "your own images, cropped to squares and resized to SIZE x SIZE",
     "file:PATH": "patches of your own picture, 128x128 if it is large enough",
     "file:PATH@SIZE": "patches of your own picture, SIZE x SIZE",
-    "target:NAME": "exact samples of a density among gen_jax.sampling.TARGETS",
+    "target:NAME": "exact samples of a known density (targets below)",
+    "target:NAME@DIM": "the same in another dimension",
     "tfds:NAME": "any other set of TensorFlow Datasets with an `image` of one size",
     "tfds:NAME@SIZE": "any of them, cropped to squares and resized to SIZE x SIZE",
 }
@@ -161,8 +162,8 @@ def find(name: str) -> DatasetEntry:
         load = partial(textures.read_patches, name)
         return DatasetEntry("patches of your own picture", "images", 0, load)
     if name.startswith(known.PREFIX):
-        target = check_choice("dataset", name.removeprefix(known.PREFIX), known.TARGETS)
-        load = partial(known.read_target, target)
+        known.target_of(name)
+        load = partial(known.read_target, name)
         return DatasetEntry("exact samples of a known density", "points", 0, load)
     check_choice("dataset", name, [*DATASETS, *PATTERNS])
     return DATASETS[name]
@@ -201,7 +202,13 @@ def _point_moments(x: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]
 
 
 def describe(name: str) -> DatasetSpec:
-    """The DatasetSpec of a dataset, which is loaded for it (both splits). Raises as `load`."""
+    """The DatasetSpec of a dataset, which is loaded for it (both splits). Raises as `load`.
+
+    A target without an exact sampler has no examples; its mean is given as 0, its deviation as 1.
+    """
+    if name.startswith(known.PREFIX) and (target := known.target_of(name)).sample is None:
+        zeros, ones = (0.0,) * target.dim, (1.0,) * target.dim
+        return DatasetSpec(name, "points", (target.dim,), "float32", 0, zeros, ones, 0, 0)
     entry, train, test = find(name), load(name, "train"), load(name, "test")
     x, classes = train["x"], entry.num_classes
     if classes is None:

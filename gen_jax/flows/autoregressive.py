@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from gen_jax.errors import check_choice
 from gen_jax.flows.bijector import Bijector, Layer
 from gen_jax.flows.elementwise import Elementwise
-from gen_jax.nets.made import MADE
+from gen_jax.nets import MADE
 from gen_jax.types import Array, State
 
 Step = Callable[[Array, Array], tuple[Array, Array]]

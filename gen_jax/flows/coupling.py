@@ -12,7 +12,7 @@ import numpy as np
 from gen_jax.errors import ConfigError, check_choice
 from gen_jax.flows.bijector import Bijector, Layer
 from gen_jax.flows.elementwise import Elementwise
-from gen_jax.nets.feedforward import Feedforward
+from gen_jax.nets import Feedforward
 
 MASKS: dict[str, Callable[[int], np.ndarray]] = {
     "first_half": lambda dim: np.arange(dim) < dim // 2,

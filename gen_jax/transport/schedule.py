@@ -17,17 +17,17 @@ class Schedule:
 
     Fields:
       first_beta: inverse temperature of the first stage, fitted by reverse KL.
-      keep: what each stage should leave of KL(p_b || p): nearer 1 means more and smaller steps.
-      steps: optimizer steps of a stage; twice as many while b < 0.5.
+      kl_factor: what a stage should leave of KL(p_b || p); nearer 1 is more and smaller steps.
+      stage_steps: optimizer steps of a stage; twice as many while b < 0.5.
       first_steps, polish_steps: of the first stage and of the last, which is reverse KL again.
       learning_rate: peak of a stage is learning_rate decay^stage / sqrt(b).
       max_stages: then b jumps to 1.
     """
 
     first_beta: float = 0.1
-    keep: float = 0.5
+    kl_factor: float = 0.5
     first_steps: int = 1001
-    steps: int = 1001
+    stage_steps: int = 1001
     polish_steps: int = 0
     batch_size: int = 2000
     learning_rate: float = 1e-3
@@ -37,8 +37,8 @@ class Schedule:
     def check(self) -> None:
         """Raise ConfigError for numbers that cannot work."""
         check_range("first_beta", self.first_beta, 0, 0.999, open_low=True)
-        check_range("keep", self.keep, 0, 0.999)
-        for name in ("first_steps", "steps", "max_stages"):
+        check_range("kl_factor", self.kl_factor, 0, 0.999)
+        for name in ("first_steps", "stage_steps", "max_stages"):
             check_range(name, getattr(self, name), 1, integer=True)
         check_range("polish_steps", self.polish_steps, 0, integer=True)
         check_range("batch_size", self.batch_size, 2, integer=True)

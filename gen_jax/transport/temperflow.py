@@ -52,10 +52,10 @@ class Stage(NamedTuple):
     """
 
     phase: Array
-    index: Array
+    index: Array  # type: ignore[assignment]
     beta: Array
     log_z: Array
-    count: Array
+    count: Array  # type: ignore[assignment]
     length: Array
     peak: Array
     kl: Array
@@ -142,15 +142,14 @@ def temperflow(
         keys = jax.random.split(key, MEASURED_BATCHES)
         x, log_q = jax.lax.map(lambda key: draw(key, state.params, size), keys)
         energy, log_q = -jax.vmap(guarded)(x).reshape(-1), log_q.reshape(-1)
-        stage, renew = next_stage(schedule, state.stage, energy, log_q)
-        row = jnp.stack([state.stage.beta, stage.kl, stage.log_z_here])
-        fresh = lambda a, b: jnp.where(renew, a, b)
+        following = next_stage(schedule, state.stage, energy, log_q)
+        fresh = lambda a, b: jnp.where(following.renew, a, b)
         return TemperState(
             state.params,
             jax.tree.map(fresh, state.params, state.reference),
             adam.init(state.params),
-            stage.stage,
-            state.history.at[state.stage.index].set(row),
+            following.stage,
+            state.history.at[state.stage.index].set(following.row),
         )
 
     def step(key, state, batch=None):
@@ -194,20 +193,22 @@ def first_stage(schedule: Schedule) -> Stage:
 
 
 class Next(NamedTuple):
-    """The next stage, and KL and log Z measured where the last one ended."""
+    """The next stage, whether to renew the reference, (beta, KL, log Z) where the last ended."""
 
     stage: Stage
-    kl: Array
-    log_z_here: Array
+    renew: Array
+    row: Float[Array, "3"]
 
 
 def next_stage(
     schedule: Schedule, stage: Stage, energy: Float[Array, "N"], log_q: Float[Array, "N"]
-) -> tuple[Next, Array]:
-    """What follows a finished stage, from energies of N draws of the flow: (next, renew reference)."""
+) -> Next:
+    """What follows a finished stage, from the energies -log p of N draws of the flow."""
     first = stage.phase == FIRST
     here = tempering_curve(energy, log_q, stage.beta)
-    step, average = bounded_step(log_step(here, stage.beta, schedule.keep), stage.average, first)
+    step, average = bounded_step(
+        log_step(here, stage.beta, schedule.kl_factor), stage.average, first
+    )
     beta = jnp.minimum(stage.beta * jnp.exp(step), 1)
     arrived = (beta >= 1) | (stage.index + 1 >= schedule.max_stages)
     after_last = POLISH if schedule.polish_steps else DONE
@@ -216,7 +217,7 @@ def next_stage(
     phase = table[stage.phase]
     beta = jnp.where(phase == L2, beta, 1.0)
     index = stage.index + 1
-    steps = jnp.where(beta < 0.5, 2 * schedule.steps, schedule.steps)
+    steps = jnp.where(beta < 0.5, 2 * schedule.stage_steps, schedule.stage_steps)
     length = jnp.where(phase == POLISH, schedule.polish_steps, steps)
     first_kl = jnp.where(first, here.kl, stage.first_kl)
     marks = jnp.asarray(REFRESH) * first_kl
@@ -233,7 +234,7 @@ def next_stage(
         first_kl=first_kl,
         average=average,
     )
-    return Next(following, here.kl, here.log_z), renew
+    return Next(following, renew, jnp.stack([stage.beta, here.kl, here.log_z]))
 
 
 def anneal(

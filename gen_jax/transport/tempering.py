@@ -40,10 +40,10 @@ def tempering_curve(
     return Curve(kl, (beta - 1) * variance, log_z)
 
 
-def log_step(curve: Curve, beta: Array, keep: float) -> Float[Array, ""]:
-    """The step in log b that would multiply KL by `keep`, were it linear in log b."""
+def log_step(curve: Curve, beta: float | Array, kl_factor: float) -> Float[Array, ""]:
+    """The step in log b that would multiply KL by `kl_factor`, were it linear in log b."""
     steepness = jnp.maximum(-beta * curve.slope, jnp.finfo(curve.slope.dtype).tiny)
-    return (1 - keep) * jnp.maximum(curve.kl, 0) / steepness
+    return (1 - kl_factor) * jnp.maximum(curve.kl, 0) / steepness
 
 
 def bounded_step(

@@ -21,13 +21,14 @@ OPTIONS = {
     "network": ("--network.width", 16, "--network.depth", 1),
     "sampling_steps": ("--sampling-steps", 4),
     "recorded": ("--chains", 16, "--kernel-steps", 2, "--recorded", 20),
+    "schedule": ("--schedule.batch-size", 40, "--schedule.first-steps", 2, "--flow.bins", 4),
 }
 """What makes a run small, for the experiments that have these fields."""
 
 IMAGES_ONLY = {"texture"}
 """Experiments that points are nothing for."""
 
-POINTS_ONLY = {"mcmc"}
+POINTS_ONLY = {"mcmc", "temperflow"}
 """Experiments that need a known density."""
 
 GRID_100 = (10 * (32 + 1) + 1, 10 * (32 + 1) + 1)

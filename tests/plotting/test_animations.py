@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from gen_jax.errors import ConfigError
-from gen_jax.plotting import image_animation, image_grid, point_animation
+from gen_jax.plotting import image_animation, image_grid, line_animation, point_animation
 
 RNG = np.random.default_rng(0)
 
@@ -69,3 +69,29 @@ def test_mistakes_are_named(tmp_path):
         point_animation(tmp_path / "a.gif", np.zeros((4, 2)))
     with pytest.raises(ConfigError, match="times has 2"):
         point_animation(tmp_path / "a.gif", np.zeros((3, 4, 2)), times=[0.0, 1.0])
+
+
+def test_lines_move_and_still_ones_stay(tmp_path):
+    x, t = np.linspace(-1, 1, 50), np.linspace(0, 1, 4)[:, None]
+    panels = {"waves": {"still": np.cos(x), "moving": np.sin(x + t)}, "other": {"up": x * t}}
+    path = line_animation(
+        tmp_path / "a.gif", dict.fromkeys(panels, x), panels, ["a", "b", "c", "d"]
+    )
+    with Image.open(path) as picture:
+        assert picture.n_frames == 4
+        first = np.asarray(picture.convert("L"), int)
+        picture.seek(3)
+        assert np.abs(np.asarray(picture.convert("L"), int) - first).max() > 50
+
+
+@pytest.mark.parametrize(
+    ("curves", "captions", "message"),
+    [
+        ({"a": np.zeros((3, 5)), "b": np.zeros((2, 5))}, (), "frames"),
+        ({"a": np.zeros(5)}, (), "frames"),
+        ({"a": np.zeros((3, 5))}, ["x"], "captions"),
+    ],
+)
+def test_lines_that_do_not_agree(tmp_path, curves, captions, message):
+    with pytest.raises(ConfigError, match=message):
+        line_animation(tmp_path / "a.gif", {"p": np.arange(5.0)}, {"p": curves}, captions)
