@@ -143,9 +143,7 @@ def main() -> None:
         "configuration": asdict(config),
         "gen_jax in": rows,
         "device": jax.devices()[0].device_kind,
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cores": cores,
         "load_before": round(load, 2),
         "python": platform.python_version(),
         "jax": jax.__version__,
