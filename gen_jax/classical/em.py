@@ -68,8 +68,9 @@ def _fit(key, x, start, k, covariance, max_iterations, restarts, tolerance, epsi
     blocks = in_blocks(x, k)
 
     def run(key):
-        first = start_mixture(key, x, k, covariance, epsilon)
-        if start is not None:
+        if start is None:
+            first = start_mixture(key, x, k, covariance, epsilon)
+        else:
             first = start._replace(means=start.means - centre)
         return iterate(first, blocks, max_iterations, tolerance, epsilon)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gen_jax.errors import ConfigError, NumericalError
-from gen_jax.metrics.pairwise import as_points
+from gen_jax.metrics.pairwise import as_pair, as_points
 from gen_jax.types import Array, Float, Num
 
 
@@ -117,5 +117,14 @@ def frechet_distance(
 def frechet_from_features(
     a: Num[Array | np.ndarray, "N ..."], b: Num[Array | np.ndarray, "M ..."]
 ) -> float:
-    """`frechet_distance` of two sets of features [N, D] and [M, D]; bias about D^2 / (2 N)."""
-    return frechet_distance(*moments(a), *moments(b))
+    """`frechet_distance` of two sets of features [N, D] and [M, D]; bias about D^2 / (2 N).
+
+    Sets smaller than their dimension are their covariances' factors themselves: no [D, D] matrix.
+    """
+    a, b = as_pair(a, b)
+    if len(a) + len(b) >= 2 * a.shape[1]:
+        return frechet_distance(*moments(a), *moments(b))
+    shift = a.mean(0) - b.mean(0)
+    a, b = ((x - x.mean(0)) / np.sqrt(len(x) - 1) for x in (a, b))
+    root = np.linalg.svd(a @ b.T, compute_uv=False)
+    return float(max(np.sum(shift**2) + np.sum(a**2) + np.sum(b**2) - 2 * root.sum(), 0.0))

@@ -36,6 +36,17 @@ def test_a_set_with_constant_features_is_at_distance_zero_from_itself():
     assert frechet_from_features(x, x) < 1e-8
 
 
+@pytest.mark.parametrize(("n", "m"), [(5, 9), (30, 60), (40, 41)])
+def test_few_examples_of_many_features_are_as_their_moments(n, m):
+    """Without their [D, D] covariances: by the factors, the same number."""
+    rng = np.random.default_rng(n)
+    a, b = rng.normal(size=(n, 50)), 1 + 2 * rng.normal(size=(m, 50))
+    truth = frechet_distance(*moments(a), *moments(b))
+    np.testing.assert_allclose(frechet_from_features(a, b), truth, rtol=1e-9)
+    huge = rng.normal(size=(2, 10, 100_000))
+    assert frechet_from_features(*huge) > 0
+
+
 def test_moments_are_numpys():
     x = np.random.default_rng(0).normal(size=(30, 4)) + 1e4
     mean, cov = moments(x)
