@@ -123,8 +123,8 @@ def main() -> None:
     )
     path = pictures.write_samples(directory, model, spec, state, config.steps)
     print(f"picture: {path}")
-    records = plotting.read_metrics(directory / "metrics.jsonl")
-    curve = plotting.training_curves(records, ["beta", "kl", "log_z", "loss"])
+    records = [r for r in plotting.read_metrics(directory / "metrics.jsonl") if r.get("loss")]
+    curve = plotting.training_curves(records, ["beta", "kl", "log_z"])
     print(f"tempering curve: {plotting.save(curve, directory / 'samples' / 'tempering.png')}")
 
 
