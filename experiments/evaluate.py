@@ -168,7 +168,8 @@ def main() -> None:
     begun = time.perf_counter()
     samples = draw(sampler.model, saved.spec, sampler.state, num, config.seed, **sampler.options)
     seconds = time.perf_counter() - begun
-    chosen = {k: v for k, v in asdict(config).items() if k in OPTIONS and v is not None}
+    options = {"seed"} if is_known else OPTIONS
+    chosen = {k: v for k, v in asdict(config).items() if k in options and v is not None}
     if is_known:
         measured = evaluate_target(saved, samples, config.seed)
     else:

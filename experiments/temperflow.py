@@ -93,9 +93,9 @@ def measure(key: Key[Array, ""], saved: Saved, target: Target, n: int) -> dict[s
 
 
 def tempering(directory: Path, model: GenerativeModel, spec: DatasetSpec, state: State) -> Path:
-    """Curves of b, KL(p_b || p), log Z and the loss over the run."""
-    records = plotting.read_metrics(directory / "metrics.jsonl")
-    figure = plotting.training_curves(records, ["beta", "kl", "log_z", "loss"])
+    """Curves of b, KL(p_b || p) and log Z over the run, up to its last stage."""
+    records = [r for r in plotting.read_metrics(directory / "metrics.jsonl") if r.get("loss")]
+    figure = plotting.training_curves(records, ["beta", "kl", "log_z"])
     return plotting.save(figure, directory / "samples" / "tempering.png")
 
 

@@ -70,4 +70,4 @@ def refine(
 
     going = lambda carry: (carry[2] < max_rounds) & ~jnp.all(carry[1])
     x, done, _ = jax.lax.while_loop(going, body, (first, accepted, jnp.int32(1)))
-    return x, Refinement(accepted.mean(), above.mean(), 1 - done.mean())
+    return x, Refinement(accepted.mean(), above.mean(), jnp.mean(~done))
