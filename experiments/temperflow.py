@@ -12,7 +12,7 @@ Measured with 10,000 samples (exact sets in brackets; first steps as many as sta
     log Z off by -0.0023 +- 0.0021; 3,900 steps in 9 stages.
   grid: 25/25, TV 0.0227 (0.0192), SW 0.089 (0.084 +- 0.027), log Z off by -0.0013 +- 0.0016; 5,200
     steps in 9 stages.
-  clayton, d = 8, cut short at 6,900 steps (batch 1000, 400 steps a stage, factor 0.6, rate 2e-3): 238
+  clayton, d = 8, cut short at 6,900 steps (batch 1000, 400 a stage, factor 0.6, rate 2e-3): 238
     of 256 modes, TV 0.216, refined 0.107 (0.049), SW 0.163, refined 0.078 (0.022): not converged.
 """
 
