@@ -1,12 +1,19 @@
 """TemperFlow: fit a flow to a known density along its tempering curve, and draw from it at once.
 
-    python -m experiments.temperflow                                    # eight modes on a ring
-    python -m experiments.temperflow --dataset target:grid
-    python -m experiments.temperflow --dataset target:clayton@8 --schedule.kl-factor 0.7 \\
-        --schedule.polish-steps 100 --flow.half-width 6
+    python -m experiments.temperflow --schedule.batch-size 500 --schedule.stage-steps 300
+    python -m experiments.temperflow --dataset target:grid --schedule.batch-size 1000
+    python -m experiments.temperflow --dataset target:clayton@8 --schedule.kl-factor 0.7
 
 Then `python -m experiments.sample RUN_DIR` and `python -m experiments.evaluate RUN_DIR`: modes,
-sliced Wasserstein distance beside that of two exact sets, log Z, the same after refinement.
+sliced Wasserstein distance (SW) beside that of two exact sets, log Z, the same after refinement.
+
+Measured with 10,000 samples (exact sets in brackets; first steps as many as stage steps):
+  ring: 8/8 modes, TV of their weights 0.0093 (0.0081), SW 0.141, refined 0.088 (0.096 +- 0.019),
+    log Z off by -0.0023 +- 0.0021; 3,900 steps in 9 stages.
+  grid: 25/25, TV 0.0227 (0.0192), SW 0.089 (0.084 +- 0.027), log Z off by -0.0013 +- 0.0016; 5,200
+    steps in 9 stages.
+  clayton, d = 8, cut short at 6,900 steps (batch 1000, 400 a stage, factor 0.6, rate 2e-3): 238
+    of 256 modes, TV 0.216, refined 0.107 (0.049), SW 0.163, refined 0.078 (0.022): not converged.
 """
 
 from dataclasses import asdict, dataclass, field

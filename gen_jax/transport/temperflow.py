@@ -7,6 +7,7 @@ polish. The next b is chosen so that KL(p_b || p) falls by a given factor. One o
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -35,6 +36,8 @@ NEW_WEIGHT = 0.8
 
 MEASURED_BATCHES = 10
 """Batches of samples that measure the curve between stages."""
+
+ADAM = optax.scale_by_adam()
 
 LOWEST = -1e5
 """Stands for a log-density that is -inf or NaN."""
@@ -73,6 +76,19 @@ class TemperState(NamedTuple):
     history: Float[Array, "stages 3"]
 
 
+class Problem(NamedTuple):
+    """What a run is about: the guarded density, its dimension, the flow, the schedule."""
+
+    log_density: Callable[[Array], Array]
+    dim: int
+    layer: Layer
+    schedule: Schedule
+
+    def draw(self, key: Key[Array, "*batch"], params: State, n: int) -> tuple[Array, Array]:
+        """n samples of the flow and their log q; one key, or one per sample."""
+        return density.sample(key, self.layer.bijector(params), n, self.dim)
+
+
 def temperflow(
     log_density: Callable[[Array], Array],
     dim: int,
@@ -89,81 +105,33 @@ def temperflow(
     """
     schedule = schedule or Schedule()
     schedule.check()
-    adam = optax.scale_by_adam()
-    size = schedule.batch_size
 
     def guarded(x):
         value = log_density(x)
         return jnp.where(jnp.isfinite(value), value, LOWEST)
 
-    def draw(key, params, n):
-        return density.sample(key, layer.bijector(params), n, dim)
+    problem = Problem(guarded, dim, layer, schedule)
 
     def init(key, batch=None):
         params = layer.init(key, dim)
         copy = jax.tree.map(jnp.copy, params)
         history = jnp.zeros((schedule.max_stages + 2, 3))
-        return TemperState(params, copy, adam.init(params), first_stage(schedule), history)
-
-    def reverse_kl(params, state, key):
-        z = jax.random.normal(key, (size, dim))
-        bijector = layer.bijector(params)
-        return reverse_kl_loss(guarded, bijector, z, state.stage.beta)[0].mean(), state.stage.log_z
-
-    def l2(params, state, key):
-        x, log_r = draw(key, state.reference, size)
-        log_p = state.stage.beta * guarded(x)
-        newest = log_normalizer(log_p - log_r).value
-        log_z = NEW_WEIGHT * newest + (1 - NEW_WEIGHT) * state.stage.log_z
-        log_q = density.log_density(layer.bijector(params), x)
-        return log_l2_distance(log_q, log_p - log_z, log_r), log_z
-
-    def improve(state, key):
-        stage = state.stage
-        gradients = [jax.value_and_grad(f, has_aux=True) for f in (l2, reverse_kl)]
-        by_kl = (stage.phase == FIRST) | (stage.phase == POLISH)
-        (loss, log_z), gradient = jax.lax.cond(by_kl, *gradients[::-1], state.params, state, key)
-        rate = one_cycle(stage.count, stage.length, stage.peak)
-        usable = jnp.isfinite(loss) & jnp.isfinite(optax.global_norm(gradient))
-        updates, moments = adam.update(gradient, state.optimizer)
-        params = jax.tree.map(lambda p, u: p - rate * u, state.params, updates)
-        keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(usable, a, b), new, old)
-        state = state._replace(
-            params=keep(params, state.params),
-            optimizer=keep(moments, state.optimizer),
-            stage=stage._replace(count=stage.count + 1, log_z=keep(log_z, stage.log_z)),
-        )
-        return state, {
-            "loss": jnp.where(usable, loss, 0),
-            "skipped": 1 - usable.astype(jnp.float32),
-        }
-
-    def advance(state, key):
-        keys = jax.random.split(key, MEASURED_BATCHES)
-        x, log_q = jax.lax.map(lambda key: draw(key, state.params, size), keys)
-        energy, log_q = -jax.vmap(guarded)(x).reshape(-1), log_q.reshape(-1)
-        following = next_stage(schedule, state.stage, energy, log_q)
-        fresh = lambda a, b: jnp.where(following.renew, a, b)
-        return TemperState(
-            state.params,
-            jax.tree.map(fresh, state.params, state.reference),
-            adam.init(state.params),
-            following.stage,
-            state.history.at[state.stage.index].set(following.row),
-        )
+        return TemperState(params, copy, ADAM.init(params), first_stage(schedule), history)
 
     def step(key, state, batch=None):
         key_improve, key_advance = jax.random.split(key)
         stage = state.stage
         idle = lambda state, key: (state, {"loss": jnp.zeros(()), "skipped": jnp.zeros(())})
-        state, metrics = jax.lax.cond(stage.phase == DONE, idle, improve, state, key_improve)
+        work = partial(_improve, problem)
+        state, metrics = jax.lax.cond(stage.phase == DONE, idle, work, state, key_improve)
         ended = (stage.phase != DONE) & (state.stage.count >= state.stage.length)
-        state = jax.lax.cond(ended, advance, lambda state, key: state, state, key_advance)
+        same, onward = lambda state, key: state, partial(_advance, problem)
+        state = jax.lax.cond(ended, onward, same, state, key_advance)
         now = {"beta": stage.beta, "stage": stage.index, "kl": stage.kl, "log_z": state.stage.log_z}
         return state, {**metrics, **now}
 
     def sample(key, state, n, *, refined=False):
-        propose = lambda keys: draw(keys, state.params, n)
+        propose = lambda keys: problem.draw(keys, state.params, n)
         if not refined:
             return propose(sample_keys(key, n))[0]
         return refine(key, propose, guarded, state.stage.log_z, n)[0]
@@ -172,6 +140,61 @@ def temperflow(
         return density.log_density(layer.bijector(state.params), x)
 
     return GenerativeModel(init, step, sample, log_prob, "exact")
+
+
+def _reverse_kl(problem: Problem, params: State, state: TemperState, key: Array):
+    """Loss of the first and the last stage, and log Z as it was."""
+    z = jax.random.normal(key, (problem.schedule.batch_size, problem.dim))
+    bijector = problem.layer.bijector(params)
+    loss, _ = reverse_kl_loss(problem.log_density, bijector, z, state.stage.beta)
+    return loss.mean(), state.stage.log_z
+
+
+def _l2(problem: Problem, params: State, state: TemperState, key: Array):
+    """Loss of the stages between, and log Z with this batch in it."""
+    x, log_r = problem.draw(key, state.reference, problem.schedule.batch_size)
+    log_p = state.stage.beta * problem.log_density(x)
+    newest = log_normalizer(log_p - log_r).value
+    log_z = NEW_WEIGHT * newest + (1 - NEW_WEIGHT) * state.stage.log_z
+    log_q = density.log_density(problem.layer.bijector(params), x)
+    return log_l2_distance(log_q, log_p - log_z, log_r), log_z
+
+
+def _improve(problem: Problem, state: TemperState, key: Array) -> tuple[TemperState, Metrics]:
+    """One optimizer step; one whose loss or gradient is not finite is skipped."""
+    stage = state.stage
+    losses = (partial(_reverse_kl, problem), partial(_l2, problem))
+    gradients = [jax.value_and_grad(loss, has_aux=True) for loss in losses]
+    by_kl = (stage.phase == FIRST) | (stage.phase == POLISH)
+    (loss, log_z), gradient = jax.lax.cond(by_kl, *gradients, state.params, state, key)
+    rate = one_cycle(stage.count, stage.length, stage.peak)
+    usable = jnp.isfinite(loss) & jnp.isfinite(optax.global_norm(gradient))
+    updates, moments = ADAM.update(gradient, state.optimizer)
+    params = jax.tree.map(lambda p, u: p - rate * u, state.params, updates)
+    keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(usable, a, b), new, old)
+    state = state._replace(
+        params=keep(params, state.params),
+        optimizer=keep(moments, state.optimizer),
+        stage=stage._replace(count=stage.count + 1, log_z=keep(log_z, stage.log_z)),
+    )
+    return state, {"loss": jnp.where(usable, loss, 0), "skipped": 1 - usable.astype(jnp.float32)}
+
+
+def _advance(problem: Problem, state: TemperState, key: Array) -> TemperState:
+    """Measure the curve with draws of the flow, and begin the next stage."""
+    keys = jax.random.split(key, MEASURED_BATCHES)
+    draw = lambda key: problem.draw(key, state.params, problem.schedule.batch_size)
+    x, log_q = jax.lax.map(draw, keys)
+    energy = -jax.vmap(problem.log_density)(x).reshape(-1)
+    following = next_stage(problem.schedule, state.stage, energy, log_q.reshape(-1))
+    fresh = lambda a, b: jnp.where(following.renew, a, b)
+    return TemperState(
+        state.params,
+        jax.tree.map(fresh, state.params, state.reference),
+        ADAM.init(state.params),
+        following.stage,
+        state.history.at[state.stage.index].set(following.row),
+    )
 
 
 def first_stage(schedule: Schedule) -> Stage:
