@@ -8,7 +8,7 @@ from typing import Any
 
 from experiments.networks import NAMES
 from experiments.runner import EXPERIMENTS
-from gen_jax import diffusion, divergences, metrics, nets, paths
+from gen_jax import diffusion, divergences, mcmc, metrics, nets, paths, sampling
 from gen_jax.data import DATASETS, PATTERNS
 from gen_jax.training import run_main
 
@@ -70,6 +70,8 @@ def sections() -> dict[str, dict[str, str]]:
         "loss weightings": diffusion.WEIGHTINGS,
         "densities of training times": diffusion.TIME_DENSITIES,
         "couplings": divergences.couplings.COUPLINGS,
+        "kernels of Markov chains": mcmc.KERNELS,
+        "targets": sampling.TARGETS,
         "metrics": metrics.METRICS,
     }
     lines = {
