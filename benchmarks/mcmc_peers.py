@@ -3,7 +3,9 @@
     python -m pip install --target /tmp/peers blackjax
     PYTHONPATH=/tmp/peers python -m benchmarks.mcmc_peers
 
-The target is a Gaussian with correlation 0.5^|i-j|, written for one chain and vmapped for both.
+The target is a Gaussian with correlations 0.5^|i-j|, written for one chain and vmapped for both:
+with its precision matrix ("dense", where the time of small matrix products counts), and as a
+chain of conditionals ("chain", a few operations per coordinate).
 Each pair of runs gives one ratio of times (theirs over ours); the table has the median of the pairs
 and their quartiles. Effective samples per evaluation of the density (with its gradient, for HMC)
 are means over the runs with their standard errors, by the same estimator.
@@ -30,32 +32,33 @@ LEAPFROG_STEPS = 8
 STEP_SIZES = {("hmc", 2): 0.5, ("hmc", 64): 0.3, ("random_walk", 2): 1.2, ("random_walk", 64): 0.2}
 
 
-def density(dim: int) -> Callable:
+def density(form: str, dim: int) -> Callable:
     """`x [dim] -> []`."""
+    if form == "chain":
+        return lambda x: -0.5 * (x[0] ** 2 + jnp.sum((x[1:] - 0.5 * x[:-1]) ** 2) / 0.75)
     index = np.arange(dim)
-    covariance = 0.5 ** np.abs(index[:, None] - index[None])
-    precision = np.linalg.inv(covariance).astype(np.float32)
+    precision = np.linalg.inv(0.5 ** np.abs(index[:, None] - index)).astype(np.float32)
     return lambda x: -0.5 * x @ (precision @ x)
 
 
-def ours(name: str, dim: int) -> Callable:
+def ours(name: str, form: str, dim: int) -> Callable:
     """`(key, x [B, dim]) -> samples [T, B, dim]`."""
     step_size = STEP_SIZES[name, dim]
     options = (LEAPFROG_STEPS,) if name == "hmc" else ()
-    kernel = mcmc.KERNELS[name](jax.vmap(density(dim)), step_size, *options)
+    kernel = mcmc.KERNELS[name](jax.vmap(density(form, dim)), step_size, *options)
     return lambda key, x: mcmc.run(key, kernel, x, STEPS)[0]
 
 
-def theirs(name: str, dim: int) -> Callable:
+def theirs(name: str, form: str, dim: int) -> Callable:
     """The same by blackjax, as its documentation runs many chains: vmap inside, scan outside."""
     import blackjax
 
     step_size, scale = STEP_SIZES[name, dim], jnp.ones(dim)
     if name == "hmc":
-        algorithm = blackjax.hmc(density(dim), step_size, scale, LEAPFROG_STEPS)
+        algorithm = blackjax.hmc(density(form, dim), step_size, scale, LEAPFROG_STEPS)
     else:
         proposal = blackjax.mcmc.random_walk.normal(step_size * scale)
-        algorithm = blackjax.additive_step_random_walk(density(dim), proposal)
+        algorithm = blackjax.additive_step_random_walk(density(form, dim), proposal)
 
     @jax.jit
     def run(key, x):
@@ -76,11 +79,11 @@ def timed(run: Callable, key: Any, x: Any) -> tuple[float, Any]:
     return time.perf_counter() - begun, samples
 
 
-def compare(name: str, dim: int, pairs: int) -> dict[str, Any]:
+def compare(name: str, form: str, dim: int, pairs: int) -> dict[str, Any]:
     """One row: ratio of times and effective samples per evaluation."""
-    both = {"gen_jax": ours(name, dim), "blackjax": theirs(name, dim)}
-    x = np.linalg.cholesky(np.linalg.inv(-jax.hessian(density(dim))(jnp.zeros(dim))))
-    x = jnp.asarray(np.random.default_rng(0).normal(size=(CHAINS, dim)) @ x.T, jnp.float32)
+    both = {"gen_jax": ours(name, form, dim), "blackjax": theirs(name, form, dim)}
+    root = np.linalg.cholesky(0.5 ** np.abs(np.arange(dim)[:, None] - np.arange(dim)))
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(CHAINS, dim)) @ root.T, jnp.float32)
     evaluations = CHAINS * STEPS * (LEAPFROG_STEPS if name == "hmc" else 1)
     seconds: dict[str, list] = {side: [] for side in both}
     sizes: dict[str, list] = {side: [] for side in both}
@@ -95,6 +98,7 @@ def compare(name: str, dim: int, pairs: int) -> dict[str, Any]:
     error = lambda values: float(np.std(values, ddof=1) / np.sqrt(len(values)))
     row: dict[str, Any] = {
         "kernel": name,
+        "density": form,
         "dim": dim,
         "time_ratio": round(float(np.median(ratios)), 3),
         "time_ratio_quartiles": np.quantile(ratios, [0.25, 0.75]).round(3).tolist(),
@@ -112,7 +116,8 @@ def main() -> None:
     pairs = parser.parse_args().pairs
     import blackjax
 
-    rows = [compare(name, dim, pairs) for name, dim in STEP_SIZES]
+    forms = ("dense", "chain")
+    rows = [compare(name, form, dim, pairs) for name, dim in STEP_SIZES for form in forms]
     for row in rows:
         print(json.dumps(row))
     result = {

@@ -8,7 +8,7 @@ from typing import Any
 
 from experiments.networks import NAMES
 from experiments.runner import EXPERIMENTS
-from gen_jax import diffusion, divergences, flows, metrics, nets, paths, sampling
+from gen_jax import diffusion, divergences, flows, mcmc, metrics, nets, paths, sampling
 from gen_jax.data import DATASETS, PATTERNS
 from gen_jax.training import run_main
 
@@ -86,6 +86,7 @@ def sections() -> dict[str, dict[str, str]]:
         "densities of training times": diffusion.TIME_DENSITIES,
         "couplings": divergences.couplings.COUPLINGS,
         "targets (known densities)": sampling.TARGETS,
+        "kernels of Markov chains": mcmc.KERNELS,
         "bijectors": flows.BIJECTORS,
         "metrics": metrics.METRICS,
     }

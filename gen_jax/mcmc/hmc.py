@@ -36,14 +36,15 @@ def leapfrog(
     h = expand(jnp.asarray(step_size, x.dtype), x)
 
     def drift_and_kick(_, carry):
-        x, momentum, _, _ = carry
+        x, momentum = carry
         x = x + h * momentum
-        values, gradient = evaluate(x)
-        return x, momentum + h * gradient, values, gradient
+        return x, momentum + h * evaluate(x)[1]
 
-    start = (x, momentum + h / 2 * gradient, jnp.zeros_like(x[:, 0]), gradient)
-    x, momentum, values, gradient = jax.lax.fori_loop(0, num_steps, drift_and_kick, start)
-    return x, momentum - h / 2 * gradient, values, gradient
+    start = (x, momentum + h / 2 * gradient)
+    x, momentum = jax.lax.fori_loop(0, num_steps - 1, drift_and_kick, start)
+    x = x + h * momentum
+    values, gradient = evaluate(x)  # only here is the density itself needed
+    return x, momentum + h / 2 * gradient, values, gradient
 
 
 def hmc(log_density: Callable, step_size: StepSize, num_steps: int) -> Kernel:

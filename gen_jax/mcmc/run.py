@@ -43,21 +43,26 @@ def advance(
       key: one key, or one per chain [B]; step i uses it with `first` + i folded in.
     """
     keys = sample_keys(key, len(state.log_density))
-    as_sums = lambda info: Info(
-        info.acceptance,
-        info.accepted.astype(info.acceptance.dtype),
-        info.invalid.astype(jnp.int32),
-        info.swap_acceptance,
-    )
+    body = lambda i, carry: _add_step(keys, kernel, carry, first + i)
+    return jax.lax.fori_loop(0, num_steps, body, (state, _no_steps(keys, kernel, state)))
 
-    def body(i, carry):
-        state, sums = carry
-        state, info = kernel.step(fold_in(keys, first + i), state)
-        return state, jax.tree.map(jnp.add, sums, as_sums(info))
 
-    shapes = jax.eval_shape(lambda state: as_sums(kernel.step(keys, state)[1]), state)
-    zeros = jax.tree.map(lambda part: jnp.zeros(part.shape, part.dtype), shapes)
-    return jax.lax.fori_loop(0, num_steps, body, (state, zeros))
+def _as_sums(info: Info) -> Info:
+    """The figures of one step as they are added up."""
+    accepted = info.accepted.astype(info.acceptance.dtype)
+    return info._replace(accepted=accepted, invalid=info.invalid.astype(jnp.int32))
+
+
+def _no_steps(keys: Array, kernel: Kernel, state: State) -> Info:
+    """Sums of no steps."""
+    shapes = jax.eval_shape(lambda state: _as_sums(kernel.step(keys, state)[1]), state)
+    return jax.tree.map(lambda part: jnp.zeros(part.shape, part.dtype), shapes)
+
+
+def _add_step(keys: Array, kernel: Kernel, carry: tuple, index: Array) -> tuple[State, Info]:
+    state, sums = carry
+    state, info = kernel.step(fold_in(keys, index), state)
+    return state, jax.tree.map(jnp.add, sums, _as_sums(info))
 
 
 def run(
@@ -72,7 +77,7 @@ def run(
     """Samples [num_samples, B, ...] of B chains that start at x [B, ...], compiled.
 
     Only what is kept takes memory. A kernel that is used again is not compiled again, whatever the
-    burn-in and the thinning.
+    burn-in.
 
     Args:
       key: one key, or one per chain [B].
@@ -95,26 +100,27 @@ def _start(kernel, x):
     return kernel.init(x)
 
 
-@partial(jax.jit, static_argnames=("kernel", "num_samples"))
+@partial(jax.jit, static_argnames=("kernel", "num_samples", "thin"))
 def collect(
     key: Key[Array, "*batch"],
     kernel: Kernel,
     state: State,
     num_samples: int,
     burn_in: int | Int[Array, ""] = 0,
-    thin: int | Int[Array, ""] = 1,
+    thin: int = 1,
 ) -> tuple[Any, RunInfo]:
     """`run` from a state of the kernel, such as the one another run ended with."""
     keys = sample_keys(key, len(state.log_density))
     state, burnt = advance(keys, kernel, state, burn_in)
 
     def body(carry, first):
-        state, sums = carry
-        state, info = advance(keys, kernel, state, thin, first)
-        return (state, jax.tree.map(jnp.add, sums, info)), state.x
+        step = lambda i, carry: _add_step(keys, kernel, carry, first + i)
+        # A loop of one step would cost as much as a cheap step.
+        carry = step(0, carry) if thin == 1 else jax.lax.fori_loop(0, thin, step, carry)
+        return carry, carry[0].x
 
-    zeros = jax.tree.map(jnp.zeros_like, burnt)
     starts = burn_in + thin * jnp.arange(num_samples)
+    zeros = jax.tree.map(jnp.zeros_like, burnt)
     (state, sums), samples = jax.lax.scan(body, (state, zeros), starts)
     means = jax.tree.map(lambda total: total / (num_samples * thin), sums)
     info = RunInfo(

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gen_jax.data import DATASETS, PATTERNS, TOY, DatasetSpec, describe, load
+from gen_jax.data import DATASETS, PATTERNS, TOY, DatasetSpec, describe, load, textures
 from gen_jax.errors import ConfigError, DataError, GenJaxError
 
-BUNDLED = [*TOY, "digits"]
+BUNDLED = [*TOY, "digits", "faces", *textures.TEXTURES]
 PREPARED = ["mnist", "fashion_mnist"]
 
 

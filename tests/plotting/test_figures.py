@@ -159,3 +159,13 @@ def test_mistakes_are_named(name):
 
 def test_every_public_name_resolves():
     assert all(hasattr(plotting, name) for name in plotting.__all__)
+
+
+def test_traces_have_a_row_for_each_coordinate():
+    samples = np.arange(60.0).reshape(10, 3, 2)
+    figure = plotting.trace_plot(samples, chains=2)
+    assert len(figure.axes) == 2
+    assert [len(axes.lines) for axes in figure.axes] == [2, 2]
+    np.testing.assert_array_equal(figure.axes[1].lines[0].get_ydata(), samples[:, 0, 1])
+    with pytest.raises(ConfigError, match="must be"):
+        plotting.trace_plot(samples[0])
