@@ -48,8 +48,8 @@ def test_a_dataset_is_what_its_description_says(name):
         scaled = x / 127.5 - 1
         expected = scaled.mean(), scaled.std()
         assert np.ndim(spec.mean) == 0
-        assert x.max() == 255
-        assert x.min() == 0
+        if name not in textures.TEXTURES:  # photographs need not reach black and white
+            assert (x.min(), x.max()) == (0, 255)
     else:
         expected = x.mean(0), x.std(0)
     np.testing.assert_allclose((spec.mean, spec.std), expected, rtol=1e-9, atol=1e-9)
