@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import xlogy
 
 from gen_jax.errors import check_choice
 from gen_jax.types import Array, Float
@@ -27,28 +26,53 @@ class FDivergence(NamedTuple):
     """One f-divergence; every function is elementwise.
 
     Fields:
-      generator: f(u) for u >= 0, limits included.
-      adjoint: u f(1 / u), the generator of D_f(q || p).
+      generator_of_log: `log u -> f(u)`, with the limit at -inf.
+      adjoint_of_log: `log u -> u f(1 / u)`, the generator of D_f(q || p).
       optimal_critic: `log u -> f'(u)`: at log(p / q) the T that attains the dual.
       conjugate: f*(t); infinite outside its domain.
       activation: v -> t, from the real line into the domain of f*, rising.
       conjugate_activation: v -> f*(activation(v)), in one stable form.
     """
 
-    generator: Callable[[Array], Array]
-    adjoint: Callable[[Array], Array]
+    generator_of_log: Callable[[Array], Array]
+    adjoint_of_log: Callable[[Array], Array]
     optimal_critic: Callable[[Array], Array]
     conjugate: Callable[[Array], Array]
     activation: Callable[[Array], Array]
     conjugate_activation: Callable[[Array], Array]
+
+    def generator(self, u: Float[Array, "..."]) -> Float[Array, "..."]:
+        """f(u), u >= 0."""
+        return self.generator_of_log(jnp.log(u))
 
     def derivative(self, u: Float[Array, "..."]) -> Float[Array, "..."]:
         """f'(u), u > 0."""
         return self.optimal_critic(jnp.log(u))
 
 
-def _jensen_shannon(u):
-    return 0.5 * (xlogy(u, u) - (1 + u) * (jnp.log1p(u) - LOG_2))
+def _u_log_u(log_u):
+    return jnp.maximum(log_u, -1e30) * jnp.exp(log_u)  # 0 at -inf, and so is its slope
+
+
+def _jensen_shannon(log_u):
+    u = jnp.exp(log_u)
+    return 0.5 * (_u_log_u(log_u) - (1 + u) * (jnp.log1p(u) - LOG_2))
+
+
+def _total_variation(log_u):
+    return 0.5 * jnp.abs(jnp.expm1(log_u))
+
+
+def _squared_hellinger(log_u):
+    return 0.5 * jnp.expm1(log_u / 2) ** 2
+
+
+def _pearson(log_u):
+    return jnp.expm1(log_u) ** 2
+
+
+def _neyman(log_u):
+    return jnp.expm1(log_u) ** 2 * jnp.exp(-log_u)
 
 
 def _below(t, bound, value):
@@ -63,56 +87,56 @@ def _log_sigmoid_half(v):
 
 F_DIVERGENCES: dict[str, FDivergence] = {
     "kl": FDivergence(
-        generator=lambda u: xlogy(u, u),
-        adjoint=lambda u: -jnp.log(u),
+        generator_of_log=_u_log_u,
+        adjoint_of_log=lambda log_u: -log_u,
         optimal_critic=lambda log_u: 1 + log_u,
         conjugate=lambda t: jnp.exp(t - 1),
         activation=lambda v: v,
         conjugate_activation=lambda v: jnp.exp(v - 1),
     ),
     "reverse_kl": FDivergence(
-        generator=lambda u: -jnp.log(u),
-        adjoint=lambda u: xlogy(u, u),
+        generator_of_log=lambda log_u: -log_u,
+        adjoint_of_log=_u_log_u,
         optimal_critic=lambda log_u: -jnp.exp(-log_u),
         conjugate=lambda t: _below(t, 0, lambda t: -1 - jnp.log(-t)),
         activation=lambda v: -jnp.exp(-v),
         conjugate_activation=lambda v: v - 1,
     ),
     "jensen_shannon": FDivergence(
-        generator=_jensen_shannon,
-        adjoint=_jensen_shannon,
+        generator_of_log=_jensen_shannon,
+        adjoint_of_log=_jensen_shannon,
         optimal_critic=_log_sigmoid_half,
         conjugate=lambda t: _below(t, LOG_2 / 2, lambda t: -0.5 * jnp.log(2 - jnp.exp(2 * t))),
         activation=_log_sigmoid_half,
         conjugate_activation=lambda v: -_log_sigmoid_half(-v),
     ),
     "total_variation": FDivergence(
-        generator=lambda u: 0.5 * jnp.abs(u - 1),
-        adjoint=lambda u: 0.5 * jnp.abs(u - 1),
+        generator_of_log=_total_variation,
+        adjoint_of_log=_total_variation,
         optimal_critic=lambda log_u: 0.5 * jnp.sign(log_u),
         conjugate=lambda t: jnp.where(t <= 0.5, jnp.maximum(t, -0.5), jnp.inf),
         activation=lambda v: 0.5 * jnp.tanh(v),
         conjugate_activation=lambda v: 0.5 * jnp.tanh(v),
     ),
     "squared_hellinger": FDivergence(
-        generator=lambda u: 0.5 * (jnp.sqrt(u) - 1) ** 2,
-        adjoint=lambda u: 0.5 * (jnp.sqrt(u) - 1) ** 2,
+        generator_of_log=_squared_hellinger,
+        adjoint_of_log=_squared_hellinger,
         optimal_critic=lambda log_u: -0.5 * jnp.expm1(-log_u / 2),
         conjugate=lambda t: _below(t, 0.5, lambda t: t / (1 - 2 * t)),
         activation=lambda v: -0.5 * jnp.expm1(-v),
         conjugate_activation=lambda v: 0.5 * jnp.expm1(v),
     ),
     "chi_square": FDivergence(  # Pearson's, E_q[(p / q - 1)^2]
-        generator=lambda u: (u - 1) ** 2,
-        adjoint=lambda u: (u - 1) ** 2 / u,
+        generator_of_log=_pearson,
+        adjoint_of_log=_neyman,
         optimal_critic=lambda log_u: 2 * jnp.expm1(log_u),
         conjugate=lambda t: jnp.maximum(t, -2) + jnp.maximum(t, -2) ** 2 / 4,
         activation=lambda v: v,
         conjugate_activation=lambda v: jnp.maximum(v, -2) + jnp.maximum(v, -2) ** 2 / 4,
     ),
     "neyman_chi_square": FDivergence(  # E_p[(q / p - 1)^2]
-        generator=lambda u: (u - 1) ** 2 / u,
-        adjoint=lambda u: (u - 1) ** 2,
+        generator_of_log=_neyman,
+        adjoint_of_log=_pearson,
         optimal_critic=lambda log_u: -jnp.expm1(-2 * log_u),
         conjugate=lambda t: _below(t, 1, lambda t: 2 - 2 * jnp.sqrt(1 - t)),
         activation=lambda v: -jnp.expm1(-v),
@@ -134,12 +158,16 @@ def perspective(
 ) -> Float[Array, "..."]:
     """q f(p / q) from log p and log q: what D_f sums. -inf stands for a probability of 0.
 
-    Where p > q it is computed as p times the adjoint of q / p, so that no ratio overflows;
-    0 f(0 / 0) = 0.
+    Where p > q it is p times the adjoint of q / p, so that no ratio overflows; 0 f(0 / 0) = 0.
+    Its gradient is finite wherever it is, also where a ratio underflows.
     """
     row = f_divergence(divergence)
-    larger = jnp.maximum(log_p, log_q)
-    gap = jnp.where(log_p == log_q, 0, -jnp.abs(log_p - log_q))  # -inf - -inf is NaN
-    ratio = jnp.exp(gap)
-    value = jnp.where(log_p <= log_q, row.generator(ratio), row.adjoint(ratio))
-    return jnp.where(larger == -jnp.inf, 0, jnp.exp(larger) * value)
+    empty = jnp.maximum(log_p, log_q) == -jnp.inf
+    log_p, log_q = jnp.where(empty, 0, log_p), jnp.where(empty, 0, log_q)
+    below = log_p <= log_q
+    gap = log_p - log_q
+    # Each branch sees only its own half of the gaps: an unused infinity would spoil the gradient.
+    forward = row.generator_of_log(jnp.where(below, gap, 0))
+    backward = row.adjoint_of_log(jnp.where(below, 0, -gap))
+    value = jnp.exp(jnp.where(below, log_q, log_p)) * jnp.where(below, forward, backward)
+    return jnp.where(empty, 0, value)
