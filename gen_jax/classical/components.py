@@ -5,7 +5,6 @@ log N = -|y|^2 / 2 - log|L| - D/2 log 2 pi. The residuals of all components are 
 with the stacked inverse factors; points lie along the last axis, which is where machines are wide.
 """
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -15,9 +14,8 @@ from jax.scipy.linalg import solve_triangular
 from jax.scipy.special import logsumexp
 
 from gen_jax.model import sample_keys
+from gen_jax.sampling.gaussian import LOG_2_PI
 from gen_jax.types import Array, Float, Key
-
-LOG_2_PI = math.log(2 * math.pi)
 
 
 class Mixture(NamedTuple):

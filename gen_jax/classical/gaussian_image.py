@@ -18,9 +18,8 @@ from gen_jax.classical.moments import Moments
 from gen_jax.classical.units import Units, decode, encode_vectors, log_prob_in_units
 from gen_jax.errors import DataError, check_range
 from gen_jax.model import GenerativeModel, sample_keys
+from gen_jax.sampling.gaussian import LOG_2_PI
 from gen_jax.types import Array, Float, Key
-
-LOG_2_PI = math.log(2 * math.pi)
 
 
 class PrincipalGaussian(NamedTuple):

@@ -17,10 +17,10 @@ from gen_jax.classical.texture import AXES, SMALLEST, check_texture, periodic_pl
 from gen_jax.classical.units import Units, decode, encode, log_prob_in_units
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.model import GenerativeModel, sample_keys
+from gen_jax.sampling.gaussian import LOG_2_PI
 from gen_jax.types import Array, Complex, Float, Int, Key
 
 LAGS = (0, 1)
-LOG_2_PI = math.log(2 * math.pi)
 
 
 class Field(NamedTuple):

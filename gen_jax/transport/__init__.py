@@ -2,7 +2,6 @@
 
 from gen_jax.transport import density
 from gen_jax.transport.l2 import l2_objective, log_l2_distance, log_squared_difference
-from gen_jax.transport.normalizer import LogNormalizer, log_normalizer
 from gen_jax.transport.refine import Refinement, refine
 from gen_jax.transport.reverse_kl import reverse_kl_loss
 from gen_jax.transport.schedule import Schedule, one_cycle
@@ -11,7 +10,6 @@ from gen_jax.transport.tempering import Curve, bounded_step, log_step, tempering
 
 __all__ = [
     "Curve",
-    "LogNormalizer",
     "Refinement",
     "Schedule",
     "Stage",
@@ -21,7 +19,6 @@ __all__ = [
     "density",
     "l2_objective",
     "log_l2_distance",
-    "log_normalizer",
     "log_squared_difference",
     "log_step",
     "one_cycle",

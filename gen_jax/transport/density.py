@@ -1,14 +1,11 @@
 """A flow as a density and as a sampler: a bijector with a standard normal base."""
 
-import math
-
 import jax.numpy as jnp
 
 from gen_jax.flows import Bijector
 from gen_jax.model import normal, sample_keys
+from gen_jax.sampling.gaussian import LOG_2_PI
 from gen_jax.types import Array, Float, Key
-
-LOG_2_PI = math.log(2 * math.pi)
 
 
 def log_base(z: Float[Array, "B D"]) -> Float[Array, "B"]:

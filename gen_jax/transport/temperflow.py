@@ -16,9 +16,9 @@ import optax
 
 from gen_jax.flows import Layer
 from gen_jax.model import GenerativeModel, sample_keys
+from gen_jax.sampling.importance import log_normalizer
 from gen_jax.transport import density
 from gen_jax.transport.l2 import log_l2_distance
-from gen_jax.transport.normalizer import log_normalizer
 from gen_jax.transport.refine import refine
 from gen_jax.transport.reverse_kl import reverse_kl_loss
 from gen_jax.transport.schedule import Schedule, one_cycle

@@ -9,12 +9,12 @@ from jax.scipy.special import logsumexp
 from jax.scipy.stats import norm
 
 from gen_jax.flows import Bijector
+from gen_jax.sampling.importance import log_normalizer
 from gen_jax.transport import (
     Curve,
     bounded_step,
     l2_objective,
     log_l2_distance,
-    log_normalizer,
     log_squared_difference,
     log_step,
     one_cycle,
@@ -144,7 +144,6 @@ def test_log_normalizer_and_its_error(key):
     assert abs(scores.mean() + 0.5 * np.mean(got.error)) < 5 / np.sqrt(4000)
     assert abs(scores.std() - 1) < 5 / np.sqrt(8000)
     assert abs(1.2 * scores.std() - 1) > 5 / np.sqrt(8000)
-    assert 0 < got.effective.min() < got.effective.max() < 1
 
 
 def test_one_cycle_is_optax(x64):
