@@ -117,9 +117,11 @@ def main() -> None:
     import blackjax
 
     forms = ("dense", "chain")
-    rows = [compare(name, form, dim, pairs) for name, dim in STEP_SIZES for form in forms]
-    for row in rows:
-        print(json.dumps(row))
+    rows = []
+    for name, dim in STEP_SIZES:
+        for form in forms:
+            rows.append(compare(name, form, dim, pairs))
+            print(json.dumps(rows[-1]), flush=True)
     result = {
         "rows": rows,
         "chains": CHAINS,
