@@ -14,6 +14,11 @@ TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^python -m (experiments\.\w+.*?)(?:\s+#.*)?$", TEXT, re.MULTILINE)
 TRAIN = ("experiments.diffusion", "experiments.flow_matching")
 SMALL = ["--steps", "3", "--batch-size", "8", "--network.width", "16", "--network.depth", "1"]
+OTHERS = {
+    "experiments.mixture": ["--steps", "2"],
+    "experiments.mcmc": ["--steps", "2", "--chains", "8", "--recorded", "8"],
+    "experiments.temperflow": ["--steps", "2", "--flow.bins", "4", "--schedule.batch-size", "20"],
+}
 
 
 def test_python_example_runs():
@@ -42,6 +47,8 @@ def test_command_runs(command, folder, monkeypatch, capsys):
     module, *arguments = shlex.split(command)
     if module in TRAIN:
         arguments += SMALL
+    elif module in OTHERS:
+        arguments += OTHERS[module]
     elif any(word.startswith("runs/") for word in arguments):
         arguments += ["--num", "40"]
         arguments += ["--likelihood", "2"] if module == "experiments.evaluate" else []
