@@ -39,7 +39,9 @@ def chain_numbers(
         "invalid": int(jnp.sum(info.invalid)),
     }
     if info.swap_acceptance is not None:
-        numbers["swap_acceptance"] = np.mean(info.swap_acceptance, 0, np.float64).round(4).tolist()
+        numbers["swap_acceptance"] = (
+            np.asarray(info.swap_acceptance, np.float64).mean(0).round(4).tolist()
+        )
     if target.modes is not None:
         occupancy = mcmc.mode_occupancy(samples, target.modes)
         numbers["chains_in_one_mode"] = float(jnp.mean(jnp.max(occupancy, 1) == 1))
