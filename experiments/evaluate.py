@@ -24,6 +24,7 @@ from experiments.sampling import SamplingConfig, prepare
 from gen_jax import data, metrics, training
 from gen_jax.data import known
 from gen_jax.errors import ConfigError, DataError, check_range
+from gen_jax.model import takes
 
 OPTIONS = frozenset(field.name for field in fields(SamplingConfig)) - {"run"}
 """Fields that the report repeats: they decide what was measured."""
@@ -168,7 +169,7 @@ def main() -> None:
     begun = time.perf_counter()
     samples = draw(sampler.model, saved.spec, sampler.state, num, config.seed, **sampler.options)
     seconds = time.perf_counter() - begun
-    options = {"seed"} if is_known else OPTIONS
+    options = OPTIONS if takes(sampler.model, "stepper") else {"seed"}
     chosen = {k: v for k, v in asdict(config).items() if k in options and v is not None}
     if is_known:
         measured = evaluate_target(saved, samples, config.seed)
