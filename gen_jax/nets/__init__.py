@@ -6,10 +6,11 @@ Conditional networks share one face: `network.apply(variables, x, noise, label=N
 result has x's shape, is float32, and is zero before training. `dtype` is what a network computes
 in, `param_dtype` what it stores.
 
-`MADE` and `Feedforward` are the conditioners of flows; they take x alone.
+`MADE`, `Feedforward` and `ConvNet` are the conditioners of flows; they take x alone.
 """
 
 from gen_jax.nets.classifier import Classifier
+from gen_jax.nets.conv import ConvNet
 from gen_jax.nets.dit import DiT
 from gen_jax.nets.feedforward import Feedforward
 from gen_jax.nets.made import MADE
@@ -19,4 +20,4 @@ from gen_jax.nets.unet import UNet
 NETWORKS = {"mlp": MLP, "unet": UNet, "dit": DiT}
 """Every conditional network by name; the defaults are small ones."""
 
-__all__ = ["MADE", "MLP", "NETWORKS", "Classifier", "DiT", "Feedforward", "UNet"]
+__all__ = ["MADE", "MLP", "NETWORKS", "Classifier", "ConvNet", "DiT", "Feedforward", "UNet"]
