@@ -224,7 +224,6 @@ def symmetric_images() -> Transform:
 TRANSFORMS: dict[str, Callable[[], Transform]] = {
     "identity": identity,
     "dequantize": dequantize,
-    "integers": integers,
     "to_symmetric": to_symmetric,
     "to_unit": to_unit,
     "binarize": binarize,
