@@ -5,9 +5,21 @@
 do not fit in memory. Reading needs no TensorFlow; only preparing a TFDS set the first time does.
 """
 
-from gen_jax.data import cache, folder, images, known, loader, registry, textures, toy, transforms
+from gen_jax.data import (
+    cache,
+    folder,
+    images,
+    known,
+    loader,
+    registry,
+    text,
+    textures,
+    toy,
+    transforms,
+)
 from gen_jax.data.loader import batch_indices, check_batchable, stream, take
 from gen_jax.data.registry import DATASETS, PATTERNS, DatasetEntry, DatasetSpec, describe, load
+from gen_jax.data.text import Vocabulary
 from gen_jax.data.toy import TOY
 from gen_jax.data.transforms import (
     TRANSFORMS,
@@ -16,6 +28,7 @@ from gen_jax.data.transforms import (
     chain,
     dequantize,
     identity,
+    integers,
     logit,
     standardize,
     symmetric_images,
@@ -31,6 +44,7 @@ __all__ = [
     "DatasetEntry",
     "DatasetSpec",
     "Transform",
+    "Vocabulary",
     "batch_indices",
     "binarize",
     "cache",
@@ -41,6 +55,7 @@ __all__ = [
     "folder",
     "identity",
     "images",
+    "integers",
     "known",
     "load",
     "loader",
@@ -50,6 +65,7 @@ __all__ = [
     "stream",
     "symmetric_images",
     "take",
+    "text",
     "textures",
     "to_symmetric",
     "to_unit",

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from gen_jax.data import folder, images, known, textures, toy
+from gen_jax.data import folder, images, known, text, textures, toy
 from gen_jax.errors import ConfigError, DataError, check_choice
 from gen_jax.types import Array, Float, Key
 
@@ -22,15 +22,17 @@ class DatasetEntry(NamedTuple):
 
     Fields:
       description: one line.
-      kind: "points" or "images".
+      kind: "points", "images" or "text".
       num_classes: number of labels, 0 without labels, None when only the data can tell.
       load: `split -> {"x": ..., "y": ...}`.
+      vocabulary: of text, `() -> Vocabulary`.
     """
 
     description: str
     kind: str
     num_classes: int | None
     load: Callable[[str], dict[str, np.ndarray]]
+    vocabulary: Callable[[], text.Vocabulary] | None = None
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,13 @@ class DatasetSpec:
     """What a run keeps of its dataset, so that it can be sampled without the data.
 
     Fields:
-      kind: "points" or "images".
-      shape: of one example, [H, W, C] or [2].
+      kind: "points", "images" or "text".
+      shape: of one example, [H, W, C], [2] or [T].
       dtype: of the examples.
       num_classes: 0 without labels.
       mean, std: of the training set; for images one number each, after scaling to [-1, 1] (without
-        dequantisation noise); for points one per dimension.
+        dequantisation noise); for points one per dimension; of text 0 and 1.
+      vocabulary: of text, what `Vocabulary.from_json` reads; else empty.
     """
 
     name: str
@@ -55,6 +58,7 @@ class DatasetSpec:
     std: float | tuple[float, ...]
     num_train: int
     num_test: int
+    vocabulary: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types."""
@@ -65,8 +69,8 @@ class DatasetSpec:
     def from_dict(cls, values: dict[str, Any]) -> "DatasetSpec":
         """Inverse of `to_dict`. Raises DataError for a missing or unknown field."""
         names = {field.name for field in fields(cls)}
-        if values.keys() != names:
-            odd = sorted(values.keys() ^ names)
+        odd = sorted((values.keys() | {"vocabulary"}) ^ names)
+        if odd:
             raise DataError(f"dataset description has missing or unknown fields: {odd}")
         plain: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
@@ -102,6 +106,11 @@ def _tfds(
     return DatasetEntry(description, "images", num_classes, load)
 
 
+def _text(description: str, path: str, size: int | None) -> DatasetEntry:
+    load = partial(text.read_windows, path, size)
+    return DatasetEntry(description, "text", 0, load, partial(text.vocabulary_of, path, size))
+
+
 DATASETS: dict[str, DatasetEntry] = {
     **{
         name: DatasetEntry(toy.DESCRIPTIONS[name], "points", 0, partial(_points, name))
@@ -122,6 +131,18 @@ DATASETS: dict[str, DatasetEntry] = {
         )
         for name in textures.TEXTURES
     },
+    "genesis": _text(
+        "the book of Genesis (King James), 197 kB, by characters", str(text.GENESIS), None
+    ),
+    "genesis_pairs": _text(
+        "the same by 1024 byte pairs (needs tokenizers)", str(text.GENESIS), 1024
+    ),
+    "binarized_mnist": DatasetEntry(
+        "mnist in black and white, each pixel drawn once with its grey level as probability",
+        "images",
+        10,
+        partial(images.read_binarized, "mnist"),
+    ),
     "mnist": _tfds("handwritten digits, 28x28 grey", "mnist", 10),
     "fashion_mnist": _tfds("pieces of clothing, 28x28 grey", "fashion_mnist", 10),
     "kmnist": _tfds("cursive Japanese characters, 28x28 grey", "kmnist", 10),
@@ -142,6 +163,8 @@ PATTERNS: dict[str, str] = {
     "file:PATH@SIZE": "patches of your own picture, SIZE x SIZE",
     "target:NAME": "exact samples of a known density (targets below)",
     "target:NAME@DIM": "the same in another dimension",
+    "text:PATH": "your own text, by characters",
+    "text:PATH@VOCABULARY": "your own text, by so many byte pairs",
     "tfds:NAME": "any other set of TensorFlow Datasets with an `image` of one size",
     "tfds:NAME@SIZE": "any of them, cropped to squares and resized to SIZE x SIZE",
 }
@@ -161,6 +184,8 @@ def find(name: str) -> DatasetEntry:
     if name.startswith(textures.PREFIX):
         load = partial(textures.read_patches, name)
         return DatasetEntry("patches of your own picture", "images", 0, load)
+    if name.startswith(text.PREFIX):
+        return _text("your own text", *text.parse(name))
     if name.startswith(known.PREFIX):
         known.target_of(name)
         load = partial(known.read_target, name)
@@ -172,7 +197,8 @@ def find(name: str) -> DatasetEntry:
 def load(name: str, split: str = "train") -> dict[str, np.ndarray]:
     """A dataset as read-only arrays in data units: "x" and, when labels exist, "y" int32 [N].
 
-    Images are uint8 [N, H, W, C] in 0..255, points float32 [N, 2]. Repeated calls decode once.
+    Images are uint8 [N, H, W, C] in 0..255, points float32 [N, 2], text int32 tokens [N, T].
+    Repeated calls decode once.
 
     Args:
       name: one of DATASETS, or of the forms in PATTERNS.
@@ -213,8 +239,9 @@ def describe(name: str) -> DatasetSpec:
     x, classes = train["x"], entry.num_classes
     if classes is None:
         classes = 1 + max(int(part["y"].max()) for part in (train, test)) if "y" in train else 0
-    mean, std = _image_moments(x) if entry.kind == "images" else _point_moments(x)
-    shape = tuple(x.shape[1:])
-    return DatasetSpec(
-        name, entry.kind, shape, str(x.dtype), classes, mean, std, len(x), len(test["x"])
-    )
+    moments: dict[str, Callable] = {"images": _image_moments, "points": _point_moments}
+    mean, std = moments.get(entry.kind, lambda x: (0.0, 1.0))(x)
+    counts = len(x), len(test["x"])
+    line = entry.vocabulary().to_json() if entry.vocabulary else ""
+    shape, dtype = tuple(x.shape[1:]), str(x.dtype)
+    return DatasetSpec(name, entry.kind, shape, dtype, classes, mean, std, *counts, line)

@@ -85,6 +85,21 @@ def dequantize(levels: int = 256) -> Transform:
     return Transform(encode, decode, _per_example(-math.log(levels)))
 
 
+def integers(levels: int = 256) -> Transform:
+    """u = x as int32, for models of the levels themselves; decode gives uint8.
+
+    Raises DataError if x is not uint8, or has values >= levels.
+    """
+    check_range("levels", levels, 2, 256, integer=True)
+
+    def encode(key, x):
+        _check("integers", x, jnp.uint8, 0.0, levels - 1.0)
+        return x.astype(jnp.int32)
+
+    decode = lambda u: jnp.clip(u, 0, levels - 1).astype(jnp.uint8)
+    return Transform(encode, decode, _per_example(0.0))
+
+
 def to_symmetric() -> Transform:
     """[0, 1] -> [-1, 1], u = 2 x - 1."""
 

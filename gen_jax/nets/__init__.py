@@ -6,18 +6,39 @@ Conditional networks share one face: `network.apply(variables, x, noise, label=N
 result has x's shape, is float32, and is zero before training. `dtype` is what a network computes
 in, `param_dtype` what it stores.
 
-`MADE`, `Feedforward` and `ConvNet` are the conditioners of flows; they take x alone.
+`MADE`, `Feedforward` and `ConvNet` are the conditioners of flows; they take x alone. Autoregressive networks
+(`MADE`, `PixelRNN`, `PixelCNN`, `GatedPixelCNN`, `PixelCNNPlusPlus`, `Transformer`) return the
+numbers of each place from the places before it.
 """
 
 from gen_jax.nets.classifier import Classifier
 from gen_jax.nets.conv import ConvNet
 from gen_jax.nets.dit import DiT
 from gen_jax.nets.feedforward import Feedforward
+from gen_jax.nets.gated_pixelcnn import GatedPixelCNN
 from gen_jax.nets.made import MADE
 from gen_jax.nets.mlp import MLP
+from gen_jax.nets.pixel_rnn import PixelRNN
+from gen_jax.nets.pixelcnn import PixelCNN
+from gen_jax.nets.pixelcnn_pp import PixelCNNPlusPlus
+from gen_jax.nets.transformer import Transformer
 from gen_jax.nets.unet import UNet
 
 NETWORKS = {"mlp": MLP, "unet": UNet, "dit": DiT}
 """Every conditional network by name; the defaults are small ones."""
 
-__all__ = ["MADE", "MLP", "NETWORKS", "Classifier", "ConvNet", "DiT", "Feedforward", "UNet"]
+__all__ = [
+    "MADE",
+    "MLP",
+    "NETWORKS",
+    "Classifier",
+    "ConvNet",
+    "DiT",
+    "Feedforward",
+    "GatedPixelCNN",
+    "PixelCNN",
+    "PixelCNNPlusPlus",
+    "PixelRNN",
+    "Transformer",
+    "UNet",
+]

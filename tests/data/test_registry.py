@@ -13,7 +13,9 @@ import pytest
 from gen_jax.data import DATASETS, PATTERNS, TOY, DatasetSpec, describe, load, textures
 from gen_jax.errors import ConfigError, DataError, GenJaxError
 
-BUNDLED = [*TOY, "digits", "faces", *textures.TEXTURES]
+TEXTS = ["genesis", "genesis_pairs"]
+BUNDLED = [*TOY, "digits", "faces", *textures.TEXTURES, *TEXTS]
+DTYPES = {"points": "float32", "images": "uint8", "text": "int32"}
 PREPARED = ["mnist", "fashion_mnist"]
 
 
@@ -37,7 +39,7 @@ def test_a_dataset_is_what_its_description_says(name):
     for split, count in (("train", spec.num_train), ("test", spec.num_test)):
         data = load(name, split)
         assert data["x"].shape == (count, *spec.shape)
-        assert str(data["x"].dtype) == spec.dtype == ("float32" if name in TOY else "uint8")
+        assert str(data["x"].dtype) == spec.dtype == DTYPES[spec.kind]
         assert ("y" in data) == (spec.num_classes > 0)
         if "y" in data:
             assert data["y"].dtype == np.int32
@@ -51,7 +53,7 @@ def test_a_dataset_is_what_its_description_says(name):
         if name not in textures.TEXTURES:  # photographs need not reach black and white
             assert (x.min(), x.max()) == (0, 255)
     else:
-        expected = x.mean(0), x.std(0)
+        expected = (x.mean(0), x.std(0)) if spec.kind == "points" else (0, 1)
     np.testing.assert_allclose((spec.mean, spec.std), expected, rtol=1e-9, atol=1e-9)
 
 
@@ -85,7 +87,7 @@ def test_every_entry_has_one_line():
     for name, entry in DATASETS.items():
         assert entry.description, name
         assert "\n" not in entry.description
-        assert entry.kind in ("points", "images")
+        assert entry.kind in DTYPES
         assert entry.num_classes is not None
 
 
@@ -96,7 +98,9 @@ def test_every_entry_has_one_line():
         ("", "train", ConfigError, "folder:PATH"),
         ("digits", "valid", ConfigError, "train, test"),
         *((pattern, "train", ConfigError, "pattern") for pattern in PATTERNS),
-        ("text:book.txt", "train", ConfigError, "unknown"),
+        ("text:", "train", DataError, "no file"),
+        ("text:book.txt", "train", DataError, "does not exist"),
+        ("text:book.txt@9", "train", ConfigError, "VOCABULARY"),
         ("folder:", "train", DataError, "no folder"),
         ("folder:/nonexistent", "train", DataError, "does not exist"),
         ("folder:/tmp@2", "train", ConfigError, "SIZE"),

@@ -1,0 +1,31 @@
+"""Autoregressive models: p(x) as a product of conditionals, exact log p, samples value by value.
+
+A network with its ordering is a `Factorisation`, a law of one unit a `Likelihood`; `made`,
+`pixel_model` and `transformer` join them to a `GenerativeModel`.
+"""
+
+from gen_jax.autoregressive.decoding import Decoder, Decoding, generate, keep_nucleus, keep_top_k
+from gen_jax.autoregressive.factorisation import Factorisation
+from gen_jax.autoregressive.likelihoods import LIKELIHOODS, Likelihood
+from gen_jax.autoregressive.made import made, orderings
+from gen_jax.autoregressive.model import Settings, autoregressive
+from gen_jax.autoregressive.pixels import NETWORKS, pixel_model
+from gen_jax.autoregressive.transformer import transformer
+
+__all__ = [
+    "LIKELIHOODS",
+    "NETWORKS",
+    "Decoder",
+    "Decoding",
+    "Factorisation",
+    "Likelihood",
+    "Settings",
+    "autoregressive",
+    "generate",
+    "keep_nucleus",
+    "keep_top_k",
+    "made",
+    "orderings",
+    "pixel_model",
+    "transformer",
+]

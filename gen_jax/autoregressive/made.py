@@ -1,0 +1,85 @@
+"""MADE as a model (germain2015): any law of its outputs, any ordering, or a mixture of several."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from gen_jax.autoregressive.factorisation import Factorisation
+from gen_jax.autoregressive.likelihoods import LIKELIHOODS, Likelihood
+from gen_jax.autoregressive.model import Settings, autoregressive
+from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.model import GenerativeModel
+from gen_jax.nets import MADE
+from gen_jax.types import Array
+
+
+def orderings(num: int, dim: int, seed: int = 0) -> np.ndarray:
+    """The natural ordering and num - 1 random ones, [num, dim]."""
+    check_range("orderings", num, 1, integer=True)
+    shuffle = np.random.RandomState(seed)  # its stream is frozen, unlike default_rng's
+    return np.stack([np.arange(dim), *(shuffle.permutation(dim) for _ in range(num - 1))])
+
+
+def _checked_orders(orders: Any, dim: int) -> np.ndarray:
+    table = orderings(orders, dim) if isinstance(orders, int) else np.atleast_2d(orders)
+    if table.shape[1:] != (dim,) or (np.sort(table, 1) != np.arange(dim)).any():
+        raise ConfigError(f"orders of shape {table.shape} must be permutations of 0 .. {dim - 1}")
+    return table
+
+
+def one_hot(label: Array, num_classes: int) -> Array:
+    """[B, num_classes]; NaN for labels out of range, as of the networks with embeddings."""
+    if not num_classes:
+        raise ConfigError("label given to a model with num_classes=0")
+    inside = (label >= 0) & (label < num_classes)
+    return jnp.where(inside[:, None], jax.nn.one_hot(label, num_classes), jnp.nan)
+
+
+def factorise(network: MADE, likelihood: Likelihood, orders: np.ndarray) -> Factorisation:
+    """A MADE in the given orderings [K, D]; units are the coordinates."""
+    table = jnp.asarray(np.argsort(orders, axis=1))
+    natural = (orders == np.arange(network.dim)).all()
+
+    def raw(params, u, label, k):
+        rank = None if natural else table[k]
+        told = None if label is None else one_hot(label, network.condition)
+        return network.apply(params, likelihood.inputs(u[..., 0]), told, rank)
+
+    def init(key, label):
+        del label
+        return network.init(key, jnp.zeros((1, network.dim)))
+
+    return Factorisation(init, raw, orders, None)
+
+
+def made(
+    optimizer: optax.GradientTransformation,
+    *,
+    shape: tuple[int, ...],
+    likelihood: str | Likelihood = "bernoulli",
+    hidden: tuple[int, ...] = (500, 500),
+    orders: int | Any = 1,
+    direct: bool = True,
+    **settings: Any,
+) -> GenerativeModel:
+    """A masked autoencoder with exact log p; `settings` are the fields of `Settings`.
+
+    Args:
+      likelihood: a name in LIKELIHOODS, or one of their results with one value per unit.
+      orders: how many orderings (the first is the natural one), or the orderings [K, D] themselves.
+        Training draws one per step; the model is their equal mixture.
+      direct: whether outputs are also linear in the inputs before them.
+    Raises ConfigError for names, sizes and orderings that cannot work.
+    """
+    if isinstance(likelihood, str):
+        likelihood = LIKELIHOODS[check_choice("likelihood", likelihood, LIKELIHOODS)]()
+    if likelihood.event != 1:
+        raise ConfigError(f"likelihood with {likelihood.event} values per unit, MADE needs 1")
+    dim = math.prod(shape)
+    network = MADE(dim, likelihood.size, hidden, 1, settings.get("num_classes", 0), direct)
+    factorisation = factorise(network, likelihood, _checked_orders(orders, dim))
+    return autoregressive(factorisation, likelihood, optimizer, Settings(shape=shape, **settings))

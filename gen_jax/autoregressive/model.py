@@ -1,0 +1,265 @@
+"""Autoregressive models as a `GenerativeModel`: maximum likelihood, exact log p, one loop."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from gen_jax.autoregressive.decoding import Decoding, checked, generate
+from gen_jax.autoregressive.factorisation import Factorisation, full_pass
+from gen_jax.autoregressive.likelihoods import Likelihood
+from gen_jax.errors import ConfigError, DataError, check_range
+from gen_jax.model import GenerativeModel, sample_keys
+from gen_jax.types import Array, Float, Key, Metrics, Num
+
+
+class AutoregressiveState(NamedTuple):
+    """Everything a run carries: parameters, their moving average, optimizer state, step count."""
+
+    params: Any
+    ema: Any
+    optimizer: Any
+    step: Array
+
+
+class Settings(NamedTuple):
+    """What the constructors of this package share.
+
+    Fields:
+      shape: of one example after the transform.
+      num_classes: 0, or the number of labels; batches then need "y".
+      label_dropout: probability of replacing a label by num_classes, "no label".
+      ema_decay: of the parameters' moving average, which samples; smaller in the first steps.
+      transform: `data.Transform` between data units and the likelihood's values, or None.
+      dropout: whether the network has some to turn on in training.
+    """
+
+    shape: tuple[int, ...]
+    num_classes: int = 0
+    label_dropout: float = 0.1
+    ema_decay: float = 0.999
+    transform: Any = None
+    dropout: bool = False
+
+
+def check_settings(settings: Settings) -> None:
+    """Raise ConfigError for values out of range."""
+    check_range("num_classes", settings.num_classes, 0, integer=True)
+    check_range("label_dropout", settings.label_dropout, 0, 1)
+    check_range("ema_decay", settings.ema_decay, 0, 1)
+    if not settings.shape or min(settings.shape) < 1:
+        raise ConfigError(f"shape={settings.shape} must name at least one axis, all positive")
+
+
+def check_values(likelihood: Likelihood, u: Array) -> None:
+    """Raise DataError for known values that a discrete likelihood gives no probability."""
+    if likelihood.levels == 0 or isinstance(u, jax.core.Tracer) or u.size == 0:
+        return
+    low, high = int(u.min()), int(u.max())
+    if low < 0 or high >= likelihood.levels:
+        raise DataError(
+            f"data in [{low}, {high}] for a model of values in [0, {likelihood.levels - 1}]"
+        )
+
+
+def checked_labels(label: Any, n: int, num_classes: int) -> Array | None:
+    """Labels [n] from None, one label or n. Raises ConfigError when not in 0 .. num_classes - 1."""
+    if label is None:
+        return None
+    if num_classes == 0:
+        raise ConfigError("label was given, but the model was trained without labels")
+    if jnp.shape(label) not in ((), (n,)):
+        raise ConfigError(f"label must be one integer or have shape [{n}], got {jnp.shape(label)}")
+    if not isinstance(label, jax.core.Tracer):
+        values = np.asarray(label)
+        if values.dtype.kind not in "iu" or values.min() < 0 or values.max() >= num_classes:
+            raise ConfigError(f"label={label} must be integers in [0, {num_classes - 1}]")
+    return jnp.broadcast_to(jnp.asarray(label, jnp.int32), (n,))
+
+
+class Assembly(NamedTuple):
+    """The parts of a model."""
+
+    factorisation: Factorisation
+    likelihood: Likelihood
+    optimizer: optax.GradientTransformation
+    settings: Settings
+
+    def encode(self, key: Key[Array, "*batch"], x: Any) -> Array:
+        """Data units to units [B, N, E]. Raises ConfigError or DataError if they do not fit."""
+        transform, shape = self.settings.transform, tuple(self.settings.shape)
+        u = transform.encode(key, jnp.asarray(x)) if transform else jnp.asarray(x)
+        if u.shape[1:] != shape:
+            raise ConfigError(f"data of shape {u.shape[1:]} does not fit shape={shape}")
+        check_values(self.likelihood, u)
+        return u.reshape(u.shape[0], -1, self.likelihood.event)
+
+    def log_units(self, params: Any, u: Array, label: Array | None, k, **training) -> Array:
+        """log p of every unit given those before it in ordering k, [B, N]."""
+        raw = self.factorisation.raw(params, u, label, k, **training)
+        return self.likelihood.log_prob(u, raw)
+
+
+def training_loss(
+    params: Any, key: Key[Array, ""], batch, a: Assembly
+) -> tuple[Float[Array, ""], Metrics]:
+    """-log p in nats, averaged over the batch, for one ordering drawn at random."""
+    key_encode, key_label, key_order, key_dropout = jax.random.split(key, 4)
+    u = a.encode(key_encode, batch["x"])
+    label = None
+    if a.settings.num_classes:
+        kept = jax.random.bernoulli(key_label, 1 - a.settings.label_dropout, u.shape[:1])
+        label = jnp.where(kept, batch["y"], a.settings.num_classes)
+    k = jax.random.randint(key_order, (), 0, len(a.factorisation.orders))
+    training: dict[str, Any] = {}
+    if a.settings.dropout:
+        training = {"deterministic": False, "rngs": {"dropout": key_dropout}}
+    nats = -a.log_units(params, u, label, k, **training).sum(-1)
+    return nats.mean(), {"bits_per_dim": nats.mean() / (u[0].size * np.log(2))}
+
+
+def update(
+    key: Key[Array, ""], state: AutoregressiveState, batch, a: Assembly
+) -> tuple[AutoregressiveState, Metrics]:
+    """One step of the optimizer and of the moving average."""
+    gradient_of = jax.value_and_grad(training_loss, has_aux=True)
+    (loss, aux), gradient = gradient_of(state.params, key, batch, a)
+    updates, moments = a.optimizer.update(gradient, state.optimizer, state.params)
+    params = optax.apply_updates(state.params, updates)
+    # Early on a fixed decay would remember the initial parameters: average the recent ones.
+    decay = jnp.minimum(a.settings.ema_decay, (1 + state.step) / (10 + state.step))
+    ema = optax.incremental_update(params, state.ema, 1 - decay)
+    metrics = {"loss": loss, **aux, "gradient_norm": optax.global_norm(gradient)}
+    return AutoregressiveState(params, ema, moments, state.step + 1), metrics
+
+
+def init_state(key: Key[Array, ""], batch, a: Assembly) -> AutoregressiveState:
+    """Fresh state; raises ConfigError or DataError when the batch does not fit the model."""
+    if a.settings.num_classes and "y" not in batch:
+        raise ConfigError(f"num_classes={a.settings.num_classes}, but the data has no labels")
+    if isinstance(batch["x"], jax.ShapeDtypeStruct):
+        jax.eval_shape(partial(a.encode, key), batch["x"])
+    else:
+        a.encode(key, batch["x"])
+    label = jnp.zeros(1, jnp.int32) if a.settings.num_classes else None
+    params = a.factorisation.init(key, label)
+    ema = jax.tree.map(jnp.array, params)
+    return AutoregressiveState(params, ema, a.optimizer.init(params), jnp.zeros((), jnp.int32))
+
+
+def log_prob(
+    key: Key[Array, ""], state: AutoregressiveState, x: Any, a: Assembly, label=None
+) -> Float[Array, "B"]:
+    """log p(x) in nats and data units, exact; of several orderings the mean of their p."""
+    u = a.encode(key, x)
+    labels = checked_labels(label, len(u), a.settings.num_classes)
+    orders = range(len(a.factorisation.orders))
+    terms = jnp.stack([a.log_units(state.ema, u, labels, k).sum(-1) for k in orders])
+    total = jax.nn.logsumexp(terms, axis=0) - np.log(len(orders))
+    if a.settings.transform is None:
+        return total
+    return total + a.settings.transform.log_det(u.reshape(len(u), *a.settings.shape))
+
+
+def in_order(
+    keys: Key[Array, "n"], params: Any, a: Assembly, k: int, label, decoding, prompt, cached: bool
+) -> Num[Array, "n N E"]:
+    """Samples of ordering k, in natural places."""
+    f, event = a.factorisation, a.likelihood.event
+    num, order = f.orders.shape[1], f.orders[k]
+    dtype = jnp.int32 if a.likelihood.levels else jnp.float32
+    if cached and f.decoder is not None:
+        decoder = f.decoder(params, label, k)
+    else:
+        decoder = full_pass(f, params, label, k, (num, event), dtype)
+    given = None if prompt is None else prompt.reshape(len(prompt), -1, event)
+    values = generate(keys, decoder, a.likelihood.sample, num, event, decoding, given, dtype)
+    return values[:, np.argsort(order)]
+
+
+def draw_samples(
+    key: Key[Array, "*batch"],
+    state: AutoregressiveState,
+    n: int,
+    a: Assembly,
+    *,
+    label: Any = None,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float = 1.0,
+    prompt: Num[Array, "..."] | None = None,
+    cached: bool = True,
+) -> Num[Array, "n ..."]:
+    """Samples [n, ...] in data units.
+
+    Args:
+      label: one class or n of them, for a class-conditional model.
+      temperature, top_k, top_p: see `Decoding`.
+      prompt: the first values of every sample in the order of generation, [L] or [n, L], as the
+        likelihood has them.
+      cached: False computes the whole network for each value.
+    Raises ConfigError for values out of range, and for a prompt longer than an example.
+    """
+    decoding = checked(Decoding(temperature, top_k, top_p))
+    labels = checked_labels(label, n, a.settings.num_classes)
+    prompt = checked_prompt(prompt, n, a)
+    keys, orders = sample_keys(key, n), a.factorisation.orders
+    u = in_order(keys, state.ema, a, 0, labels, decoding, prompt, cached)
+    if len(orders) > 1:
+        name = jax.vmap(lambda key: jax.random.fold_in(key, 0x6F726465))(keys)
+        chosen = jax.vmap(lambda key: jax.random.randint(key, (), 0, len(orders)))(name)
+        for k in range(1, len(orders)):
+            other = in_order(keys, state.ema, a, k, labels, decoding, prompt, cached)
+            u = jnp.where((chosen == k)[:, None, None], other, u)
+    u = u.reshape(n, *a.settings.shape)
+    return a.settings.transform.decode(u) if a.settings.transform else u
+
+
+def checked_prompt(prompt: Any, n: int, a: Assembly) -> Array | None:
+    """Values [n, L] or None. Raises ConfigError when they are too many or do not fit."""
+    if prompt is None:
+        return None
+    total, event = int(np.prod(a.settings.shape)), a.likelihood.event
+    prompt = jnp.asarray(prompt)
+    if prompt.ndim not in (1, 2) or prompt.shape[:-1] not in ((), (n,)):
+        raise ConfigError(f"prompt of shape {prompt.shape}, must be [L] or [{n}, L]")
+    if prompt.shape[-1] > total:
+        raise ConfigError(
+            f"prompt of {prompt.shape[-1]} values is longer than the context, {total}"
+        )
+    if prompt.shape[-1] % event:
+        raise ConfigError(f"prompt of {prompt.shape[-1]} values must be a multiple of {event}")
+    if a.settings.transform is None:
+        check_values(a.likelihood, prompt)
+    return jnp.broadcast_to(prompt, (n, prompt.shape[-1]))
+
+
+def autoregressive(
+    factorisation: Factorisation,
+    likelihood: Likelihood,
+    optimizer: optax.GradientTransformation,
+    settings: Settings,
+) -> GenerativeModel:
+    """Any factorisation with any likelihood; `sample` takes the arguments of `draw_samples`.
+
+    Raises ConfigError for settings out of range.
+    """
+    check_settings(settings)
+    a = Assembly(factorisation, likelihood, optimizer, settings)
+
+    def sample(key, state, n, **arguments):
+        return draw_samples(key, state, n, a, **arguments)
+
+    def log_prob_(key, state, x, **arguments):
+        return log_prob(key, state, x, a, **arguments)
+
+    return GenerativeModel(
+        init=lambda key, batch: init_state(key, batch, a),
+        step=lambda key, state, batch: update(key, state, batch, a),
+        sample=sample,
+        log_prob=log_prob_,
+        log_prob_kind="exact",
+    )

@@ -1,0 +1,85 @@
+"""Decoder-only transformer as a model of tokens: text, or an image's values in raster order."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from gen_jax.autoregressive.decoding import Decoder
+from gen_jax.autoregressive.factorisation import Factorisation
+from gen_jax.autoregressive.likelihoods import categorical
+from gen_jax.autoregressive.model import Settings, autoregressive
+from gen_jax.model import GenerativeModel
+from gen_jax.nets import Transformer
+from gen_jax.nets.transformer import shifted
+
+
+def cached_decoder(network: Transformer, params: Any, label, num: int) -> Decoder:
+    """One token at a time; keys and values of all earlier ones are kept, [B, num, heads, D]."""
+    places = jnp.arange(num)
+
+    def start(batch):
+        shape = (batch, num, network.heads, network.width // network.heads)
+        names = [f"layer_{layer}" for layer in range(network.depth)]
+        return {name: (jnp.zeros(shape), jnp.zeros(shape)) for name in names}
+
+    def step(cache, index, previous):
+        kept = dict(cache)
+
+        def attend(name, query, key, value):
+            write = lambda old, new: jax.lax.dynamic_update_slice_in_dim(old, new, index, 1)
+            keys, values = (write(*pair) for pair in zip(kept[name], (key, value)))
+            kept[name] = keys, values
+            seen = (places <= index)[None, None, None]
+            return jax.nn.dot_product_attention(query, keys, values, mask=seen)
+
+        token = jnp.where(index > 0, previous, network.vocabulary)
+        logits: Any = network.apply(params, token, label, first=index, attend=attend)
+        return logits[:, 0], kept
+
+    return Decoder(start, step)
+
+
+def factorise(network: Transformer, num: int) -> Factorisation:
+    """A transformer over `num` tokens."""
+
+    def raw(params, u, label, k, **training):
+        tokens = shifted(u[..., 0], network.vocabulary)
+        return network.apply(params, tokens, label, **training)
+
+    def init(key, label):
+        return network.init(key, jnp.zeros((1, num), jnp.int32), label)
+
+    def decoder(params, label, k):
+        return cached_decoder(network, params, label, num)
+
+    return Factorisation(init, raw, np.arange(num)[None], decoder)
+
+
+def transformer(
+    optimizer: optax.GradientTransformation,
+    *,
+    shape: tuple[int, ...],
+    vocabulary: int,
+    width: int = 128,
+    depth: int = 4,
+    heads: int = 4,
+    dropout: float = 0.0,
+    **settings: Any,
+) -> GenerativeModel:
+    """A transformer with exact log p; `settings` are the fields of `Settings`.
+
+    Args:
+      shape: of one example: [T] tokens, or an image's; all its values are the context.
+      vocabulary: number of tokens; data outside 0 .. vocabulary - 1 are refused.
+    Raises ConfigError for sizes that cannot work.
+    """
+    num, classes = math.prod(shape), settings.get("num_classes", 0)
+    network = Transformer(vocabulary, num, width, depth, heads, 4, classes, dropout)
+    settings["dropout"] = dropout > 0
+    likelihood = categorical(vocabulary)
+    options = Settings(shape=shape, **settings)
+    return autoregressive(factorise(network, num), likelihood, optimizer, options)

@@ -1,0 +1,89 @@
+"""Decoder-only transformer: pre-norm, causal, learned positions (vaswani2017, radford2019)."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from gen_jax.errors import ConfigError, check_range
+from gen_jax.nets.causal import Label
+from gen_jax.types import Array, Float, Int
+
+Attend = Callable[[str, Array, Array, Array], Array]
+"""`(name, query, key, value [B, T, heads, D]) -> [B, T, heads, D]`."""
+
+
+def causal(name: str, query: Array, key: Array, value: Array) -> Array:
+    """`Attend` for a whole sequence: each place attends to itself and those before."""
+    del name
+    return jax.nn.dot_product_attention(query, key, value, is_causal=True)
+
+
+class Transformer(nn.Module):
+    """The next token's logits at each place, from the tokens before it; zero before training.
+
+    The sequence enters shifted: place 0 reads a learned start, place t the token t - 1. A token or
+    label out of range gives NaN, never another one.
+    """
+
+    vocabulary: int
+    context: int
+    width: int = 128
+    depth: int = 4
+    heads: int = 4
+    ratio: int = 4
+    num_classes: int = 0
+    dropout: float = 0.0
+
+    def __post_init__(self):
+        for name in ("vocabulary", "context", "width", "depth", "heads", "ratio"):
+            check_range(name, getattr(self, name), 1, integer=True)
+        if self.width % self.heads:
+            raise ConfigError(f"width={self.width} must be a multiple of heads={self.heads}")
+        check_range("num_classes", self.num_classes, 0, integer=True)
+        check_range("dropout", self.dropout, 0, 1)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(
+        self,
+        tokens: Int[Array, "B T"],
+        label: Int[Array, "B"] | None = None,
+        *,
+        first: int | Int[Array, ""] = 0,
+        attend: Attend = causal,
+        deterministic: bool = True,
+    ) -> Float[Array, "B T V"]:
+        """Logits [B, T, vocabulary] from the shifted sequence (see `shifted`).
+
+        Args:
+          tokens: in 0 .. vocabulary, the last being the start.
+          first: the place of tokens[:, 0] in the sequence.
+        Raises ConfigError for sequences longer than the context.
+        """
+        batch, length = tokens.shape
+        if length > self.context:
+            raise ConfigError(f"sequence of {length} tokens is longer than context={self.context}")
+        init = nn.initializers.normal(0.02)
+        table = self.param("tokens", init, (self.vocabulary + 1, self.width))
+        places = self.param("places", init, (self.context, self.width))
+        h = table.at[tokens].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
+        h = h + jax.lax.dynamic_slice_in_dim(places, first, length)
+        h = h + Label(self.num_classes, self.width)(label, batch)[:, 0]
+        drop = lambda h: nn.Dropout(self.dropout)(h, deterministic=deterministic)
+        h = drop(h)
+        for layer in range(self.depth):
+            qkv = nn.Dense(3 * self.width)(nn.LayerNorm()(h))
+            parts = qkv.reshape(batch, length, 3, self.heads, self.width // self.heads)
+            mixed = attend(f"layer_{layer}", parts[:, :, 0], parts[:, :, 1], parts[:, :, 2])
+            h = h + drop(nn.Dense(self.width)(mixed.reshape(batch, length, self.width)))
+            wide = nn.gelu(nn.Dense(self.ratio * self.width)(nn.LayerNorm()(h)))
+            h = h + drop(nn.Dense(self.width)(wide))
+        out = nn.Dense(self.vocabulary, kernel_init=nn.initializers.zeros, name="out")
+        return out(nn.LayerNorm()(h))
+
+
+def shifted(tokens: Int[Array, "B T"], start: int) -> Int[Array, "B T"]:
+    """What the network reads to predict `tokens`: the start, then all but the last of them."""
+    return jnp.pad(tokens, ((0, 0), (1, 0)), constant_values=start)[:, :-1]

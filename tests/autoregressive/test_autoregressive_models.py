@@ -1,0 +1,265 @@
+"""Whole models: laws of 2 x 2 pictures by enumeration, cached against full passes, bad input."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import scipy.stats
+
+from gen_jax import autoregressive as ar
+from gen_jax import data
+from gen_jax.autoregressive import likelihoods, pixels
+from gen_jax.autoregressive.transformer import factorise
+from gen_jax.errors import ConfigError, DataError
+from gen_jax.metrics import bits_per_dim
+from gen_jax.model import sample_keys
+from gen_jax.nets import GatedPixelCNN, PixelCNN, Transformer
+
+FALSE_ALARM, N, SHAPE, MODELS_SEED = 5e-7, 20_000, (2, 2, 1), 0
+ALL = np.array(list(itertools.product((0, 255), repeat=4)), np.uint8).reshape(16, *SHAPE)
+ADAM = optax.adam(1e-2)
+
+
+def pixel(network, **options):
+    sizes = {"width": 8, **options}
+    kind = {"shape": SHAPE, "likelihood": "bernoulli", "transform": data.binarize()}
+    return lambda **more: ar.pixel_model(ADAM, network=network, options=sizes, **kind, **more)
+
+
+MODELS = {
+    "made": lambda **more: ar.made(
+        ADAM, shape=SHAPE, hidden=(8,), transform=data.binarize(), **more
+    ),
+    "made_orders": lambda **more: ar.made(
+        ADAM, shape=SHAPE, hidden=(8,), orders=3, transform=data.binarize(), **more
+    ),
+    "pixel_rnn": pixel("pixel_rnn", depth=1, first=3),
+    "pixelcnn": pixel("pixelcnn", depth=1, first=3),
+    "gated": pixel("gated", depth=2),
+    "pixelcnn_pp": pixel("pixelcnn_pp", blocks=1),
+    "transformer": lambda **more: ar.transformer(
+        ADAM, shape=SHAPE, vocabulary=2, width=8, depth=1, heads=2, transform=bits(), **more
+    ),
+}
+
+
+def bits():
+    """Tokens 0 and 1 of black and white pictures."""
+    half = data.binarize()
+    return half._replace(encode=lambda key, x: half.encode(key, x).astype(jnp.int32))
+
+
+def random_state(model, batch, scale=0.5):
+    """A state whose parameters are random, so that nothing is zero or uniform."""
+    state = jax.eval_shape(model.init, jax.random.key(0), batch)
+    draw = np.random.default_rng(1).normal
+    fill = lambda p: jnp.asarray(scale * draw(size=p.shape), p.dtype)
+    params = jax.tree.map(fill, state.params)
+    return state._replace(params=params, ema=params)
+
+
+def compiled_sample(model, state):
+    """The jitted sampler of (keys, label, cached), and the list that its traces lengthen."""
+    traces = []
+
+    def sample(keys, label, cached=True):
+        traces.append(len(keys))
+        return model.sample(keys, state, len(keys), label=label, cached=cached)
+
+    return jax.jit(sample, static_argnums=2), traces
+
+
+@pytest.fixture(scope="module", params=list(MODELS))
+def drawn(request):
+    """(name, model, state, keys, samples of class 1)."""
+    model = MODELS[request.param](num_classes=2)
+    scale = 0.3 if request.param == "pixelcnn_pp" else 0.5
+    state = random_state(model, {"x": ALL, "y": np.zeros(16, np.int32)}, scale)
+    keys = sample_keys(jax.random.key(MODELS_SEED), N)
+    run, traces = compiled_sample(model, state)
+    run(keys, jnp.zeros(N, jnp.int32))
+    x = run(keys, jnp.ones(N, jnp.int32))
+    assert len(traces) == 1
+    return request.param, model, state, keys, x
+
+
+def test_all_pictures_sum_to_one_and_samples_follow_their_law(drawn, key):
+    """20,000 draws of class 1; the planted twin compares with class 0."""
+    _, model, state, _, x = drawn
+    exact = jax.jit(lambda label: model.log_prob(key, state, ALL, label=label))
+    p = [np.exp(np.asarray(exact(jnp.full(16, label)), float)) for label in (0, 1)]
+    np.testing.assert_allclose([q.sum() for q in p], 1, atol=2e-6)
+    assert x.dtype == jnp.uint8
+    weights = np.array([8, 4, 2, 1])
+    counts = np.bincount((np.asarray(x).reshape(N, 4) // 255) @ weights, minlength=16)
+    p_values = [scipy.stats.chisquare(counts, N * q / q.sum()).pvalue for q in p]
+    assert p_values[1] > FALSE_ALARM > p_values[0]
+
+
+def test_samples_do_not_depend_on_their_batch_nor_on_the_cache(drawn):
+    name, model, state, keys, x = drawn
+    run, _ = compiled_sample(model, state)
+    one = jnp.ones(3, jnp.int32)
+    np.testing.assert_array_equal(run(keys[5:8], one), x[5:8])
+    if name in ("pixelcnn", "gated", "transformer"):
+        np.testing.assert_array_equal(run(keys[5:8], one, False), x[5:8])
+
+
+def test_training_reaches_the_entropy_of_a_known_law(key):
+    """Two pictures with probabilities 3/4 and 1/4: 0.562 nats, in a mixture of two orderings."""
+    x = jnp.asarray(ALL[np.array([3, 3, 3, 12])])
+    model = ar.made(
+        optax.adam(0.03), shape=SHAPE, hidden=(16,), orders=2, transform=data.binarize()
+    )
+    state = model.init(key, {"x": x})
+    step = jax.jit(model.step)
+    for i in range(300):
+        state, metrics = step(jax.random.fold_in(key, i), state, {"x": x})
+    nats = -float(model.log_prob(key, state, x).mean())
+    assert 0.5623 < nats < 0.5623 + 0.03
+    assert set(metrics) == {"loss", "bits_per_dim", "gradient_norm"}
+
+
+def forced(decoder, u):
+    """The decoder's numbers at every place when it is given all values, [B, N, P]."""
+    batch, num = u.shape[:2]
+    before = jnp.pad(u, ((0, 0), (1, 0), (0, 0)))
+    block = decoder.block or num
+
+    def place(cache, index):
+        if decoder.prepare is not None:
+            ready = decoder.prepare(cache, index, before[:, index])
+            cache = jax.tree.map(lambda a, b: jnp.where(index % block == 0, a, b), ready, cache)
+        raw, cache = decoder.step(cache, index, before[:, index])
+        return cache, raw
+
+    return jax.lax.scan(place, decoder.start(batch), jnp.arange(num))[1].swapaxes(0, 1)
+
+
+PIXELS = {
+    "plain": PixelCNN(4, 1, width=8, depth=2, first=5, num_classes=3),
+    "plain_colour": PixelCNN(4, 2, width=8, depth=2, kernel=5, first=3),
+    "gated": GatedPixelCNN(4, 1, width=8, depth=3, num_classes=3),
+    "gated_wide": GatedPixelCNN(4, 1, width=8, depth=2, kernel=5),
+    "gated_colour": GatedPixelCNN(4, 2, width=8, depth=3, num_classes=3),
+}
+
+
+@pytest.mark.parametrize("name", [*PIXELS, "transformer"])
+def test_cached_decoding_is_the_full_pass_at_every_place(name, key):
+    """On odd sizes, with labels where the network has classes; a stale cache must show."""
+    if name == "transformer":
+        network, num, classes = Transformer(4, 9, 8, 2, 2, num_classes=3), 9, 3
+        factorisation, u = factorise(network, num), jax.random.randint(key, (3, num, 1), 0, 4)
+    else:
+        network, shape = PIXELS[name], (5, 3, PIXELS[name].units)
+        law, classes = likelihoods.categorical(4), network.num_classes
+        factorisation = pixels.factorise(network, law, shape)
+        u = jax.random.randint(key, (3, factorisation.orders.shape[1], 1), 0, 4)
+    label = jnp.array([0, 2, 1]) if classes else None
+    draw = np.random.default_rng(1).normal
+    one = None if label is None else label[:1]
+    shapes = jax.eval_shape(lambda: factorisation.init(key, one))
+    params = jax.tree.map(lambda p: jnp.asarray(0.5 * draw(size=p.shape), p.dtype), shapes)
+    full = jax.jit(lambda u: factorisation.raw(params, u, label, 0))(u)
+    compiled = jax.jit(lambda u: forced(factorisation.decoder(params, label, 0), u))
+    np.testing.assert_allclose(compiled(u), full, rtol=1e-3, atol=1e-4)
+    stale = compiled(u.at[:, 0].add(1))
+    assert np.abs(stale - full)[:, 1:].max() > 1e-2
+
+
+def test_an_untrained_model_of_bytes_scores_exactly_eight(key):
+    x = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 1)).astype(np.uint8)
+    model = ar.pixel_model(
+        ADAM, shape=(4, 4, 1), options={"width": 8, "depth": 1}, transform=data.integers()
+    )
+    log_p = model.log_prob(key, model.init(key, {"x": x}), x)
+    np.testing.assert_allclose(bits_per_dim(log_p, 16), 8, rtol=1e-6)
+
+
+def test_points_by_a_mixture_in_any_ordering(key):
+    """The density integrates to 1 over the plane; samples are points."""
+    transform = data.standardize((1.0, -1.0), (2.0, 0.5))
+    model = ar.made(
+        ADAM,
+        shape=(2,),
+        likelihood=likelihoods.gaussian_mixture(3),
+        hidden=(8,),
+        orders=np.array([[1, 0]]),
+        transform=transform,
+    )
+    x = np.zeros((2, 2), np.float32)
+    state = random_state(model, {"x": x}, 0.3)
+    a, b = np.linspace(-19, 21, 401), np.linspace(-6, 4, 401)
+    grid = np.stack(np.meshgrid(a, b, indexing="ij"), -1).reshape(-1, 2).astype(np.float32)
+    density = np.exp(np.asarray(jax.jit(model.log_prob)(key, state, jnp.asarray(grid)), float))
+    np.testing.assert_allclose(density.sum() * (a[1] - a[0]) * (b[1] - b[0]), 1, atol=2e-3)
+    assert model.sample(key, state, 5).shape == (5, 2)
+
+
+def text_model(**options):
+    return ar.transformer(ADAM, shape=(6,), vocabulary=5, width=8, depth=1, heads=1, **options)
+
+
+def test_prompts_are_kept_and_greedy_needs_no_luck(key):
+    model = text_model()
+    state = random_state(model, {"x": np.zeros((2, 6), np.int32)})
+    prompt = jnp.array([4, 0, 3])
+    x = model.sample(key, state, 3, prompt=prompt)
+    np.testing.assert_array_equal(x[:, :3], np.broadcast_to(prompt, (3, 3)))
+    one, two = (model.sample(jax.random.key(i), state, 2, temperature=0.0) for i in range(2))
+    np.testing.assert_array_equal(one, two)
+    only_best = model.sample(key, state, 2, top_k=1)
+    np.testing.assert_array_equal(only_best, one)
+
+
+@pytest.mark.parametrize(
+    ("run", "message"),
+    [
+        (
+            lambda m, k, s: m.sample(k, s, 1, prompt=jnp.zeros(7, jnp.int32)),
+            "longer than the context",
+        ),
+        (lambda m, k, s: m.sample(k, s, 1, prompt=jnp.array([5])), r"\[0, 4\]"),
+        (lambda m, k, s: m.sample(k, s, 2, prompt=jnp.zeros((3, 2), jnp.int32)), "prompt of shape"),
+        (lambda m, k, s: m.sample(k, s, 1, label=0), "without labels"),
+        (lambda m, k, s: m.log_prob(k, s, jnp.full((1, 6), 5)), r"\[0, 4\]"),
+        (lambda m, k, s: m.log_prob(k, s, jnp.zeros((1, 7), jnp.int32)), "shape"),
+        (lambda m, k, s: m.init(k, {"x": jnp.full((1, 6), 9)}), r"\[0, 4\]"),
+    ],
+)
+def test_bad_input(run, message, key):
+    model = text_model()
+    state = model.init(key, {"x": np.zeros((2, 6), np.int32)})
+    with pytest.raises((ConfigError, DataError), match=message):
+        run(model, key, state)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ar.made(ADAM, shape=(3,), orders=np.array([[0, 1, 1]])), "permutations"),
+        (lambda: ar.made(ADAM, shape=(3,), likelihood="poisson"), "poisson"),
+        (
+            lambda: ar.made(ADAM, shape=(3,), likelihood=likelihoods.logistic_mixture(2, 3)),
+            "needs 1",
+        ),
+        (lambda: ar.pixel_model(ADAM, shape=(3,)), "image"),
+        (lambda: ar.pixel_model(ADAM, shape=(3, 3, 1), network="u"), "network"),
+        (lambda: ar.pixel_model(ADAM, shape=(3, 3, 1), dropout=0.5), "pixelcnn_pp"),
+        (
+            lambda: ar.pixel_model(
+                ADAM, shape=(3, 3, 2), likelihood=likelihoods.logistic_mixture(2, 3)
+            ),
+            "3 channels",
+        ),
+        (lambda: text_model(ema_decay=2.0), "ema_decay"),
+        (lambda: ar.made(ADAM, shape=()), "shape"),
+    ],
+)
+def test_bad_options(make, message):
+    with pytest.raises(ConfigError, match=message):
+        make()
