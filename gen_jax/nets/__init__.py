@@ -6,11 +6,13 @@ Conditional networks share one face: `network.apply(variables, x, noise, label=N
 result has x's shape, is float32, and is zero before training. `dtype` is what a network computes
 in, `param_dtype` what it stores.
 
-`MADE` and `Feedforward` are the conditioners of flows; they take x alone.
+`MADE` and `Feedforward` are the conditioners of flows, `EnergyNet` gives energies and logits; they
+take x alone.
 """
 
 from gen_jax.nets.classifier import Classifier
 from gen_jax.nets.dit import DiT
+from gen_jax.nets.energy_net import EnergyNet
 from gen_jax.nets.feedforward import Feedforward
 from gen_jax.nets.made import MADE
 from gen_jax.nets.mlp import MLP
@@ -19,4 +21,4 @@ from gen_jax.nets.unet import UNet
 NETWORKS = {"mlp": MLP, "unet": UNet, "dit": DiT}
 """Every conditional network by name; the defaults are small ones."""
 
-__all__ = ["MADE", "MLP", "NETWORKS", "Classifier", "DiT", "Feedforward", "UNet"]
+__all__ = ["MADE", "MLP", "NETWORKS", "Classifier", "DiT", "EnergyNet", "Feedforward", "UNet"]
