@@ -16,7 +16,7 @@ class Negatives(NamedTuple):
 
     Fields:
       x: [B, ...].
-      valid: chains that met no density or gradient of NaN or infinity, and ended finite [B].
+      valid: chains that met no energy or gradient of NaN or infinity [B].
     """
 
     x: Float[Array, "B ..."]
@@ -74,4 +74,5 @@ def run_chains(
     state, sums = advance(key, kernel, kernel.init(x), steps)
     axes = tuple(range(1, x.ndim))
     finite = jnp.isfinite(state.log_density) & jnp.isfinite(state.x).all(axes)
-    return Negatives(state.x, finite & (sums.invalid == 0))
+    # Unadjusted Langevin makes every step but those to a density of 0, NaN or infinity.
+    return Negatives(state.x, finite & (sums.accepted == steps))

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from gen_jax.diffusion.options import checked_labels
@@ -17,9 +18,11 @@ from gen_jax.model import GenerativeModel, fold_in, sample_keys
 from gen_jax.types import Array, Float
 
 
-def logits_of(network, state: EnergyState, u: Float[Array, "B ..."]) -> Float[Array, "B K"]:
+def logits_of(
+    network, state: EnergyState, u: Float[Array | np.ndarray, "B ..."]
+) -> Float[Array, "B K"]:
     """The classifier of a trained JEM, for encoded images; softmax gives p(y | x)."""
-    return outputs(network, state.ema, state.stats, u)
+    return outputs(network, state.ema, state.stats, jnp.asarray(u))
 
 
 def jem(

@@ -26,9 +26,7 @@ def losses(key, ratio, n=10_000):
     x = exact.mixture_sample(key_data, exact.mixture_1d(), n)
     noise = 2 * jax.random.normal(key_noise, (ratio * n, 1))
     log_noise = lambda x: norm.logpdf(x[:, 0], 0, 2)
-    return lambda p: noise_contrastive(
-        lambda x: p[0] * unnormalised(x) - p[1], log_noise, x, noise
-    )
+    return lambda p: noise_contrastive(lambda x: p[0] * unnormalised(x) - p[1], log_noise, x, noise)
 
 
 @pytest.mark.parametrize("ratio", [1, 4])
