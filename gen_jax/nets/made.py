@@ -21,8 +21,8 @@ class MADE(nn.Module):
 
     Block k holds coordinates k block .. (k + 1) block - 1. Hidden units have degrees from 1 to
     D / block - 1. All outputs are zero before training. With `direct`, outputs are also linear in
-    the inputs of all earlier blocks. A condition [B, E] shifts the first hidden layer and, linearly,
-    the outputs. The ordering is the natural one unless a call gives another.
+    the inputs of all earlier blocks. A condition [B, E] shifts the first hidden layer and the
+    outputs. The ordering is the natural one unless a call gives another.
     """
 
     dim: int
