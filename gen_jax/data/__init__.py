@@ -5,7 +5,18 @@
 do not fit in memory. Reading needs no TensorFlow; only preparing a TFDS set the first time does.
 """
 
-from gen_jax.data import cache, folder, images, known, loader, registry, textures, toy, transforms
+from gen_jax.data import (
+    binarized,
+    cache,
+    folder,
+    images,
+    known,
+    loader,
+    registry,
+    textures,
+    toy,
+    transforms,
+)
 from gen_jax.data.loader import batch_indices, check_batchable, stream, take
 from gen_jax.data.registry import DATASETS, PATTERNS, DatasetEntry, DatasetSpec, describe, load
 from gen_jax.data.toy import TOY
@@ -33,6 +44,7 @@ __all__ = [
     "Transform",
     "batch_indices",
     "binarize",
+    "binarized",
     "cache",
     "chain",
     "check_batchable",

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from gen_jax.data import folder, images, known, textures, toy
+from gen_jax.data import binarized, folder, images, known, textures, toy
 from gen_jax.errors import ConfigError, DataError, check_choice
 from gen_jax.types import Array, Float, Key
 
@@ -140,12 +140,28 @@ PATTERNS: dict[str, str] = {
     "folder:PATH@SIZE": "your own images, cropped to squares and resized to SIZE x SIZE",
     "file:PATH": "patches of your own picture, 128x128 if it is large enough",
     "file:PATH@SIZE": "patches of your own picture, SIZE x SIZE",
+    "binarized:NAME": "one of the sets of images, each pixel drawn black or white once (seed 0)",
+    "binarized:NAME@SEED": "the same with another seed",
     "target:NAME": "exact samples of a known density (targets below)",
     "target:NAME@DIM": "the same in another dimension",
     "tfds:NAME": "any other set of TensorFlow Datasets with an `image` of one size",
     "tfds:NAME@SIZE": "any of them, cropped to squares and resized to SIZE x SIZE",
 }
 """Forms of a name besides those in DATASETS."""
+
+
+@lru_cache
+def _read_binarized(base: str, seed: int, split: str) -> dict[str, np.ndarray]:
+    arrays = DATASETS[base].load(split)
+    return {**arrays, "x": binarized.binarise(arrays["x"], seed, SPLITS.index(split))}
+
+
+def _binarized(name: str) -> DatasetEntry:
+    base, seed = binarized.parse(name)
+    check_choice("dataset", base, [n for n, entry in DATASETS.items() if entry.kind == "images"])
+    entry = DATASETS[base]
+    load = partial(_read_binarized, base, seed)
+    return entry._replace(description=f"{entry.description}; black and white", load=load)
 
 
 def find(name: str) -> DatasetEntry:
@@ -161,6 +177,8 @@ def find(name: str) -> DatasetEntry:
     if name.startswith(textures.PREFIX):
         load = partial(textures.read_patches, name)
         return DatasetEntry("patches of your own picture", "images", 0, load)
+    if name.startswith(binarized.PREFIX):
+        return _binarized(name)
     if name.startswith(known.PREFIX):
         known.target_of(name)
         load = partial(known.read_target, name)
