@@ -4,11 +4,13 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 
-from gen_jax.errors import check_range
+from gen_jax.errors import check_choice, check_range
 from gen_jax.types import Array, Float
 
 UP, START, END = 0.3, 1 / 25, 1 / 25e4
 """Share of a stage in which the rate rises; where it starts and ends, in units of its peak."""
+
+POLISHES = ("reverse_kl", "forward_kl")
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,10 @@ class Schedule:
       first_beta: inverse temperature of the first stage, fitted by reverse KL.
       kl_factor: what a stage should leave of KL(p_b || p); nearer 1 is more and smaller steps.
       stage_steps: optimizer steps of a stage; twice as many while b < 0.5.
-      first_steps, polish_steps: of the first stage and of the last, which is reverse KL again.
+      first_steps, polish_steps: of the first stage and of the last.
+      polish: what the last minimises: "reverse_kl" as the authors do, which may drop modes, or
+        "forward_kl" by importance sampling from the flow as it was, which mends their weights.
+      polish_rate: its peak learning rate; None goes on as in the stages before.
       learning_rate: peak of a stage is learning_rate decay^stage / sqrt(b).
       max_stages: then b jumps to 1.
     """
@@ -29,6 +34,8 @@ class Schedule:
     first_steps: int = 1001
     stage_steps: int = 1001
     polish_steps: int = 0
+    polish: str = "reverse_kl"
+    polish_rate: float | None = None
     batch_size: int = 2000
     learning_rate: float = 1e-3
     decay: float = 0.9
@@ -41,6 +48,9 @@ class Schedule:
         for name in ("first_steps", "stage_steps", "max_stages"):
             check_range(name, getattr(self, name), 1, integer=True)
         check_range("polish_steps", self.polish_steps, 0, integer=True)
+        check_choice("polish", self.polish, POLISHES)
+        if self.polish_rate is not None:
+            check_range("polish_rate", self.polish_rate, 0, open_low=True)
         check_range("batch_size", self.batch_size, 2, integer=True)
         check_range("learning_rate", self.learning_rate, 0, open_low=True)
         check_range("decay", self.decay, 0, 1, open_low=True)

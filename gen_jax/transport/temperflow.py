@@ -2,8 +2,9 @@
 
 The first stage fits p^b at a small b by reverse KL; each later one moves to a larger b by the L2
 sampler, with points from a frozen reference flow; at b = 1 one more L2 stage, then reverse KL as
-polish. The next b is chosen so that KL(p_b || p) falls by a given factor. One optimizer step is one
-`step` of the model; which stage it is in is part of the state, so one compiled step serves all.
+polish, or forward KL, which is not of the paper. The next b is chosen so that KL(p_b || p) falls by
+a given factor. One optimizer step is one `step` of the model; which stage it is in is part of the
+state, so one compiled step serves all.
 """
 
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import optax
 from gen_jax.flows import Layer, density
 from gen_jax.model import GenerativeModel, sample_keys
 from gen_jax.sampling.importance import log_normalizer
+from gen_jax.transport.forward_kl import forward_kl_loss
 from gen_jax.transport.l2 import log_l2_distance
 from gen_jax.transport.refine import refine
 from gen_jax.transport.reverse_kl import reverse_kl_loss
@@ -25,7 +27,7 @@ from gen_jax.transport.tempering import bounded_step, log_step, tempering_curve
 from gen_jax.types import Array, Float, Key, Metrics, State
 
 FIRST, L2, LAST, POLISH, DONE = range(5)
-"""Phases: reverse KL at the first b, L2 on the way, L2 at b = 1, reverse KL at b = 1, nothing."""
+"""Phases: reverse KL at the first b, L2 on the way, L2 at b = 1, a polish at b = 1, nothing."""
 
 REFRESH = (0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.01, 0.001)
 """The reference is renewed when KL first falls below each of these shares of its first value."""
@@ -149,23 +151,35 @@ def _reverse_kl(problem: Problem, params: State, state: TemperState, key: Array)
     return loss.mean(), state.stage.log_z
 
 
-def _l2(problem: Problem, params: State, state: TemperState, key: Array):
-    """Loss of the stages between, and log Z with this batch in it."""
+def _at_reference(problem: Problem, params: State, state: TemperState, key: Array):
+    """log q, b log p and log r at points of the reference, and log Z with this batch in it."""
     x, log_r = problem.draw(key, state.reference, problem.schedule.batch_size)
     log_p = state.stage.beta * problem.log_density(x)
     newest = log_normalizer(log_p - log_r).value
     log_z = NEW_WEIGHT * newest + (1 - NEW_WEIGHT) * state.stage.log_z
     log_q = density.log_density(problem.layer.bijector(params), x)
+    return log_q, log_p, log_r, log_z
+
+
+def _l2(problem: Problem, params: State, state: TemperState, key: Array):
+    """Loss of the stages between."""
+    log_q, log_p, log_r, log_z = _at_reference(problem, params, state, key)
     return log_l2_distance(log_q, log_p - log_z, log_r), log_z
+
+
+def _forward_kl(problem: Problem, params: State, state: TemperState, key: Array):
+    """Loss of a polish by forward KL."""
+    log_q, log_p, log_r, log_z = _at_reference(problem, params, state, key)
+    return forward_kl_loss(log_q, log_p, log_r)[0].mean(), log_z
 
 
 def _improve(problem: Problem, state: TemperState, key: Array) -> tuple[TemperState, Metrics]:
     """One optimizer step; one whose loss or gradient is not finite is skipped."""
     stage = state.stage
-    losses = (partial(_reverse_kl, problem), partial(_l2, problem))
-    gradients = [jax.value_and_grad(loss, has_aux=True) for loss in losses]
-    by_kl = (stage.phase == FIRST) | (stage.phase == POLISH)
-    (loss, log_z), gradient = jax.lax.cond(by_kl, *gradients, state.params, state, key)
+    polish = _forward_kl if problem.schedule.polish == "forward_kl" else _reverse_kl
+    losses = (_reverse_kl, _l2, _l2, polish)  # by phase
+    gradients = [jax.value_and_grad(partial(loss, problem), has_aux=True) for loss in losses]
+    (loss, log_z), gradient = jax.lax.switch(stage.phase, gradients, state.params, state, key)
     rate = one_cycle(stage.count, stage.length, stage.peak)
     usable = jnp.isfinite(loss) & jnp.isfinite(optax.global_norm(gradient))
     updates, moments = ADAM.update(gradient, state.optimizer)
@@ -243,7 +257,10 @@ def next_stage(
     length = jnp.where(phase == POLISH, schedule.polish_steps, steps)
     first_kl = jnp.where(first, here.kl, stage.first_kl)
     marks = jnp.asarray(REFRESH) * first_kl
-    renew = first | (jnp.sum(here.kl < marks) > jnp.sum(stage.kl < marks))
+    renew = first | (jnp.sum(here.kl < marks) > jnp.sum(stage.kl < marks)) | (phase == POLISH)
+    peak = schedule.learning_rate * schedule.decay**index / jnp.sqrt(beta)
+    if schedule.polish_rate is not None:
+        peak = jnp.where(phase == POLISH, schedule.polish_rate, peak)
     following = Stage(
         phase=phase,
         index=index,
@@ -251,7 +268,7 @@ def next_stage(
         log_z=log_normalizer(-beta * energy - log_q).value,
         count=jnp.int32(0),
         length=length,
-        peak=schedule.learning_rate * schedule.decay**index / jnp.sqrt(beta),
+        peak=peak,
         kl=here.kl,
         first_kl=first_kl,
         average=average,

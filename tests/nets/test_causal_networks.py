@@ -105,7 +105,7 @@ def test_made_in_any_ordering(direct, hidden):
     network = nets.MADE(6, 2, hidden, direct=direct, condition=2)
     x, told = jax.random.normal(jax.random.key(1), (1, 6)), jnp.eye(2)
     variables = filled(network, x, told[1:], rank)
-    apply = jax.jit(lambda x: network.apply(variables, x, told[1:], rank))
+    apply = jax.jit(lambda x: network.apply(variables, x, jnp.repeat(told[1:], len(x), 0), rank))
     out = apply(jnp.concatenate([x, x + jnp.eye(6)]))
     moved = np.abs(out[1:] - out[:1]).max(-1) > 1e-6
     before = np.argsort(order)[:, None] < np.argsort(order)

@@ -13,6 +13,7 @@ from gen_jax.sampling.importance import log_normalizer
 from gen_jax.transport import (
     Curve,
     bounded_step,
+    forward_kl_loss,
     l2_objective,
     log_l2_distance,
     log_squared_difference,
@@ -132,6 +133,18 @@ def test_reverse_kl_is_that_of_quadrature(x64, beta):
     log_q = norm.logpdf(LINE, 0.4, 1.3)
     expected = np.sum(np.exp(log_q) * (log_q - beta * log_p(LINE))) * H
     assert np.sum(loss * norm.pdf(LINE)) * H == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_forward_kl_is_the_cross_entropy_of_quadrature(x64):
+    """Grid points of a uniform r; p is 3 times a density, which changes nothing."""
+    log_q, log_r = norm.logpdf(LINE, 0.4, 1.3), jnp.full(LINE.shape, -np.log(18 + H))
+    loss, aux = forward_kl_loss(log_q, log_p(LINE), log_r)
+    p = np.exp(np.asarray(log_p(LINE))) / 3.0
+    assert loss.mean() == pytest.approx(-float(np.sum(p * log_q) * H), rel=1e-6)
+    assert aux["weights"].mean() == pytest.approx(1)
+    # Points are r's, whatever p: no gradient through the weights.
+    slope = jax.grad(lambda a: forward_kl_loss(log_q, a * log_p(LINE), log_r)[0].mean())(1.0)
+    assert slope == 0
 
 
 def test_log_normalizer_and_its_error(key):
