@@ -50,6 +50,15 @@ TARGETS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 CHAINS, KEPT, ADAPTATION, POINTS, LEAPFROGS = 100, 1000, 500, 10_000, 10
 LADDER = np.geomspace(1, 0.1, 5)
+IN_THE_PLANE = transport.Schedule(batch_size=1000, first_steps=300, stage_steps=300)
+ELSEWHERE = transport.Schedule(
+    kl_factor=0.7,
+    batch_size=1000,
+    stage_steps=600,
+    polish="forward_kl",
+    polish_steps=4000,
+    polish_rate=4e-3,
+)
 
 
 @dataclass(frozen=True)
@@ -131,20 +140,20 @@ def run_chains(
         step_size, x = float(adapted.step_size), adapted.x
     kernel = chain.make(target.log_density, step_size)
 
-    def draw(key, steps):
+    state = kernel.init(x)
+
+    def draw(steps):
         burn_in = steps // 6
         thin = max((steps - burn_in) // KEPT, 1)
-        run = lambda: mcmc.run(key, kernel, x, KEPT, burn_in=burn_in, thin=thin)
-        (samples, _), seconds = timed(run)
+        compiled = mcmc.collect.lower(key_run, kernel, state, KEPT, burn_in, thin).compile()
+        (samples, _), seconds = timed(lambda: compiled(key_run, state, burn_in))
         steps = burn_in + thin * KEPT
         ess = float(jnp.min(mcmc.effective_sample_size(samples)))
         flat = np.asarray(samples).reshape(-1, target.dim)
         return Outcome(flat, seconds, steps * CHAINS * kernel.evaluations, ess), steps
 
-    draw(key_run, KEPT)  # compiles
-    fixed, steps = draw(key_run, config.evaluations // (CHAINS * kernel.evaluations))
-    quick, _ = draw(key_run, max(int(steps / fixed.seconds * config.seconds), KEPT))
-    return {"evaluations": fixed, "time": quick}
+    fixed, steps = draw(config.evaluations // (CHAINS * kernel.evaluations))
+    return {"evaluations": fixed, "time": draw(int(steps / fixed.seconds * config.seconds))[0]}
 
 
 def run_annealing(key: Key[Array, ""], target: Target, config: Config) -> dict[str, Outcome]:
@@ -177,9 +186,10 @@ def run_annealing(key: Key[Array, ""], target: Target, config: Config) -> dict[s
 
 def run_temperflow(key: Key[Array, ""], target: Target) -> Outcome:
     """Train along the tempering curve, then draw; the cost is that of both."""
-    wide = 64 if target.dim == 2 else 256
-    layer = flows.spline_flow(hidden=(wide, wide), half_width=6.0)
-    schedule = transport.Schedule(kl_factor=0.5 if target.dim == 2 else 0.7)
+    plane = target.dim == 2
+    width, half_width = (64, 5.0) if plane else (128, 6.0)
+    layer = flows.spline_flow(hidden=(width, width), half_width=half_width)
+    schedule = IN_THE_PLANE if plane else ELSEWHERE
     model = transport.temperflow(target.log_density, target.dim, layer, schedule)
     clock: list[tuple[int, float]] = []
     watch = lambda step, state, metrics: clock.append((step, time.perf_counter()))
