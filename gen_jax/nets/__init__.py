@@ -6,9 +6,11 @@ Conditional networks share one face: `network.apply(variables, x, noise, label=N
 result has x's shape, is float32, and is zero before training. `dtype` is what a network computes
 in, `param_dtype` what it stores.
 
-`MADE`, `Feedforward` and `ConvNet` are the conditioners of flows; they take x alone.
+`MADE`, `Feedforward`, `ConvNet` and `CausalTransformer` are the conditioners of flows; they take x
+and perhaps a condition.
 """
 
+from gen_jax.nets.causal_transformer import CausalTransformer
 from gen_jax.nets.classifier import Classifier
 from gen_jax.nets.conv import ConvNet
 from gen_jax.nets.dit import DiT
@@ -20,4 +22,14 @@ from gen_jax.nets.unet import UNet
 NETWORKS = {"mlp": MLP, "unet": UNet, "dit": DiT}
 """Every conditional network by name; the defaults are small ones."""
 
-__all__ = ["MADE", "MLP", "NETWORKS", "Classifier", "ConvNet", "DiT", "Feedforward", "UNet"]
+__all__ = [
+    "MADE",
+    "MLP",
+    "NETWORKS",
+    "CausalTransformer",
+    "Classifier",
+    "ConvNet",
+    "DiT",
+    "Feedforward",
+    "UNet",
+]
