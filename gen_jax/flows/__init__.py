@@ -34,7 +34,7 @@ from gen_jax.flows.image_coupling import IMAGE_MASKS, image_coupling
 from gen_jax.flows.invertible_linear import MIXINGS, invertible_linear
 from gen_jax.flows.manifold import Surface, log_gram, manifold_flow, surface
 from gen_jax.flows.model import flow
-from gen_jax.flows.multiscale import factor_out, squeeze
+from gen_jax.flows.multiscale import as_image, factor_out, squeeze
 from gen_jax.flows.permutations import interleave, reverse, shuffle
 from gen_jax.flows.planar import planar, planar_bijector
 from gen_jax.flows.radial import radial, radial_bijector
@@ -76,6 +76,7 @@ IMAGE_BIJECTORS: dict[str, Callable[[], Layer]] = {
     "invertible_convolution": invertible_linear,
     "invertible_convolution_lu": lambda: invertible_linear("lu"),
     "squeeze": squeeze,
+    "as_image": lambda: as_image((4, 4, 2)),
     "factor_out": lambda: factor_out(image_coupling(affine(), "odd_pixels", 4, 0)),
     "causal_affine": lambda: causal_affine(8, 1, 2),
     "jacobi_causal_affine": lambda: causal_affine(8, 1, 2, inversion="jacobi"),
@@ -107,6 +108,7 @@ __all__ = [
     "Surface",
     "actnorm",
     "affine",
+    "as_image",
     "causal_affine",
     "chain",
     "coupling",

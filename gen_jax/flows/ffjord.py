@@ -19,6 +19,7 @@ from gen_jax.flows.likelihood_model import (
     hide_some,
     one_hot,
 )
+from gen_jax.flows.model import offer
 from gen_jax.model import GenerativeModel, fold_in, normal, sample_keys
 from gen_jax.nets import Feedforward
 from gen_jax.solvers.divergence import DIVERGENCES
@@ -60,9 +61,10 @@ def ffjord(
       steps, method, divergence: of the solver in training; see `continuous.to_base`.
       kinetic, jacobian: weights of the integrals of |f|^2 and |df/dx|^2 in the loss.
       transform, num_classes, label_dropout, ema_decay: as of `flow`.
-    `sample(key, state, n, label=None, steps=None, temperature=1.0)`; `log_prob(key, state, x,
-    label=None, divergence="exact", steps=None, draws=1)`, by default with twice the steps of
-    training. Raises ConfigError for unknown names and values out of range.
+    `sample(key, state, n, temperature=1.0)`, with `label` where there are classes; `log_prob(key,
+    state, x, label=None, divergence, steps, draws=1)`, by default with twice the steps of training
+    and the exact divergence up to 128 dimensions. Raises ConfigError for unknown names and values
+    out of range.
     """
     check_range("steps", steps, 1, integer=True)
     check_choice("method", method, TABLEAUS)
@@ -72,6 +74,7 @@ def ffjord(
     for name, value in {"label_dropout": label_dropout, "ema_decay": ema_decay}.items():
         check_range(name, value, 0, 1)
     network = Feedforward(math.prod(shape), hidden)
+    best = "exact" if math.prod(shape) <= 128 else "hutchinson"
 
     def solve(params, keys, x, told, **options):
         """Where x goes, and log p(x) in data units."""
@@ -108,16 +111,18 @@ def ffjord(
     def step(key, state, batch):
         return descend(loss, optimizer, ema_decay, key, state, batch)
 
-    def sample(key, state, n, *, label=None, steps=steps, temperature=1.0):
+    def sample(key, state, n, label=None, temperature=1.0):
         field = network_field(network, state.ema, one_hot(label, n, num_classes))
         z = temperature * normal(sample_keys(key, n), tuple(shape))
         u = to_data(field, z, steps=steps, method=method)
         return transform.decode(u) if transform else u
 
-    def log_prob(key, state, x, *, label=None, divergence="exact", steps=2 * steps, draws=1):
+    def log_prob(key, state, x, *, label=None, divergence=best, steps=2 * steps, draws=1):
         told = one_hot(label, len(x), num_classes)
         options = {"divergence": divergence, "steps": steps}
         one = lambda keys: solve(state.ema, keys, x, told, **options)[1]
         return average_over(one, key, len(x), draws)
 
-    return GenerativeModel(init, step, sample, log_prob, "estimate")
+    return GenerativeModel(
+        init, step, offer(sample, bool(num_classes), False), log_prob, "estimate"
+    )

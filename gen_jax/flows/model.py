@@ -1,5 +1,6 @@
 """A normalizing flow as a `GenerativeModel`: exact maximum likelihood."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -93,11 +94,12 @@ def flow(
       ema_decay: of the parameters' moving average, which samples and scores.
       dequantizer: flow of the noise (`noise_flow`), trained with the other; None for none.
       noise: standard deviation of Gaussian noise added in training, in the flow's units (TarFlow).
-    `init` sets the actnorms from the batch. `sample(key, state, n, label=None, temperature=1.0)`
-    takes with noise > 0 also `guidance` (1 is none) and `denoised=True`, which takes the noise off
-    the samples. `log_prob(key, state, x, label=None, draws=1)`: for dequantised images its mean
-    over their noise is a lower bound on log P(x), which `draws` > 1 tightens; with a dequantizer
-    it is called that. Raises ConfigError for what does not fit.
+    `init` sets the actnorms from the batch. `sample(key, state, n, temperature=1.0)` takes `label`
+    where there are classes; with noise > 0 also `denoised=True`, which takes the noise off the
+    samples, and with classes `guidance` (1 is none). `log_prob(key, state, x, label=None, draws=1)`
+    of dequantised images has a mean over their noise that is a lower bound on log P(x), which
+    `draws` > 1 tightens; with a dequantizer it is called that. Raises ConfigError for what does not
+    fit.
     """
     check_range("num_classes", num_classes, 0, integer=True)
     check_range("label_dropout", label_dropout, 0, 1)
@@ -128,11 +130,7 @@ def flow(
     def step(key, state, batch):
         return descend(loss, optimizer, ema_decay, key, state, batch)
 
-    def sample(key, state, n, *, label=None, temperature=1.0):
-        told = one_hot(label, n, num_classes)
-        return parts.to_data(parts.draw(key, state.ema, n, told, temperature))
-
-    def sample_noisy(key, state, n, *, label=None, temperature=1.0, guidance=1.0, denoised=True):
+    def sample(key, state, n, label=None, temperature=1.0, guidance=1.0, denoised=True):
         told = one_hot(label, n, num_classes)
         guided: Array | Guided | None = told
         if not (isinstance(guidance, int | float) and guidance == 1):
@@ -140,7 +138,7 @@ def flow(
                 raise ConfigError(f"guidance={guidance} needs label")
             guided = Guided(told, guidance)
         u = parts.draw(key, state.ema, n, guided, temperature)
-        if denoised:
+        if noise and denoised:
             u = denoise(layer.bijector(state.ema["flow"], told), u, noise)
         return parts.to_data(u)
 
@@ -150,4 +148,22 @@ def flow(
         return average_over(one, key, len(x), draws)
 
     kind = "exact" if dequantizer is None else "lower bound"
-    return GenerativeModel(init, step, sample_noisy if noise else sample, log_prob, kind)
+    offered = offer(sample, bool(num_classes), bool(noise))
+    return GenerativeModel(init, step, offered, log_prob, kind)
+
+
+def offer(sample: Callable, labels: bool, noise: bool) -> Callable:
+    """`sample` with those of its options that mean something to the model, by keyword."""
+    if labels and noise:
+        return lambda key, state, n, *, label=None, temperature=1.0, guidance=1.0, denoised=True: (
+            sample(key, state, n, label, temperature, guidance, denoised)
+        )
+    if labels:
+        return lambda key, state, n, *, label=None, temperature=1.0: sample(
+            key, state, n, label, temperature
+        )
+    if noise:
+        return lambda key, state, n, *, temperature=1.0, denoised=True: sample(
+            key, state, n, None, temperature, denoised=denoised
+        )
+    return lambda key, state, n, *, temperature=1.0: sample(key, state, n, None, temperature)

@@ -1,5 +1,7 @@
 """Multi-scale flows of images (dinh2017): pixels become channels, and half of these leave early."""
 
+import math
+
 import jax.numpy as jnp
 
 from gen_jax.errors import ConfigError, check_range
@@ -39,6 +41,24 @@ def squeeze(size: int = 2) -> Layer:
         return space_to_depth(x, size), jnp.zeros(len(x), x.dtype)
 
     return Layer(init, lambda params, condition=None: Bijector(forward, inverse), base_shape)
+
+
+def as_image(shape: tuple[int, int, int]) -> Layer:
+    """Images of this shape from vectors [B, D], pixel by pixel: for flows of points."""
+
+    def flatten(x):
+        return x.reshape(len(x), -1), jnp.zeros(len(x), x.dtype)
+
+    def build(z):
+        return z.reshape(len(z), *shape), jnp.zeros(len(z), z.dtype)
+
+    def init(key, given, extra=0):
+        if tuple(given) != tuple(shape):
+            raise ConfigError(f"as_image({shape}) was given data of shape {given}")
+        return ()
+
+    make = lambda params, condition=None: Bijector(build, flatten)
+    return Layer(init, make, lambda given: math.prod(shape))
 
 
 def factor_out(inner: Layer) -> Layer:
