@@ -65,7 +65,10 @@ WORDS: dict[str, dict[str, str]] = {
         "invertible_convolution": "A free matrix that mixes the channels (kingma2018).",
         "invertible_convolution_lu": "The same as permutation, lower and upper triangle.",
         "squeeze": "Each 2 x 2 pixels become four channels (dinh2017).",
+        "as_image": "Vectors as images, for flows of points.",
         "factor_out": "Half of the channels leave for the base early (dinh2017).",
+        "causal_affine": "TarFlow's layer: a causal transformer moves each patch (zhai2025).",
+        "jacobi_causal_affine": "The same, sampled by iterating all patches at once.",
         "glow": "All of them in two levels (kingma2018).",
     },
     "flows of points": {

@@ -19,10 +19,14 @@ from gen_jax.types import Array, Key, State
 
 EXPERIMENTS = {
     "diffusion": "experiments.diffusion",
+    "ffjord": "experiments.ffjord",
+    "flow": "experiments.flow",
     "flow_matching": "experiments.flow_matching",
+    "glow": "experiments.glow",
     "mcmc": "experiments.mcmc",
     "mixture": "experiments.mixture",
     "pca": "experiments.pca",
+    "tarflow": "experiments.tarflow",
     "temperflow": "experiments.temperflow",
     "texture": "experiments.texture",
 }

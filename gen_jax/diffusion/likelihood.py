@@ -8,8 +8,6 @@ Integration starts a little above t = 0, at noise level SIGMA_MIN of the grids: 
 density of data with that much noise.
 """
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 
@@ -17,35 +15,9 @@ from gen_jax.diffusion.grids import karras
 from gen_jax.errors import check_choice
 from gen_jax.model import sample_keys
 from gen_jax.paths import GaussianPath, velocity
+from gen_jax.solvers.divergence import DIVERGENCES
 from gen_jax.solvers.ode import integrate
 from gen_jax.types import Array, Denoiser, Float, Key
-
-
-def exact_divergence(
-    field: Callable[[Array], Array], x: Array, probe: Array
-) -> tuple[Array, Array]:
-    """u(x) and its exact divergence [B]: one jvp per dimension; `probe` is not used."""
-    size = x[0].size
-    basis = jnp.eye(size, dtype=x.dtype).reshape(size, 1, *x.shape[1:])
-
-    def one_column(direction):
-        tangent = jnp.broadcast_to(direction, x.shape)
-        value, column = jax.jvp(field, (x,), (tangent,))
-        return value, jnp.sum(column * tangent, axis=tuple(range(1, x.ndim)))
-
-    values, diagonal = jax.lax.map(one_column, basis)
-    return values[0], jnp.sum(diagonal, axis=0)
-
-
-def hutchinson_divergence(
-    field: Callable[[Array], Array], x: Array, probe: Array
-) -> tuple[Array, Array]:
-    """u(x) and z^T (du / dx) z for the probe z: unbiased, one jvp (grathwohl2019 eq. 7)."""
-    value, column = jax.jvp(field, (x,), (probe,))
-    return value, jnp.sum(column * probe, axis=tuple(range(1, x.ndim)))
-
-
-DIVERGENCES = {"exact": exact_divergence, "hutchinson": hutchinson_divergence}
 
 
 def ode_log_prob(

@@ -13,7 +13,8 @@ from gen_jax.flows.autoregressive import (
     inverse_autoregressive,
     masked_autoregressive,
 )
-from gen_jax.flows.bijector import Bijector, Layer, chain, invert, start_from_data
+from gen_jax.flows.bijector import Bijector, Guided, Layer, chain, invert, start_from_data
+from gen_jax.flows.continuous import to_base, to_data
 from gen_jax.flows.coupling import MASKS, coupling
 from gen_jax.flows.dequantization import noise_flow
 from gen_jax.flows.elementwise import (
@@ -27,16 +28,19 @@ from gen_jax.flows.elementwise import (
     scaled,
     shift,
 )
+from gen_jax.flows.ffjord import ffjord
 from gen_jax.flows.glow import glow, realnvp_images
 from gen_jax.flows.image_coupling import IMAGE_MASKS, image_coupling
 from gen_jax.flows.invertible_linear import MIXINGS, invertible_linear
+from gen_jax.flows.manifold import Surface, log_gram, manifold_flow, surface
 from gen_jax.flows.model import flow
-from gen_jax.flows.multiscale import factor_out, squeeze
+from gen_jax.flows.multiscale import as_image, factor_out, squeeze
 from gen_jax.flows.permutations import interleave, reverse, shuffle
 from gen_jax.flows.planar import planar, planar_bijector
 from gen_jax.flows.radial import radial, radial_bijector
 from gen_jax.flows.spline_flow import spline_flow
 from gen_jax.flows.stacks import FLOWS, make_flow
+from gen_jax.flows.tarflow import TOKEN_INVERSIONS, causal_affine, denoise, tarflow
 
 BIJECTORS: dict[str, Callable[[], Layer]] = {
     "affine": lambda: free(affine()),
@@ -72,7 +76,10 @@ IMAGE_BIJECTORS: dict[str, Callable[[], Layer]] = {
     "invertible_convolution": invertible_linear,
     "invertible_convolution_lu": lambda: invertible_linear("lu"),
     "squeeze": squeeze,
+    "as_image": lambda: as_image((4, 4, 2)),
     "factor_out": lambda: factor_out(image_coupling(affine(), "odd_pixels", 4, 0)),
+    "causal_affine": lambda: causal_affine(8, 1, 2),
+    "jacobi_causal_affine": lambda: causal_affine(8, 1, 2, inversion="jacobi"),
     "glow": lambda: glow(2, 1, width=4, network_depth=0),
 }
 """Every kind of layer of images by name, at small sizes."""
@@ -93,15 +100,22 @@ __all__ = [
     "INVERSIONS",
     "MASKS",
     "MIXINGS",
+    "TOKEN_INVERSIONS",
     "Bijector",
     "Elementwise",
+    "Guided",
     "Layer",
+    "Surface",
     "actnorm",
     "affine",
+    "as_image",
+    "causal_affine",
     "chain",
     "coupling",
+    "denoise",
     "density",
     "factor_out",
+    "ffjord",
     "flow",
     "free",
     "glow",
@@ -111,9 +125,11 @@ __all__ = [
     "invert",
     "invertible_linear",
     "linear_rational",
+    "log_gram",
     "make_bijector",
     "make_elementwise",
     "make_flow",
+    "manifold_flow",
     "masked_autoregressive",
     "noise_flow",
     "planar",
@@ -129,4 +145,8 @@ __all__ = [
     "spline_flow",
     "squeeze",
     "start_from_data",
+    "surface",
+    "tarflow",
+    "to_base",
+    "to_data",
 ]

@@ -103,6 +103,15 @@ def chain(*layers: Layer) -> Layer:
     return Layer(init, bijector, base_shape, start)
 
 
+class Guided(NamedTuple):
+    """A condition [B, E] and the weight w of guidance: raw outputs r_0 + w (r - r_0), r_0 being
+    those for the condition 0; w = 1 is the plain conditional flow. Only TarFlow's layers take it.
+    """
+
+    condition: Array
+    weight: float | Array
+
+
 def channels_of(shape: Shape) -> int:
     """C of (H, W, C), or D."""
     return shape if isinstance(shape, int) else shape[-1]
@@ -140,11 +149,13 @@ def invert(layer: Layer) -> Layer:
 
 
 def with_condition(
-    x: Float[Array, "B ..."], condition: Float[Array, "B ..."] | None
+    x: Float[Array, "B ..."], condition: Float[Array, "B ..."] | Guided | None
 ) -> Float[Array, "B ..."]:
     """x with the condition as further features; a vector [B, E] is repeated at every pixel."""
     if condition is None:
         return x
+    if isinstance(condition, Guided):
+        raise ConfigError("guidance is for TarFlow; this flow has a layer that cannot be guided")
     if condition.ndim < x.ndim:
         middle = (1,) * (x.ndim - condition.ndim)
         condition = condition.reshape(len(condition), *middle, condition.shape[-1])

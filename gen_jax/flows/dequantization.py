@@ -20,7 +20,7 @@ from gen_jax.flows.density import push
 from gen_jax.flows.elementwise import affine
 from gen_jax.flows.image_coupling import image_coupling
 from gen_jax.model import normal
-from gen_jax.types import Array, Float, Key, Num, State
+from gen_jax.types import Array, Float, Key, Num, State, UInt8
 
 EDGE = 2.0**-13
 """v keeps this far from 0 and 1, so that float32 rounding never reaches the next level."""
@@ -55,3 +55,8 @@ def dequantize_with(
     log_slope = log_slope + math.log(LOGISTIC_SCALE)
     log_q = log_q - log_slope.sum((1, 2, 3)) + math.prod(x.shape[1:]) * math.log(levels)
     return (x + v) / levels, log_q
+
+
+def to_levels(u: Float[Array, "B ..."], levels: int = 256) -> UInt8[Array, "B ..."]:
+    """floor(levels u) as uint8, clipped."""
+    return jnp.clip(jnp.floor(levels * u), 0, levels - 1).astype(jnp.uint8)

@@ -21,6 +21,14 @@ class FlowState(NamedTuple):
     step: Int[Array, ""]
 
 
+def check_batch(batch: Batch, shape: tuple[int, ...], num_classes: int) -> None:
+    """Raise ConfigError for examples of another shape, or without the labels that are needed."""
+    if num_classes and "y" not in batch:
+        raise ConfigError(f"num_classes={num_classes}, but the data has no labels")
+    if batch["x"].shape[1:] != tuple(shape):
+        raise ConfigError(f"data of shape {batch['x'].shape[1:]} does not fit shape={shape}")
+
+
 Loss = Callable[[Any, Key[Array, ""], Batch], tuple[Float[Array, "B"], Metrics]]
 """`(params, key, batch) -> (loss [B], metrics of one number per example)`."""
 

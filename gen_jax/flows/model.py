@@ -1,6 +1,7 @@
 """A normalizing flow as a `GenerativeModel`: exact maximum likelihood."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,10 +9,66 @@ import optax
 
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.flows import density
-from gen_jax.flows.bijector import Layer, Shape, start_from_data
-from gen_jax.flows.dequantization import dequantize_with
-from gen_jax.flows.likelihood_model import average_over, descend, first_state, hide_some, one_hot
-from gen_jax.model import GenerativeModel, fold_in, sample_keys
+from gen_jax.flows.bijector import Guided, Layer, Shape, start_from_data
+from gen_jax.flows.dequantization import dequantize_with, to_levels
+from gen_jax.flows.likelihood_model import (
+    average_over,
+    check_batch,
+    descend,
+    first_state,
+    hide_some,
+    one_hot,
+)
+from gen_jax.flows.tarflow import denoise
+from gen_jax.model import GenerativeModel, fold_in, normal, sample_keys
+from gen_jax.types import Array, Float, Key, State
+
+
+class Parts(NamedTuple):
+    """What a flow's samples and densities are made of; see `flow`."""
+
+    layer: Layer
+    shape: Shape
+    transform: Any
+    dequantizer: Layer | None
+
+    def to_units(self, params: State, keys: Key[Array, "B"], x: Array) -> tuple[Array, Array]:
+        """x in the flow's units, and what log p gains by the way there, [B] nats."""
+        gain = jnp.zeros(len(x))
+        if self.dequantizer is not None:
+            x, log_q = dequantize_with(self.dequantizer, params["noise"], fold_in(keys, 0), x)
+            gain = -log_q
+        if self.transform is None:
+            return x, gain
+        u = self.transform.encode(fold_in(keys, 1), x)
+        return u, gain + self.transform.log_det(u)
+
+    def to_data(self, u: Float[Array, "B ..."]) -> Array:
+        """The flow's units to data units."""
+        x = u if self.transform is None else self.transform.decode(u)
+        return x if self.dequantizer is None else to_levels(x)
+
+    def score(
+        self,
+        params: State,
+        keys: Key[Array, "B"],
+        x: Array,
+        told: Array | None,
+        noise: float = 0.0,
+    ) -> Float[Array, "B"]:
+        """log p(x) in nats and data units; of x with noise in the flow's units, if there is."""
+        u, gain = self.to_units(params, keys, jnp.asarray(x))
+        if noise:
+            u = u + noise * normal(fold_in(keys, 2), u.shape[1:])
+        return density.log_density(self.layer.bijector(params["flow"], told), u) + gain
+
+    def draw(
+        self, key: Key[Array, "*batch"], params: State, n: int, told: Any, temperature: Any
+    ) -> Float[Array, "n ..."]:
+        """n samples in the flow's units."""
+        base = self.layer.base_shape(self.shape)
+        bijector = self.layer.bijector(params["flow"], told)
+        return density.sample(key, bijector, n, base, temperature=temperature)[0]
 
 
 def flow(
@@ -24,6 +81,7 @@ def flow(
     label_dropout: float = 0.1,
     ema_decay: float = 0.999,
     dequantizer: Layer | None = None,
+    noise: float = 0.0,
 ) -> GenerativeModel:
     """A flow fitted by maximum likelihood; each step draws its dequantisation noise anew.
 
@@ -35,44 +93,30 @@ def flow(
       label_dropout: share of labels hidden in training, so that label=None is the plain density.
       ema_decay: of the parameters' moving average, which samples and scores.
       dequantizer: flow of the noise (`noise_flow`), trained with the other; None for none.
-    `init` sets the actnorms from the batch. `sample(key, state, n, label=None, temperature=1.0)`;
-    `log_prob(key, state, x, label=None, draws=1)`. For dequantised images the mean of log_prob over
-    its noise is a lower bound on log P(x), and `draws` > 1 tightens it; with a dequantizer it is
-    called that. Raises ConfigError for what does not fit.
+      noise: standard deviation of Gaussian noise added in training, in the flow's units (TarFlow).
+    `init` sets the actnorms from the batch. `sample(key, state, n, temperature=1.0)` takes `label`
+    where there are classes; with noise > 0 also `denoised=True`, which takes the noise off the
+    samples, and with classes `guidance` (1 is none). `log_prob(key, state, x, label=None, draws=1)`
+    of dequantised images has a mean over their noise that is a lower bound on log P(x), which
+    `draws` > 1 tightens; with a dequantizer it is called that. Raises ConfigError for what does not
+    fit.
     """
     check_range("num_classes", num_classes, 0, integer=True)
     check_range("label_dropout", label_dropout, 0, 1)
     check_range("ema_decay", ema_decay, 0, 1)
+    check_range("noise", noise, 0)
     size: Shape = shape[0] if len(shape) == 1 else tuple(shape)
-    base = layer.base_shape(size)
-
-    def to_units(params, keys, x):
-        """x in the flow's units, and what log p gains by the way there, [B] nats."""
-        x = jnp.asarray(x)
-        gain = jnp.zeros(len(x))
-        if dequantizer is not None:
-            x, log_q = dequantize_with(dequantizer, params["noise"], fold_in(keys, 0), x)
-            gain = -log_q
-        if transform is None:
-            return x, gain
-        u = transform.encode(fold_in(keys, 1), x)
-        return u, gain + transform.log_det(u)
-
-    def score(params, keys, x, told):
-        u, gain = to_units(params, keys, x)
-        return density.log_density(layer.bijector(params["flow"], told), u) + gain
+    parts = Parts(layer, size, transform, dequantizer)
 
     def init(key, batch):
+        check_batch(batch, shape, num_classes)
         key_flow, key_noise, key_data = jax.random.split(key, 3)
-        if num_classes and "y" not in batch:
-            raise ConfigError(f"num_classes={num_classes}, but the data has no labels")
-        if batch["x"].shape[1:] != tuple(shape):
-            raise ConfigError(f"data of shape {batch['x'].shape[1:]} does not fit shape={shape}")
         params = {"flow": layer.init(key_flow, size, num_classes)}
         if dequantizer is not None:
             params["noise"] = dequantizer.init(key_noise, size, shape[-1])
-        u, _ = to_units(params, sample_keys(key_data, len(batch["x"])), batch["x"])
-        told = one_hot(batch.get("y") if num_classes else None, len(u), num_classes)
+        n = len(batch["x"])
+        u, _ = parts.to_units(params, sample_keys(key_data, n), jnp.asarray(batch["x"]))
+        told = one_hot(batch.get("y") if num_classes else None, n, num_classes)
         params["flow"] = start_from_data(layer, params["flow"], u, told)
         return first_state(params, optimizer)
 
@@ -81,24 +125,45 @@ def flow(
         n = len(batch["x"])
         told = one_hot(batch["y"] if num_classes else None, n, num_classes)
         told = hide_some(key_drop, told, label_dropout)
-        return -score(params, sample_keys(key_noise, n), batch["x"], told), {}
+        return -parts.score(params, sample_keys(key_noise, n), batch["x"], told, noise), {}
 
     def step(key, state, batch):
         return descend(loss, optimizer, ema_decay, key, state, batch)
 
-    def sample(key, state, n, *, label=None, temperature=1.0):
+    def sample(key, state, n, label=None, temperature=1.0, guidance=1.0, denoised=True):
         told = one_hot(label, n, num_classes)
-        bijector = layer.bijector(state.ema["flow"], told)
-        u, _ = density.sample(key, bijector, n, base, temperature=temperature)
-        if dequantizer is not None:
-            u = u if transform is None else transform.decode(u)
-            return jnp.clip(jnp.floor(256 * u), 0, 255).astype(jnp.uint8)
-        return u if transform is None else transform.decode(u)
+        guided: Array | Guided | None = told
+        if not (isinstance(guidance, int | float) and guidance == 1):
+            if told is None or label is None:
+                raise ConfigError(f"guidance={guidance} needs label")
+            guided = Guided(told, guidance)
+        u = parts.draw(key, state.ema, n, guided, temperature)
+        if noise and denoised:
+            u = denoise(layer.bijector(state.ema["flow"], told), u, noise)
+        return parts.to_data(u)
 
     def log_prob(key, state, x, *, label=None, draws=1):
         told = one_hot(label, len(x), num_classes)
-        one = lambda keys: score(state.ema, keys, x, told)
+        one = lambda keys: parts.score(state.ema, keys, x, told)
         return average_over(one, key, len(x), draws)
 
     kind = "exact" if dequantizer is None else "lower bound"
-    return GenerativeModel(init, step, sample, log_prob, kind)
+    offered = offer(sample, bool(num_classes), bool(noise))
+    return GenerativeModel(init, step, offered, log_prob, kind)
+
+
+def offer(sample: Callable, labels: bool, noise: bool) -> Callable:
+    """`sample` with those of its options that mean something to the model, by keyword."""
+    if labels and noise:
+        return lambda key, state, n, *, label=None, temperature=1.0, guidance=1.0, denoised=True: (
+            sample(key, state, n, label, temperature, guidance, denoised)
+        )
+    if labels:
+        return lambda key, state, n, *, label=None, temperature=1.0: sample(
+            key, state, n, label, temperature
+        )
+    if noise:
+        return lambda key, state, n, *, temperature=1.0, denoised=True: sample(
+            key, state, n, None, temperature, denoised=denoised
+        )
+    return lambda key, state, n, *, temperature=1.0: sample(key, state, n, None, temperature)

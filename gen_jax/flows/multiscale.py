@@ -1,8 +1,10 @@
 """Multi-scale flows of images (dinh2017): pixels become channels, and half of these leave early."""
 
+import math
+
 import jax.numpy as jnp
 
-from gen_jax.errors import ConfigError
+from gen_jax.errors import ConfigError, check_range
 from gen_jax.flows.bijector import Bijector, Layer, Shape
 from gen_jax.nets.blocks import depth_to_space, space_to_depth
 
@@ -14,30 +16,49 @@ def image_shape(shape: Shape) -> tuple[int, int, int]:
     return shape[0], shape[1], shape[2]
 
 
-def squeeze() -> Layer:
-    """Data [B, H, W, C] from a base [B, H/2, W/2, 4 C]: 2 x 2 pixels are four channels.
+def squeeze(size: int = 2) -> Layer:
+    """Data [B, H, W, C] from a base [B, H/size, W/size, size^2 C]: neighbours become channels.
 
-    Raises ConfigError for odd sizes.
+    Raises ConfigError for sides that are not multiples of the size.
     """
+    check_range("size", size, 1, integer=True)
 
     def base_shape(shape):
         h, w, c = image_shape(shape)
-        if h % 2 or w % 2:
-            raise ConfigError(f"squeeze: height {h} and width {w} must be even")
-        return (h // 2, w // 2, 4 * c)
+        if h % size or w % size:
+            raise ConfigError(f"squeeze: height {h} and width {w} must be multiples of {size}")
+        return (h // size, w // size, size**2 * c)
 
     def init(key, shape, extra=0):
         base_shape(shape)
         return ()
 
     def forward(z):
-        return depth_to_space(z, 2), jnp.zeros(len(z), z.dtype)
+        return depth_to_space(z, size), jnp.zeros(len(z), z.dtype)
 
     def inverse(x):
         base_shape(x.shape[1:])
-        return space_to_depth(x, 2), jnp.zeros(len(x), x.dtype)
+        return space_to_depth(x, size), jnp.zeros(len(x), x.dtype)
 
     return Layer(init, lambda params, condition=None: Bijector(forward, inverse), base_shape)
+
+
+def as_image(shape: tuple[int, int, int]) -> Layer:
+    """Images of this shape from vectors [B, D], pixel by pixel: for flows of points."""
+
+    def flatten(x):
+        return x.reshape(len(x), -1), jnp.zeros(len(x), x.dtype)
+
+    def build(z):
+        return z.reshape(len(z), *shape), jnp.zeros(len(z), z.dtype)
+
+    def init(key, given, extra=0):
+        if tuple(given) != tuple(shape):
+            raise ConfigError(f"as_image({shape}) was given data of shape {given}")
+        return ()
+
+    make = lambda params, condition=None: Bijector(build, flatten)
+    return Layer(init, make, lambda given: math.prod(shape))
 
 
 def factor_out(inner: Layer) -> Layer:

@@ -6,11 +6,13 @@ Conditional networks share one face: `network.apply(variables, x, noise, label=N
 result has x's shape, is float32, and is zero before training. `dtype` is what a network computes
 in, `param_dtype` what it stores.
 
-`MADE`, `Feedforward` and `ConvNet` are the conditioners of flows, `EnergyNet` gives energies and
-logits; they take x alone. Autoregressive networks (`MADE`, `PixelRNN`, `PixelCNN`, `GatedPixelCNN`,
-`PixelCNNPlusPlus`, `Transformer`) return the numbers of each place from the places before it.
+`MADE`, `Feedforward`, `ConvNet` and `CausalTransformer` are the conditioners of flows, `EnergyNet`
+gives energies and logits; they take x and perhaps a condition. Autoregressive networks (`MADE`,
+`PixelRNN`, `PixelCNN`, `GatedPixelCNN`, `PixelCNNPlusPlus`, `Transformer`) return the numbers of
+each place from the places before it.
 """
 
+from gen_jax.nets.causal_transformer import CausalTransformer
 from gen_jax.nets.classifier import Classifier
 from gen_jax.nets.conv import ConvNet
 from gen_jax.nets.dit import DiT
@@ -32,6 +34,7 @@ __all__ = [
     "MADE",
     "MLP",
     "NETWORKS",
+    "CausalTransformer",
     "Classifier",
     "ConvNet",
     "DiT",

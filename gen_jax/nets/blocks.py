@@ -70,12 +70,16 @@ class GroupNorm(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention over tokens [B, N, D], one fused projection; float32 softmax."""
+    """Multi-head self-attention over tokens [B, N, D], one fused projection; float32 softmax.
+
+    `causal` lets a token see itself and those before it.
+    """
 
     heads: int
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
     out_init: Any = nn.initializers.lecun_normal()
+    causal: bool = False
 
     @nn.compact
     def __call__(self, x: Float[Array, "B N D"]) -> Float[Array, "B N D"]:
@@ -85,5 +89,5 @@ class SelfAttention(nn.Module):
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         qkv = nn.Dense(3 * d, name="qkv", **types)(x).reshape(b, n, 3, self.heads, d // self.heads)
         query, key, value = (qkv[:, :, i] for i in range(3))
-        out = jax.nn.dot_product_attention(query, key, value)
+        out = jax.nn.dot_product_attention(query, key, value, is_causal=self.causal)
         return nn.Dense(d, kernel_init=self.out_init, name="out", **types)(out.reshape(b, n, d))

@@ -1,4 +1,4 @@
-"""A small residual convolutional network whose outputs are zero before training."""
+"""A small convolutional network whose outputs are zero before training."""
 
 from flax import linen as nn
 
@@ -7,7 +7,10 @@ from gen_jax.types import Array, Float
 
 
 class ConvNet(nn.Module):
-    """3x3 to `width` channels, `depth` residual blocks (3x3, 1x1) with silu, 3x3 to `size`."""
+    """3x3 to `width` channels, `depth` residual 1x1 layers, 3x3 to `size`, silu between them.
+
+    Most of the width costs 1x1 products only, as in the couplings of kingma2018.
+    """
 
     size: int
     width: int = 32
@@ -19,6 +22,5 @@ class ConvNet(nn.Module):
         check_image(x)
         h = nn.Conv(self.width, (3, 3))(x)
         for _ in range(self.depth):
-            inner = nn.silu(nn.Conv(self.width, (3, 3))(nn.silu(h)))
-            h = h + nn.Conv(self.width, (1, 1))(inner)
+            h = h + nn.Dense(self.width)(nn.silu(h))
         return nn.Conv(self.size, (3, 3), kernel_init=nn.initializers.zeros, name="out")(nn.silu(h))

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from gen_jax import diffusion, paths
-from gen_jax.diffusion.likelihood import exact_divergence, hutchinson_divergence
 from gen_jax.errors import ConfigError
+from gen_jax.solvers.divergence import exact_divergence, hutchinson_divergence
 
 
 def truth(mixture, x, level=0.0):

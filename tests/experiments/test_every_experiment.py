@@ -21,11 +21,15 @@ OPTIONS = {
     "network": ("--network.width", 16, "--network.depth", 1),
     "sampling_steps": ("--sampling-steps", 4),
     "recorded": ("--chains", 16, "--kernel-steps", 2, "--recorded", 20),
+    "layers": ("--layers", 2),
+    "depth": ("--depth", 1),
+    "width": ("--width", 8),
+    "hidden": ("--hidden", 8),
     "schedule": ("--schedule.batch-size", 40, "--schedule.first-steps", 2, "--flow.bins", 4),
 }
 """What makes a run small, for the experiments that have these fields."""
 
-IMAGES_ONLY = {"texture"}
+IMAGES_ONLY = {"glow", "tarflow", "texture"}
 """Experiments that points are nothing for."""
 
 POINTS_ONLY = {"mcmc", "temperflow"}

@@ -53,7 +53,7 @@ def test_every_layer_is_registered_and_unknown_ones_are_named():
     layers = {name for name, f in vars(flows).items() if made_by(f) and name in flows.__all__}
     assert layers >= {"planar", "radial", "coupling", "squeeze", "free", "glow"}
     whole = {"chain", "free", "invert", "spline_flow", "make_bijector", "make_flow"}
-    whole |= {"realnvp_images", "image_coupling", "noise_flow"}
+    whole |= {"realnvp_images", "image_coupling", "noise_flow", "tarflow"}
     assert {name for name in layers - whole if name not in rows} == set()
     with pytest.raises(ConfigError, match="affine_couplin"):
         make_bijector("affine_couplin")

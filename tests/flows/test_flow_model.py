@@ -14,7 +14,7 @@ from jax.scipy.stats import norm
 from gen_jax import data, flows
 from gen_jax.errors import ConfigError, DataError
 from gen_jax.metrics import bits_per_dim
-from gen_jax.model import sample_keys
+from gen_jax.model import sample_keys, takes
 
 KEY = jax.random.key(0)
 IMAGES = jax.random.randint(KEY, (4, 2, 2, 1), 0, 256).astype(jnp.uint8)
@@ -166,7 +166,8 @@ def test_labels_condition_and_are_hidden_at_random():
     with pytest.raises(ConfigError, match="label must be one integer"):
         model.sample(KEY, state, 2, label=jnp.zeros(3, jnp.int32))
     plain = flows.flow(layer, optax.adam(0.01), shape=(2,))
+    assert not takes(plain, "label")
     with pytest.raises(ConfigError, match="without num_classes"):
-        plain.sample(KEY, plain.init(KEY, {"x": x}), 2, label=1)
+        plain.log_prob(KEY, plain.init(KEY, {"x": x}), x, label=1)
     with pytest.raises(ConfigError, match="does not fit"):
         plain.init(KEY, {"x": jnp.zeros((4, 3))})

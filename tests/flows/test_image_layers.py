@@ -129,8 +129,8 @@ def test_conditions_pass_through_chains_and_halves():
 @pytest.mark.parametrize(
     ("make", "shape", "message"),
     [
-        (lambda: flows.squeeze(), (5, 4, 1), "height 5 and width 4 must be even"),
-        (lambda: glow(2, 1), (6, 6, 1), "height 3 and width 3 must be even"),
+        (lambda: flows.squeeze(), (5, 4, 1), "height 5 and width 4 must be multiples of 2"),
+        (lambda: glow(2, 1), (6, 6, 1), "height 3 and width 3 must be multiples of 2"),
         (lambda: flows.factor_out(flows.actnorm()), (4, 4, 3), "channels 3 must be even"),
         (lambda: flows.squeeze(), 4, "must be .H, W, C."),
         (lambda: flows.image_coupling(flows.affine()), (4, 4, 1), "nothing to couple"),
