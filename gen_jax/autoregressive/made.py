@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -13,6 +14,7 @@ from gen_jax.autoregressive.model import Settings, autoregressive
 from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.model import GenerativeModel
 from gen_jax.nets import MADE
+from gen_jax.types import Array
 
 
 def orderings(num: int, dim: int, seed: int = 0) -> np.ndarray:
@@ -29,6 +31,14 @@ def _checked_orders(orders: Any, dim: int) -> np.ndarray:
     return table
 
 
+def one_hot(label: Array, num_classes: int) -> Array:
+    """[B, num_classes]; NaN for labels out of range, as of the networks with embeddings."""
+    if not num_classes:
+        raise ConfigError("label given to a model with num_classes=0")
+    inside = (label >= 0) & (label < num_classes)
+    return jnp.where(inside[:, None], jax.nn.one_hot(label, num_classes), jnp.nan)
+
+
 def factorise(network: MADE, likelihood: Likelihood, orders: np.ndarray) -> Factorisation:
     """A MADE in the given orderings [K, D]; units are the coordinates."""
     table = jnp.asarray(np.argsort(orders, axis=1))
@@ -36,10 +46,12 @@ def factorise(network: MADE, likelihood: Likelihood, orders: np.ndarray) -> Fact
 
     def raw(params, u, label, k):
         rank = None if natural else table[k]
-        return network.apply(params, likelihood.inputs(u[..., 0]), rank, label)
+        told = None if label is None else one_hot(label, network.condition)
+        return network.apply(params, likelihood.inputs(u[..., 0]), told, rank)
 
     def init(key, label):
-        return network.init(key, jnp.zeros((1, network.dim)), None, label)
+        del label
+        return network.init(key, jnp.zeros((1, network.dim)))
 
     return Factorisation(init, raw, orders, None)
 
@@ -68,6 +80,6 @@ def made(
     if likelihood.event != 1:
         raise ConfigError(f"likelihood with {likelihood.event} values per unit, MADE needs 1")
     dim = math.prod(shape)
-    network = MADE(dim, likelihood.size, hidden, 1, direct, settings.get("num_classes", 0))
+    network = MADE(dim, likelihood.size, hidden, 1, settings.get("num_classes", 0), direct)
     factorisation = factorise(network, likelihood, _checked_orders(orders, dim))
     return autoregressive(factorisation, likelihood, optimizer, Settings(shape=shape, **settings))

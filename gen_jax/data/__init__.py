@@ -6,6 +6,7 @@ do not fit in memory. Reading needs no TensorFlow; only preparing a TFDS set the
 """
 
 from gen_jax.data import (
+    binarized,
     cache,
     folder,
     images,
@@ -47,6 +48,7 @@ __all__ = [
     "Vocabulary",
     "batch_indices",
     "binarize",
+    "binarized",
     "cache",
     "chain",
     "check_batchable",

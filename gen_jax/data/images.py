@@ -203,16 +203,3 @@ def read_tfds(
 ) -> dict[str, np.ndarray]:
     """A TFDS image set in memory, decoded once and cached on disk; arguments as for ImageSource."""
     return _read_tfds(builder, split, size, transpose, tfds_folder())
-
-
-@lru_cache
-def read_binarized(builder: str, split: str, seed: int = 0) -> dict[str, np.ndarray]:
-    """A set in black and white, 0 or 255: one Bernoulli draw per pixel (salakhutdinov2008).
-
-    Pixel x is white with probability x / 255, by numpy's RandomState (seed for "train", seed + 1
-    for "test"): the binarisation is fixed.
-    """
-    arrays = read_tfds(builder, split)
-    draws = np.random.RandomState(seed + (split == "test"))
-    white = np.stack([draws.random_sample(x.shape) < x / 255 for x in arrays["x"]])
-    return {**arrays, "x": np.where(white, 255, 0).astype(np.uint8)}

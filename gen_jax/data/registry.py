@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from gen_jax.data import folder, images, known, text, textures, toy
+from gen_jax.data import binarized, folder, images, known, text, textures, toy
 from gen_jax.errors import ConfigError, DataError, check_choice
 from gen_jax.types import Array, Float, Key
 
@@ -137,12 +137,6 @@ DATASETS: dict[str, DatasetEntry] = {
     "genesis_pairs": _text(
         "the same by 1024 byte pairs (needs tokenizers)", str(text.GENESIS), 1024
     ),
-    "binarized_mnist": DatasetEntry(
-        "mnist in black and white, each pixel drawn once with its grey level as probability",
-        "images",
-        10,
-        partial(images.read_binarized, "mnist"),
-    ),
     "mnist": _tfds("handwritten digits, 28x28 grey", "mnist", 10),
     "fashion_mnist": _tfds("pieces of clothing, 28x28 grey", "fashion_mnist", 10),
     "kmnist": _tfds("cursive Japanese characters, 28x28 grey", "kmnist", 10),
@@ -161,6 +155,8 @@ PATTERNS: dict[str, str] = {
     "folder:PATH@SIZE": "your own images, cropped to squares and resized to SIZE x SIZE",
     "file:PATH": "patches of your own picture, 128x128 if it is large enough",
     "file:PATH@SIZE": "patches of your own picture, SIZE x SIZE",
+    "binarized:NAME": "one of the sets of images, each pixel drawn black or white once (seed 0)",
+    "binarized:NAME@SEED": "the same with another seed",
     "target:NAME": "exact samples of a known density (targets below)",
     "target:NAME@DIM": "the same in another dimension",
     "text:PATH": "your own text, by characters",
@@ -169,6 +165,20 @@ PATTERNS: dict[str, str] = {
     "tfds:NAME@SIZE": "any of them, cropped to squares and resized to SIZE x SIZE",
 }
 """Forms of a name besides those in DATASETS."""
+
+
+@lru_cache
+def _read_binarized(base: str, seed: int, split: str) -> dict[str, np.ndarray]:
+    arrays = DATASETS[base].load(split)
+    return {**arrays, "x": binarized.binarise(arrays["x"], seed, SPLITS.index(split))}
+
+
+def _binarized(name: str) -> DatasetEntry:
+    base, seed = binarized.parse(name)
+    check_choice("dataset", base, [n for n, entry in DATASETS.items() if entry.kind == "images"])
+    entry = DATASETS[base]
+    load = partial(_read_binarized, base, seed)
+    return entry._replace(description=f"{entry.description}; black and white", load=load)
 
 
 def find(name: str) -> DatasetEntry:
@@ -186,6 +196,8 @@ def find(name: str) -> DatasetEntry:
         return DatasetEntry("patches of your own picture", "images", 0, load)
     if name.startswith(text.PREFIX):
         return _text("your own text", *text.parse(name))
+    if name.startswith(binarized.PREFIX):
+        return _binarized(name)
     if name.startswith(known.PREFIX):
         known.target_of(name)
         load = partial(known.read_target, name)

@@ -6,13 +6,16 @@ A `Layer` has explicit parameters: `layer.bijector(params).forward(x)` gives (y,
 from collections.abc import Callable
 
 from gen_jax.errors import check_choice
+from gen_jax.flows import density
+from gen_jax.flows.actnorm import actnorm
 from gen_jax.flows.autoregressive import (
     INVERSIONS,
     inverse_autoregressive,
     masked_autoregressive,
 )
-from gen_jax.flows.bijector import Bijector, Layer, chain, invert
+from gen_jax.flows.bijector import Bijector, Layer, chain, invert, start_from_data
 from gen_jax.flows.coupling import MASKS, coupling
+from gen_jax.flows.dequantization import noise_flow
 from gen_jax.flows.elementwise import (
     ELEMENTWISE,
     Elementwise,
@@ -24,8 +27,16 @@ from gen_jax.flows.elementwise import (
     scaled,
     shift,
 )
+from gen_jax.flows.glow import glow, realnvp_images
+from gen_jax.flows.image_coupling import IMAGE_MASKS, image_coupling
+from gen_jax.flows.invertible_linear import MIXINGS, invertible_linear
+from gen_jax.flows.model import flow
+from gen_jax.flows.multiscale import factor_out, squeeze
 from gen_jax.flows.permutations import interleave, reverse, shuffle
+from gen_jax.flows.planar import planar, planar_bijector
+from gen_jax.flows.radial import radial, radial_bijector
 from gen_jax.flows.spline_flow import spline_flow
+from gen_jax.flows.stacks import FLOWS, make_flow
 
 BIJECTORS: dict[str, Callable[[], Layer]] = {
     "affine": lambda: free(affine()),
@@ -41,41 +52,81 @@ BIJECTORS: dict[str, Callable[[], Layer]] = {
     "linear_rational_autoregressive": lambda: masked_autoregressive(scaled(linear_rational(8))),
     "block_autoregressive": lambda: masked_autoregressive(linear_rational(8), block=2),
     "jacobi_autoregressive": lambda: masked_autoregressive(affine(), inversion="jacobi"),
+    "planar": planar,
+    "inverse_planar": lambda: invert(planar()),
+    "radial": radial,
+    "actnorm": actnorm,
+    "invertible_linear": invertible_linear,
+    "invertible_linear_lu": lambda: invertible_linear("lu"),
     "reverse": reverse,
     "interleave": interleave,
     "shuffle": shuffle,
 }
-"""Every kind of layer by name, at small sizes."""
+"""Every kind of layer of points by name, at small sizes."""
+
+IMAGE_BIJECTORS: dict[str, Callable[[], Layer]] = {
+    "checkerboard_coupling": lambda: image_coupling(affine(), "even_pixels", 4, 0),
+    "channel_coupling": lambda: image_coupling(rational_quadratic(4), width=4),
+    "half_image_coupling": lambda: image_coupling(shift(), "top", 4, 0),
+    "image_actnorm": actnorm,
+    "invertible_convolution": invertible_linear,
+    "invertible_convolution_lu": lambda: invertible_linear("lu"),
+    "squeeze": squeeze,
+    "factor_out": lambda: factor_out(image_coupling(affine(), "odd_pixels", 4, 0)),
+    "glow": lambda: glow(2, 1, width=4, network_depth=0),
+}
+"""Every kind of layer of images by name, at small sizes."""
 
 
 def make_bijector(name: str) -> Layer:
-    """A layer of BIJECTORS. Raises ConfigError for unknown names."""
-    return BIJECTORS[check_choice("bijector", name, BIJECTORS)]()
+    """A layer of BIJECTORS or IMAGE_BIJECTORS. Raises ConfigError for unknown names."""
+    both = BIJECTORS | IMAGE_BIJECTORS
+    return both[check_choice("bijector", name, both)]()
 
 
 __all__ = [
     "BIJECTORS",
     "ELEMENTWISE",
+    "FLOWS",
+    "IMAGE_BIJECTORS",
+    "IMAGE_MASKS",
     "INVERSIONS",
     "MASKS",
+    "MIXINGS",
     "Bijector",
     "Elementwise",
     "Layer",
+    "actnorm",
     "affine",
     "chain",
     "coupling",
+    "density",
+    "factor_out",
+    "flow",
     "free",
+    "glow",
+    "image_coupling",
     "interleave",
     "inverse_autoregressive",
     "invert",
+    "invertible_linear",
     "linear_rational",
     "make_bijector",
     "make_elementwise",
+    "make_flow",
     "masked_autoregressive",
+    "noise_flow",
+    "planar",
+    "planar_bijector",
+    "radial",
+    "radial_bijector",
     "rational_quadratic",
+    "realnvp_images",
     "reverse",
     "scaled",
     "shift",
     "shuffle",
     "spline_flow",
+    "squeeze",
+    "start_from_data",
 ]

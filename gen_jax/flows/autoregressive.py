@@ -48,34 +48,41 @@ def masked_autoregressive(
 
 def _layer(function, hidden, block, inversion, data_first) -> Layer:
     check_choice("inversion", inversion, INVERSIONS)
-    network = lambda dim: MADE(dim, function.size, hidden, block)
+    network = lambda dim, extra: MADE(dim, function.size, hidden, block, extra)
     undo, do = function.forward, function.inverse
     if not data_first:
         undo, do = do, undo
 
-    def init(key, dim):
-        return network(dim).init(key, jnp.zeros((1, dim)))
+    def init(key, dim, extra=0):
+        return network(dim, extra).init(
+            key, jnp.zeros((1, dim)), jnp.zeros((1, extra)) if extra else None
+        )
 
-    def bijector(params):
+    def bijector(params, condition=None):
+        extra = 0 if condition is None else condition.shape[-1]
+
         def parallel(x):
-            y, log_slope = do(x, network(x.shape[1]).apply(params, x))
+            y, log_slope = do(x, network(x.shape[1], extra).apply(params, x, condition))
             return y, log_slope.sum(-1)
 
         def in_steps(y):
-            return INVERSIONS[inversion](network(y.shape[1]), params, undo, y)
+            return INVERSIONS[inversion](network(y.shape[1], extra), params, undo, y, condition)
 
         return Bijector(in_steps, parallel) if data_first else Bijector(parallel, in_steps)
 
     return Layer(init, bijector)
 
 
-def sequential(network: MADE, params: State, undo: Step, y: Array) -> tuple[Array, Array]:
+def sequential(
+    network: MADE, params: State, undo: Step, y: Array, condition: Array | None = None
+) -> tuple[Array, Array]:
     """x with y_i = h(x_i; c(x_<i)) block by block: D / block evaluations of one block each."""
     block = network.block
 
     def body(carry, index):
         x, log_det = carry
-        raw: Array = network.apply(params, x, index, method="one_block")  # type: ignore[assignment]
+        out = network.apply(params, x, index, condition, method="one_block")
+        raw: Array = out  # type: ignore[assignment]
         known = jax.lax.dynamic_slice_in_dim(y, index * block, block, 1)
         part, log_slope = undo(known, raw)
         x = jax.lax.dynamic_update_slice_in_dim(x, part, index * block, 1)
@@ -86,18 +93,30 @@ def sequential(network: MADE, params: State, undo: Step, y: Array) -> tuple[Arra
 
 
 def jacobi(
-    network: MADE, params: State, undo: Step, y: Array, tolerance: float | None = None
+    network: MADE, params: State, undo: Step, y: Array, condition: Array | None = None
 ) -> tuple[Array, Array]:
-    """The same by x <- undo(y; c(x)) for all blocks at once (song2021).
-
-    Exact after D / block iterations, and ends before when no coordinate moves by more than the
-    tolerance, by default 8 eps max(|x|, 1).
-    """
-    tolerance = 8 * float(jnp.finfo(y.dtype).eps) if tolerance is None else tolerance
+    """The same by x <- undo(y; c(x)) for all blocks at once; see `fixed_point`."""
 
     def solve(x):
-        raw: Array = network.apply(params, x)  # type: ignore[assignment]
+        raw: Array = network.apply(params, x, condition)  # type: ignore[assignment]
         return undo(y, raw)
+
+    x, log_slope = fixed_point(solve, y, network.dim // network.block)
+    return x, log_slope.sum(-1)
+
+
+def fixed_point(
+    solve: Callable[[Array], tuple[Array, Array]],
+    y: Array,
+    limit: int,
+    tolerance: float | None = None,
+) -> tuple[Array, Array]:
+    """`solve(x)` at the x [B, ...] with x = solve(x)[0], by Jacobi's iteration from 0 (song2021).
+
+    Exact after `limit` iterations of a triangular map of so many blocks; ends before when no
+    coordinate moves by more than the tolerance, by default 8 eps max(|x|, 1).
+    """
+    tolerance = 8 * float(jnp.finfo(y.dtype).eps) if tolerance is None else tolerance
 
     def body(carry):
         x, _, count = carry
@@ -105,13 +124,12 @@ def jacobi(
         moved = jnp.any(jnp.abs(new - x) > tolerance * jnp.maximum(jnp.abs(new), 1))
         return new, moved, count + 1
 
-    going = lambda carry: carry[1] & (carry[2] < network.dim // network.block)
+    going = lambda carry: carry[1] & (carry[2] < limit)
     x, _, _ = jax.lax.while_loop(going, body, (jnp.zeros_like(y), jnp.bool_(True), 0))
-    x, log_slope = solve(x)
-    return x, log_slope.sum(-1)
+    return solve(x)
 
 
-INVERSIONS: dict[str, Callable[[MADE, State, Step, Array], tuple[Array, Array]]] = {
+INVERSIONS: dict[str, Callable[..., tuple[Array, Array]]] = {
     "sequential": sequential,
     "jacobi": jacobi,
 }

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.errors import ConfigError, check_choice
-from gen_jax.flows.bijector import Bijector, Layer
+from gen_jax.flows.bijector import Bijector, Layer, with_condition
 from gen_jax.flows.elementwise import Elementwise
 from gen_jax.nets import Feedforward
 
@@ -41,14 +41,15 @@ def coupling(
     def network(dim):
         return Feedforward(len(parts(dim)[1]) * function.size, hidden)
 
-    def init(key, dim):
-        return network(dim).init(key, jnp.zeros((1, len(parts(dim)[0]))))
+    def init(key, dim, extra=0):
+        return network(dim).init(key, jnp.zeros((1, len(parts(dim)[0]) + extra)))
 
-    def bijector(params):
+    def bijector(params, condition=None):
         def apply(one):
             def run(x):
                 stays, moves = parts(x.shape[1])
-                raw = network(x.shape[1]).apply(params, x[:, stays])
+                seen = with_condition(x[:, stays], condition)
+                raw = network(x.shape[1]).apply(params, seen)
                 raw = raw.reshape(len(x), len(moves), function.size)
                 moved, log_slope = one(x[:, moves], raw)
                 return x.at[:, moves].set(moved), log_slope.sum(-1)

@@ -100,10 +100,10 @@ def make_elementwise(name: str, **options) -> Elementwise:
 def free(function: Elementwise) -> Layer:
     """Each coordinate has parameters of its own [D, P], zero (the identity) at first."""
 
-    def init(key, dim):
+    def init(key, dim, extra=0):
         return jnp.zeros((dim, function.size))
 
-    def bijector(params):
+    def bijector(params, condition=None):
         def apply(one):
             def run(x):
                 raw = jnp.broadcast_to(params.astype(x.dtype), (len(x), *params.shape))

@@ -34,4 +34,4 @@ def _ordered(order: Callable[[int], np.ndarray]) -> Layer:
         return run
 
     bijector = Bijector(take(order), take(lambda dim: np.argsort(order(dim))))
-    return Layer(lambda key, dim: (), lambda params: bijector)
+    return Layer(lambda key, dim, extra=0: (), lambda params, condition=None: bijector)

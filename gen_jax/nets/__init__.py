@@ -6,13 +6,15 @@ Conditional networks share one face: `network.apply(variables, x, noise, label=N
 result has x's shape, is float32, and is zero before training. `dtype` is what a network computes
 in, `param_dtype` what it stores.
 
-`MADE` and `Feedforward` are the conditioners of flows; they take x alone. Autoregressive networks
-(`MADE`, `PixelRNN`, `PixelCNN`, `GatedPixelCNN`, `PixelCNNPlusPlus`, `Transformer`) return the
-numbers of each place from the places before it.
+`MADE`, `Feedforward` and `ConvNet` are the conditioners of flows, `EnergyNet` gives energies and
+logits; they take x alone. Autoregressive networks (`MADE`, `PixelRNN`, `PixelCNN`, `GatedPixelCNN`,
+`PixelCNNPlusPlus`, `Transformer`) return the numbers of each place from the places before it.
 """
 
 from gen_jax.nets.classifier import Classifier
+from gen_jax.nets.conv import ConvNet
 from gen_jax.nets.dit import DiT
+from gen_jax.nets.energy_net import EnergyNet
 from gen_jax.nets.feedforward import Feedforward
 from gen_jax.nets.gated_pixelcnn import GatedPixelCNN
 from gen_jax.nets.made import MADE
@@ -31,7 +33,9 @@ __all__ = [
     "MLP",
     "NETWORKS",
     "Classifier",
+    "ConvNet",
     "DiT",
+    "EnergyNet",
     "Feedforward",
     "GatedPixelCNN",
     "PixelCNN",

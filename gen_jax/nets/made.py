@@ -6,7 +6,6 @@ import numpy as np
 from flax import linen as nn
 
 from gen_jax.errors import ConfigError, check_range
-from gen_jax.nets.causal import Label
 from gen_jax.types import Array, Float, Int
 
 
@@ -22,15 +21,16 @@ class MADE(nn.Module):
 
     Block k holds coordinates k block .. (k + 1) block - 1. Hidden units have degrees from 1 to
     D / block - 1. All outputs are zero before training. With `direct`, outputs are also linear in
-    the inputs of all earlier blocks. The ordering is the natural one unless a call gives another.
+    the inputs of all earlier blocks. A condition [B, E] shifts the first hidden layer and the
+    outputs. The ordering is the natural one unless a call gives another.
     """
 
     dim: int
     size: int
     hidden: tuple[int, ...] = (64, 64)
     block: int = 1
+    condition: int = 0
     direct: bool = False
-    num_classes: int = 0
 
     def setup(self):
         check_range("block", self.block, 1, self.dim, integer=True)
@@ -55,24 +55,34 @@ class MADE(nn.Module):
         self.bias = self.param("bias", zeros, (self.dim, self.size))
         if self.direct:
             self.skip = self.param("skip", zeros, (self.dim, self.dim, self.size))
-        self.label = Label(self.num_classes, self.hidden[0])
+        if self.condition:
+            lecun = nn.initializers.lecun_normal()
+            self.told = self.param("told", lecun, (self.condition, self.hidden[0]))
+            wide = (self.condition, self.dim * self.size)
+            self.told_out = self.param("told_out", zeros, wide)
 
-    def _features(self, x: Array, own: Array | np.ndarray, label: Array | None) -> Array:
+    def _features(self, x: Array, own: Array | np.ndarray, condition: Array | None) -> Array:
         """Hidden units [B, H]; own [D] is the number of each coordinate's block, from 1."""
-        given = self.label(label, x.shape[0])[:, 0, 0] if self.num_classes else 0
+        told = 0 if condition is None else condition @ self.told
         before = own
         for (kernel, bias), degrees in zip(self.weights, self.degrees):
             mask = degrees >= before[:, None]
-            x, before, given = nn.silu(x @ (kernel * mask) + bias + given), degrees, 0
+            x, before, told = nn.silu(x @ (kernel * mask) + bias + told), degrees, 0
         return x
+
+    def _shift(self, condition: Array | None) -> Array:
+        """The outputs' bias [D, P], or [B, D, P] with what the condition adds."""
+        if condition is None:
+            return self.bias
+        return (condition @ self.told_out).reshape(-1, self.dim, self.size) + self.bias
 
     def __call__(
         self,
         x: Float[Array, "B D"],
+        condition: Float[Array, "B E"] | None = None,
         rank: Int[Array, "D"] | None = None,
-        label: Int[Array, "B"] | None = None,
     ) -> Float[Array, "B D P"]:
-        """Every coordinate's outputs.
+        """Every coordinate's outputs; without a condition as with one of zeros.
 
         Args:
           rank: a permutation, each coordinate's place in the ordering; needs block = 1.
@@ -82,19 +92,25 @@ class MADE(nn.Module):
         # Units of degree k see blocks 1 .. k and serve the blocks after them.
         own = np.arange(self.dim) // self.block + 1 if rank is None else rank + 1
         kernel = self.kernel * (self.degrees[-1] < own[:, None])[:, :, None]
-        out = self._features(x, own, label) @ kernel.transpose(1, 0, 2).reshape(self.hidden[-1], -1)
+        features = self._features(x, own, condition)
+        out = features @ kernel.transpose(1, 0, 2).reshape(self.hidden[-1], -1)
         if self.direct:
             skip = self.skip * (own[None, :] < own[:, None])[:, :, None]
             out = out + x @ skip.transpose(1, 0, 2).reshape(self.dim, -1)
-        return out.reshape(x.shape[0], self.dim, self.size) + self.bias
+        return out.reshape(x.shape[0], self.dim, self.size) + self._shift(condition)
 
-    def one_block(self, x: Float[Array, "B D"], index: Int[Array, ""]) -> Float[Array, "B block P"]:
+    def one_block(
+        self,
+        x: Float[Array, "B D"],
+        index: Int[Array, ""],
+        condition: Float[Array, "B E"] | None = None,
+    ) -> Float[Array, "B block P"]:
         """The outputs of block `index` alone (it may be traced), at the cost of one."""
-        own = np.arange(self.dim) // self.block + 1
-        cut = lambda a: jax.lax.dynamic_slice_in_dim(a, index * self.block, self.block)
+        own, start = np.arange(self.dim) // self.block + 1, index * self.block
+        cut = lambda a, axis=0: jax.lax.dynamic_slice_in_dim(a, start, self.block, axis)
         kernel = cut(self.kernel) * (jnp.asarray(self.degrees[-1]) <= index)[:, None]
-        out = jnp.einsum("bh,khp->bkp", self._features(x, own, None), kernel) + cut(self.bias)
+        out = jnp.einsum("bh,khp->bkp", self._features(x, own, condition), kernel)
         if self.direct:
             skip = cut(self.skip) * (jnp.asarray(own) <= index)[:, None]
             out = out + jnp.einsum("bd,kdp->bkp", x, skip)
-        return out
+        return out + cut(self._shift(condition), -2)

@@ -1,6 +1,6 @@
 """Measure transport: flows fitted to known densities, by reverse KL or along a tempering curve."""
 
-from gen_jax.transport import density
+from gen_jax.flows import density
 from gen_jax.transport.l2 import l2_objective, log_l2_distance, log_squared_difference
 from gen_jax.transport.refine import Refinement, refine
 from gen_jax.transport.reverse_kl import reverse_kl_loss

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
 from gen_jax.flows import Bijector
-from gen_jax.transport.density import push
+from gen_jax.flows.density import push
 from gen_jax.types import Array, Float
 
 FLOOR = 1e-6

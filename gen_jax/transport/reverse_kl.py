@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from gen_jax.flows import Bijector
-from gen_jax.transport.density import push
+from gen_jax.flows.density import push
 from gen_jax.types import Array, Float
 
 

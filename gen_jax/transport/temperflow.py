@@ -14,10 +14,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gen_jax.flows import Layer
+from gen_jax.flows import Layer, density
 from gen_jax.model import GenerativeModel, sample_keys
 from gen_jax.sampling.importance import log_normalizer
-from gen_jax.transport import density
 from gen_jax.transport.l2 import log_l2_distance
 from gen_jax.transport.refine import refine
 from gen_jax.transport.reverse_kl import reverse_kl_loss

@@ -1,0 +1,136 @@
+"""An energy-based model trained by contrastive maximum likelihood, as a `GenerativeModel`."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gen_jax.energy import replay
+from gen_jax.energy.chains import Negatives, run_chains
+from gen_jax.energy.contrastive import contrastive
+from gen_jax.energy.model import assemble, energy_of, tilt
+from gen_jax.energy.options import (
+    ChainOptions,
+    EnergyState,
+    Method,
+    Options,
+    check_chains,
+    decode,
+    fresh,
+)
+from gen_jax.errors import check_range
+from gen_jax.model import GenerativeModel, fold_in, sample_keys
+from gen_jax.types import Array, Float, Key, Metrics
+
+DEFAULT_CHAINS = ChainOptions()
+
+
+def chain_settings(chains: ChainOptions, steps: int | None = None) -> dict[str, Any]:
+    """The arguments of `run_chains`."""
+    return {
+        "steps": chains.steps if steps is None else steps,
+        "step_size": chains.step_size,
+        "temperature": chains.temperature,
+        "clip": chains.clip,
+    }
+
+
+def negative_samples(
+    key: Key[Array, ""],
+    energy: Callable[[Array], Array],
+    buffer: Float[Array, "N ..."] | None,
+    n: int,
+    options: Options,
+    chains: ChainOptions,
+) -> tuple[Negatives, Float[Array, "N ..."] | None, Metrics]:
+    """n short runs from the base, or from the buffer, which is given back with their ends.
+
+    Metrics: "chains_dropped", how many met NaN or infinity; "chains_alive", the share of the
+    others, NaN when there are none, so that training stops with its name.
+    """
+    key_start, key_rows, key_chain, key_again = jax.random.split(key, 4)
+    start, settings = fresh(key_start, options, n), chain_settings(chains)
+    if buffer is None:
+        negatives = run_chains(key_chain, energy, start, **settings)
+    else:
+        rows, start = replay.draw(key_rows, buffer, start, chains.reinit)
+        negatives = run_chains(key_chain, energy, start, **settings)
+        again = fresh(key_again, options, n)
+        buffer = replay.write(buffer, rows, negatives.x, negatives.valid, again)
+    alive = jnp.mean(negatives.valid.astype(jnp.float32))
+    metrics = {
+        "chains_dropped": jnp.sum(~negatives.valid).astype(jnp.float32),
+        "chains_alive": jnp.where(alive > 0, alive, jnp.nan),
+    }
+    return negatives, buffer, metrics
+
+
+def negatives_of(network, options: Options, chains: ChainOptions) -> Callable:
+    """The field `negatives` of a `Method`."""
+
+    def negatives(key, params, stats, buffer, x):
+        energy = energy_of(network, params, stats, options)
+        return negative_samples(key, energy, buffer, len(x), options, chains)
+
+    return negatives
+
+
+def start_from_buffer(
+    keys: Key[Array, "n"], state: EnergyState, options: Options, weights: Array | None = None
+) -> Float[Array, "n ..."]:
+    """A row of the buffer for each key, or a draw of the base without a buffer.
+
+    Args:
+      weights: log-weights [n, N] of the rows, in nats; all alike if not given.
+    """
+    if state.buffer is None:
+        return fresh(keys, options, len(keys))
+    if weights is None:
+        weights = jnp.zeros((len(keys), len(state.buffer)))
+    return state.buffer[jax.vmap(jax.random.categorical)(keys, weights)]
+
+
+def ebm(
+    network,
+    optimizer: optax.GradientTransformation,
+    *,
+    chains: ChainOptions = DEFAULT_CHAINS,
+    regulariser: float = 0.0,
+    **options,
+) -> GenerativeModel:
+    """Contrastive training with short-run or persistent chains (du2019, nijkamp2019).
+
+    Args:
+      network: Flax module, `x [B, *shape] -> F(x) [B]`; with `train=True` it moves its spectral
+        norms on, if it has any. Clip gradients in the optimizer.
+      chains: a buffer of size 0 is short runs from the base, whose end at test time is the same
+        short run (a generator, whatever the energy's density); otherwise samples are rows of the
+        buffer, moved on by `sample_steps`.
+      regulariser: weight of the squared energies, see `contrastive`.
+      options: fields of `Options`.
+    `sample` takes `steps`, another number of chain steps. `log_prob` is an estimate, too large on
+    average. A run stops with "chains_alive is not finite" when all chains diverge.
+    Raises ConfigError for numbers out of range.
+    """
+    settings = Options(**options)
+    check_chains(chains)
+    check_range("regulariser", regulariser, 0)
+
+    def objective(params, stats, key, x, batch, negatives):
+        energy = lambda x: tilt(network, params, stats, x)
+        return contrastive(energy, x, negatives.x, negatives.valid, regulariser=regulariser)
+
+    def sample(key, state, n, *, steps: int | None = None):
+        keys = sample_keys(key, n)
+        start = start_from_buffer(fold_in(keys, 0), state, settings)
+        usual = chains.steps if state.buffer is None else chains.sample_steps
+        energy = energy_of(network, state.ema, state.stats, settings)
+        plan = chain_settings(chains, usual if steps is None else steps)
+        return decode(settings, run_chains(fold_in(keys, 1), energy, start, **plan).x)
+
+    method = Method(
+        objective, negatives_of(network, settings, chains), buffer_size=chains.buffer_size
+    )
+    return assemble(network, optimizer, settings, method, sample)

@@ -1,0 +1,84 @@
+"""JEM: a classifier that is also an energy (grathwohl2020), as a `GenerativeModel`."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from gen_jax.diffusion.options import checked_labels
+from gen_jax.energy.chains import run_chains
+from gen_jax.energy.contrastive import contrastive
+from gen_jax.energy.ebm import DEFAULT_CHAINS, chain_settings, negatives_of, start_from_buffer
+from gen_jax.energy.joint import joint_energy, label_loss, marginal_energy
+from gen_jax.energy.model import assemble, outputs
+from gen_jax.energy.normalizer import log_base
+from gen_jax.energy.options import ChainOptions, EnergyState, Method, Options, check_chains, decode
+from gen_jax.errors import ConfigError, check_range
+from gen_jax.model import GenerativeModel, fold_in, sample_keys
+from gen_jax.types import Array, Float
+
+
+def logits_of(
+    network, state: EnergyState, u: Float[Array | np.ndarray, "B ..."]
+) -> Float[Array, "B K"]:
+    """The classifier of a trained JEM, for encoded images; softmax gives p(y | x)."""
+    return outputs(network, state.ema, state.stats, jnp.asarray(u))
+
+
+def jem(
+    network,
+    optimizer: optax.GradientTransformation,
+    *,
+    chains: ChainOptions = DEFAULT_CHAINS,
+    energy_weight: float = 1.0,
+    regulariser: float = 0.0,
+    **options,
+) -> GenerativeModel:
+    """-log p(y | x) plus energy_weight times the contrastive loss of p(x) (grathwohl2020 eq. 7).
+
+    Args:
+      network: Flax module, `x [B, *shape] -> logits [B, K]`.
+      chains, regulariser, options: as for `ebm`.
+    `sample` takes `label`, [n] or one number: then rows of the buffer, as draws of p(x), are chosen
+    with weights p(y | x), which makes them draws of p(x | y), and moved on along log f(x)[y]; and
+    `steps`. `log_prob` is an estimate of log p(x). Raises ConfigError for numbers out of range,
+    labels among them, and for data without labels.
+    """
+    settings = Options(**options)
+    check_chains(chains)
+    check_range("regulariser", regulariser, 0)
+    check_range("energy_weight", energy_weight, 0)
+
+    def objective(params, stats, key, x, batch, negatives):
+        if "y" not in batch:
+            raise ConfigError("JEM is a classifier, but the data has no labels")
+        logits = outputs(network, params, stats, x)
+        energy = lambda x: marginal_energy(outputs(network, params, stats, x))
+        pulled, aux = contrastive(energy, x, negatives.x, negatives.valid, regulariser=regulariser)
+        label = label_loss(logits, batch["y"])
+        right = (logits.argmax(1) == batch["y"]).astype(x.dtype)
+        return label + energy_weight * pulled, {"label_loss": label, "accuracy": right, **aux}
+
+    def sample(key, state, n, *, label: int | Array | None = None, steps: int | None = None):
+        keys = sample_keys(key, n)
+        usual = chains.steps if state.buffer is None else chains.sample_steps
+        plan = chain_settings(chains, usual if steps is None else steps)
+        of = lambda x: logits_of(network, state, x)
+        shape = jax.ShapeDtypeStruct((n, *settings.shape), jnp.float32)
+        if label is None:
+            weights, energy = None, lambda x: marginal_energy(of(x))
+        else:
+            y = checked_labels(label, n, jax.eval_shape(of, shape).shape[1])
+            energy = lambda x: joint_energy(of(x), y)
+            weights = None
+            if state.buffer is not None:
+                every = of(state.buffer)
+                weights = (every + marginal_energy(every)[:, None]).T[y]
+        start = start_from_buffer(fold_in(keys, 0), state, settings, weights)
+        whole = lambda x: energy(x) - log_base(x, settings.base_std)
+        return decode(settings, run_chains(fold_in(keys, 1), whole, start, **plan).x)
+
+    method = Method(
+        objective, negatives_of(network, settings, chains), buffer_size=chains.buffer_size
+    )
+    return assemble(network, optimizer, settings, method, sample)

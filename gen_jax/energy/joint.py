@@ -1,0 +1,25 @@
+"""A classifier as an energy of x and y together (grathwohl2020): p(x, y) is exp(f(x)[y]) / Z.
+
+Then p(y | x) is the classifier's softmax, and p(x) has the energy -logsumexp of the logits.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import logsumexp
+
+from gen_jax.types import Array, Float, Int
+
+
+def marginal_energy(logits: Float[Array, "B K"]) -> Float[Array, "B"]:
+    """E(x) = -log sum_y exp(f(x)[y]) (grathwohl2020 eq. 6), in nats."""
+    return -logsumexp(logits, axis=1)
+
+
+def joint_energy(logits: Float[Array, "B K"], label: Int[Array, "B"]) -> Float[Array, "B"]:
+    """E(x, y) = -f(x)[y] (grathwohl2020 eq. 4): that of p(x | y) too, up to a constant."""
+    return -jnp.take_along_axis(logits, label[:, None], axis=1)[:, 0]
+
+
+def label_loss(logits: Float[Array, "B K"], label: Int[Array, "B"]) -> Float[Array, "B"]:
+    """-log p(y | x) = E(x, y) - E(x) in nats."""
+    return joint_energy(jax.nn.log_softmax(logits), label)

@@ -1,0 +1,158 @@
+"""What every energy model shares: init, the update, log p with log Z by annealing."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gen_jax.energy.joint import marginal_energy
+from gen_jax.energy.normalizer import anneal, log_base
+from gen_jax.energy.options import (
+    EnergyState,
+    Method,
+    Options,
+    check_options,
+    decode,
+    encode,
+    fresh,
+    moving_average,
+)
+from gen_jax.errors import ConfigError
+from gen_jax.model import GenerativeModel, fold_in, normal, sample_keys
+from gen_jax.types import Array, Estimate, Float, Key, Metrics
+
+
+def outputs(network, params: Any, stats: Any, x: Float[Array, "B ..."]) -> Float[Array, "B *K"]:
+    """The network's own numbers, [B] or logits [B, K]."""
+    return network.apply({"params": params["network"], **stats}, x)
+
+
+def tilt(network, params: Any, stats: Any, x: Float[Array, "B ..."]) -> Float[Array, "B"]:
+    """F(x), of the network itself or of its logits (`marginal_energy`)."""
+    out = outputs(network, params, stats, x)
+    return out if out.ndim == 1 else marginal_energy(out)
+
+
+def tilt_of(network, state: EnergyState) -> Callable[[Array], Array]:
+    """F of the moving average: `x [B, *shape] -> [B]` with log p = log base - F - log Z."""
+    return lambda x: tilt(network, state.ema, state.stats, x)
+
+
+def energy_of(network, params: Any, stats: Any, options: Options) -> Callable[[Array], Array]:
+    """E(x) = F(x) - log base(x): the density is exp(-E) / Z."""
+    return lambda x: tilt(network, params, stats, x) - log_base(x, options.base_std)
+
+
+def log_normalizer(key: Key[Array, ""], network, state: EnergyState, options: Options) -> Estimate:
+    """log Z with its standard error, in nats; its mean is too small (see `normalizer`)."""
+    return anneal(
+        key,
+        tilt_of(network, state),
+        options.annealing.chains,
+        tuple(options.shape),
+        options.base_std,
+        options.annealing,
+    ).log_normalizer
+
+
+def init_state(
+    key: Key[Array, ""], network, optimizer, options: Options, method: Method, batch
+) -> EnergyState:
+    """Fresh state; raises ConfigError when the batch does not fit the options."""
+    key_encode, key_network, key_buffer, key_anneal = jax.random.split(key, 4)
+    jax.eval_shape(lambda x: encode(options, key_encode, x), batch["x"])
+    if 0 < method.buffer_size < len(batch["x"]):
+        raise ConfigError(
+            f"buffer_size={method.buffer_size} is below the batch size {len(batch['x'])}"
+        )
+    variables = network.init(key_network, jnp.zeros((1, *options.shape)))
+    params = {"network": variables["params"], **(method.extra or {})}
+    stats = {name: value for name, value in variables.items() if name != "params"}
+    buffer = fresh(key_buffer, options, method.buffer_size) if method.buffer_size else None
+    ema = jax.tree.map(jnp.copy, params)
+    return EnergyState(params, ema, stats, optimizer.init(params), buffer, key_anneal, jnp.int32(0))
+
+
+def refreshed(network, params: Any, stats: Any, x: Float[Array, "B ..."]) -> Any:
+    """The power iterations moved on by one: once per update, in no other call."""
+    if not stats:
+        return stats
+    variables = {"params": params["network"], **stats}
+    return network.apply(variables, x, train=True, mutable=list(stats))[1]
+
+
+def training_data(key: Key[Array, ""], options: Options, batch) -> Float[Array, "B ..."]:
+    """Encoded examples with the noise of `data_noise`."""
+    keys = sample_keys(key, len(batch["x"]))
+    u = encode(options, fold_in(keys, 0), batch["x"])
+    if not options.data_noise:
+        return u
+    return u + options.data_noise * normal(fold_in(keys, 1), u.shape[1:], u.dtype)
+
+
+def update(
+    key: Key[Array, ""], state: EnergyState, batch, network, optimizer, options, method: Method
+) -> tuple[EnergyState, Metrics]:
+    """Negatives if the method has them, then one step of the optimizer and of the average."""
+    key_data, key_negatives, key_loss = jax.random.split(key, 3)
+    x = training_data(key_data, options, batch)
+    stats = refreshed(network, state.params, state.stats, x)
+    negatives, buffer, learnt = None, state.buffer, {}
+    if method.negatives is not None:
+        negatives, buffer, learnt = method.negatives(
+            key_negatives, state.params, stats, state.buffer, x
+        )
+
+    def loss(params):
+        values, aux = method.objective(params, stats, key_loss, x, batch, negatives)
+        return jnp.mean(values), jax.tree.map(jnp.mean, aux)
+
+    (value, aux), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
+    change, moments = optimizer.update(gradient, state.optimizer, state.params)
+    params = optax.apply_updates(state.params, change)
+    ema = moving_average(state.ema, params, state.step, options.ema_decay)
+    norm = optax.global_norm(gradient)
+    metrics = {"loss": value, **aux, **learnt, "gradient_norm": norm}
+    after = EnergyState(params, ema, stats, moments, buffer, state.key, state.step + 1)
+    return after, metrics
+
+
+def assemble(
+    network,
+    optimizer: optax.GradientTransformation,
+    options: Options,
+    method: Method,
+    sample: Callable | None = None,
+    log_constant: Callable[[EnergyState], Array] | None = None,
+) -> GenerativeModel:
+    """A `GenerativeModel` of a method.
+
+    Args:
+      sample: as in `GenerativeModel`; annealed from the base if not given.
+      log_constant: log Z of a state, where it is learned; by annealing if not given.
+    """
+    check_options(options)
+    shape = tuple(options.shape)
+
+    def annealed(key, state, n):
+        ends = anneal(key, tilt_of(network, state), n, shape, options.base_std, options.annealing)
+        return decode(options, ends.x)
+
+    def log_prob(key, state, x):
+        u = encode(options, key, x)
+        if log_constant is None:
+            log_z = log_normalizer(state.key, network, state, options).value
+        else:
+            log_z = log_constant(state)
+        change = options.transform.log_det(u) if options.transform else 0.0
+        return log_base(u, options.base_std) - tilt_of(network, state)(u) - log_z + change
+
+    return GenerativeModel(
+        lambda key, batch: init_state(key, network, optimizer, options, method, batch),
+        lambda key, state, batch: update(key, state, batch, network, optimizer, options, method),
+        annealed if sample is None else sample,
+        log_prob,
+        "estimate",
+    )

@@ -1,0 +1,41 @@
+"""Noise-contrastive estimation of an energy and its log Z, as a `GenerativeModel`."""
+
+import jax.numpy as jnp
+import optax
+
+from gen_jax.energy.model import assemble, tilt
+from gen_jax.energy.noise_contrastive import noise_contrastive
+from gen_jax.energy.normalizer import log_base
+from gen_jax.energy.options import Method, Options, fresh
+from gen_jax.errors import check_range
+from gen_jax.model import GenerativeModel
+
+
+def nce(
+    network, optimizer: optax.GradientTransformation, *, ratio: int = 4, **options
+) -> GenerativeModel:
+    """Data told from draws of the base, `ratio` of them for each example (gutmann2010).
+
+    log p(x) = log base(x) - F(x) - c: c, the parameter "log_z", ends at log Z. `log_prob` uses it:
+    an estimate whose bias can have either sign, as p then need not integrate to 1. The base must
+    cover the data well, so the method is one for few dimensions.
+
+    Args:
+      network: Flax module, `x [B, *shape] -> F(x) [B]`.
+      options: fields of `Options`.
+    Samples are annealed from the base. Raises ConfigError for numbers out of range.
+    """
+    check_range("ratio", ratio, 1, integer=True)
+    settings = Options(**options)
+    log_noise = lambda x: log_base(x, settings.base_std)
+
+    def objective(params, stats, key, x, batch, negatives):
+        noise = fresh(key, settings, ratio * len(x))
+        log_ratio = lambda x: -tilt(network, params, stats, x) - params["log_z"]
+        log_density = lambda x: log_noise(x) + log_ratio(x)
+        loss, aux = noise_contrastive(log_density, log_noise, x, noise)
+        return loss, {**aux, "log_z": jnp.broadcast_to(params["log_z"], loss.shape)}
+
+    method = Method(objective, extra={"log_z": jnp.zeros(())})
+    constant = lambda state: state.ema["log_z"]
+    return assemble(network, optimizer, settings, method, log_constant=constant)

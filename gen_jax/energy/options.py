@@ -1,0 +1,132 @@
+"""What an energy model is made of: its state, its options and their checks."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gen_jax.energy.normalizer import Annealing, check_annealing
+from gen_jax.errors import ConfigError, check_range
+from gen_jax.model import normal, sample_keys
+from gen_jax.types import Array, Float, Int, Key
+
+
+class EnergyState(NamedTuple):
+    """Everything a run carries.
+
+    Fields:
+      params: {"network": ...} and what a method learns besides; `ema` is their moving average.
+      stats: {} or {"batch_stats": ...}, the power iterations of spectral norms.
+      buffer: chains of the replay buffer [N, *shape], or None.
+      key: of the annealing that estimates log Z, so that log p(x) is a function of the state.
+      step: count.
+    """
+
+    params: Any
+    ema: Any
+    stats: Any
+    optimizer: Any
+    buffer: Float[Array, "N ..."] | None
+    key: Key[Array, ""]
+    step: Int[Array, ""]
+
+
+class Options(NamedTuple):
+    """Options that all energy models share.
+
+    Fields:
+      shape: of one example after the transform.
+      base_std: of the base N(0, base_std^2 I) that the network tilts; wider than the data.
+      transform: `data.Transform` between data units and the model's, or None.
+      data_noise: standard deviation of noise on the data in training: the model is of noisy data.
+      ema_decay: of the parameters' moving average, which samples; smaller in the first steps.
+      annealing: for log Z, and for samples of methods without chains.
+    """
+
+    shape: tuple[int, ...]
+    base_std: float = 1.0
+    transform: Any = None
+    data_noise: float = 0.0
+    ema_decay: float = 0.999
+    annealing: Annealing = Annealing()
+
+
+class ChainOptions(NamedTuple):
+    """The chains of contrastive training, see `run_chains`.
+
+    Fields:
+      steps, step_size, temperature, clip: of `run_chains`.
+      buffer_size: chains kept between updates; 0 starts all of them at the base (short runs).
+      reinit: probability of a buffered chain to start again at the base.
+      sample_steps: further steps with which samples leave the buffer.
+    """
+
+    steps: int = 40
+    step_size: float = 1e-3
+    temperature: float = 1.0
+    clip: float | None = None
+    buffer_size: int = 10_000
+    reinit: float = 0.05
+    sample_steps: int = 100
+
+
+def check_options(options: Options) -> None:
+    """Raise ConfigError for numbers out of range."""
+    check_range("base_std", options.base_std, 0, open_low=True)
+    check_range("data_noise", options.data_noise, 0)
+    check_range("ema_decay", options.ema_decay, 0, 1)
+    check_annealing(options.annealing)
+
+
+def check_chains(chains: ChainOptions) -> None:
+    """Raise ConfigError for numbers out of range."""
+    check_range("chain_steps", chains.steps, 1, integer=True)
+    check_range("step_size", chains.step_size, 0, open_low=True)
+    check_range("temperature", chains.temperature, 0, open_low=True)
+    if chains.clip is not None:
+        check_range("clip", chains.clip, 0, open_low=True)
+    check_range("buffer_size", chains.buffer_size, 0, integer=True)
+    check_range("reinit", chains.reinit, 0, 1)
+    check_range("sample_steps", chains.sample_steps, 1, integer=True)
+
+
+def encode(options: Options, key: Key[Array, "*batch"], x: Array | np.ndarray) -> Array:
+    """Data units to the model's; raises ConfigError when they do not fit the shape."""
+    u = jnp.asarray(options.transform.encode(key, x) if options.transform else x)
+    if u.shape[1:] != tuple(options.shape):
+        raise ConfigError(f"data of shape {u.shape[1:]} does not fit shape={options.shape}")
+    return u
+
+
+def decode(options: Options, u: Array) -> Array:
+    """The model's units to data units."""
+    return options.transform.decode(u) if options.transform else u
+
+
+class Method(NamedTuple):
+    """How one method trains; `F` is the network's tilt of the base.
+
+    Fields:
+      objective: `(params, stats, key, x, batch, negatives) -> ([B], aux of [B])`, of encoded x.
+      negatives: `(key, params, stats, buffer, x) -> (negatives, buffer, metrics)`, or None.
+      extra: a dict of parameters besides the network's, or None.
+      buffer_size: rows of the buffer, 0 for none.
+    """
+
+    objective: Callable
+    negatives: Callable | None = None
+    extra: Any = None
+    buffer_size: int = 0
+
+
+def fresh(key: Key[Array, "*batch"], options: Options, n: int) -> Float[Array, "n ..."]:
+    """n draws of the base."""
+    return options.base_std * normal(sample_keys(key, n), tuple(options.shape))
+
+
+def moving_average(ema: Any, params: Any, step: Array, decay: float) -> Any:
+    """One step of the average; early on a fixed decay would remember the start."""
+    kept = jnp.minimum(decay, (1 + step) / (10 + step))
+    return jax.tree.map(lambda old, new: kept * old + (1 - kept) * new, ema, params)

@@ -1,0 +1,66 @@
+"""Variational autoencoders: bounds, likelihoods, priors, posteriors, estimates of log p(x).
+
+The mathematics takes `encode(x) -> Posterior` and `decode(z) -> raw` numbers for a `Likelihood`.
+"""
+
+from gen_jax.vae.diagnostics import (
+    CodebookUse,
+    Information,
+    active_units,
+    aggregate_log_prob,
+    codebook_use,
+    hole_score,
+    information,
+    perplexity,
+)
+from gen_jax.vae.elbo import KL_KINDS, elbo, warm_up
+from gen_jax.vae.evaluate import PROPOSALS, annealed_log_prob, estimate_log_prob, in_batches
+from gen_jax.vae.iwae import GRADIENTS, iwae
+from gen_jax.vae.likelihoods import LIKELIHOODS, Likelihood, check_values, make_likelihood
+from gen_jax.vae.posterior import (
+    Draw,
+    Posterior,
+    PosteriorFamily,
+    diagonal_gaussian,
+    draw,
+    posterior_mean,
+)
+from gen_jax.vae.posteriors import POSTERIORS, make_posterior
+from gen_jax.vae.priors import PRIORS, Prior, PriorFamily, make_prior, standard_normal
+
+__all__ = [
+    "GRADIENTS",
+    "KL_KINDS",
+    "LIKELIHOODS",
+    "POSTERIORS",
+    "PRIORS",
+    "PROPOSALS",
+    "CodebookUse",
+    "Draw",
+    "Information",
+    "Likelihood",
+    "Posterior",
+    "PosteriorFamily",
+    "Prior",
+    "PriorFamily",
+    "active_units",
+    "aggregate_log_prob",
+    "annealed_log_prob",
+    "check_values",
+    "codebook_use",
+    "diagonal_gaussian",
+    "draw",
+    "elbo",
+    "estimate_log_prob",
+    "hole_score",
+    "in_batches",
+    "information",
+    "iwae",
+    "make_likelihood",
+    "make_posterior",
+    "make_prior",
+    "perplexity",
+    "posterior_mean",
+    "standard_normal",
+    "warm_up",
+]

@@ -1,0 +1,149 @@
+"""Priors p(z) of the latents: fixed or learned, each with its density and its draws."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import logsumexp
+
+from gen_jax.errors import check_choice, check_range
+from gen_jax.flows import affine, chain, coupling
+from gen_jax.model import fold_in, normal
+from gen_jax.types import Array, State
+from gen_jax.vae.gaussians import log_mixture, log_normal
+from gen_jax.vae.posterior import Posterior
+
+Encode = Callable[[Array], Posterior]
+
+
+class Prior(NamedTuple):
+    """p(z).
+
+    Fields:
+      log_prob: `z [N, D] -> [N]` nats.
+      sample: `keys [n] -> z [n, D]`.
+      moments: (mean, log_std) of a diagonal Gaussian, or None.
+    """
+
+    log_prob: Callable[[Array], Array]
+    sample: Callable[[Array], Array]
+    moments: tuple[Array, Array] | None = None
+
+
+class PriorFamily(NamedTuple):
+    """What makes priors of latents of a dimension.
+
+    Fields:
+      init: `(key, dim, inputs [B, E]) -> params`; `inputs` is what the encoder sees of a batch.
+      make: `(params, dim, encode) -> Prior`; `encode` maps inputs to a `Posterior`.
+    """
+
+    init: Callable[[Array, int, Array], State]
+    make: Callable[[State, int, Encode], Prior]
+
+
+def standard_normal(dim: int) -> Prior:
+    """N(0, I)."""
+    zeros = jnp.zeros(dim)
+    log_prob = lambda z: log_normal(z, jnp.zeros((), z.dtype), jnp.zeros((), z.dtype)).sum(-1)
+    return Prior(log_prob, lambda keys: normal(keys, (dim,)), (zeros, zeros))
+
+
+def gaussian_mixture(components: int = 10) -> PriorFamily:
+    """A learned mixture of diagonal Gaussians (dilokthanakul2016), spread out at first."""
+    check_range("components", components, 1, integer=True)
+
+    def init(key, dim, inputs):
+        means = jax.random.normal(key, (components, dim))
+        return jnp.zeros(components), means, jnp.zeros((components, dim))
+
+    def make(params, dim, encode):
+        logits, means, log_stds = params
+        log_weights = jax.nn.log_softmax(logits)
+
+        def one(key):
+            key_component, key_noise = jax.random.split(key)
+            k = jax.random.categorical(key_component, log_weights)
+            return means[k] + jnp.exp(log_stds[k]) * jax.random.normal(key_noise, (dim,))
+
+        return Prior(lambda z: log_mixture(z, log_weights, means, log_stds), jax.vmap(one))
+
+    return PriorFamily(init, make)
+
+
+def vamp(components: int = 50, bounds: tuple[float, float] | None = (-1.0, 1.0)) -> PriorFamily:
+    """VampPrior: the mixture of the posteriors of learned pseudo-inputs (tomczak2018).
+
+    They start as examples of the first batch and stay within `bounds`, the range of what the
+    encoder sees; None for data without a range.
+    """
+    check_range("components", components, 1, integer=True)
+
+    def init(key, dim, inputs):
+        chosen = inputs[jax.random.randint(key, (components,), 0, len(inputs))]
+        if bounds is None:
+            return chosen
+        share = (chosen - bounds[0]) / (bounds[1] - bounds[0])
+        return jax.scipy.special.logit(0.05 + 0.9 * jnp.clip(share, 0, 1))
+
+    def make(params, dim, encode):
+        if bounds is not None:
+            params = bounds[0] + (bounds[1] - bounds[0]) * jax.nn.sigmoid(params)
+        posterior = encode(params)
+
+        def log_prob(z):
+            at_all = lambda one: posterior.log_prob(
+                posterior.params, jnp.broadcast_to(one, (components, *one.shape))
+            )
+            return logsumexp(jax.vmap(at_all)(z), -1) - jnp.log(components)
+
+        def sample(keys):
+            pick = lambda key: jax.random.randint(key, (), 0, components)
+            own = encode(params[jax.vmap(pick)(fold_in(keys, 0))])
+            z, _, log_share = own.draw(own.params, fold_in(keys, 1))
+            stratum = jax.vmap(jax.random.categorical)(fold_in(keys, 2), log_share.T)
+            return z[stratum, jnp.arange(len(keys))]
+
+        return Prior(log_prob, sample)
+
+    return PriorFamily(init, make)
+
+
+def flow(layers: int = 4, hidden: tuple[int, ...] = (64, 64)) -> PriorFamily:
+    """Affine coupling layers on N(0, I) (chen2017): density and draws cost one pass each."""
+    check_range("layers", layers, 1, integer=True)
+    masks = ("even", "odd")
+    layer = chain(*[coupling(affine(), masks[i % 2], hidden) for i in range(layers)])
+
+    def make(params, dim, encode):
+        bijector, base = layer.bijector(params), standard_normal(dim)
+
+        def log_prob(z):
+            start, log_det = bijector.inverse(z)
+            return base.log_prob(start) + log_det
+
+        return Prior(log_prob, lambda keys: bijector.forward(base.sample(keys))[0])
+
+    return PriorFamily(lambda key, dim, inputs: layer.init(key, dim), make)
+
+
+def fixed() -> PriorFamily:
+    """`standard_normal` as a family."""
+    return PriorFamily(
+        lambda key, dim, inputs: (), lambda params, dim, encode: standard_normal(dim)
+    )
+
+
+PRIORS: dict[str, Callable[..., PriorFamily]] = {
+    "standard_normal": fixed,
+    "gaussian_mixture": gaussian_mixture,
+    "vamp": vamp,
+    "flow": flow,
+}
+"""Every family of priors by name."""
+
+
+def make_prior(name: str, **options) -> PriorFamily:
+    """A family of PRIORS. Raises ConfigError for unknown names and values out of range."""
+    return PRIORS[check_choice("prior", name, PRIORS)](**options)
