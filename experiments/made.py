@@ -1,7 +1,7 @@
 """Train a masked autoencoder (MADE) on images or points, and look at its samples.
 
     python -m experiments.made                                   # 8x8 digits, 256 grey levels
-    python -m experiments.made --dataset binarized_mnist --steps 12000 --hidden 1000 1000
+    python -m experiments.made --dataset binarized:mnist --steps 12000 --hidden 1000 1000
     python -m experiments.made --dataset 8gaussians --orders 2
 
 Then `python -m experiments.sample RUN_DIR` and `python -m experiments.evaluate RUN_DIR`.

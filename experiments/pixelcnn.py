@@ -1,7 +1,7 @@
 """Train a model of images pixel by pixel: PixelRNN, PixelCNN, gated PixelCNN or PixelCNN++.
 
     python -m experiments.pixelcnn                               # gated, 8x8 digits
-    python -m experiments.pixelcnn --dataset binarized_mnist --steps 20000 --batch-size 32
+    python -m experiments.pixelcnn --dataset binarized:mnist --steps 20000 --batch-size 32
     python -m experiments.pixelcnn --network.name pixelcnn_pp --likelihood logistic_mixture
 
 Then `python -m experiments.sample RUN_DIR` and `python -m experiments.evaluate RUN_DIR`.

@@ -25,7 +25,7 @@ def default_likelihood(spec: DatasetSpec) -> str:
     """Mixtures for points and colours, Bernoulli for black and white, else 256 values."""
     if spec.kind == "points":
         return "gaussian_mixture"
-    if spec.name.startswith("binarized"):
+    if spec.name.startswith(data.binarized.PREFIX):
         return "bernoulli"
     return "categorical" if spec.shape[-1] == 1 else "logistic_mixture"
 

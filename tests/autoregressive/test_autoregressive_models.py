@@ -123,6 +123,22 @@ def test_training_reaches_the_entropy_of_a_known_law(key):
     assert set(metrics) == {"loss", "bits_per_dim", "gradient_norm"}
 
 
+@pytest.mark.parametrize("name", ["made", "gated", "transformer"])
+def test_labels_are_learned_and_may_be_dropped(name, key):
+    """Class 0 is all black, class 1 all white; without a label it is the one or the other."""
+    x, y = jnp.asarray(ALL[np.array([0, 15] * 4)]), jnp.arange(8) % 2
+    model = MODELS[name](num_classes=2, label_dropout=0.5)
+    state = model.init(key, {"x": x, "y": y})
+    step = jax.jit(model.step)
+    for i in range(300):
+        state, metrics = step(jax.random.fold_in(key, i), state, {"x": x, "y": y})
+    assert np.isfinite(metrics["loss"])
+    told = float(model.log_prob(key, state, x, label=y).mean())
+    assert told > -0.2
+    assert -0.9 < float(model.log_prob(key, state, x).mean()) < told - 0.3
+    np.testing.assert_array_equal(model.sample(key, state, 8, label=y, temperature=0.0), x)
+
+
 def forced(decoder, u):
     """The decoder's numbers at every place when it is given all values, [B, N, P]."""
     batch, num = u.shape[:2]
