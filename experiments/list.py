@@ -8,7 +8,17 @@ from typing import Any
 
 from experiments.networks import NAMES
 from experiments.runner import EXPERIMENTS
-from gen_jax import diffusion, divergences, flows, mcmc, metrics, nets, paths, sampling
+from gen_jax import (
+    autoregressive,
+    diffusion,
+    divergences,
+    flows,
+    mcmc,
+    metrics,
+    nets,
+    paths,
+    sampling,
+)
 from gen_jax.data import DATASETS, PATTERNS
 from gen_jax.training import run_main
 
@@ -106,6 +116,8 @@ def sections() -> dict[str, dict[str, str]]:
     networks = {"mlp": nets.MLP, "unet": nets.UNet, "dit": nets.DiT}
     registries: dict[str, Any] = {
         "networks": {n: networks[n] for n in NAMES if n != "auto"},
+        "networks of pixels": autoregressive.NETWORKS,
+        "laws of one value": autoregressive.LIKELIHOODS,
         "paths": paths.PATHS,
         "samplers (steppers)": diffusion.STEPPERS,
         "time grids": diffusion.GRIDS,

@@ -33,6 +33,8 @@ class PixelNetwork:
     """Channels."""
     depth: int = 6
     """Layers; of pixelcnn_pp blocks per resolution, on the way down and up."""
+    kernel: int = 3
+    """Side of the windows of pixelcnn and gated."""
     dropout: float = 0.0
     """Of pixelcnn_pp."""
 
@@ -69,6 +71,7 @@ class Config(RunConfig):
         check_choice("network.name", self.network.name, NETWORKS)
         check_range("network.width", self.network.width, 2, integer=True)
         check_range("network.depth", self.network.depth, 1, integer=True)
+        check_range("network.kernel", self.network.kernel, 3, integer=True)
         check_range("network.dropout", self.network.dropout, 0, 1)
 
 
