@@ -25,6 +25,12 @@ from gen_jax.training import run_main
 MORE = {"classifier": "experiments.classifier"}
 
 WORDS: dict[str, dict[str, str]] = {
+    "networks of pixels": {
+        "pixel_rnn": "Row LSTM: a state per column, from row to row (oord2016pixel).",
+        "pixelcnn": "Masked convolutions; it has a blind spot (oord2016pixel).",
+        "gated": "Two stacks with gates, one for the rows above (oord2016conditional).",
+        "pixelcnn_pp": "Residual blocks at two resolutions with short-cuts (salimans2017).",
+    },
     "paths": {
         "ddpm": "DDPM's schedule of 1000 steps with linear betas (ho2020).",
         "ddpm_cosine": "DDPM's schedule of 1000 steps with cosine betas (nichol2021 eq. 17).",

@@ -279,3 +279,14 @@ def test_bad_input(run, message, key):
 def test_bad_options(make, message):
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+def test_float64_from_the_logits_to_the_caches(x64, key):
+    model = pixel("gated", depth=2)()
+    state = random_state(model, {"x": ALL})
+    log_p = model.log_prob(key, state, ALL)
+    assert log_p.dtype == jnp.float64
+    np.testing.assert_allclose(np.exp(log_p).sum(), 1, atol=1e-12)
+    keys = sample_keys(key, 4)
+    cached, whole = (model.sample(keys, state, 4, cached=c) for c in (True, False))
+    np.testing.assert_array_equal(cached, whole)
