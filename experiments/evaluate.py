@@ -8,6 +8,7 @@ Writes `evaluation.json` in the run directory.
 
 import importlib
 import json
+import math
 import time
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -20,11 +21,12 @@ import tyro
 from experiments.exact_sets import MIXTURES, compare_with_exact, target_of
 from experiments.pictures import balanced_labels, draw
 from experiments.runner import EXPERIMENTS, Saved
-from experiments.sampling import SamplingConfig, prepare
+from experiments.sampling import DECODING, SamplingConfig, prepare
 from gen_jax import data, metrics, training
 from gen_jax.data import known
 from gen_jax.errors import ConfigError, DataError, check_range
 from gen_jax.model import takes
+from gen_jax.types import Estimate
 
 OPTIONS = frozenset(field.name for field in fields(SamplingConfig)) - {"run"}
 """Fields that the report repeats: they decide what was measured."""
@@ -107,6 +109,12 @@ def evaluate_target(saved: Saved, samples: np.ndarray, seed: int) -> dict[str, A
     return numbers | (measure(key, saved, target, len(samples)) if measure else {})
 
 
+def chunks(num: int, available: int) -> tuple[int, int]:
+    """The size and number of equal batches for `num` examples, fewer if a rest would be left."""
+    size = min(num, available, 100)
+    return size, min(num, available) // size
+
+
 def likelihoods(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[str, Any]:
     """log p in nats and bits/dim of test examples by the model's own `log_prob`."""
     log_prob = saved.model.log_prob
@@ -114,8 +122,7 @@ def likelihoods(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[str
         return {}
     result: dict[str, Any] = {}
     log_prob = jax.jit(log_prob)
-    size = min(num, len(test["x"]), 100)
-    count = max(min(num, len(test["x"])) // size, 1)
+    size, count = chunks(num, len(test["x"]))
     key = jax.random.key(0)
     parts = [
         log_prob(jax.random.fold_in(key, i), saved.state, test["x"][i * size : (i + 1) * size])
@@ -138,6 +145,24 @@ def likelihoods(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[str
         "log_prob_nats": metrics.mean_and_error(nats),
         "bits_per_dim": metrics.mean_and_error(np.asarray(metrics.bits_per_dim(nats, dims))),
     }
+
+
+def evaluate_text(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[str, Any]:
+    """Perplexity per token and per character of windows without context before them."""
+    if data.describe(saved.spec.name).vocabulary != saved.spec.vocabulary:
+        raise DataError(f"text {saved.spec.name!r} has changed: its vocabulary is not the run's")
+    result = likelihoods(saved, test, num)
+    if not result:
+        return {}
+    size, count = chunks(num, len(test["x"]))
+    x = test["x"][: size * count]
+    vocabulary = data.Vocabulary.from_json(saved.spec.vocabulary)
+    length = sum(len(vocabulary.decode(row)) for row in x) / len(x)
+    nats = result["log_prob_nats"]
+    for unit, number in (("token", x.shape[1]), ("character", length)):
+        value = math.exp(-nats.value / number)
+        result[f"perplexity_per_{unit}"] = Estimate(value, value * nats.error / number)
+    return {**result, "bits_per_character": -nats.value / (length * math.log(2))}
 
 
 def load_both(name: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -164,14 +189,21 @@ def main() -> None:
     saved = sampler.saved
     is_known = saved.spec.name.startswith(known.PREFIX)
     train, test = ({}, {}) if is_known else load_both(saved.spec.name)
-    most = 10_000 if is_known else min(len(test["x"]), 10_000)
-    num = most if config.num is None else config.num
-    begun = time.perf_counter()
-    samples = draw(sampler.model, saved.spec, sampler.state, num, config.seed, **sampler.options)
-    seconds = time.perf_counter() - begun
-    options = OPTIONS if takes(sampler.model, "stepper") else {"seed"}
+    if saved.spec.kind == "text":
+        num, seconds, samples = 0, 0.0, np.zeros(0)
+    else:
+        most = 10_000 if is_known else min(len(test["x"]), 10_000)
+        num = most if config.num is None else config.num
+        begun = time.perf_counter()
+        samples = draw(
+            sampler.model, saved.spec, sampler.state, num, config.seed, **sampler.options
+        )
+        seconds = time.perf_counter() - begun
+    options = OPTIONS if takes(sampler.model, "stepper") else {"seed", *DECODING}
     chosen = {k: v for k, v in asdict(config).items() if k in options and v is not None}
-    if is_known:
+    if saved.spec.kind == "text":
+        measured = evaluate_text(saved, test, config.likelihood)
+    elif is_known:
         measured = evaluate_target(saved, samples, config.seed)
     else:
         measure = evaluate_images if saved.spec.kind == "images" else evaluate_points

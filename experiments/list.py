@@ -8,13 +8,29 @@ from typing import Any
 
 from experiments.networks import NAMES
 from experiments.runner import EXPERIMENTS
-from gen_jax import diffusion, divergences, flows, mcmc, metrics, nets, paths, sampling
+from gen_jax import (
+    autoregressive,
+    diffusion,
+    divergences,
+    flows,
+    mcmc,
+    metrics,
+    nets,
+    paths,
+    sampling,
+)
 from gen_jax.data import DATASETS, PATTERNS
 from gen_jax.training import run_main
 
 MORE = {"classifier": "experiments.classifier"}
 
 WORDS: dict[str, dict[str, str]] = {
+    "networks of pixels": {
+        "pixel_rnn": "Row LSTM: a state per column, from row to row (oord2016pixel).",
+        "pixelcnn": "Masked convolutions; it has a blind spot (oord2016pixel).",
+        "gated": "Two stacks with gates, one for the rows above (oord2016conditional).",
+        "pixelcnn_pp": "Residual blocks at two resolutions with short-cuts (salimans2017).",
+    },
     "paths": {
         "ddpm": "DDPM's schedule of 1000 steps with linear betas (ho2020).",
         "ddpm_cosine": "DDPM's schedule of 1000 steps with cosine betas (nichol2021 eq. 17).",
@@ -109,6 +125,8 @@ def sections() -> dict[str, dict[str, str]]:
     networks = {"mlp": nets.MLP, "unet": nets.UNet, "dit": nets.DiT}
     registries: dict[str, Any] = {
         "networks": {n: networks[n] for n in NAMES if n != "auto"},
+        "networks of pixels": autoregressive.NETWORKS,
+        "laws of one value": autoregressive.LIKELIHOODS,
         "paths": paths.PATHS,
         "samplers (steppers)": diffusion.STEPPERS,
         "time grids": diffusion.GRIDS,

@@ -1,4 +1,4 @@
-"""Pictures of a run's samples: grids of images, or points beside the data."""
+"""Pictures of a run's samples: grids of images, points beside the data, or text."""
 
 import contextlib
 from pathlib import Path
@@ -8,12 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax import data, plotting
-from gen_jax.data import DatasetSpec
+from gen_jax.data import DatasetSpec, Vocabulary
 from gen_jax.errors import DataError
 from gen_jax.model import GenerativeModel, sample_in_batches, takes
 from gen_jax.types import Array, State
 
 BATCH_SIZE = 512
+COUNTS = {"images": 100, "points": 4000, "text": 8}
+"""Samples of a picture."""
 
 
 def balanced_labels(model: GenerativeModel, spec: DatasetSpec, n: int) -> Array | None:
@@ -36,7 +38,9 @@ def draw(
 
 
 def picture(path: Path, spec: DatasetSpec, samples: np.ndarray, columns: int = 10) -> Path:
-    """Write samples as a grid, or as points beside the test data when that can be loaded."""
+    """Write samples as a grid, as text, or as points beside the test data when there are any."""
+    if spec.kind == "text":
+        return write_text(path.with_suffix(".txt"), spec, samples)
     if spec.kind == "images":
         return plotting.save_image(path, plotting.image_grid(samples, columns=columns))
     sets = {"samples": samples[:, :2]}  # of more dimensions the first two
@@ -45,9 +49,18 @@ def picture(path: Path, spec: DatasetSpec, samples: np.ndarray, columns: int = 1
     return plotting.save(plotting.point_panels(sets), path)
 
 
+def write_text(path: Path, spec: DatasetSpec, samples: np.ndarray) -> Path:
+    """Tokens [N, T] as N pieces of text with a ruled line between them."""
+    vocabulary = Vocabulary.from_json(spec.vocabulary)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rule = f"\n{'-' * 60}\n"
+    path.write_text(rule.join(vocabulary.decode(row) for row in samples) + "\n", encoding="utf-8")
+    return path
+
+
 def write_samples(
     directory: Path, model: GenerativeModel, spec: DatasetSpec, state: State, step: int
 ) -> Path:
-    """100 images (one row for each ten labels) or 4000 points, in `samples/` of a run."""
-    samples = draw(model, spec, state, 100 if spec.kind == "images" else 4000)
+    """100 images (one row for each ten labels), 4000 points or 8 texts, in `samples/` of a run."""
+    samples = draw(model, spec, state, COUNTS[spec.kind])
     return picture(directory / "samples" / f"step_{step:08d}.png", spec, samples)

@@ -23,14 +23,20 @@ EXPERIMENTS = {
     "flow": "experiments.flow",
     "flow_matching": "experiments.flow_matching",
     "glow": "experiments.glow",
+    "made": "experiments.made",
     "mcmc": "experiments.mcmc",
     "mixture": "experiments.mixture",
     "pca": "experiments.pca",
+    "pixelcnn": "experiments.pixelcnn",
     "tarflow": "experiments.tarflow",
     "temperflow": "experiments.temperflow",
     "texture": "experiments.texture",
+    "transformer": "experiments.transformer",
 }
 """Experiments whose runs can be sampled and evaluated: name -> module with Config and build."""
+
+TEXT = ("transformer",)
+"""Experiments that take text."""
 
 MAX_STEPS = 2**31 - 1
 
@@ -104,6 +110,8 @@ def start(name: str, config: RunConfig, needs_data: bool = True) -> Run:
     many = None if network is not None and network.name == "unet" else 1
     training.configure_backend(config.cpu_devices or many)
     spec = data.describe(config.dataset)
+    if spec.kind == "text" and name not in TEXT:
+        raise ConfigError(f"dataset={config.dataset!r} is text, which is for: {', '.join(TEXT)}")
     if needs_data:
         train = data.load(config.dataset, "train")
     else:

@@ -4,10 +4,12 @@ python -m experiments.sample runs/diffusion-digits
 python -m experiments.sample runs/diffusion-digits --stepper ddim --steps 10 --label 3 --animate
 python -m experiments.sample runs/diffusion-digits --guidance 2
 python -m experiments.sample runs/diffusion-digits --classifier runs/noisy_classifier-digits
+python -m experiments.sample runs/transformer-genesis --num 3 --prompt "And God said" --top-p 0.9
 """
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,10 +19,16 @@ from experiments.pictures import balanced_labels, draw, picture
 from experiments.runner import Saved
 from experiments.sampling import Sampler, SamplingConfig, prepare
 from gen_jax import plotting, training
+from gen_jax.data import Vocabulary
+from gen_jax.data.text import prompt_tokens
 from gen_jax.errors import ConfigError, ResourceError, check_range
 from gen_jax.model import takes
 
-SUFFIXES = {"images": (".png", ".npz"), "points": (".png", ".svg", ".pdf", ".npz")}
+SUFFIXES = {
+    "images": (".png", ".npz"),
+    "points": (".png", ".svg", ".pdf", ".npz"),
+    "text": (".txt", ".npz"),
+}
 
 
 @dataclass(frozen=True)
@@ -31,7 +39,9 @@ class Config(SamplingConfig):
     label: int | None = None
     """One class; all of them in turn if not given."""
     output: str | None = None
-    """A .png (picture) or .npz (arrays); samples/ of the run if not given."""
+    """A .png (picture), .txt (text) or .npz (arrays); samples/ of the run if not given."""
+    prompt: str | None = None
+    """Text that the samples continue."""
     animate: bool = False
     """Also write a GIF of the way from noise to data."""
 
@@ -52,10 +62,20 @@ def check_label(label: int | None, saved: Saved) -> None:
         check_range("label", label, 0, spec.num_classes - 1, integer=True)
 
 
+def prompt_of(prompt: str | None, saved: Saved) -> dict[str, Any]:
+    """The option of the sampler. Raises ConfigError or DataError for text that does not fit."""
+    if prompt is None:
+        return {}
+    if saved.spec.kind != "text":
+        raise ConfigError(f"prompt={prompt!r} was given to a run on {saved.spec.name!r}, no text")
+    vocabulary = Vocabulary.from_json(saved.spec.vocabulary)
+    return {"prompt": prompt_tokens(vocabulary, prompt, saved.spec.shape[0])}
+
+
 def output_of(config: Config, sampler: Sampler) -> Path:
     """The file to write, whose folder is made here, before the time for sampling is spent."""
-    path = Path(config.output or sampler.saved.directory / "samples" / "drawn.png")
     allowed = SUFFIXES[sampler.saved.spec.kind]
+    path = Path(config.output or sampler.saved.directory / "samples" / f"drawn{allowed[0]}")
     if path.suffix not in allowed:
         raise ConfigError(f"output={str(path)!r} must end in one of: {', '.join(allowed)}")
     try:
@@ -88,12 +108,14 @@ def main() -> None:
     if config.animate and not takes(sampler.model, "trajectory"):
         raise ConfigError(f"animate=True needs a sampler of steps, which {saved.name!r} has not")
     output = output_of(config, sampler)
-    options = {**sampler.options, "label": config.label}
+    options = {**sampler.options, "label": config.label, **prompt_of(config.prompt, saved)}
     samples = draw(sampler.model, saved.spec, sampler.state, config.num, config.seed, **options)
     if output.suffix == ".npz":
         np.savez_compressed(output, x=samples)
     else:
         picture(output, saved.spec, samples)
+    if saved.spec.kind == "text" and output.suffix == ".txt":
+        print(output.read_text(encoding="utf-8"))
     print(f"{config.num} samples of step {saved.step}: {output}")
     if config.animate:
         print(f"animation: {animate(config, sampler, output.with_suffix('.gif'))}")

@@ -1,5 +1,6 @@
 """How a trained run is sampled: the options that `sample` and `evaluate` share, and its guides."""
 
+import inspect
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
@@ -18,6 +19,9 @@ MAX_LEVEL = 20.0
 """Noise level sigma / alpha above which a classifier does not guide: images of unit size tell it
 nothing there, and sigma^2 / alpha would magnify whatever it says."""
 
+DECODING = ("temperature", "top_k", "top_p")
+"""Options of autoregressive models alone."""
+
 
 @dataclass(frozen=True)
 class SamplingConfig:
@@ -31,6 +35,12 @@ class SamplingConfig:
     grid: str | None = None
     path: str | None = None
     """Another path to sample on."""
+    temperature: float | None = None
+    """Of an autoregressive model; 0 takes the most probable value each time."""
+    top_k: int | None = None
+    """Draw from the k most probable values."""
+    top_p: float | None = None
+    """Draw from the fewest values whose probability reaches p (the nucleus)."""
     guidance: float = 1.0
     """Weight of classifier-free guidance, or of autoguidance; 1 is none."""
     autoguide: int | None = None
@@ -77,13 +87,14 @@ def prepare(config: SamplingConfig) -> Sampler:
     config.check()
     training.configure_backend(1)
     saved = rebuild(config.run, config.checkpoint)
-    chosen = ("stepper", "steps", "grid", "path")
+    chosen = ("stepper", "steps", "grid", "path", *DECODING)
     options = {name: value for name in chosen if (value := getattr(config, name)) is not None}
     if config.guidance != 1:
         options["guidance"] = config.guidance
     model, state = saved.model, saved.state
     for name, value in options.items():
-        if not takes(model, name):
+        known = name in inspect.signature(model.sample).parameters
+        if not (known if name in DECODING else takes(model, name)):
             raise ConfigError(f"{name}={value!r} is no option of a {saved.name!r} run")
     if config.classifier is not None and not takes(model, "guide"):
         raise ConfigError(f"classifier={config.classifier!r} cannot guide a {saved.name!r} run")

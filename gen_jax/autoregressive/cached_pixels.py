@@ -86,7 +86,7 @@ def remember(
 ) -> dict[str, Array]:
     """The caches with what the network reads [B, E] at place index - 1, if there is one."""
     row, column, unit = place_of(index - 1, shape, units)
-    value = jnp.where(index > 0, value, 0)[:, None, None]
+    value = jnp.where(index > 0, value, 0)[:, None, None].astype(caches[IMAGE].dtype)
     start = (0, row + layout.margin, column + layout.margin, unit if units > 1 else 0)
     return {**caches, IMAGE: jax.lax.dynamic_update_slice(caches[IMAGE], value, start)}
 

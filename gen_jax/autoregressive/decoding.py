@@ -30,6 +30,9 @@ class Decoding(NamedTuple):
     top_p: float = 1.0
 
 
+ANCESTRAL = Decoding()
+
+
 def checked(decoding: Decoding) -> Decoding:
     """The same; raises ConfigError for values out of range."""
     check_range("temperature", decoding.temperature, 0)

@@ -95,8 +95,14 @@ def gaussian_mixture(num: int = 10) -> Likelihood:
 
 
 def gaussian() -> Likelihood:
-    """Real values by one Gaussian: mean and log standard deviation (and a logit without effect)."""
-    return gaussian_mixture(1)
+    """Real values by one Gaussian: its mean and log standard deviation (at least e^-7)."""
+    one = gaussian_mixture(1)
+    with_logit = lambda raw: jnp.concatenate([jnp.zeros_like(raw[..., :1]), raw], -1)
+    return one._replace(
+        size=2,
+        log_prob=lambda x, raw: one.log_prob(x, with_logit(raw)),
+        sample=lambda key, raw, decoding: one.sample(key, with_logit(raw), decoding),
+    )
 
 
 def logistic_mixture(num: int = 10, channels: int = 1, levels: int = 256) -> Likelihood:

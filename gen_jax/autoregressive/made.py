@@ -32,10 +32,10 @@ def _checked_orders(orders: Any, dim: int) -> np.ndarray:
 
 
 def one_hot(label: Array, num_classes: int) -> Array:
-    """[B, num_classes]; NaN for labels out of range, as of the networks with embeddings."""
+    """[B, num_classes]; zeros for num_classes, "no label"; NaN for labels out of range."""
     if not num_classes:
         raise ConfigError("label given to a model with num_classes=0")
-    inside = (label >= 0) & (label < num_classes)
+    inside = (label >= 0) & (label <= num_classes)
     return jnp.where(inside[:, None], jax.nn.one_hot(label, num_classes), jnp.nan)
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gen_jax.autoregressive.decoding import Decoding, checked, generate
+from gen_jax.autoregressive.decoding import ANCESTRAL, Decoding, checked, generate
 from gen_jax.autoregressive.factorisation import Factorisation, full_pass
 from gen_jax.autoregressive.likelihoods import Likelihood
 from gen_jax.errors import ConfigError, DataError, check_range
@@ -185,11 +185,8 @@ def draw_samples(
     state: AutoregressiveState,
     n: int,
     a: Assembly,
-    *,
+    decoding: Decoding = ANCESTRAL,
     label: Any = None,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float = 1.0,
     prompt: Num[Array, "..."] | None = None,
     cached: bool = True,
 ) -> Num[Array, "n ..."]:
@@ -197,13 +194,12 @@ def draw_samples(
 
     Args:
       label: one class or n of them, for a class-conditional model.
-      temperature, top_k, top_p: see `Decoding`.
       prompt: the first values of every sample in the order of generation, [L] or [n, L], as the
         likelihood has them.
       cached: False computes the whole network for each value.
     Raises ConfigError for values out of range, and for a prompt longer than an example.
     """
-    decoding = checked(Decoding(temperature, top_k, top_p))
+    checked(decoding)
     labels = checked_labels(label, n, a.settings.num_classes)
     prompt = checked_prompt(prompt, n, a)
     keys, orders = sample_keys(key, n), a.factorisation.orders
@@ -243,15 +239,33 @@ def autoregressive(
     optimizer: optax.GradientTransformation,
     settings: Settings,
 ) -> GenerativeModel:
-    """Any factorisation with any likelihood; `sample` takes the arguments of `draw_samples`.
+    """Any factorisation with any likelihood; `sample` takes the fields of `Decoding`, a prompt, and
+    `label` when there are classes: see `draw_samples`.
 
     Raises ConfigError for settings out of range.
     """
     check_settings(settings)
     a = Assembly(factorisation, likelihood, optimizer, settings)
 
-    def sample(key, state, n, **arguments):
-        return draw_samples(key, state, n, a, **arguments)
+    # What a model takes is read from its signature: a label only when there are classes.
+    def sample(key, state, n, *, temperature=1.0, top_k=None, top_p=1.0, prompt=None, cached=True):
+        decoding = Decoding(temperature, top_k, top_p)
+        return draw_samples(key, state, n, a, decoding, None, prompt, cached)
+
+    def sample_class(
+        key,
+        state,
+        n,
+        *,
+        label=None,
+        temperature=1.0,
+        top_k=None,
+        top_p=1.0,
+        prompt=None,
+        cached=True,
+    ):
+        decoding = Decoding(temperature, top_k, top_p)
+        return draw_samples(key, state, n, a, decoding, label, prompt, cached)
 
     def log_prob_(key, state, x, **arguments):
         return log_prob(key, state, x, a, **arguments)
@@ -259,7 +273,7 @@ def autoregressive(
     return GenerativeModel(
         init=lambda key, batch: init_state(key, batch, a),
         step=lambda key, state, batch: update(key, state, batch, a),
-        sample=sample,
+        sample=sample_class if settings.num_classes else sample,
         log_prob=log_prob_,
         log_prob_kind="exact",
     )

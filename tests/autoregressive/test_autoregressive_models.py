@@ -123,6 +123,22 @@ def test_training_reaches_the_entropy_of_a_known_law(key):
     assert set(metrics) == {"loss", "bits_per_dim", "gradient_norm"}
 
 
+@pytest.mark.parametrize("name", ["made", "gated", "transformer"])
+def test_labels_are_learned_and_may_be_dropped(name, key):
+    """Class 0 is all black, class 1 all white; without a label it is the one or the other."""
+    x, y = jnp.asarray(ALL[np.array([0, 15] * 4)]), jnp.arange(8) % 2
+    model = MODELS[name](num_classes=2, label_dropout=0.5)
+    state = model.init(key, {"x": x, "y": y})
+    step = jax.jit(model.step)
+    for i in range(300):
+        state, metrics = step(jax.random.fold_in(key, i), state, {"x": x, "y": y})
+    assert np.isfinite(metrics["loss"])
+    told = float(model.log_prob(key, state, x, label=y).mean())
+    assert told > -0.2
+    assert -0.9 < float(model.log_prob(key, state, x).mean()) < told - 0.3
+    np.testing.assert_array_equal(model.sample(key, state, 8, label=y, temperature=0.0), x)
+
+
 def forced(decoder, u):
     """The decoder's numbers at every place when it is given all values, [B, N, P]."""
     batch, num = u.shape[:2]
@@ -225,7 +241,7 @@ def test_prompts_are_kept_and_greedy_needs_no_luck(key):
         ),
         (lambda m, k, s: m.sample(k, s, 1, prompt=jnp.array([5])), r"\[0, 4\]"),
         (lambda m, k, s: m.sample(k, s, 2, prompt=jnp.zeros((3, 2), jnp.int32)), "prompt of shape"),
-        (lambda m, k, s: m.sample(k, s, 1, label=0), "without labels"),
+        (lambda m, k, s: m.log_prob(k, s, jnp.zeros((1, 6), jnp.int32), label=0), "without labels"),
         (lambda m, k, s: m.log_prob(k, s, jnp.full((1, 6), 5)), r"\[0, 4\]"),
         (lambda m, k, s: m.log_prob(k, s, jnp.zeros((1, 7), jnp.int32)), "shape"),
         (lambda m, k, s: m.init(k, {"x": jnp.full((1, 6), 9)}), r"\[0, 4\]"),
@@ -263,3 +279,14 @@ def test_bad_input(run, message, key):
 def test_bad_options(make, message):
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+def test_float64_from_the_logits_to_the_caches(x64, key):
+    model = pixel("gated", depth=2)()
+    state = random_state(model, {"x": ALL})
+    log_p = model.log_prob(key, state, ALL)
+    assert log_p.dtype == jnp.float64
+    np.testing.assert_allclose(np.exp(log_p).sum(), 1, atol=1e-12)
+    keys = sample_keys(key, 4)
+    cached, whole = (model.sample(keys, state, 4, cached=c) for c in (True, False))
+    np.testing.assert_array_equal(cached, whole)

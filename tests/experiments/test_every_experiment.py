@@ -24,12 +24,12 @@ OPTIONS = {
     "layers": ("--layers", 2),
     "depth": ("--depth", 1),
     "width": ("--width", 8),
-    "hidden": ("--hidden", 8),
+    "hidden": ("--hidden", 8, "--learning-rate", 0.05),
     "schedule": ("--schedule.batch-size", 40, "--schedule.first-steps", 2, "--flow.bins", 4),
 }
 """What makes a run small, for the experiments that have these fields."""
 
-IMAGES_ONLY = {"glow", "tarflow", "texture"}
+IMAGES_ONLY = {"glow", "pixelcnn", "tarflow", "texture", "transformer"}
 """Experiments that points are nothing for."""
 
 POINTS_ONLY = {"mcmc", "temperflow"}
@@ -150,6 +150,38 @@ def test_whole_life(command, tmp_path, monkeypatch, name, dataset):
 
     check_samples(ok, run, dataset, "sampling_steps" in has)
     check_evaluation(ok, run, dataset, "sampling_steps" in has)
+
+
+def test_whole_life_of_text(command, tmp_path, monkeypatch):
+    def ok(module, *words):
+        ended = command(module, *words)
+        assert ended.code == 0, ended.err
+        return ended
+
+    monkeypatch.chdir(tmp_path)
+    network = ("--network.width", 16, "--network.depth", 1)
+    ok("transformer", *network, "--steps", 2, "--batch-size", 8, "--directory", "run")
+    written = Path("run/samples/step_00000002.txt").read_text(encoding="utf-8")
+    assert written.count("-" * 60) == 7
+    prompt = ("--prompt", "And God", "--num", 2)
+    first = ok("sample", "run", *prompt, "--temperature", 0).out
+    assert first.startswith("And God")
+    assert first == ok("sample", "run", *prompt, "--top-k", 1, "--seed", 5).out
+    for words, message in (
+        (("--prompt", "And God " * 20), "longer than the context"),
+        (("--prompt", "And Allah #"), "vocabulary: '#'"),
+        (("--top-p", 2), "top_p=2"),
+        (("--output", "a.png"), "must end in"),
+        (("--stepper", "ddim"), "no option of a 'transformer' run"),
+    ):
+        ended = command("sample", "run", *words)
+        assert ended.code in (2, 3)
+        assert message in ended.err
+        assert ended.err.count("\n") == 1
+    ok("evaluate", "run", "--likelihood", 20)
+    report = json.loads(Path("run/evaluation.json").read_text())
+    assert 1 < report["perplexity_per_token"]["value"] < 63
+    assert report["bits_per_character"] == pytest.approx(report["bits_per_dim"]["value"])
 
 
 def test_every_module_with_a_model_is_registered():

@@ -1,0 +1,104 @@
+"""Train a model of images pixel by pixel: PixelRNN, PixelCNN, gated PixelCNN or PixelCNN++.
+
+    python -m experiments.pixelcnn                               # gated, 8x8 digits
+    python -m experiments.pixelcnn --dataset binarized:mnist --steps 20000 --batch-size 32
+    python -m experiments.pixelcnn --network.name pixelcnn_pp --likelihood logistic_mixture
+
+Then `python -m experiments.sample RUN_DIR` and `python -m experiments.evaluate RUN_DIR`.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import tyro
+
+from experiments.diffusion import optimizer_of
+from experiments.runner import RunConfig, run
+from experiments.values import check_shared, classes_of, make_likelihood
+from gen_jax import data
+from gen_jax.autoregressive import NETWORKS, pixel_model
+from gen_jax.data import DatasetSpec
+from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.model import GenerativeModel
+from gen_jax.training import run_main
+
+
+@dataclass(frozen=True)
+class PixelNetwork:
+    """A network that sees the pixels before each one."""
+
+    name: str = "gated"
+    """pixel_rnn, pixelcnn, gated or pixelcnn_pp"""
+    width: int = 32
+    """Channels."""
+    depth: int = 6
+    """Layers; of pixelcnn_pp blocks per resolution, on the way down and up."""
+    kernel: int = 3
+    """Side of the windows of pixelcnn and gated."""
+    dropout: float = 0.0
+    """Of pixelcnn_pp."""
+
+    def options(self) -> dict[str, Any]:
+        """The module's sizes."""
+        return {
+            "width": self.width,
+            "blocks" if self.name == "pixelcnn_pp" else "depth": self.depth,
+        }
+
+
+@dataclass(frozen=True)
+class Config(RunConfig):
+    """Pixel by pixel; the defaults train on 8x8 digits in minutes on two cores."""
+
+    steps: int = 2000
+    batch_size: int = 64
+    network: PixelNetwork = field(default_factory=PixelNetwork)
+    likelihood: str = "auto"
+    """auto, bernoulli, categorical or logistic_mixture"""
+    components: int = 10
+    """Of the mixture."""
+    conditional: bool = False
+    """Tell the model the labels."""
+    learning_rate: float = 2e-3
+    """Peak of a one-cycle schedule of Adam."""
+    ema_decay: float = 0.999
+    label_dropout: float = 0.1
+
+    def check(self) -> None:
+        """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
+        super().check()
+        check_shared(self)
+        check_choice("network.name", self.network.name, NETWORKS)
+        check_range("network.width", self.network.width, 2, integer=True)
+        check_range("network.depth", self.network.depth, 1, integer=True)
+        check_range("network.kernel", self.network.kernel, 3, integer=True)
+        check_range("network.dropout", self.network.dropout, 0, 1)
+
+
+def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
+    """The model of a configuration; raises ConfigError for options that cannot work."""
+    config.check()
+    spec = spec or data.describe(config.dataset)
+    if spec.kind != "images":
+        raise ConfigError(f"dataset={config.dataset!r} has no images")
+    likelihood, transform = make_likelihood(config.likelihood, spec, config.components, True)
+    return pixel_model(
+        optimizer_of(config),
+        shape=spec.shape,
+        network=config.network.name,
+        likelihood=likelihood,
+        dropout=config.network.dropout,
+        options=config.network.options(),
+        transform=transform,
+        num_classes=classes_of(config, spec),
+        label_dropout=config.label_dropout,
+        ema_decay=config.ema_decay,
+    )
+
+
+def main() -> None:
+    run("pixelcnn", tyro.cli(Config, description=__doc__), build)
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,61 @@
+"""What the autoregressive experiments share: their checks, and the law of the data's values."""
+
+from typing import Any
+
+from gen_jax import data
+from gen_jax.autoregressive import LIKELIHOODS, Likelihood
+from gen_jax.data import DatasetSpec
+from gen_jax.errors import ConfigError, check_choice, check_range
+
+NAMES = ("auto", *LIKELIHOODS)
+DENSITIES = ("gaussian", "gaussian_mixture")
+
+
+def check_shared(config: Any) -> None:
+    """Raise ConfigError for options of the autoregressive experiments that cannot work."""
+    check_range("learning_rate", config.learning_rate, 0, open_low=True)
+    check_range("ema_decay", config.ema_decay, 0, 1)
+    check_range("label_dropout", config.label_dropout, 0, 1)
+    if hasattr(config, "likelihood"):
+        check_choice("likelihood", config.likelihood, NAMES)
+        check_range("components", config.components, 1, integer=True)
+
+
+def default_likelihood(spec: DatasetSpec) -> str:
+    """Mixtures for points and colours, Bernoulli for black and white, else 256 values."""
+    if spec.kind == "points":
+        return "gaussian_mixture"
+    if spec.name.startswith(data.binarized.PREFIX):
+        return "bernoulli"
+    return "categorical" if spec.shape[-1] == 1 else "logistic_mixture"
+
+
+def make_likelihood(
+    name: str, spec: DatasetSpec, components: int, by_pixel: bool
+) -> tuple[Likelihood, data.Transform]:
+    """A law by its name, and the transform between data units and its values.
+
+    Args:
+      by_pixel: whether the channels of a pixel may be one unit.
+    Raises ConfigError for laws that the data cannot have.
+    """
+    name = default_likelihood(spec) if name == "auto" else name
+    if spec.kind == "text" or (name in DENSITIES) != (spec.kind == "points"):
+        raise ConfigError(f"likelihood={name!r} does not fit dataset {spec.name!r} ({spec.kind})")
+    if name == "bernoulli":
+        return LIKELIHOODS[name](), data.binarize()
+    if name == "gaussian":
+        return LIKELIHOODS[name](), data.standardize(spec.mean, spec.std)
+    if name == "gaussian_mixture":
+        return LIKELIHOODS[name](components), data.standardize(spec.mean, spec.std)
+    if name == "logistic_mixture":
+        channels = spec.shape[-1] if by_pixel else 1
+        return LIKELIHOODS[name](components, channels), data.integers()
+    return LIKELIHOODS[name](256), data.integers()
+
+
+def classes_of(config: Any, spec: DatasetSpec) -> int:
+    """Number of labels that the model is told. Raises ConfigError when there are none to tell."""
+    if config.conditional and not spec.num_classes:
+        raise ConfigError(f"conditional=True, but dataset {spec.name!r} has no labels")
+    return spec.num_classes if config.conditional else 0
