@@ -25,6 +25,7 @@ EXPERIMENTS = {
     "pca": "experiments.pca",
     "temperflow": "experiments.temperflow",
     "texture": "experiments.texture",
+    "vae": "experiments.vae",
 }
 """Experiments whose runs can be sampled and evaluated: name -> module with Config and build."""
 

@@ -26,6 +26,7 @@ from gen_jax.vae.diagnostics import (
 from gen_jax.vae.elbo import KL_KINDS, elbo, warm_up
 from gen_jax.vae.evaluate import PROPOSALS, annealed_log_prob, estimate_log_prob, in_batches
 from gen_jax.vae.iwae import GRADIENTS, iwae
+from gen_jax.vae.latent import interpolate, manifold, traversal
 from gen_jax.vae.likelihoods import LIKELIHOODS, Likelihood, check_values, make_likelihood
 from gen_jax.vae.model import VAEState, linear, mlp, vae
 from gen_jax.vae.penalties import mmd_squared, permute_dimensions
@@ -77,12 +78,14 @@ __all__ = [
     "in_batches",
     "information",
     "init_params",
+    "interpolate",
     "iwae",
     "linear",
     "make_likelihood",
     "make_parts",
     "make_posterior",
     "make_prior",
+    "manifold",
     "mlp",
     "mmd_squared",
     "network_inputs",
@@ -90,6 +93,7 @@ __all__ = [
     "perplexity",
     "posterior_mean",
     "standard_normal",
+    "traversal",
     "vae",
     "warm_up",
 ]

@@ -21,6 +21,7 @@ OPTIONS = {
     "network": ("--network.width", 16, "--network.depth", 1),
     "sampling_steps": ("--sampling-steps", 4),
     "recorded": ("--chains", 16, "--kernel-steps", 2, "--recorded", 20),
+    "evaluation_samples": ("--hidden", 16, "--evaluation-samples", 4),
     "schedule": ("--schedule.batch-size", 40, "--schedule.first-steps", 2, "--flow.bins", 4),
 }
 """What makes a run small, for the experiments that have these fields."""
