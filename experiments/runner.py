@@ -32,6 +32,7 @@ EXPERIMENTS = {
     "temperflow": "experiments.temperflow",
     "texture": "experiments.texture",
     "transformer": "experiments.transformer",
+    "vae": "experiments.vae",
 }
 """Experiments whose runs can be sampled and evaluated: name -> module with Config and build."""
 

@@ -10,6 +10,7 @@ from gen_jax.plotting.curves import quality_versus_calls, read_metrics, training
 from gen_jax.plotting.densities import density_map, point_panels
 from gen_jax.plotting.grids import image_grid, label_rows, save_image, to_image
 from gen_jax.plotting.heat_map import heat_map
+from gen_jax.plotting.labelled import labelled_points
 from gen_jax.plotting.line_animation import line_animation
 from gen_jax.plotting.style import COLOURS, STYLE, save, window_around
 from gen_jax.plotting.traces import trace_plot
@@ -24,6 +25,7 @@ __all__ = [
     "image_animation",
     "image_grid",
     "label_rows",
+    "labelled_points",
     "line_animation",
     "point_animation",
     "point_panels",

@@ -3,6 +3,16 @@
 The mathematics takes `encode(x) -> Posterior` and `decode(z) -> raw` numbers for a `Likelihood`.
 """
 
+from gen_jax.vae.coder import (
+    Coder,
+    Options,
+    Parts,
+    coder,
+    encode_data,
+    init_params,
+    make_parts,
+    network_inputs,
+)
 from gen_jax.vae.diagnostics import (
     CodebookUse,
     Information,
@@ -16,7 +26,10 @@ from gen_jax.vae.diagnostics import (
 from gen_jax.vae.elbo import KL_KINDS, elbo, warm_up
 from gen_jax.vae.evaluate import PROPOSALS, annealed_log_prob, estimate_log_prob, in_batches
 from gen_jax.vae.iwae import GRADIENTS, iwae
+from gen_jax.vae.latent import interpolate, manifold, traversal
 from gen_jax.vae.likelihoods import LIKELIHOODS, Likelihood, check_values, make_likelihood
+from gen_jax.vae.model import VAEState, linear, mlp, vae
+from gen_jax.vae.penalties import mmd_squared, permute_dimensions
 from gen_jax.vae.posterior import (
     Draw,
     Posterior,
@@ -27,6 +40,7 @@ from gen_jax.vae.posterior import (
 )
 from gen_jax.vae.posteriors import POSTERIORS, make_posterior
 from gen_jax.vae.priors import PRIORS, Prior, PriorFamily, make_prior, standard_normal
+from gen_jax.vae.variants import VARIANTS, Variant
 
 __all__ = [
     "GRADIENTS",
@@ -35,32 +49,51 @@ __all__ = [
     "POSTERIORS",
     "PRIORS",
     "PROPOSALS",
+    "VARIANTS",
     "CodebookUse",
+    "Coder",
     "Draw",
     "Information",
     "Likelihood",
+    "Options",
+    "Parts",
     "Posterior",
     "PosteriorFamily",
     "Prior",
     "PriorFamily",
+    "VAEState",
+    "Variant",
     "active_units",
     "aggregate_log_prob",
     "annealed_log_prob",
     "check_values",
     "codebook_use",
+    "coder",
     "diagonal_gaussian",
     "draw",
     "elbo",
+    "encode_data",
     "estimate_log_prob",
     "hole_score",
     "in_batches",
     "information",
+    "init_params",
+    "interpolate",
     "iwae",
+    "linear",
     "make_likelihood",
+    "make_parts",
     "make_posterior",
     "make_prior",
+    "manifold",
+    "mlp",
+    "mmd_squared",
+    "network_inputs",
+    "permute_dimensions",
     "perplexity",
     "posterior_mean",
     "standard_normal",
+    "traversal",
+    "vae",
     "warm_up",
 ]

@@ -25,6 +25,7 @@ OPTIONS = {
     "depth": ("--depth", 1),
     "width": ("--width", 8),
     "hidden": ("--hidden", 8, "--learning-rate", 0.05),
+    "evaluation_samples": ("--evaluation-samples", 4),
     "schedule": ("--schedule.batch-size", 40, "--schedule.first-steps", 2, "--flow.bins", 4),
 }
 """What makes a run small, for the experiments that have these fields."""

@@ -1,0 +1,123 @@
+"""Train a variational autoencoder, or a relative of it; likelihood, prior, posterior and objective
+are swapped by one option each.
+
+    python -m experiments.vae                                              # 8x8 digits
+    python -m experiments.vae --dataset binarized:mnist --steps 4690 --hidden 400 --latent 20
+    python -m experiments.vae --dataset binarized:mnist --prior vamp --posterior iaf --variant iwae
+    python -m experiments.vae --dataset moons --likelihood gaussian_diagonal --prior flow
+
+Then `python -m experiments.sample RUN_DIR`, `python -m experiments.evaluate RUN_DIR`.
+"""
+
+from dataclasses import dataclass
+
+import tyro
+
+from experiments.diffusion import optimizer_of
+from experiments.latent_pictures import latent_pictures
+from experiments.runner import RunConfig, run
+from gen_jax import data, vae
+from gen_jax.data import DatasetSpec
+from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.model import GenerativeModel
+from gen_jax.training import run_main
+
+
+@dataclass(frozen=True)
+class Config(RunConfig):
+    """A VAE; the defaults train on 8x8 digits in half a minute on two cores."""
+
+    likelihood: str = "auto"
+    """auto, gaussian, gaussian_scalar, gaussian_diagonal, bernoulli, categorical,
+    discretized_logistic or discretized_logistic_mixture"""
+    prior: str = "standard_normal"
+    """standard_normal, gaussian_mixture, vamp or flow"""
+    posterior: str = "diagonal"
+    """diagonal, mixture or iaf"""
+    variant: str = "vae"
+    """vae, iwae, dreg, factor, info, wae_mmd, wae_gan, vae_gan, autoencoder or denoising"""
+    conditional: bool = False
+    """Encoder and decoder see the label (CVAE)."""
+    latent: int = 8
+    hidden: tuple[int, ...] = (256,)
+    components: int = 50
+    """Of a mixture prior, or pseudo-inputs of VampPrior."""
+    num_samples: int = 1
+    """Draws of z per example."""
+    beta: float = 1.0
+    warm_up: int = 0
+    """Steps over which beta rises from 0."""
+    free_bits: float = 0.0
+    """Nats per latent dimension that cost nothing more."""
+    weight: float = 1.0
+    """Of the variant's own term: total correlation, MMD, critic, features, or noise."""
+    learning_rate: float = 2e-3
+    """Peak of a one-cycle schedule of Adam."""
+    evaluation_samples: int = 64
+    """Draws per example for log p(x)."""
+
+    def check(self) -> None:
+        """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
+        super().check()
+        check_choice("likelihood", self.likelihood, ["auto", *vae.LIKELIHOODS])
+        check_choice("variant", self.variant, vae.VARIANTS)
+        check_choice("prior", self.prior, vae.PRIORS)
+        check_choice("posterior", self.posterior, vae.POSTERIORS)
+        check_range("learning_rate", self.learning_rate, 0, open_low=True)
+        for width in self.hidden:
+            check_range("hidden", width, 1, integer=True)
+
+
+def likelihood_of(name: str, spec: DatasetSpec) -> tuple[vae.Likelihood, data.Transform]:
+    """A likelihood and the units it needs. Raises ConfigError when they do not fit the data."""
+    if name == "auto" and spec.kind == "images":
+        black_and_white = spec.name.startswith(data.binarized.PREFIX)
+        name = "bernoulli" if black_and_white else "discretized_logistic"
+    likelihood = vae.make_likelihood("gaussian_diagonal" if name == "auto" else name)
+    if spec.kind == "points":
+        if likelihood.values != "real":
+            raise ConfigError(f"likelihood={name!r} is for images; {spec.name!r} has points")
+        return likelihood, data.standardize(spec.mean, spec.std)
+    units = {"binary": data.binarize, "levels": data.identity, "real": data.symmetric_images}
+    return likelihood, units[likelihood.values]()
+
+
+def options_of(config: Config, spec: DatasetSpec) -> vae.Options:
+    """The options of the model that a configuration describes."""
+    likelihood, transform = likelihood_of(config.likelihood, spec)
+    if config.conditional and not spec.num_classes:
+        raise ConfigError(f"conditional=True, but dataset {spec.name!r} has no labels")
+    bounds = (-1.0, 1.0) if spec.kind == "images" else None
+    mixtures = {"vamp": {"components": config.components, "bounds": bounds}}
+    mixtures["gaussian_mixture"] = {"components": config.components}
+    return vae.Options(
+        shape=spec.shape,
+        likelihood=likelihood,
+        transform=transform,
+        prior=vae.make_prior(config.prior, **mixtures.get(config.prior, {})),
+        num_classes=spec.num_classes if config.conditional else 0,
+        **{
+            name: getattr(config, name)
+            for name in vae.Options._fields
+            if name in Config.__dataclass_fields__ and name not in ("likelihood", "prior")
+        },
+    )
+
+
+def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
+    """The model of a configuration; raises ConfigError for options that cannot work."""
+    config.check()
+    options = options_of(config, spec or data.describe(config.dataset))
+    network, optimizer = vae.mlp(config.hidden), optimizer_of(config)
+    return vae.vae(network, network, optimizer, variant=config.variant, **options._asdict())
+
+
+def main() -> None:
+    config = tyro.cli(Config, description=__doc__)
+    network = vae.mlp(config.hidden)
+    parts = lambda spec: vae.make_parts(network, network, options_of(config, spec))
+    run("vae", config, build, lambda *saved: latent_pictures(parts(saved[2]), *saved))
+
+
+if __name__ == "__main__":
+    run_main(main)
