@@ -18,7 +18,8 @@ class Schedule:
     """How TemperFlow goes along its curve (the authors' values for targets in the plane).
 
     Fields:
-      first_beta: inverse temperature of the first stage, fitted by reverse KL.
+      first_beta: inverse temperature of the first stage, fitted by reverse KL; 1 is reverse KL
+        alone (rezende2015), without a curve.
       kl_factor: what a stage should leave of KL(p_b || p); nearer 1 is more and smaller steps.
       stage_steps: optimizer steps of a stage; twice as many while b < 0.5.
       first_steps, polish_steps: of the first stage and of the last.
@@ -43,7 +44,7 @@ class Schedule:
 
     def check(self) -> None:
         """Raise ConfigError for numbers that cannot work."""
-        check_range("first_beta", self.first_beta, 0, 0.999, open_low=True)
+        check_range("first_beta", self.first_beta, 0, 1, open_low=True)
         check_range("kl_factor", self.kl_factor, 0, 0.999)
         for name in ("first_steps", "stage_steps", "max_stages"):
             check_range(name, getattr(self, name), 1, integer=True)

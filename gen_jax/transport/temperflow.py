@@ -52,6 +52,8 @@ class Stage(NamedTuple):
       beta, log_z: inverse temperature, and log of the integral of p^beta as estimated so far.
       count, length, peak: steps done and to do in this stage; peak of its learning rate.
       kl, first_kl: KL(p_b || p) after the stage before, and after the first stage; nats.
+      ess: effective share of the flow's draws after the stage before; one that has lost modes for
+        good may still show much, one that has come apart shows next to nothing.
       average: of the steps in log beta.
     """
 
@@ -64,6 +66,7 @@ class Stage(NamedTuple):
     peak: Array
     kl: Array
     first_kl: Array
+    ess: Array
     average: Array
 
 
@@ -128,8 +131,8 @@ def temperflow(
         ended = (stage.phase != DONE) & (state.stage.count >= state.stage.length)
         same, onward = lambda state, key: state, partial(_advance, problem)
         state = jax.lax.cond(ended, onward, same, state, key_advance)
-        now = {"beta": stage.beta, "stage": stage.index, "kl": stage.kl, "log_z": state.stage.log_z}
-        return state, {**metrics, **now}
+        now = {"beta": stage.beta, "stage": stage.index, "kl": stage.kl, "ess": stage.ess}
+        return state, {**metrics, **now, "log_z": state.stage.log_z}
 
     def sample(key, state, n, *, refined=False):
         propose = lambda keys: problem.draw(keys, state.params, n)
@@ -224,6 +227,7 @@ def first_stage(schedule: Schedule) -> Stage:
         peak=number(peak),
         kl=number(0),
         first_kl=number(0),
+        ess=number(1),
         average=number(0),
     )
 
@@ -249,7 +253,9 @@ def next_stage(
     arrived = (beta >= 1) | (stage.index + 1 >= schedule.max_stages)
     after_last = POLISH if schedule.polish_steps else DONE
     onward = jnp.where(arrived, LAST, L2)
-    table = jnp.stack([onward, onward, jnp.int32(after_last), jnp.int32(DONE), jnp.int32(DONE)])
+    # Reverse KL at b = 1 is the whole of it: no curve to follow.
+    after_first = jnp.where(stage.beta >= 1, after_last, onward)
+    table = jnp.stack([after_first, onward, *map(jnp.int32, (after_last, DONE, DONE))])
     phase = table[stage.phase]
     beta = jnp.where(phase == L2, beta, 1.0)
     index = stage.index + 1
@@ -271,6 +277,7 @@ def next_stage(
         peak=peak,
         kl=here.kl,
         first_kl=first_kl,
+        ess=here.ess,
         average=average,
     )
     return Next(following, renew, jnp.stack([stage.beta, here.kl, here.log_z]))

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
+from gen_jax.sampling.importance import effective_sample_size
 from gen_jax.types import Array, Float
 
 FIRST_STEP, SLOWEST, FASTEST, MEMORY = (0.01, 1.0), 0.5, 2.0, 0.9
@@ -13,11 +14,18 @@ FIRST_STEP, SLOWEST, FASTEST, MEMORY = (0.01, 1.0), 0.5, 2.0, 0.9
 
 
 class Curve(NamedTuple):
-    """The curve at b: KL(p_b || p_1) in nats, its derivative by b, log of the integral of p^b."""
+    """The curve at b, from points of r.
+
+    Fields:
+      kl, slope: KL(p_b || p_1) in nats, and its derivative by b.
+      log_z: log of the integral of p^b.
+      ess: effective share of the points, from 1/N to 1; small where r misses parts of p_b.
+    """
 
     kl: Float[Array, ""]
     slope: Float[Array, ""]
     log_z: Float[Array, ""]
+    ess: Float[Array, ""]
 
 
 def tempering_curve(
@@ -37,7 +45,8 @@ def tempering_curve(
     mean = jnp.sum(weights * energy)
     variance = jnp.sum(weights * (energy - mean) ** 2)
     kl = (1 - beta) * mean + log_z_one - log_z
-    return Curve(kl, (beta - 1) * variance, log_z)
+    ess = effective_sample_size(log_weights) / energy.shape[0]
+    return Curve(kl, (beta - 1) * variance, log_z, ess)
 
 
 def log_step(curve: Curve, beta: float | Array, kl_factor: float) -> Float[Array, ""]:

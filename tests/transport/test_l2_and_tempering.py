@@ -68,12 +68,15 @@ def test_curve_from_samples_of_another_density(x64, key):
     curve = tempering_curve(-log_p(x), norm.logpdf(x, 0, 2.5), 0.4)
     # The standard error of KL is about 0.003.
     assert curve.kl == pytest.approx(float(kl_to_target(0.4)), abs=0.015)
+    tempered = np.exp(0.4 * np.asarray(log_p(LINE)))
+    second = float(np.sum(tempered**2 / np.asarray(norm.pdf(LINE, 0, 2.5))) * H)
+    assert curve.ess == pytest.approx((np.sum(tempered) * H) ** 2 / second, rel=0.02)
 
 
 def test_the_step_multiplies_kl_by_its_factor_where_kl_is_linear():
     """KL = -3 log b has dKL/db = -3 / b: the step to half of it solves exactly."""
     beta = jnp.float32(0.2)
-    curve = Curve(-3 * jnp.log(beta), -3 / beta, jnp.float32(0))
+    curve = Curve(-3 * jnp.log(beta), -3 / beta, jnp.float32(0), jnp.float32(1))
     after = jnp.log(beta) + log_step(curve, beta, 0.5)
     assert -3 * after == pytest.approx(-1.5 * float(jnp.log(beta)), rel=1e-5)
 

@@ -126,6 +126,12 @@ def test_phases_follow_each_other():
     middle = seen[1:-3]
     assert (seen[0], seen[-3:]) == (FIRST, [LAST, POLISH, DONE])
     assert set(middle) <= {L2}
+    alone = Schedule(first_beta=1.0)
+    assert int(after(first_stage(alone), alone).stage.phase) == DONE
+    mended = Schedule(first_beta=1.0, polish_steps=7, polish_rate=0.02, polish="forward_kl")
+    polish = after(first_stage(mended), mended).stage
+    assert (int(polish.phase), float(polish.peak)) == (POLISH, pytest.approx(0.02))
+    assert float(polish.ess) == pytest.approx(1, rel=1e-5)  # x are draws of the target itself
     capped = Schedule(first_beta=0.01, max_stages=3)
     stage = first_stage(capped)
     one = after(stage, capped)
@@ -160,10 +166,12 @@ def test_a_density_with_holes_is_survived_and_the_end_is_the_end():
     ("options", "message"),
     [
         ({"first_beta": 0.0}, "first_beta"),
-        ({"first_beta": 1.0}, "first_beta"),
+        ({"first_beta": 1.1}, "first_beta"),
         ({"kl_factor": 1.0}, "kl_factor"),
         ({"stage_steps": 0}, "stage_steps"),
         ({"batch_size": 1}, "batch_size"),
+        ({"polish": "kl"}, "polish"),
+        ({"polish_rate": 0.0}, "polish_rate"),
         ({"learning_rate": 0.0}, "learning_rate"),
     ],
 )
