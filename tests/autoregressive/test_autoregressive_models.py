@@ -196,6 +196,40 @@ def test_an_untrained_model_of_bytes_scores_exactly_eight(key):
     np.testing.assert_allclose(bits_per_dim(log_p, 16), 8, rtol=1e-6)
 
 
+COLOURS = {
+    "channel by channel": (likelihoods.categorical(2), {"network": "gated"}),
+    "pixel by pixel": (likelihoods.logistic_mixture(2, 3, 2), {"network": "pixelcnn"}),
+}
+
+
+@pytest.mark.parametrize("name", COLOURS)
+def test_colours_sum_to_one_and_samples_follow_their_law(name, key):
+    """Two pixels of three channels of two levels; planted: pixels in the other order."""
+    law, options = COLOURS[name]
+    x = np.array(list(itertools.product((0, 1), repeat=6)), np.uint8).reshape(64, 1, 2, 3)
+    model = ar.pixel_model(
+        ADAM,
+        shape=(1, 2, 3),
+        likelihood=law,
+        options={"width": 12, "depth": 1},
+        transform=data.integers(2),
+        **options,
+    )
+    state = random_state(model, {"x": x})
+    p = np.exp(np.asarray(jax.jit(model.log_prob)(key, state, x), float))
+    np.testing.assert_allclose(p.sum(), 1, atol=2e-6)
+    drawn = np.asarray(jax.jit(lambda key: model.sample(key, state, N))(key))
+    assert drawn.dtype == np.uint8
+    p_values = []
+    for rows in (drawn, drawn[:, :, ::-1]):
+        counts = np.bincount(rows.reshape(N, 6) @ 2 ** np.arange(5, -1, -1), minlength=64)
+        kept = N * p > 1
+        p_values.append(
+            scipy.stats.chisquare(counts[kept], counts[kept].sum() * p[kept] / p[kept].sum()).pvalue
+        )
+    assert p_values[0] > FALSE_ALARM > p_values[1]
+
+
 def test_points_by_a_mixture_in_any_ordering(key):
     """The density integrates to 1 over the plane; samples are points."""
     transform = data.standardize((1.0, -1.0), (2.0, 0.5))
