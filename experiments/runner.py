@@ -19,10 +19,13 @@ from gen_jax.types import Array, Key, State
 
 EXPERIMENTS = {
     "diffusion": "experiments.diffusion",
+    "ebm": "experiments.ebm",
     "flow_matching": "experiments.flow_matching",
+    "jem": "experiments.jem",
     "mcmc": "experiments.mcmc",
     "mixture": "experiments.mixture",
     "pca": "experiments.pca",
+    "score_matching": "experiments.score_matching",
     "temperflow": "experiments.temperflow",
     "texture": "experiments.texture",
 }
