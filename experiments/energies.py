@@ -38,10 +38,10 @@ class EnergyConfig(RunConfig):
     """Largest spectral norm of each layer; 0 is any."""
     data_noise: float | None = None
     """Standard deviation of noise on the training data, of unit size: 0, or 0.1 for images."""
-    levels: int = 300
+    levels: int = 1000
     """Temperatures of annealing, for log Z."""
-    leapfrog_step: float | None = None
-    """Step of Hamiltonian Monte Carlo in annealing: 0.1, or 0.05 for images."""
+    leapfrog_step: float = 0.1
+    """Step of Hamiltonian Monte Carlo in annealing, for data of unit size."""
     annealed_chains: int = 256
 
     def check(self) -> None:
@@ -75,16 +75,16 @@ def model_options(config: EnergyConfig, spec: DatasetSpec) -> dict[str, Any]:
     """What all energy models take."""
     image = spec.kind == "images"
     transform = data.symmetric_images() if image else data.standardize(spec.mean, spec.std)
-    noise, step = (0.1, 0.05) if image else (0.0, 0.1)
-    if config.leapfrog_step is not None:
-        step = config.leapfrog_step
+    noise = 0.1 if image else 0.0
     return {
         "shape": spec.shape,
         "transform": transform,
         "base_std": 1.0 if image else 1.5,
         "data_noise": noise if config.data_noise is None else config.data_noise,
         "ema_decay": config.ema_decay,
-        "annealing": energy.Annealing(config.levels, step, chains=config.annealed_chains),
+        "annealing": energy.Annealing(
+            config.levels, config.leapfrog_step, chains=config.annealed_chains
+        ),
     }
 
 
@@ -112,12 +112,19 @@ def chains_of(config: ChainConfig) -> energy.ChainOptions:
     )
 
 
-def log_normalizer(saved: Saved, network: EnergyNet) -> Estimate:
-    """log Z of a run with its standard error, by chains other than those of `log_prob`."""
+def log_normalizer(saved: Saved, network: EnergyNet) -> dict[str, Any]:
+    """log Z of a run by chains other than those of `log_prob`, with its standard error and the
+    effective number of chains: near 1, neither the error nor log p is to be trusted, and `--levels`
+    should be raised.
+    """
     options = energy.Options(**model_options(saved.config, saved.spec))
-    estimate = jax.jit(lambda key, state: energy.log_normalizer(key, network, state, options))
-    found = estimate(jax.random.key(1), saved.state)
-    return Estimate(float(found.value), float(found.error))
+    run = jax.jit(lambda key, state: energy.annealed(key, network, state, options)[2:])
+    found, size, invalid = run(jax.random.key(1), saved.state)
+    return {
+        "log_normalizer": Estimate(float(found.value), float(found.error)),
+        "effective_chains": float(size),
+        "chains_dropped": float(invalid),
+    }
 
 
 def exact_numbers(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[st
     parts = np.array_split(np.arange(len(test["x"])), -(-len(test["x"]) // 500))
     right = [np.asarray(classify(test["x"][p])) == test["y"][p] for p in parts]
     accuracy = mean_and_error(np.concatenate(right).astype(np.float64))
-    return {"log_normalizer": log_normalizer(saved, network), "classifier_accuracy": accuracy}
+    return {**log_normalizer(saved, network), "classifier_accuracy": accuracy}
 
 
 def main() -> None:

@@ -8,11 +8,11 @@ from typing import Any
 
 from experiments.networks import NAMES
 from experiments.runner import EXPERIMENTS
-from gen_jax import diffusion, divergences, flows, mcmc, metrics, nets, paths, sampling
+from gen_jax import diffusion, divergences, energy, flows, mcmc, metrics, nets, paths, sampling
 from gen_jax.data import DATASETS, PATTERNS
 from gen_jax.training import run_main
 
-MORE = {"classifier": "experiments.classifier"}
+MORE = {"anomaly": "experiments.anomaly", "classifier": "experiments.classifier"}
 
 WORDS: dict[str, dict[str, str]] = {
     "paths": {
@@ -52,6 +52,9 @@ WORDS: dict[str, dict[str, str]] = {
         "block_autoregressive": "Autoregressive over blocks of coordinates, for many of them.",
         "jacobi_autoregressive": "MAF whose sampling iterates all coordinates at once.",
     },
+    "losses of score matching": {
+        "sliced_reduced": "The sliced loss with its second term averaged (song2020sliced eq. 8).",
+    },
     "densities of training times": {
         "logit_normal": "t = sigmoid(N(0, 1)) (esser2024 eq. 19): the middle more often.",
         "log_normal": "log(sigma / alpha) ~ N(-1.2, 1.2^2) (karras2022, table 1).",
@@ -84,6 +87,7 @@ def sections() -> dict[str, dict[str, str]]:
         "time grids": diffusion.GRIDS,
         "loss weightings": diffusion.WEIGHTINGS,
         "densities of training times": diffusion.TIME_DENSITIES,
+        "losses of score matching": energy.SCORE_LOSSES,
         "couplings": divergences.couplings.COUPLINGS,
         "targets (known densities)": sampling.TARGETS,
         "kernels of Markov chains": mcmc.KERNELS,

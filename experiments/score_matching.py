@@ -87,7 +87,7 @@ def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[st
     numbers: dict[str, Any] = exact_numbers(saved, test, num)
     if saved.config.loss == "ncsn":
         return numbers
-    return numbers | {"log_normalizer": log_normalizer(saved, network_of(saved.config))}
+    return numbers | log_normalizer(saved, network_of(saved.config))
 
 
 def main() -> None:
