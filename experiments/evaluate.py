@@ -209,6 +209,8 @@ def main() -> None:
         measure = evaluate_images if saved.spec.kind == "images" else evaluate_points
         measured = measure(saved, samples, train, test)
         measured |= likelihoods(saved, test, config.likelihood)
+        more = getattr(importlib.import_module(EXPERIMENTS[saved.name]), "measure_test", None)
+        measured |= more(saved, test, config.likelihood) if more else {}
     report = {
         "run": saved.name,
         "dataset": saved.spec.name,

@@ -12,6 +12,7 @@ from gen_jax import (
     autoregressive,
     diffusion,
     divergences,
+    energy,
     flows,
     mcmc,
     metrics,
@@ -22,7 +23,7 @@ from gen_jax import (
 from gen_jax.data import DATASETS, PATTERNS
 from gen_jax.training import run_main
 
-MORE = {"classifier": "experiments.classifier"}
+MORE = {"anomaly": "experiments.anomaly", "classifier": "experiments.classifier"}
 
 WORDS: dict[str, dict[str, str]] = {
     "networks of pixels": {
@@ -98,6 +99,9 @@ WORDS: dict[str, dict[str, str]] = {
         "planar": "Bends along directions (rezende2015), with quick densities.",
         "radial": "Swellings around points (rezende2015), with quick densities.",
     },
+    "losses of score matching": {
+        "sliced_reduced": "The sliced loss with its second term averaged (song2020sliced eq. 8).",
+    },
     "densities of training times": {
         "logit_normal": "t = sigmoid(N(0, 1)) (esser2024 eq. 19): the middle more often.",
         "log_normal": "log(sigma / alpha) ~ N(-1.2, 1.2^2) (karras2022, table 1).",
@@ -132,6 +136,7 @@ def sections() -> dict[str, dict[str, str]]:
         "time grids": diffusion.GRIDS,
         "loss weightings": diffusion.WEIGHTINGS,
         "densities of training times": diffusion.TIME_DENSITIES,
+        "losses of score matching": energy.SCORE_LOSSES,
         "couplings": divergences.couplings.COUPLINGS,
         "targets (known densities)": sampling.TARGETS,
         "kernels of Markov chains": mcmc.KERNELS,

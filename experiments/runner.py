@@ -19,15 +19,18 @@ from gen_jax.types import Array, Key, State
 
 EXPERIMENTS = {
     "diffusion": "experiments.diffusion",
+    "ebm": "experiments.ebm",
     "ffjord": "experiments.ffjord",
     "flow": "experiments.flow",
     "flow_matching": "experiments.flow_matching",
     "glow": "experiments.glow",
+    "jem": "experiments.jem",
     "made": "experiments.made",
     "mcmc": "experiments.mcmc",
     "mixture": "experiments.mixture",
     "pca": "experiments.pca",
     "pixelcnn": "experiments.pixelcnn",
+    "score_matching": "experiments.score_matching",
     "tarflow": "experiments.tarflow",
     "temperflow": "experiments.temperflow",
     "texture": "experiments.texture",

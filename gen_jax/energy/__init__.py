@@ -11,7 +11,7 @@ from gen_jax.energy.ebm import ebm, negative_samples
 from gen_jax.energy.implicit import explicit, hutchinson, implicit
 from gen_jax.energy.jem import jem, logits_of
 from gen_jax.energy.joint import joint_energy, label_loss, marginal_energy
-from gen_jax.energy.model import log_normalizer, tilt_of
+from gen_jax.energy.model import annealed, log_normalizer, tilt_of
 from gen_jax.energy.nce import nce
 from gen_jax.energy.ncsn import ncsn
 from gen_jax.energy.noise_contrastive import noise_contrastive
@@ -28,6 +28,7 @@ __all__ = [
     "Negatives",
     "Options",
     "anneal",
+    "annealed",
     "contrastive",
     "denoising",
     "ebm",

@@ -20,6 +20,7 @@ from gen_jax.energy.options import (
     moving_average,
 )
 from gen_jax.errors import ConfigError
+from gen_jax.mcmc import Annealed
 from gen_jax.model import GenerativeModel, fold_in, normal, sample_keys
 from gen_jax.types import Array, Estimate, Float, Key, Metrics
 
@@ -45,16 +46,18 @@ def energy_of(network, params: Any, stats: Any, options: Options) -> Callable[[A
     return lambda x: tilt(network, params, stats, x) - log_base(x, options.base_std)
 
 
+def annealed(key: Key[Array, ""], network, state: EnergyState, options: Options) -> Annealed:
+    """The chains of `options.annealing`, from the base to the model of the moving average."""
+    chains = options.annealing.chains, tuple(options.shape), options.base_std, options.annealing
+    return anneal(key, tilt_of(network, state), *chains)
+
+
 def log_normalizer(key: Key[Array, ""], network, state: EnergyState, options: Options) -> Estimate:
-    """log Z with its standard error, in nats; its mean is too small (see `normalizer`)."""
-    return anneal(
-        key,
-        tilt_of(network, state),
-        options.annealing.chains,
-        tuple(options.shape),
-        options.base_std,
-        options.annealing,
-    ).log_normalizer
+    """log Z with its standard error, in nats; its mean is too small (see `normalizer`).
+
+    The error is worth nothing when the effective sample size of `annealed` is near 1.
+    """
+    return annealed(key, network, state, options).log_normalizer
 
 
 def init_state(
@@ -136,7 +139,7 @@ def assemble(
     check_options(options)
     shape = tuple(options.shape)
 
-    def annealed(key, state, n):
+    def annealed_samples(key, state, n):
         ends = anneal(key, tilt_of(network, state), n, shape, options.base_std, options.annealing)
         return decode(options, ends.x)
 
@@ -152,7 +155,7 @@ def assemble(
     return GenerativeModel(
         lambda key, batch: init_state(key, network, optimizer, options, method, batch),
         lambda key, state, batch: update(key, state, batch, network, optimizer, options, method),
-        annealed if sample is None else sample,
+        annealed_samples if sample is None else sample,
         log_prob,
         "estimate",
     )

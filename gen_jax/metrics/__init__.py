@@ -11,6 +11,7 @@ from collections.abc import Callable
 import jax
 
 from gen_jax.divergences.wasserstein import sliced_wasserstein, wasserstein_1d
+from gen_jax.metrics.detection import auroc
 from gen_jax.metrics.features import (
     FEATURES,
     ClassifierFeatures,
@@ -59,6 +60,7 @@ __all__ = [
     "Moments",
     "PixelFeatures",
     "PrecisionRecall",
+    "auroc",
     "bits_per_dim",
     "bootstrap",
     "calibrate",

@@ -26,12 +26,14 @@ OPTIONS = {
     "width": ("--width", 8),
     "hidden": ("--hidden", 8, "--learning-rate", 0.05),
     "evaluation_samples": ("--evaluation-samples", 4),
+    "leapfrog_step": ("--features", 16, "--levels", 3, "--annealed-chains", 8),
+    "buffer_size": ("--buffer-size", 32, "--chain-steps", 2, "--sample-steps", 2),
     "schedule": ("--schedule.batch-size", 40, "--schedule.first-steps", 2, "--flow.bins", 4),
 }
 """What makes a run small, for the experiments that have these fields."""
 
-IMAGES_ONLY = {"glow", "pixelcnn", "tarflow", "texture", "transformer"}
-"""Experiments that points are nothing for."""
+IMAGES_ONLY = {"glow", "jem", "pixelcnn", "tarflow", "texture", "transformer"}
+"""Experiments that points, or data without labels, are nothing for."""
 
 POINTS_ONLY = {"mcmc", "temperflow"}
 """Experiments that need a known density."""
@@ -91,7 +93,7 @@ def check_samples(ok, run, dataset, steps):
         assert animation.n_frames == 4
 
 
-def check_evaluation(ok, run, dataset, steps):
+def check_evaluation(ok, run, dataset, steps, labels):
     """Finite numbers, those that are estimates with standard errors."""
     words = ("--steps", 2) if steps else ()
     ok("evaluate", run, "--num", 40, "--likelihood", 4, *words)
@@ -102,7 +104,7 @@ def check_evaluation(ok, run, dataset, steps):
     assert all(report[name]["standard_error"] > 0 for name in estimates)
     if dataset == "digits":
         assert estimates >= {"frechet"}
-        assert ("label_accuracy" in estimates) == steps
+        assert ("label_accuracy" in estimates) == labels
         assert report["frechet"]["value"] > report["frechet_real_train_test"] > 0
     else:
         assert report["sliced_wasserstein"] > report["sliced_wasserstein_real_train_test"] > 0
@@ -150,7 +152,8 @@ def test_whole_life(command, tmp_path, monkeypatch, name, dataset):
     assert not np.array_equal(pixels(made), pixels(other))
 
     check_samples(ok, run, dataset, "sampling_steps" in has)
-    check_evaluation(ok, run, dataset, "sampling_steps" in has)
+    labels = "sampling_steps" in has or name == "jem"
+    check_evaluation(ok, run, dataset, "sampling_steps" in has, labels)
 
 
 def test_whole_life_of_text(command, tmp_path, monkeypatch):
@@ -170,7 +173,7 @@ def test_whole_life_of_text(command, tmp_path, monkeypatch):
     assert first == ok("sample", "run", *prompt, "--top-k", 1, "--seed", 5).out
     for words, message in (
         (("--prompt", "And God " * 20), "longer than the context"),
-        (("--prompt", "And Allah #"), "vocabulary: '#'"),
+        (("--prompt", "And God #"), "vocabulary: '#'"),
         (("--top-p", 2), "top_p=2"),
         (("--output", "a.png"), "must end in"),
         (("--stepper", "ddim"), "no option of a 'transformer' run"),

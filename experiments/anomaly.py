@@ -1,0 +1,138 @@
+"""Tell one dataset from another by a trained model: area under the ROC curve of every score.
+
+    python -m experiments.anomaly runs/pca-fashion_mnist --against mnist
+    python -m experiments.anomaly runs/flow-fashion_mnist --against mnist --background runs/pca-...
+
+Any run with a log-likelihood will do. The likelihood itself fails between such sets as those above:
+simpler images are likelier, whether they belong or not (nalisnick2019deep). Scores, in nats, higher
+for what does not belong: "likelihood" -log p(x) (of an energy: its energy, up to a constant);
+"typicality" | -log p(x) - its mean in training | (nalisnick2019); "likelihood_ratio" log p0(x) -
+log p(x) with the run of --background as p0 (ren2019); "complexity" -log p(x) less the length of x
+as a PNG (serra2020); "classifier_energy" -logsumexp of the dataset's classifier (liu2020) and
+"classifier_softmax" -max log p(y | x) (hendrycks2017), for comparison: they are given labels.
+"""
+
+import io
+import json
+import math
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import jax
+import numpy as np
+import tyro
+from PIL import Image
+
+from experiments.evaluate import as_json
+from experiments.runner import Saved, rebuild
+from gen_jax import data, metrics, training
+from gen_jax.errors import ConfigError, DataError, check_range
+
+
+@dataclass(frozen=True)
+class Config:
+    """Which run, against which data."""
+
+    run: Annotated[str, tyro.conf.Positional]
+    """Directory of a run with a log-likelihood."""
+    against: str
+    """Dataset that does not belong, of the same shape."""
+    background: str | None = None
+    """Directory of a run for the likelihood ratio: a weaker or blurrier model of the same data."""
+    num: int = 1000
+    """Examples of each set."""
+    checkpoint: int | None = None
+    """A saved step; the newest if not given."""
+
+    def check(self) -> None:
+        """Raise ConfigError for what cannot work, before anything is read."""
+        check_range("num", self.num, 2, integer=True)
+        data.registry.find(self.against)
+
+
+def log_prob(saved: Saved, x: np.ndarray, size: int = 500) -> np.ndarray:
+    """log p [N] in nats, in batches. Raises ConfigError for a run without likelihoods."""
+    if saved.model.log_prob is None:
+        raise ConfigError(f"run {str(saved.directory)!r} has no log-likelihood")
+    compiled, key = jax.jit(saved.model.log_prob), jax.random.key(0)
+    size = min(size, len(x))
+    parts = []
+    for start in range(0, len(x), size):
+        rows = np.minimum(np.arange(start, start + size), len(x) - 1)
+        nats = compiled(jax.random.fold_in(key, start), saved.state, x[rows])
+        parts.append(np.asarray(nats, np.float64)[: len(x) - start])
+    return np.concatenate(parts)
+
+
+def png_nats(x: np.ndarray) -> np.ndarray:
+    """Length of each image [N, H, W, C] as a PNG, in nats."""
+
+    def length(image: np.ndarray) -> float:
+        buffer = io.BytesIO()
+        Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, "PNG")
+        return 8 * math.log(2) * len(buffer.getvalue())
+
+    return np.array([length(image) for image in x])
+
+
+def classifier_scores(name: str, x: np.ndarray) -> dict[str, np.ndarray]:
+    """Scores of the dataset's classifier, if there is one."""
+    try:
+        logits = metrics.load_classifier(name).logits(x)
+    except ConfigError:
+        return {}
+    log_sum = np.asarray(jax.nn.logsumexp(logits, axis=1))
+    return {"classifier_energy": -log_sum, "classifier_softmax": log_sum - logits.max(1)}
+
+
+def scores(
+    saved: Saved, background: Saved | None, mean: float, x: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Every score of x [N, ...]; `mean` is that of -log p in training."""
+    nats = -log_prob(saved, x)
+    found = {"likelihood": nats, "typicality": np.abs(nats - mean)}
+    if background is not None:
+        found["likelihood_ratio"] = nats + log_prob(background, x)
+    if saved.spec.kind == "images":
+        found["complexity"] = nats - png_nats(x)
+        found |= classifier_scores(saved.spec.name, x)
+    return found
+
+
+def main() -> None:
+    config = tyro.cli(Config, description=__doc__)
+    config.check()
+    training.configure_backend(1)
+    saved = rebuild(config.run, config.checkpoint)
+    background = rebuild(config.background) if config.background else None
+    train, test = (data.load(saved.spec.name, s)["x"][: config.num] for s in ("train", "test"))
+    other = data.load(config.against, "test")["x"][: config.num]
+    if other.shape[1:] != test.shape[1:]:
+        raise DataError(
+            f"against={config.against!r} has shape {other.shape[1:]}, the run {test.shape[1:]}"
+        )
+    mean = float(-log_prob(saved, train).mean())
+    inside, outside = (scores(saved, background, mean, x) for x in (test, other))
+    bits = lambda s: metrics.mean_and_error(s["likelihood"] / (test[0].size * math.log(2)))
+    report: dict[str, Any] = {
+        "run": saved.name,
+        "dataset": saved.spec.name,
+        "against": config.against,
+        "log_prob_kind": saved.model.log_prob_kind,
+        "num": [len(test), len(other)],
+        "bits_per_dim_inside": bits(inside),
+        "bits_per_dim_outside": bits(outside),
+        **{f"auroc_{name}": metrics.auroc(inside[name], outside[name]) for name in inside},
+    }
+    for name, value in report.items():
+        print(f"{name:26s}  {value}")
+    path = (
+        saved.directory
+        / f"anomaly_{''.join(c if c.isalnum() else '_' for c in config.against)}.json"
+    )
+    path.write_text(json.dumps({k: as_json(v) for k, v in report.items()}, indent=2) + "\n")
+    print(f"written: {path}")
+
+
+if __name__ == "__main__":
+    training.run_main(main)

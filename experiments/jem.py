@@ -1,0 +1,82 @@
+"""Train a classifier that is also an energy (JEM): accuracy, samples by class, likelihood.
+
+    python -m experiments.jem                                   # 8x8 digits
+    python -m experiments.jem --dataset mnist --channels 32 64 64 --features 128
+
+Then `python -m experiments.sample RUN_DIR --label 3` and `python -m experiments.evaluate RUN_DIR`.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+import tyro
+
+from experiments.energies import (
+    ChainConfig,
+    chains_of,
+    log_normalizer,
+    model_options,
+    network_of,
+    optimizer_of,
+)
+from experiments.runner import Saved, run
+from gen_jax import data, energy
+from gen_jax.data import DatasetSpec
+from gen_jax.errors import ConfigError, check_range
+from gen_jax.metrics import mean_and_error
+from gen_jax.model import GenerativeModel
+from gen_jax.training import run_main
+
+
+@dataclass(frozen=True)
+class Config(ChainConfig):
+    """A joint energy model of images and labels."""
+
+    dataset: str = "digits"
+    energy_weight: float = 1.0
+    """Of the contrastive loss beside the classifier's; 0 is a plain classifier."""
+
+    def check(self) -> None:
+        """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
+        super().check()
+        check_range("energy_weight", self.energy_weight, 0)
+
+
+def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
+    """The model of a configuration; raises ConfigError for options that cannot work."""
+    config.check()
+    spec = spec or data.describe(config.dataset)
+    if spec.num_classes < 2:
+        raise ConfigError(f"dataset={config.dataset!r} has no labels to classify")
+    return energy.jem(
+        network_of(config, spec.num_classes),
+        optimizer_of(config),
+        chains=chains_of(config),
+        energy_weight=config.energy_weight,
+        regulariser=config.regulariser,
+        **model_options(config, spec),
+    )
+
+
+def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[str, Any]:
+    """log Z with its standard error, and the accuracy on the whole test set."""
+    network = network_of(saved.config, saved.spec.num_classes)
+    transform = model_options(saved.config, saved.spec)["transform"]
+    key = jax.random.key(0)
+    classify = jax.jit(
+        lambda x: energy.logits_of(network, saved.state, transform.encode(key, x)).argmax(1)
+    )
+    parts = np.array_split(np.arange(len(test["x"])), -(-len(test["x"]) // 500))
+    right = [np.asarray(classify(test["x"][p])) == test["y"][p] for p in parts]
+    accuracy = mean_and_error(np.concatenate(right).astype(np.float64))
+    return {**log_normalizer(saved, network), "classifier_accuracy": accuracy}
+
+
+def main() -> None:
+    run("jem", tyro.cli(Config, description=__doc__), build)
+
+
+if __name__ == "__main__":
+    run_main(main)
