@@ -26,6 +26,7 @@ EXPERIMENTS = {
     "temperflow": "experiments.temperflow",
     "texture": "experiments.texture",
     "vae": "experiments.vae",
+    "vqvae": "experiments.vqvae",
 }
 """Experiments whose runs can be sampled and evaluated: name -> module with Config and build."""
 

@@ -40,7 +40,17 @@ from gen_jax.vae.posterior import (
 )
 from gen_jax.vae.posteriors import POSTERIORS, make_posterior
 from gen_jax.vae.priors import PRIORS, Prior, PriorFamily, make_prior, standard_normal
+from gen_jax.vae.quantize import Codebook
 from gen_jax.vae.variants import VARIANTS, Variant
+from gen_jax.vae.vqvae import (
+    VQOptions,
+    VQParts,
+    VQState,
+    decode_codes,
+    encode_codes,
+    make_vq_parts,
+    vqvae,
+)
 
 __all__ = [
     "GRADIENTS",
@@ -50,6 +60,7 @@ __all__ = [
     "PRIORS",
     "PROPOSALS",
     "VARIANTS",
+    "Codebook",
     "CodebookUse",
     "Coder",
     "Draw",
@@ -62,6 +73,9 @@ __all__ = [
     "Prior",
     "PriorFamily",
     "VAEState",
+    "VQOptions",
+    "VQParts",
+    "VQState",
     "Variant",
     "active_units",
     "aggregate_log_prob",
@@ -69,9 +83,11 @@ __all__ = [
     "check_values",
     "codebook_use",
     "coder",
+    "decode_codes",
     "diagonal_gaussian",
     "draw",
     "elbo",
+    "encode_codes",
     "encode_data",
     "estimate_log_prob",
     "hole_score",
@@ -85,6 +101,7 @@ __all__ = [
     "make_parts",
     "make_posterior",
     "make_prior",
+    "make_vq_parts",
     "manifold",
     "mlp",
     "mmd_squared",
@@ -95,5 +112,6 @@ __all__ = [
     "standard_normal",
     "traversal",
     "vae",
+    "vqvae",
     "warm_up",
 ]

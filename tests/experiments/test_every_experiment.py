@@ -22,11 +22,12 @@ OPTIONS = {
     "sampling_steps": ("--sampling-steps", 4),
     "recorded": ("--chains", 16, "--kernel-steps", 2, "--recorded", 20),
     "evaluation_samples": ("--hidden", 16, "--evaluation-samples", 4),
+    "commitment": ("--codes", 8, "--dim", 4, "--width", 8),
     "schedule": ("--schedule.batch-size", 40, "--schedule.first-steps", 2, "--flow.bins", 4),
 }
 """What makes a run small, for the experiments that have these fields."""
 
-IMAGES_ONLY = {"texture"}
+IMAGES_ONLY = {"texture", "vqvae"}
 """Experiments that points are nothing for."""
 
 POINTS_ONLY = {"mcmc", "temperflow"}
