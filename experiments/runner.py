@@ -20,6 +20,7 @@ from gen_jax.types import Array, Key, State
 EXPERIMENTS = {
     "diffusion": "experiments.diffusion",
     "flow_matching": "experiments.flow_matching",
+    "hierarchical_vae": "experiments.hierarchical_vae",
     "mcmc": "experiments.mcmc",
     "mixture": "experiments.mixture",
     "pca": "experiments.pca",

@@ -23,11 +23,14 @@ from gen_jax.vae.diagnostics import (
     information,
     perplexity,
 )
+from gen_jax.vae.discrete import DiscreteOptions, discrete_vae, relaxed_one_hot
 from gen_jax.vae.elbo import KL_KINDS, elbo, warm_up
 from gen_jax.vae.evaluate import PROPOSALS, annealed_log_prob, estimate_log_prob, in_batches
+from gen_jax.vae.hierarchical import LadderOptions, hierarchical_vae, make_ladder
 from gen_jax.vae.iwae import GRADIENTS, iwae
 from gen_jax.vae.latent import interpolate, manifold, traversal
 from gen_jax.vae.likelihoods import LIKELIHOODS, Likelihood, check_values, make_likelihood
+from gen_jax.vae.missing import impute
 from gen_jax.vae.model import VAEState, linear, mlp, vae
 from gen_jax.vae.penalties import mmd_squared, permute_dimensions
 from gen_jax.vae.posterior import (
@@ -63,8 +66,10 @@ __all__ = [
     "Codebook",
     "CodebookUse",
     "Coder",
+    "DiscreteOptions",
     "Draw",
     "Information",
+    "LadderOptions",
     "Likelihood",
     "Options",
     "Parts",
@@ -85,18 +90,22 @@ __all__ = [
     "coder",
     "decode_codes",
     "diagonal_gaussian",
+    "discrete_vae",
     "draw",
     "elbo",
     "encode_codes",
     "encode_data",
     "estimate_log_prob",
+    "hierarchical_vae",
     "hole_score",
+    "impute",
     "in_batches",
     "information",
     "init_params",
     "interpolate",
     "iwae",
     "linear",
+    "make_ladder",
     "make_likelihood",
     "make_parts",
     "make_posterior",
@@ -109,6 +118,7 @@ __all__ = [
     "permute_dimensions",
     "perplexity",
     "posterior_mean",
+    "relaxed_one_hot",
     "standard_normal",
     "traversal",
     "vae",

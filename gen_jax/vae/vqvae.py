@@ -23,7 +23,13 @@ from gen_jax.model import GenerativeModel, fold_in, sample_keys
 from gen_jax.types import Array, Float, Int, Key, Num
 from gen_jax.vae.code_networks import CodeNetwork, shapes_of
 from gen_jax.vae.diagnostics import perplexity
-from gen_jax.vae.likelihoods import Likelihood, check_values, make_likelihood, sample_each
+from gen_jax.vae.likelihoods import (
+    Likelihood,
+    check_unshared,
+    check_values,
+    make_likelihood,
+    sample_each,
+)
 from gen_jax.vae.quantize import (
     Codebook,
     follow,
@@ -93,9 +99,7 @@ def make_vq_parts(options: VQOptions) -> VQParts:
     if len(options.shape) != 3:
         raise ConfigError(f"shape={options.shape} must be [H, W, C]: a VQ-VAE is for images")
     law = options.likelihood
-    law = make_likelihood(law) if isinstance(law, str) else law
-    if law.shared:
-        raise ConfigError("a likelihood with one learned scale for all does not fit a VQ-VAE")
+    law = check_unshared(make_likelihood(law) if isinstance(law, str) else law)
     outputs = options.shape[-1] * law.size
     sizes = (options.width, options.dim, options.halvings, options.levels)
     return VQParts(CodeNetwork(outputs, *sizes), law, options)

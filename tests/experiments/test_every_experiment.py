@@ -21,7 +21,8 @@ OPTIONS = {
     "network": ("--network.width", 16, "--network.depth", 1),
     "sampling_steps": ("--sampling-steps", 4),
     "recorded": ("--chains", 16, "--kernel-steps", 2, "--recorded", 20),
-    "evaluation_samples": ("--hidden", 16, "--evaluation-samples", 4),
+    "posterior": ("--hidden", 16, "--evaluation-samples", 4),
+    "latents": ("--width", 16, "--evaluation-samples", 4),
     "commitment": ("--codes", 8, "--dim", 4, "--width", 8),
     "schedule": ("--schedule.batch-size", 40, "--schedule.first-steps", 2, "--flow.bins", 4),
 }
