@@ -44,6 +44,7 @@ from gen_jax.vae.posterior import (
 from gen_jax.vae.posteriors import POSTERIORS, make_posterior
 from gen_jax.vae.priors import PRIORS, Prior, PriorFamily, make_prior, standard_normal
 from gen_jax.vae.quantize import Codebook
+from gen_jax.vae.semi_supervised import label_logits, semi_supervised
 from gen_jax.vae.variants import VARIANTS, Variant
 from gen_jax.vae.vqvae import (
     VQOptions,
@@ -104,6 +105,7 @@ __all__ = [
     "init_params",
     "interpolate",
     "iwae",
+    "label_logits",
     "linear",
     "make_ladder",
     "make_likelihood",
@@ -119,6 +121,7 @@ __all__ = [
     "perplexity",
     "posterior_mean",
     "relaxed_one_hot",
+    "semi_supervised",
     "standard_normal",
     "traversal",
     "vae",
