@@ -6,26 +6,21 @@ that of the categorical laws in closed form; samples and bounds use exact draws.
 """
 
 import math
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from gen_jax.data.transforms import Transform, identity
-from gen_jax.errors import ConfigError, check_range
+from gen_jax.errors import check_range
 from gen_jax.model import GenerativeModel, fold_in, sample_keys
 from gen_jax.types import Array, Float, Int, Key
 from gen_jax.vae.coder import Network
 from gen_jax.vae.elbo import with_free_bits
 from gen_jax.vae.evaluate import streaming_log_mean
-from gen_jax.vae.likelihoods import (
-    Likelihood,
-    check_unshared,
-    check_values,
-    make_likelihood,
-    sample_each,
-)
+from gen_jax.vae.likelihoods import Likelihood, check_unshared, make_likelihood
+from gen_jax.vae.units import draw_data, log_det, to_values
 
 
 def relaxed_one_hot(
@@ -68,7 +63,7 @@ class DiscreteOptions(NamedTuple):
     latents: int = 16
     classes: int = 8
     likelihood: str | Likelihood = "bernoulli"
-    transform: Transform = identity()
+    transform: Any = None
     temperature: float = 1.0
     final_temperature: float = 0.5
     anneal: int = 1000
@@ -112,12 +107,7 @@ def discrete_vae(
     size = settings.latents * settings.classes
     networks = encoder(size), decoder(math.prod(settings.shape) * law.size)
 
-    def encode(key, x):
-        u = jnp.asarray(settings.transform.encode(key, x))
-        if u.shape[1:] != tuple(settings.shape):
-            raise ConfigError(f"data of shape {u.shape[1:]} does not fit shape={settings.shape}")
-        check_values(law, u)
-        return u
+    encode = partial(to_values, settings.transform, settings.shape, law)
 
     def logits_of(params, u):
         raw: Any = networks[0].apply(params["encoder"], law.network_input(u).reshape(len(u), -1))
@@ -165,9 +155,7 @@ def discrete_vae(
         pick = lambda key: jax.random.randint(key, dims, 0, settings.classes)
         z = jax.nn.one_hot(jax.vmap(pick)(fold_in(keys, 0)), settings.classes)
         raw = raw_of(state.params, z)
-        u = law.mean(raw) if mean else sample_each(law, fold_in(keys, 1), raw)
-        u = jnp.round(u).astype(jnp.uint8) if law.values == "levels" else u
-        return settings.transform.decode(u)
+        return draw_data(settings.transform, law, fold_in(keys, 1), raw, mean)
 
     def log_prob(key, state, x, num_samples=settings.evaluation_samples):
         keys = sample_keys(key, len(x))
@@ -182,6 +170,6 @@ def discrete_vae(
             return (log_likelihood(state.params, z, u) + log_p - own)[None]
 
         bound = streaming_log_mean(one, 1, num_samples, jnp.zeros(len(x))).value
-        return bound + settings.transform.log_det(u)
+        return bound + log_det(settings.transform, u)
 
     return GenerativeModel(init, step, sample, log_prob, "lower bound")

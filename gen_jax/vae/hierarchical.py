@@ -8,6 +8,7 @@ Bottom-up features of x and top-down features of z meet at each level. (shift, s
 """
 
 import math
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -15,20 +16,14 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from gen_jax.data.transforms import Transform, identity
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.model import GenerativeModel, fold_in, normal, sample_keys
 from gen_jax.types import Array, Float, Int, Key
 from gen_jax.vae.elbo import warm_up, with_free_bits
 from gen_jax.vae.evaluate import streaming_log_mean
 from gen_jax.vae.gaussians import residual_kl_terms
-from gen_jax.vae.likelihoods import (
-    Likelihood,
-    check_unshared,
-    check_values,
-    make_likelihood,
-    sample_each,
-)
+from gen_jax.vae.likelihoods import Likelihood, check_unshared, make_likelihood
+from gen_jax.vae.units import draw_data, log_det, to_values
 
 BOUND = 5.0
 """Log-scales and residual shifts stay within this, by a soft clamp."""
@@ -127,7 +122,7 @@ class LadderOptions(NamedTuple):
     latents: tuple[int, ...] = (4, 8, 16, 16, 32)
     width: int = 256
     likelihood: str | Likelihood = "bernoulli"
-    transform: Transform = identity()
+    transform: Any = None
     beta: float = 1.0
     warm_up: int = 0
     free_bits: float = 0.0
@@ -195,12 +190,7 @@ def hierarchical_vae(optimizer: optax.GradientTransformation, **options) -> Gene
     parts = make_ladder(LadderOptions(**options))
     settings, law, network = parts.options, parts.likelihood, parts.network
 
-    def encode(key, x):
-        u = jnp.asarray(settings.transform.encode(key, x))
-        if u.shape[1:] != tuple(settings.shape):
-            raise ConfigError(f"data of shape {u.shape[1:]} does not fit shape={settings.shape}")
-        check_values(law, u)
-        return u
+    encode = partial(to_values, settings.transform, settings.shape, law)
 
     def init(key, batch):
         key_encode, key_params = jax.random.split(key)
@@ -235,9 +225,7 @@ def hierarchical_vae(optimizer: optax.GradientTransformation, **options) -> Gene
         noise = level_noise(parts, keys, hold, held_seed)
         done: Any = network.apply(state.params, noise, method="down")
         raw = done.raw.reshape(n, *settings.shape, law.size)
-        u = law.mean(raw) if mean else sample_each(law, fold_in(keys, len(noise)), raw)
-        u = jnp.round(u).astype(jnp.uint8) if law.values == "levels" else u
-        return settings.transform.decode(u)
+        return draw_data(settings.transform, law, fold_in(keys, len(noise)), raw, mean)
 
     def log_prob(key, state, x, num_samples=settings.evaluation_samples):
         keys = sample_keys(key, len(x))
@@ -250,6 +238,6 @@ def hierarchical_vae(optimizer: optax.GradientTransformation, **options) -> Gene
         terms = lambda i: jax.vmap(one)(chunk * i + jnp.arange(chunk))
         count = -(-num_samples // chunk)
         bound = streaming_log_mean(terms, chunk, count, jnp.zeros(len(x))).value
-        return bound + settings.transform.log_det(u)
+        return bound + log_det(settings.transform, u)
 
     return GenerativeModel(init, step, sample, log_prob, "lower bound")

@@ -27,7 +27,7 @@ from gen_jax.vae.coder import (
     network_inputs,
 )
 from gen_jax.vae.elbo import elbo
-from gen_jax.vae.likelihoods import sample_each
+from gen_jax.vae.units import draw_data, log_det
 
 UNKNOWN = -1
 
@@ -133,16 +133,14 @@ def semi_supervised(
         params = optax.apply_updates(state.params, change)
         return SemiState(params, memory, state.step + 1), metrics
 
-    def sample(key, state, n, label=None):
+    def sample(key, state, n, label=None, mean=False):
         keys, classes = sample_keys(key, n), parts.options.num_classes
         if label is None:
             pick = lambda key: jax.random.randint(key, (), 0, classes)
             label = jax.vmap(pick)(fold_in(keys, 2))
         functions = coder(parts, state.params["coder"], label)
         raw = functions.decode(functions.prior.sample(fold_in(keys, 0)))
-        u = sample_each(parts.likelihood, fold_in(keys, 1), raw)
-        u = u.astype(jnp.uint8) if parts.likelihood.values == "levels" else u
-        return parts.options.transform.decode(u)
+        return draw_data(parts.options.transform, parts.likelihood, fold_in(keys, 1), raw, mean)
 
     def log_prob(key, state, x):
         keys = sample_keys(key, len(x))
@@ -150,7 +148,7 @@ def semi_supervised(
         joint = bounds_of_labels(fold_in(keys, 1), parts, state.params["coder"], u)
         unknown = jnp.full(len(u), UNKNOWN)
         loss, _ = semi_supervised_loss(joint, logits_of(state.params, u), unknown, 0.0)
-        return parts.options.transform.log_det(u) - loss
+        return log_det(parts.options.transform, u) - loss
 
     return GenerativeModel(init, step, sample, log_prob, "lower bound")
 

@@ -10,6 +10,7 @@ which `log_prob` returns, a lower bound because one way to x is counted among ma
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -17,19 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gen_jax.data.transforms import Transform, identity
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.model import GenerativeModel, fold_in, sample_keys
 from gen_jax.types import Array, Float, Int, Key, Num
 from gen_jax.vae.code_networks import CodeNetwork, shapes_of
 from gen_jax.vae.diagnostics import perplexity
-from gen_jax.vae.likelihoods import (
-    Likelihood,
-    check_unshared,
-    check_values,
-    make_likelihood,
-    sample_each,
-)
+from gen_jax.vae.likelihoods import Likelihood, check_unshared, make_likelihood
 from gen_jax.vae.quantize import (
     Codebook,
     follow,
@@ -39,6 +33,7 @@ from gen_jax.vae.quantize import (
     start_codebook,
     straight_through,
 )
+from gen_jax.vae.units import draw_data, log_det, to_values
 
 PRIOR_MEMORY = 0.99
 """Weight of the past in the counts of codes at each position."""
@@ -61,7 +56,7 @@ class VQOptions(NamedTuple):
     codes: int = 64
     dim: int = 16
     likelihood: str | Likelihood = "discretized_logistic"
-    transform: Transform = identity()
+    transform: Any = None
     commitment: float = 0.25
     decay: float | None = 0.98
     revive_below: float = 0.1
@@ -143,7 +138,8 @@ def encode_codes(
     parts: VQParts, state: VQState, key: Key[Array, "*batch"], x: Num[Array | np.ndarray, "B ..."]
 ) -> list[Array]:
     """Integer maps [B, h, w] of codes of images in data units, finest first: data for a prior."""
-    u = jnp.asarray(parts.options.transform.encode(key, x))
+    options = parts.options
+    u = to_values(options.transform, options.shape, parts.likelihood, key, x)
     return [level.codes for level in _pass(parts, state.params, state.codebooks, u)[1]]
 
 
@@ -198,12 +194,7 @@ def vqvae(optimizer: optax.GradientTransformation, **options) -> GenerativeModel
     parts = make_vq_parts(VQOptions(**options))
     settings, law = parts.options, parts.likelihood
 
-    def encode(key, x):
-        u = jnp.asarray(settings.transform.encode(key, x))
-        if u.shape[1:] != tuple(settings.shape):
-            raise ConfigError(f"data of shape {u.shape[1:]} does not fit shape={settings.shape}")
-        check_values(law, u)
-        return u
+    encode = partial(to_values, settings.transform, settings.shape, law)
 
     def init(key, batch):
         key_encode, key_params, key_books = jax.random.split(key, 3)
@@ -259,14 +250,12 @@ def vqvae(optimizer: optax.GradientTransformation, **options) -> GenerativeModel
             return jax.vmap(lambda k: jax.random.categorical(k, prior_logits(counts)))(own)
 
         raw = decode_codes(parts, state, [codes_of(i, c) for i, c in enumerate(state.counts)])
-        u = law.mean(raw) if mean else sample_each(law, fold_in(keys, settings.levels), raw)
-        u = jnp.round(u).astype(jnp.uint8) if law.values == "levels" else u
-        return settings.transform.decode(u)
+        return draw_data(settings.transform, law, fold_in(keys, settings.levels), raw, mean)
 
     def log_prob(key, state, x):
         u = encode(key, x)
         maps, levels = _pass(parts, state.params, state.codebooks, u)
-        total = _log_likelihood(parts, state.params, maps, u) + settings.transform.log_det(u)
+        total = _log_likelihood(parts, state.params, maps, u) + log_det(settings.transform, u)
         for level, counts in zip(levels, state.counts):
             own = jnp.take_along_axis(prior_logits(counts)[None], level.codes[..., None], -1)
             total = total + own.reshape(len(u), -1).sum(1)
