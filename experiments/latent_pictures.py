@@ -11,6 +11,7 @@ from gen_jax.data import DatasetSpec
 from gen_jax.errors import DataError
 from gen_jax.model import GenerativeModel
 from gen_jax.types import Array, Int, State
+from gen_jax.vae.gaussians import kl_terms
 
 ROWS = 8
 
@@ -19,6 +20,23 @@ def grey(likelihood: vae.Likelihood, raw: Array) -> np.ndarray:
     """E[x | z] as uint8 images, also of binary ones, by what the encoder would see of it."""
     seen = likelihood.network_input(likelihood.mean(raw))
     return np.asarray(jnp.clip(jnp.round((seen + 1) * 127.5), 0, 255), np.uint8)
+
+
+def use_of_latents(posterior: vae.Posterior, z: Array, prior: vae.Prior) -> str:
+    """A line that shows collapse (units, KL), what z tells of x, and holes of the prior."""
+    key, n = jax.random.key(0), len(z)
+    count, _ = vae.active_units(z)
+    line = f"latents: {int(count)} of {z.shape[1]} active"
+    if posterior.moments is not None and prior.moments is not None:
+        costs = kl_terms(*posterior.moments, *prior.moments).mean(0)
+        line += ", KL " + " ".join(f"{cost:.2f}" for cost in np.sort(np.asarray(costs))[::-1])
+    shared = vae.information(key, posterior, prior, n)
+    holes = float(vae.hole_score(key, posterior, prior, n))
+    return (
+        f"{line}; mutual information {float(shared.mutual_information):.2f} of at most "
+        f"{np.log(n):.2f} nats, KL(q(z) || p(z)) {float(shared.gap):.2f}; hole score {holes:.3f} "
+        "(0.01 without holes)"
+    )
 
 
 def latent_pictures(
@@ -40,6 +58,7 @@ def latent_pictures(
     posterior = functions.encode(vae.network_inputs(parts, u, label))
     keys = jax.random.split(jax.random.key(1), len(u))
     z = vae.posterior_mean(posterior, keys)
+    print(use_of_latents(posterior, z, functions.prior))
     if z.shape[1] == 2:
         figure = _encoded(np.asarray(z), test.get("y"))
         path = plotting.save(figure, folder / "encoded.png")

@@ -19,6 +19,7 @@ from gen_jax import (
     nets,
     paths,
     sampling,
+    vae,
 )
 from gen_jax.data import DATASETS, PATTERNS
 from gen_jax.training import run_main
@@ -106,6 +107,18 @@ WORDS: dict[str, dict[str, str]] = {
         "logit_normal": "t = sigmoid(N(0, 1)) (esser2024 eq. 19): the middle more often.",
         "log_normal": "log(sigma / alpha) ~ N(-1.2, 1.2^2) (karras2022, table 1).",
     },
+    "variants of the VAE": {
+        "vae": "The negative ELBO, with beta, warm-up and free bits (kingma2014, higgins2017).",
+        "iwae": "The importance weighted bound (burda2016).",
+        "dreg": "The same with its doubly reparameterised gradient (tucker2019).",
+        "factor": "The ELBO less the total correlation of z, by a critic (kim2018).",
+        "info": "Reconstruction, beta KL and the MMD of q(z) and p(z) (zhao2019).",
+        "wae_mmd": "A deterministic encoder, and the MMD in place of the KL (tolstikhin2018).",
+        "wae_gan": "A deterministic encoder, and a critic of z in place of the KL.",
+        "vae_gan": "Reconstruction in the features of a critic of images (larsen2016).",
+        "autoencoder": "Reconstruction from a deterministic code alone.",
+        "denoising": "Reconstruction from a code of a noisy input (vincent2008).",
+    },
     "metrics": {
         "sliced_wasserstein": "Wasserstein-2 distance of one-dimensional projections, averaged.",
         "precision": "Share of samples inside the data's estimated support (kynkaanniemi2019).",
@@ -144,6 +157,10 @@ def sections() -> dict[str, dict[str, str]]:
         "bijectors of images": flows.IMAGE_BIJECTORS,
         "flows of points": flows.FLOWS,
         "metrics": metrics.METRICS,
+        "likelihoods of decoders": vae.LIKELIHOODS,
+        "priors of latents": vae.PRIORS,
+        "posteriors of latents": vae.POSTERIORS,
+        "variants of the VAE": vae.VARIANTS,
     }
     lines = {
         title: {n: WORDS.get(title, {}).get(n) or first_line(f) for n, f in registry.items()}

@@ -24,6 +24,7 @@ EXPERIMENTS = {
     "flow": "experiments.flow",
     "flow_matching": "experiments.flow_matching",
     "glow": "experiments.glow",
+    "hierarchical_vae": "experiments.hierarchical_vae",
     "jem": "experiments.jem",
     "made": "experiments.made",
     "mcmc": "experiments.mcmc",
@@ -36,6 +37,7 @@ EXPERIMENTS = {
     "texture": "experiments.texture",
     "transformer": "experiments.transformer",
     "vae": "experiments.vae",
+    "vqvae": "experiments.vqvae",
 }
 """Experiments whose runs can be sampled and evaluated: name -> module with Config and build."""
 

@@ -23,11 +23,14 @@ from gen_jax.vae.diagnostics import (
     information,
     perplexity,
 )
+from gen_jax.vae.discrete import DiscreteOptions, discrete_vae, relaxed_one_hot
 from gen_jax.vae.elbo import KL_KINDS, elbo, warm_up
 from gen_jax.vae.evaluate import PROPOSALS, annealed_log_prob, estimate_log_prob, in_batches
+from gen_jax.vae.hierarchical import LadderOptions, hierarchical_vae, make_ladder
 from gen_jax.vae.iwae import GRADIENTS, iwae
 from gen_jax.vae.latent import interpolate, manifold, traversal
 from gen_jax.vae.likelihoods import LIKELIHOODS, Likelihood, check_values, make_likelihood
+from gen_jax.vae.missing import impute
 from gen_jax.vae.model import VAEState, linear, mlp, vae
 from gen_jax.vae.penalties import mmd_squared, permute_dimensions
 from gen_jax.vae.posterior import (
@@ -40,7 +43,18 @@ from gen_jax.vae.posterior import (
 )
 from gen_jax.vae.posteriors import POSTERIORS, make_posterior
 from gen_jax.vae.priors import PRIORS, Prior, PriorFamily, make_prior, standard_normal
+from gen_jax.vae.quantize import Codebook
+from gen_jax.vae.semi_supervised import label_logits, semi_supervised
 from gen_jax.vae.variants import VARIANTS, Variant
+from gen_jax.vae.vqvae import (
+    VQOptions,
+    VQParts,
+    VQState,
+    decode_codes,
+    encode_codes,
+    make_vq_parts,
+    vqvae,
+)
 
 __all__ = [
     "GRADIENTS",
@@ -50,10 +64,13 @@ __all__ = [
     "PRIORS",
     "PROPOSALS",
     "VARIANTS",
+    "Codebook",
     "CodebookUse",
     "Coder",
+    "DiscreteOptions",
     "Draw",
     "Information",
+    "LadderOptions",
     "Likelihood",
     "Options",
     "Parts",
@@ -62,6 +79,9 @@ __all__ = [
     "Prior",
     "PriorFamily",
     "VAEState",
+    "VQOptions",
+    "VQParts",
+    "VQState",
     "Variant",
     "active_units",
     "aggregate_log_prob",
@@ -69,22 +89,30 @@ __all__ = [
     "check_values",
     "codebook_use",
     "coder",
+    "decode_codes",
     "diagonal_gaussian",
+    "discrete_vae",
     "draw",
     "elbo",
+    "encode_codes",
     "encode_data",
     "estimate_log_prob",
+    "hierarchical_vae",
     "hole_score",
+    "impute",
     "in_batches",
     "information",
     "init_params",
     "interpolate",
     "iwae",
+    "label_logits",
     "linear",
+    "make_ladder",
     "make_likelihood",
     "make_parts",
     "make_posterior",
     "make_prior",
+    "make_vq_parts",
     "manifold",
     "mlp",
     "mmd_squared",
@@ -92,8 +120,11 @@ __all__ = [
     "permute_dimensions",
     "perplexity",
     "posterior_mean",
+    "relaxed_one_hot",
+    "semi_supervised",
     "standard_normal",
     "traversal",
     "vae",
+    "vqvae",
     "warm_up",
 ]

@@ -6,24 +6,19 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 
-from gen_jax.data.transforms import Transform, identity
 from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.types import Array, Float, Int, Key, Num, State
 from gen_jax.vae.elbo import KL_KINDS
-from gen_jax.vae.likelihoods import Likelihood, check_values, make_likelihood
+from gen_jax.vae.likelihoods import Likelihood, make_likelihood
 from gen_jax.vae.posterior import Posterior, PosteriorFamily
 from gen_jax.vae.posteriors import make_posterior
 from gen_jax.vae.priors import Prior, PriorFamily, make_prior
+from gen_jax.vae.units import Data, to_values
 
 Network = Callable[[int], nn.Module]
 """Number of outputs -> Flax module `[B, E] -> [B, outputs]`."""
-
-
-Data = Num[Array | np.ndarray, "B ..."]
-"""A batch in data units."""
 
 
 class Options(NamedTuple):
@@ -34,7 +29,7 @@ class Options(NamedTuple):
       latent: dimension of z.
       likelihood, prior, posterior: names in LIKELIHOODS, PRIORS, POSTERIORS, or made ones.
       num_classes: above 0, encoder and decoder see the label (sohn2015).
-      transform: data units to the likelihood's values.
+      transform: `data.Transform`, data units to the likelihood's values; None for none.
     """
 
     shape: tuple[int, ...]
@@ -43,7 +38,7 @@ class Options(NamedTuple):
     prior: str | PriorFamily = "standard_normal"
     posterior: str | PosteriorFamily = "diagonal"
     num_classes: int = 0
-    transform: Transform = identity()
+    transform: Any = None
     num_samples: int = 1
     kl: str = "auto"
     beta: float = 1.0
@@ -113,11 +108,8 @@ def encode_data(parts: Parts, key: Key[Array, "*batch"], x: Data) -> Array:
 
     Raises ConfigError or DataError for data that do not fit the shape or the likelihood.
     """
-    u = jnp.asarray(parts.options.transform.encode(key, x))
-    if u.shape[1:] != tuple(parts.options.shape):
-        raise ConfigError(f"data of shape {u.shape[1:]} does not fit shape={parts.options.shape}")
-    check_values(parts.likelihood, u)
-    return u
+    options = parts.options
+    return to_values(options.transform, options.shape, parts.likelihood, key, x)
 
 
 def one_hot(parts: Parts, label: Int[Array, "B"] | None, n: int) -> Float[Array, "B C"]:

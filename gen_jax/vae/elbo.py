@@ -62,9 +62,9 @@ def divergence(
 
 
 def with_free_bits(
-    kl: Float[Array, "B G"], free_bits: float | Float[Array, ""]
+    kl: Float[Array, "B G"], free_bits: float | Float[Array, "..."]
 ) -> Float[Array, "B G"]:
-    """KL that costs at least `free_bits` nats per group (kingma2016 eq. 15).
+    """KL that costs at least `free_bits` nats per group, [] or [G] (kingma2016 eq. 15).
 
     The batch's mean decides for each group: below the floor the group costs the floor and passes no
     gradient.

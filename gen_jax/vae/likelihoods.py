@@ -171,6 +171,16 @@ def make_likelihood(name: str, **options) -> Likelihood:
     return LIKELIHOODS[check_choice("likelihood", name, LIKELIHOODS)](**options)
 
 
+def check_unshared(likelihood: Likelihood) -> Likelihood:
+    """The likelihood; raises ConfigError for one with learned numbers of its own."""
+    if likelihood.shared:
+        raise ConfigError(
+            "a likelihood with one learned scale for everything does not fit this model "
+            "(choose a fixed one, or one that the decoder gives)"
+        )
+    return likelihood
+
+
 def check_values(likelihood: Likelihood, x: Num[Array | np.ndarray, "..."]) -> None:
     """Raise for data that a likelihood is not defined on: Bernoulli on 0 .. 255, reals on levels.
 
@@ -184,9 +194,11 @@ def check_values(likelihood: Likelihood, x: Num[Array | np.ndarray, "..."]) -> N
             f"a likelihood of {likelihood.values} values does not fit data of dtype {x.dtype} "
             f"(choose one of {fits} values, or another transform)"
         )
-    known = likelihood.values == "binary" and not isinstance(x, jax.core.Tracer)
-    if known and not bool(jnp.all((x == 0) | (x == 1))):
-        found = f"[{float(x.min()):g}, {float(x.max()):g}]"
+    if likelihood.values != "binary" or isinstance(x, jax.core.Tracer):
+        return
+    values = np.asarray(x)
+    if not np.all((values == 0) | (values == 1)):
+        found = f"[{values.min():g}, {values.max():g}]"
         raise DataError(f"a likelihood of binary values was given values in {found}")
 
 

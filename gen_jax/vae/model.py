@@ -25,7 +25,7 @@ from gen_jax.vae.coder import (
 )
 from gen_jax.vae.elbo import warm_up
 from gen_jax.vae.evaluate import estimate_log_prob
-from gen_jax.vae.likelihoods import sample_each
+from gen_jax.vae.units import draw_data, log_det
 from gen_jax.vae.variants import VARIANTS, Case, Variant, codes
 
 MEMORY = 0.99
@@ -199,12 +199,10 @@ def vae(
         if classes and label is None:
             pick = lambda key: jax.random.randint(key, (), 0, classes)
             label = jax.vmap(pick)(fold_in(keys, 2))
-        functions, law = coder(parts, state.params, label), parts.likelihood
+        functions = coder(parts, state.params, label)
         source = code_sampler(state) if by_codes else functions.prior.sample
         raw = functions.decode(source(fold_in(keys, 0)))
-        u = law.mean(raw) if mean else sample_each(law, fold_in(keys, 1), raw)
-        u = jnp.round(u).astype(jnp.uint8) if law.values == "levels" else u
-        return parts.options.transform.decode(u)
+        return draw_data(parts.options.transform, parts.likelihood, fold_in(keys, 1), raw, mean)
 
     def sample(key, state, n, mean=False):
         return conditional(key, state, n, None, mean)
@@ -216,7 +214,7 @@ def vae(
             bound = _over_labels(parts, state.params, own, u, num_samples)
         else:
             bound = _bound(parts, state.params, own, u, label, num_samples)
-        return bound + parts.options.transform.log_det(u)
+        return bound + log_det(parts.options.transform, u)
 
     return GenerativeModel(
         init,

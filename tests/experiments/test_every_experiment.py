@@ -28,11 +28,12 @@ OPTIONS = {
     "evaluation_samples": ("--evaluation-samples", 4),
     "leapfrog_step": ("--features", 16, "--levels", 3, "--annealed-chains", 8),
     "buffer_size": ("--buffer-size", 32, "--chain-steps", 2, "--sample-steps", 2),
+    "commitment": ("--codes", 8, "--dim", 4),
     "schedule": ("--schedule.batch-size", 40, "--schedule.first-steps", 2, "--flow.bins", 4),
 }
 """What makes a run small, for the experiments that have these fields."""
 
-IMAGES_ONLY = {"glow", "jem", "pixelcnn", "tarflow", "texture", "transformer"}
+IMAGES_ONLY = {"glow", "jem", "pixelcnn", "tarflow", "texture", "transformer", "vqvae"}
 """Experiments that points, or data without labels, are nothing for."""
 
 POINTS_ONLY = {"mcmc", "temperflow"}

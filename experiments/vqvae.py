@@ -1,0 +1,114 @@
+"""Train a VQ-VAE: images as small maps of integer codes, and a prior on the codes.
+
+    python -m experiments.vqvae                                                # 8x8 digits
+    python -m experiments.vqvae --dataset mnist --steps 3000
+    python -m experiments.vqvae --dataset mnist --levels 2 --halvings 1 --steps 3000  # VQ-VAE-2
+
+Then `python -m experiments.sample RUN_DIR` and `python -m experiments.evaluate RUN_DIR`. Samples
+take each position's codes by their frequency alone, so that they hold together only locally; a
+model of the maps of codes (`vae.encode_codes`) can take that prior's place.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import numpy as np
+import tyro
+
+from experiments.diffusion import optimizer_of
+from experiments.latent_pictures import grey
+from experiments.runner import RunConfig, run
+from experiments.vae import likelihood_of
+from gen_jax import data, plotting, vae
+from gen_jax.data import DatasetSpec
+from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.model import GenerativeModel
+from gen_jax.training import run_main
+from gen_jax.types import State
+
+
+@dataclass(frozen=True)
+class Config(RunConfig):
+    """A VQ-VAE; the defaults train on 8x8 digits in a minute on two cores."""
+
+    steps: int = 1000
+    likelihood: str = "auto"
+    """auto, gaussian, gaussian_diagonal, bernoulli, categorical, discretized_logistic or
+    discretized_logistic_mixture"""
+    codes: int = 64
+    """Size of each codebook."""
+    dim: int = 16
+    width: int = 64
+    halvings: int | None = None
+    """The codes' map has the image's side divided by 2^halvings; 1 below 16 pixels, else 2."""
+    levels: int = 1
+    """Maps of codes, each of half the side of the one before (VQ-VAE-2)."""
+    commitment: float = 0.25
+    decay: float = 0.98
+    """Of the codebook's running averages."""
+    learned: bool = False
+    """Codebooks learn by gradient instead."""
+    revive_below: float = 0.1
+    """Running count under which a code restarts; 0 for never."""
+    learning_rate: float = 2e-3
+    """Peak of a one-cycle schedule of Adam."""
+
+    def check(self) -> None:
+        """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
+        super().check()
+        check_choice("likelihood", self.likelihood, ["auto", *vae.LIKELIHOODS])
+        check_range("learning_rate", self.learning_rate, 0, open_low=True)
+        if self.halvings is not None:
+            check_range("halvings", self.halvings, 1, integer=True)
+
+
+def options_of(config: Config, spec: DatasetSpec) -> vae.VQOptions:
+    """The options of the model that a configuration describes."""
+    if spec.kind != "images":
+        raise ConfigError(f"dataset {spec.name!r} has points; a VQ-VAE is for images")
+    likelihood, transform = likelihood_of(config.likelihood, spec)
+    return vae.VQOptions(
+        shape=spec.shape,
+        codes=config.codes,
+        dim=config.dim,
+        likelihood=likelihood,
+        transform=transform,
+        commitment=config.commitment,
+        decay=None if config.learned else config.decay,
+        revive_below=config.revive_below,
+        halvings=config.halvings or (1 if max(spec.shape[:2]) < 16 else 2),
+        levels=config.levels,
+        width=config.width,
+    )
+
+
+def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
+    """The model of a configuration; raises ConfigError for options that cannot work."""
+    config.check()
+    options = options_of(config, spec or data.describe(config.dataset))
+    return vae.vqvae(optimizer_of(config), **options._asdict())
+
+
+def reconstructions(
+    directory: Path, options: vae.VQOptions, spec: DatasetSpec, state: State
+) -> Path:
+    """Test images, each beside what its codes decode to."""
+    parts, x = vae.make_vq_parts(options), data.load(spec.name, "test")["x"][:40]
+    codes = vae.encode_codes(parts, state, jax.random.key(0), x)
+    decoded = grey(parts.likelihood, vae.decode_codes(parts, state, codes))
+    pairs = np.stack([x, decoded], 1).reshape(-1, *spec.shape)
+    grid = plotting.image_grid(pairs, columns=10)
+    return plotting.save_image(directory / "samples" / "reconstructions.png", grid)
+
+
+def main() -> None:
+    config = tyro.cli(Config, description=__doc__)
+    more = lambda folder, model, spec, state: reconstructions(
+        folder, options_of(config, spec), spec, state
+    )
+    run("vqvae", config, build, more)
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,243 @@
+"""Hierarchical VAE: a ladder of latents with residual posteriors (sonderby2016; vahdat2020).
+
+    p(z) = p(z_L) prod p(z_l | z_>l),   q(z | x) likewise, from the top z_L down, and at each level
+    q = N(m + s shift, (s scale)^2) where p = N(m, s^2): what x adds to what is known from above.
+
+Bottom-up features of x and top-down features of z meet at each level. (shift, scale) start at
+(0, 1): before training every level costs nothing, however many there are. Vectors throughout.
+"""
+
+import math
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+
+from gen_jax.errors import ConfigError, check_range
+from gen_jax.model import GenerativeModel, fold_in, normal, sample_keys
+from gen_jax.types import Array, Float, Int, Key
+from gen_jax.vae.elbo import warm_up, with_free_bits
+from gen_jax.vae.evaluate import streaming_log_mean
+from gen_jax.vae.gaussians import residual_kl_terms
+from gen_jax.vae.likelihoods import Likelihood, check_unshared, make_likelihood
+from gen_jax.vae.units import draw_data, log_det, to_values
+
+BOUND = 5.0
+"""Log-scales and residual shifts stay within this, by a soft clamp."""
+
+EVALUATION_CHUNK = 8
+
+
+def soft_clamp(value: Array, bound: float = BOUND) -> Array:
+    """bound tanh(value / bound)."""
+    return bound * jnp.tanh(value / bound)
+
+
+class Pass(NamedTuple):
+    """A way down: decoder numbers [N, P], KL [N, L] in closed form, log q - log p [N] at the draw.
+
+    Levels are counted from the top.
+    """
+
+    raw: Float[Array, "N P"]
+    kl: Float[Array, "N L"]
+    log_ratio: Float[Array, "N"]
+
+
+class Cell(nn.Module):
+    """h + W2 silu(W1 silu(h)), W2 small at first so that deep stacks start as the identity."""
+
+    width: int
+
+    @nn.compact
+    def __call__(self, h: Float[Array, "N W"]) -> Float[Array, "N W"]:
+        inner = nn.silu(nn.Dense(self.width)(nn.silu(h)))
+        return h + nn.Dense(self.width, kernel_init=nn.initializers.normal(1e-2))(inner)
+
+
+class Ladder(nn.Module):
+    """The network: `latents` are the dimensions of the levels from the top down."""
+
+    outputs: int
+    latents: tuple[int, ...]
+    width: int = 256
+
+    def setup(self):
+        levels = range(len(self.latents))
+        zeros = nn.initializers.zeros
+        self.enter = nn.Dense(self.width)
+        self.rise = [Cell(self.width) for _ in levels]
+        self.prior = [nn.Dense(2 * d, kernel_init=zeros) for d in self.latents]
+        self.residual = [nn.Dense(2 * d, kernel_init=zeros) for d in self.latents]
+        self.fall = [Cell(self.width) for _ in levels]
+        self.insert = [nn.Dense(self.width) for _ in levels]
+        self.start = self.param("start", zeros, (self.width,))
+        self.leave = nn.Dense(self.outputs, kernel_init=zeros)
+
+    def features(self, inputs: Float[Array, "B E"]) -> list[Array]:
+        """What each level sees of x, the top first."""
+        h, found = self.enter(inputs), []
+        for cell in self.rise:
+            h = cell(h)
+            found.append(h)
+        return found[::-1]
+
+    def down(self, noise: list[Array], features: list[Array] | None = None) -> Pass:
+        """From standard normal numbers [N, d_l] per level; without features, from the prior."""
+        h = jnp.broadcast_to(self.start, (len(noise[0]), self.width))
+        kl, log_ratio = [], jnp.zeros(len(noise[0]))
+        for level, eps in enumerate(noise):
+            mean, log_std = jnp.split(self.prior[level](nn.silu(h)), 2, axis=-1)
+            if level == 0:
+                mean, log_std = jnp.zeros_like(mean), jnp.zeros_like(log_std)
+            unit = eps
+            if features is not None:
+                seen = nn.silu(jnp.concatenate([h, features[level]], -1))
+                shift, log_scale = jnp.split(soft_clamp(self.residual[level](seen)), 2, axis=-1)
+                unit = shift + jnp.exp(log_scale) * eps
+                kl.append(residual_kl_terms(shift, log_scale).sum(-1))
+                log_ratio = log_ratio + (0.5 * (unit**2 - eps**2) - log_scale).sum(-1)
+            z = mean + jnp.exp(soft_clamp(log_std)) * unit
+            h = self.fall[level](h + self.insert[level](z))
+        cost = jnp.stack(kl, -1) if kl else jnp.zeros((len(h), 0))
+        return Pass(self.leave(nn.silu(h)), cost, log_ratio)
+
+    def __call__(self, inputs: Array, noise: list[Array]) -> Pass:
+        return self.down(noise, self.features(inputs))
+
+
+class LadderOptions(NamedTuple):
+    """How a hierarchical VAE is made.
+
+    Fields:
+      shape: of one example after the transform.
+      latents: dimensions of the levels from the top down.
+      free_bits: nats per dimension of each level that cost nothing more.
+    """
+
+    shape: tuple[int, ...]
+    latents: tuple[int, ...] = (4, 8, 16, 16, 32)
+    width: int = 256
+    likelihood: str | Likelihood = "bernoulli"
+    transform: Any = None
+    beta: float = 1.0
+    warm_up: int = 0
+    free_bits: float = 0.0
+    evaluation_samples: int = 64
+
+
+class LadderState(NamedTuple):
+    """Parameters, the optimizer's state and the number of updates."""
+
+    params: Any
+    optimizer: Any
+    step: Int[Array, ""]
+
+
+class LadderParts(NamedTuple):
+    """The network and the law that options come to."""
+
+    network: Ladder
+    likelihood: Likelihood
+    options: LadderOptions
+
+
+def make_ladder(options: LadderOptions) -> LadderParts:
+    """Raises ConfigError for values out of range."""
+    if not options.latents:
+        raise ConfigError("latents=() must name at least one level")
+    for dim in options.latents:
+        check_range("latents", dim, 1, integer=True)
+    for name in ("width", "evaluation_samples"):
+        check_range(name, getattr(options, name), 1, integer=True)
+    check_range("warm_up", options.warm_up, 0, integer=True)
+    for name in ("beta", "free_bits"):
+        check_range(name, getattr(options, name), 0)
+    law = options.likelihood
+    law = check_unshared(make_likelihood(law) if isinstance(law, str) else law)
+    network = Ladder(math.prod(options.shape) * law.size, tuple(options.latents), options.width)
+    return LadderParts(network, law, options)
+
+
+def level_noise(
+    parts: LadderParts, keys: Key[Array, "n"], hold: int = 0, held_seed: int = 0
+) -> list[Float[Array, "n d"]]:
+    """Standard normal numbers for each level; the top `hold` levels have the same for all."""
+    shared = jnp.broadcast_to(jax.random.key(held_seed), keys.shape)
+    levels = enumerate(parts.options.latents)
+    return [normal(fold_in(shared if i < hold else keys, i), (dim,)) for i, dim in levels]
+
+
+def _run(parts: LadderParts, params: Any, u: Array, keys: Array) -> tuple[Array, Pass]:
+    """log p(x | z) [B] at one draw of the posterior, and the way down."""
+    inputs = parts.likelihood.network_input(u).reshape(len(u), -1)
+    done: Any = parts.network.apply(params, inputs, level_noise(parts, keys))
+    raw = done.raw.reshape(*u.shape, parts.likelihood.size)
+    return parts.likelihood.log_prob(raw, u).reshape(len(u), -1).sum(1), done
+
+
+def hierarchical_vae(optimizer: optax.GradientTransformation, **options) -> GenerativeModel:
+    """A hierarchical VAE; `options` are the fields of `LadderOptions`.
+
+    Metrics hold each level's KL in nats, `kl_0` the top's. `sample` takes `hold`: the number of
+    levels from the top that all samples share (drawn from `held_seed`), and `mean=True` for
+    E[x | z]. `log_prob` is the importance weighted bound of `num_samples` draws.
+    Raises ConfigError for values out of range.
+    """
+    parts = make_ladder(LadderOptions(**options))
+    settings, law, network = parts.options, parts.likelihood, parts.network
+
+    encode = partial(to_values, settings.transform, settings.shape, law)
+
+    def init(key, batch):
+        key_encode, key_params = jax.random.split(key)
+        u = encode(key_encode, batch["x"])[:1]
+        inputs = law.network_input(u).reshape(1, -1)
+        params = network.init(key_params, inputs, level_noise(parts, sample_keys(key, 1)))
+        return LadderState(params, optimizer.init(params), jnp.int32(0))
+
+    def step(key, state, batch):
+        key_encode, key_draw = jax.random.split(key)
+        u = encode(key_encode, batch["x"])
+        beta = settings.beta * warm_up(state.step, settings.warm_up)
+        floors = settings.free_bits * jnp.array(settings.latents, jnp.float32)
+
+        def loss(params):
+            log_p, done = _run(parts, params, u, sample_keys(key_draw, len(u)))
+            cost = with_free_bits(done.kl, floors).sum(-1)
+            aux = {"elbo": log_p - done.kl.sum(-1), "log_likelihood": log_p}
+            return jnp.mean(beta * cost - log_p), (aux, done.kl.mean(0))
+
+        (value, (aux, kl)), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
+        change, memory = optimizer.update(gradient, state.optimizer, state.params)
+        metrics = {"loss": value, **jax.tree.map(jnp.mean, aux)}
+        metrics |= {f"kl_{level}": kl[level] for level in range(len(settings.latents))}
+        metrics["gradient_norm"] = optax.global_norm(gradient)
+        params = optax.apply_updates(state.params, change)
+        return LadderState(params, memory, state.step + 1), metrics
+
+    def sample(key, state, n, hold=0, held_seed=0, mean=False):
+        check_range("hold", hold, 0, len(settings.latents), integer=True)
+        keys = sample_keys(key, n)
+        noise = level_noise(parts, keys, hold, held_seed)
+        done: Any = network.apply(state.params, noise, method="down")
+        raw = done.raw.reshape(n, *settings.shape, law.size)
+        return draw_data(settings.transform, law, fold_in(keys, len(noise)), raw, mean)
+
+    def log_prob(key, state, x, num_samples=settings.evaluation_samples):
+        keys = sample_keys(key, len(x))
+        u, chunk = encode(fold_in(keys, 0), x), min(EVALUATION_CHUNK, num_samples)
+
+        def one(index):
+            log_p, done = _run(parts, state.params, u, fold_in(fold_in(keys, 1), index))
+            return log_p - done.log_ratio
+
+        terms = lambda i: jax.vmap(one)(chunk * i + jnp.arange(chunk))
+        count = -(-num_samples // chunk)
+        bound = streaming_log_mean(terms, chunk, count, jnp.zeros(len(x))).value
+        return bound + log_det(settings.transform, u)
+
+    return GenerativeModel(init, step, sample, log_prob, "lower bound")

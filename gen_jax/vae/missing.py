@@ -1,0 +1,59 @@
+"""Missing data: imputation by the posterior (rezende2014, appendix F).
+
+Missing values are filled in turn with draws of p(x | z) at z ~ q(z | x): a Gibbs sampler, whose law
+in the limit is p(x_missing | x_observed) where q is the model's exact posterior.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from gen_jax.errors import ConfigError, check_range
+from gen_jax.model import fold_in, sample_keys
+from gen_jax.types import Array, Bool, Key, Num
+from gen_jax.vae.likelihoods import Likelihood, sample_each
+from gen_jax.vae.posterior import Posterior
+
+
+def impute(
+    key: Key[Array, "*batch"],
+    encode: Callable[[Array], Posterior],
+    decode: Callable[[Array], Array],
+    x: Num[Array, "B ..."],
+    observed: Bool[Array, "B ..."],
+    *,
+    likelihood: Likelihood,
+    rounds: int = 50,
+    mean: bool = False,
+) -> Num[Array, "B ..."]:
+    """x with the values that are not `observed` drawn anew, after `rounds` rounds.
+
+    Args:
+      x: the values of missing entries are where the chain starts; they must be ones that the
+        likelihood allows.
+      mean: the last round fills in E[x | z] instead of a draw.
+    Raises ConfigError unless `observed` has x's shape, or for fewer than one round.
+    """
+    check_range("rounds", rounds, 1, integer=True)
+    if observed.shape != x.shape:
+        raise ConfigError(f"observed has shape {observed.shape}, x {x.shape}")
+    keys = sample_keys(key, len(x))
+
+    def decoded(x, index):
+        own = fold_in(keys, index)
+        posterior = encode(x)
+        z, _, log_share = posterior.draw(posterior.params, fold_in(own, 0))
+        stratum = jax.vmap(jax.random.categorical)(fold_in(own, 1), log_share.T)
+        return decode(z[stratum, jnp.arange(len(x))]), own
+
+    def body(x, index):
+        raw, own = decoded(x, index)
+        drawn = sample_each(likelihood, fold_in(own, 2), raw).astype(x.dtype)
+        return jnp.where(observed, x, drawn), None
+
+    x, _ = jax.lax.scan(body, x, jnp.arange(rounds - mean))
+    if not mean:
+        return x
+    raw, _ = decoded(x, rounds)
+    return jnp.where(observed, x, likelihood.mean(raw).astype(x.dtype))

@@ -1,0 +1,161 @@
+"""A VAE with few labels (kingma2014b, model M2): x from (y, z), with y guessed where missing.
+
+    labelled     L(x, y) = -log p(y) - E_q(z|x,y)[log p(x | y, z)] + KL(q(z | x, y) || p(z))
+    unlabelled   U(x) = sum_y q(y | x) L(x, y) - H(q(y | x))   >= -log p(x)
+
+and `weight` times the cross-entropy of q(y | x) on labelled examples. An example without a label
+has y = -1. The sum over labels is exact: the model is evaluated at each.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gen_jax.errors import check_range
+from gen_jax.model import GenerativeModel, fold_in, sample_keys
+from gen_jax.types import Array, Float, Int, Key, Num
+from gen_jax.vae.coder import (
+    Network,
+    Options,
+    Parts,
+    coder,
+    encode_data,
+    init_params,
+    make_parts,
+    network_inputs,
+)
+from gen_jax.vae.elbo import elbo
+from gen_jax.vae.units import draw_data, log_det
+
+UNKNOWN = -1
+
+
+class SemiState(NamedTuple):
+    """Parameters of coder and classifier, the optimizer's state, the number of updates."""
+
+    params: dict[str, Any]
+    optimizer: Any
+    step: Int[Array, ""]
+
+
+def bounds_of_labels(
+    key: Key[Array, "B"], parts: Parts, params: dict[str, Any], u: Num[Array, "B ..."]
+) -> Float[Array, "B C"]:
+    """log p(y) + ELBO of x given y, a lower bound of log p(x, y), for every y; in nats."""
+    classes = parts.options.num_classes
+
+    def one(y):
+        label = jnp.full(len(u), y)
+        functions = coder(parts, params, label)
+        value, _ = elbo(
+            key,
+            functions.encode,
+            functions.decode,
+            u,
+            likelihood=functions.likelihood,
+            prior=functions.prior,
+            num_samples=parts.options.num_samples,
+            encoder_input=network_inputs(parts, u, label),
+        )
+        return value - jnp.log(classes)
+
+    return jax.lax.map(one, jnp.arange(classes)).T
+
+
+def semi_supervised_loss(
+    joint: Float[Array, "B C"],
+    logits: Float[Array, "B C"],
+    label: Int[Array, "B"],
+    weight: float | Float[Array, ""],
+) -> tuple[Float[Array, "B"], dict[str, Array]]:
+    """The loss per example from bounds of log p(x, y) and the classifier's logits: (loss, aux)."""
+    log_q, known = jax.nn.log_softmax(logits), label != UNKNOWN
+    at = lambda values: jnp.take_along_axis(values, jnp.maximum(label, 0)[:, None], 1)[:, 0]
+    unlabelled = -jnp.sum(jnp.exp(log_q) * (joint - log_q), 1)
+    labelled = -at(joint) - weight * at(log_q)
+    right = known & (jnp.argmax(logits, 1) == label)
+    aux = {"bound": jnp.where(known, at(joint), -unlabelled), "right": right, "known": known}
+    return jnp.where(known, labelled, unlabelled), aux
+
+
+def semi_supervised(
+    encoder: Network,
+    decoder: Network,
+    classifier: Network,
+    optimizer: optax.GradientTransformation,
+    *,
+    weight: float = 10.0,
+    **options,
+) -> GenerativeModel:
+    """A VAE of labelled and unlabelled examples; `options` are the fields of `vae.Options`.
+
+    Args:
+      classifier: number of classes -> Flax module from vectors to logits, q(y | x).
+      weight: of the cross-entropy on labelled examples.
+    `sample` takes `label` [n], drawn evenly if not given. `log_prob` is the bound -U(x). The
+    guesses are `label_logits`. Raises ConfigError for values out of range.
+    """
+    parts = make_parts(encoder, decoder, Options(**options))
+    check_range("num_classes", parts.options.num_classes, 2, integer=True)
+    check_range("weight", weight, 0)
+    network = classifier(parts.options.num_classes)
+
+    def init(key, batch):
+        key_encode, key_params, key_classifier = jax.random.split(key, 3)
+        u = encode_data(parts, key_encode, batch["x"])
+        inputs = parts.likelihood.network_input(u).reshape(len(u), -1)
+        params = {
+            "coder": init_params(parts, key_params, u, jnp.maximum(batch["y"], 0)),
+            "classifier": network.init(key_classifier, inputs[:1]),
+        }
+        return SemiState(params, optimizer.init(params), jnp.int32(0))
+
+    def logits_of(params, u):
+        inputs = parts.likelihood.network_input(u).reshape(len(u), -1)
+        return network.apply(params["classifier"], inputs)
+
+    def step(key, state, batch):
+        key_encode, key_draw = jax.random.split(key)
+        u = encode_data(parts, key_encode, batch["x"])
+
+        def loss(params):
+            joint = bounds_of_labels(sample_keys(key_draw, len(u)), parts, params["coder"], u)
+            logits = logits_of(params, u)
+            each, aux = semi_supervised_loss(joint, logits, batch["y"], weight)
+            return jnp.mean(each), aux
+
+        (value, aux), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
+        change, memory = optimizer.update(gradient, state.optimizer, state.params)
+        accuracy = jnp.sum(aux["right"]) / jnp.maximum(jnp.sum(aux["known"]), 1)
+        metrics = {"loss": value, "bound": aux["bound"].mean(), "accuracy": accuracy}
+        params = optax.apply_updates(state.params, change)
+        return SemiState(params, memory, state.step + 1), metrics
+
+    def sample(key, state, n, label=None, mean=False):
+        keys, classes = sample_keys(key, n), parts.options.num_classes
+        if label is None:
+            pick = lambda key: jax.random.randint(key, (), 0, classes)
+            label = jax.vmap(pick)(fold_in(keys, 2))
+        functions = coder(parts, state.params["coder"], label)
+        raw = functions.decode(functions.prior.sample(fold_in(keys, 0)))
+        return draw_data(parts.options.transform, parts.likelihood, fold_in(keys, 1), raw, mean)
+
+    def log_prob(key, state, x):
+        keys = sample_keys(key, len(x))
+        u = encode_data(parts, fold_in(keys, 0), x)
+        joint = bounds_of_labels(fold_in(keys, 1), parts, state.params["coder"], u)
+        unknown = jnp.full(len(u), UNKNOWN)
+        loss, _ = semi_supervised_loss(joint, logits_of(state.params, u), unknown, 0.0)
+        return log_det(parts.options.transform, u) - loss
+
+    return GenerativeModel(init, step, sample, log_prob, "lower bound")
+
+
+def label_logits(
+    classifier: Network, state: SemiState, inputs: Float[Array, "B E"], classes: int
+) -> Float[Array, "B C"]:
+    """log q(y | x) up to a constant, of what the encoder would see of x."""
+    out: Any = classifier(classes).apply(state.params["classifier"], inputs)
+    return out

@@ -1,0 +1,264 @@
+"""VQ-VAE and its hierarchy (oord2017; razavi2019) as a `GenerativeModel`.
+
+Samples draw codes from a prior that is fitted beside the network: independent over positions, from
+running counts. Any model of the integer maps of `encode_codes` can stand in its place: its draws go
+to `decode_codes`. With the prior,
+
+    log p(x) >= log p(x | codes(x)) + log p(codes(x))
+
+which `log_prob` returns, a lower bound because one way to x is counted among many.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from gen_jax.errors import ConfigError, check_range
+from gen_jax.model import GenerativeModel, fold_in, sample_keys
+from gen_jax.types import Array, Float, Int, Key, Num
+from gen_jax.vae.code_networks import CodeNetwork, shapes_of
+from gen_jax.vae.diagnostics import perplexity
+from gen_jax.vae.likelihoods import Likelihood, check_unshared, make_likelihood
+from gen_jax.vae.quantize import (
+    Codebook,
+    follow,
+    nearest,
+    quantisation_terms,
+    revive,
+    start_codebook,
+    straight_through,
+)
+from gen_jax.vae.units import draw_data, log_det, to_values
+
+PRIOR_MEMORY = 0.99
+"""Weight of the past in the counts of codes at each position."""
+
+
+class VQOptions(NamedTuple):
+    """How a VQ-VAE is made.
+
+    Fields:
+      shape: of one image after the transform.
+      codes: K, size of each codebook.
+      dim: of a code.
+      commitment: weight of |z - sg(q)|^2.
+      decay: of the codebook's running averages; None for codebooks that learn by gradient.
+      revive_below: running count under which a code restarts; 0 for never.
+      halvings, levels, width: of `CodeNetwork`.
+    """
+
+    shape: tuple[int, ...]
+    codes: int = 64
+    dim: int = 16
+    likelihood: str | Likelihood = "discretized_logistic"
+    transform: Any = None
+    commitment: float = 0.25
+    decay: float | None = 0.98
+    revive_below: float = 0.1
+    halvings: int = 2
+    levels: int = 1
+    width: int = 64
+
+
+class VQState(NamedTuple):
+    """Parameters, one codebook and one table of counts [h, w, K] per level, optimizer, step."""
+
+    params: Any
+    codebooks: tuple[Codebook, ...]
+    counts: tuple[Array, ...]
+    optimizer: Any
+    step: Int[Array, ""]
+
+
+class VQParts(NamedTuple):
+    """The network and the law of the pixels that options come to."""
+
+    network: CodeNetwork
+    likelihood: Likelihood
+    options: VQOptions
+
+
+def make_vq_parts(options: VQOptions) -> VQParts:
+    """Raises ConfigError for values out of range."""
+    for name in ("codes", "dim", "halvings", "levels", "width"):
+        check_range(name, getattr(options, name), 1, integer=True)
+    check_range("commitment", options.commitment, 0)
+    check_range("revive_below", options.revive_below, 0)
+    if options.decay is not None:
+        check_range("decay", options.decay, 0, 1)
+    if len(options.shape) != 3:
+        raise ConfigError(f"shape={options.shape} must be [H, W, C]: a VQ-VAE is for images")
+    law = options.likelihood
+    law = check_unshared(make_likelihood(law) if isinstance(law, str) else law)
+    outputs = options.shape[-1] * law.size
+    sizes = (options.width, options.dim, options.halvings, options.levels)
+    return VQParts(CodeNetwork(outputs, *sizes), law, options)
+
+
+class Quantised(NamedTuple):
+    """One level of one pass: encodings, codes, and the code vectors in their place."""
+
+    z: Array
+    codes: Array
+    q: Array
+
+
+def _pass(parts: VQParts, params: Any, codebooks, u: Array) -> tuple[list[Array], list[Quantised]]:
+    """The maps that the decoder sees, and what happened at each level."""
+    seen: dict[int, Quantised] = {}
+
+    def quantise(level, z):
+        vectors = codebooks[level].vectors
+        codes = nearest(z, vectors)
+        seen[level] = Quantised(z, codes, vectors[codes])
+        return straight_through(z, vectors[codes])
+
+    inputs = parts.likelihood.network_input(u)
+    maps: Any = parts.network.apply(params, inputs, quantise, method="encode")
+    return maps, [seen[level] for level in range(len(codebooks))]
+
+
+def _raw(parts: VQParts, params: Any, maps: list[Array]) -> Array:
+    """The decoder's numbers [B, H, W, C, P]."""
+    raw: Any = parts.network.apply(params, maps, method="decode")
+    return raw.reshape(len(raw), *parts.options.shape, -1)
+
+
+def _log_likelihood(parts: VQParts, params: Any, maps: list[Array], u: Array) -> Array:
+    terms = parts.likelihood.log_prob(_raw(parts, params, maps), u)
+    return terms.reshape(len(u), -1).sum(1)
+
+
+def encode_codes(
+    parts: VQParts, state: VQState, key: Key[Array, "*batch"], x: Num[Array | np.ndarray, "B ..."]
+) -> list[Array]:
+    """Integer maps [B, h, w] of codes of images in data units, finest first: data for a prior."""
+    options = parts.options
+    u = to_values(options.transform, options.shape, parts.likelihood, key, x)
+    return [level.codes for level in _pass(parts, state.params, state.codebooks, u)[1]]
+
+
+def decode_codes(
+    parts: VQParts, state: VQState, codes: Sequence[Array]
+) -> Float[Array, "B H W C P"]:
+    """The likelihood's numbers for maps [B, h, w] of codes, from whatever prior they come."""
+    maps = [book.vectors[c] for book, c in zip(state.codebooks, codes)]
+    return _raw(parts, state.params, maps)
+
+
+def prior_logits(counts: Float[Array, "h w K"]) -> Float[Array, "h w K"]:
+    """log p(code) at each position, from counts with half an observation added to each."""
+    return jnp.log(counts + 0.5) - jnp.log((counts + 0.5).sum(-1, keepdims=True))
+
+
+def training_loss(params, codebooks, parts: VQParts, u: Array) -> tuple[Array, tuple[dict, list]]:
+    """The mean loss; the codebooks' own gradient is for those without running averages."""
+    maps, levels = _pass(parts, params, codebooks, u)
+    log_p = _log_likelihood(parts, params, maps, u)
+    terms = [quantisation_terms(level.z, level.q) for level in levels]
+    codebook, commitment = (sum(values, jnp.zeros(len(u))) for values in zip(*terms))
+    learned = codebook if parts.options.decay is None else 0.0
+    loss = -log_p + learned + parts.options.commitment * commitment
+    aux = {"log_likelihood": log_p, "codebook": codebook, "commitment": commitment}
+    return jnp.mean(loss), ({k: jnp.mean(v) for k, v in aux.items()}, levels)
+
+
+def _follow_all(key, parts: VQParts, codebooks, levels: list[Quantised]):
+    """Codebooks after the batch, and how many codes restarted."""
+    books, restarted = [], jnp.int32(0)
+    for index, (book, level) in enumerate(zip(codebooks, levels)):
+        flat, codes = level.z.reshape(-1, level.z.shape[-1]), level.codes.reshape(-1)
+        moved = follow(book, flat, codes, parts.options.decay or 0.98)
+        # A codebook that learns by gradient keeps its vectors; only its use is counted.
+        book = moved if parts.options.decay is not None else moved._replace(vectors=book.vectors)
+        if parts.options.revive_below:
+            own = jax.random.fold_in(key, index)
+            book, dead = revive(own, book, flat, parts.options.revive_below)
+            restarted = restarted + dead.astype(jnp.int32)
+        books.append(book)
+    return tuple(books), restarted
+
+
+def vqvae(optimizer: optax.GradientTransformation, **options) -> GenerativeModel:
+    """A VQ-VAE; `options` are the fields of `VQOptions`.
+
+    Metrics hold each level's perplexity over the batch and the number of codes that restarted.
+    `sample` takes `mean=True` for E[x | codes]. Raises ConfigError for values out of range, for
+    images that cannot be halved, and for codebooks larger than the first batch.
+    """
+    parts = make_vq_parts(VQOptions(**options))
+    settings, law = parts.options, parts.likelihood
+
+    encode = partial(to_values, settings.transform, settings.shape, law)
+
+    def init(key, batch):
+        key_encode, key_params, key_books = jax.random.split(key, 3)
+        u = encode(key_encode, batch["x"])
+        inputs = law.network_input(u)
+        params = parts.network.init(key_params, inputs[:1])
+        seen: dict[int, Array] = {}
+        record = lambda level, z: seen.setdefault(level, z)
+        parts.network.apply(params, inputs, record, method="encode")
+        books = tuple(
+            start_codebook(
+                jax.random.fold_in(key_books, level), seen[level].reshape(-1, settings.dim), size
+            )
+            for level, size in enumerate([settings.codes] * settings.levels)
+        )
+        side = (settings.shape[0], settings.shape[1])
+        sides = shapes_of(side, settings.halvings, settings.levels)
+        counts = tuple(jnp.zeros((*side, settings.codes)) for side in sides)
+        learned = (params, [book.vectors for book in books])
+        return VQState(params, books, counts, optimizer.init(learned), jnp.int32(0))
+
+    def step(key, state, batch):
+        key_encode, key_revive = jax.random.split(key)
+        u = encode(key_encode, batch["x"])
+        vectors = [book.vectors for book in state.codebooks]
+
+        def loss(learned):
+            params, vectors = learned
+            books = [b._replace(vectors=v) for b, v in zip(state.codebooks, vectors)]
+            return training_loss(params, books, parts, u)
+
+        learned = (state.params, vectors)
+        (value, (aux, levels)), gradient = jax.value_and_grad(loss, has_aux=True)(learned)
+        change, memory = optimizer.update(gradient, state.optimizer, learned)
+        params, vectors = optax.apply_updates(learned, change)
+        books = state.codebooks
+        if settings.decay is None:
+            books = tuple(b._replace(vectors=v) for b, v in zip(books, vectors))
+        books, restarted = _follow_all(key_revive, parts, books, levels)
+        drawn = [jax.nn.one_hot(level.codes, settings.codes) for level in levels]
+        counts = tuple(PRIOR_MEMORY * old + new.sum(0) for old, new in zip(state.counts, drawn))
+        metrics = {"loss": value, **aux, "restarted": restarted}
+        for level, new in enumerate(drawn):
+            metrics[f"perplexity_{level}"] = perplexity(new.reshape(-1, settings.codes).sum(0))
+        metrics["gradient_norm"] = optax.global_norm(gradient[0])
+        return VQState(params, books, counts, memory, state.step + 1), metrics
+
+    def sample(key, state, n, mean=False):
+        keys = sample_keys(key, n)
+
+        def codes_of(level, counts):
+            own = fold_in(keys, level)
+            return jax.vmap(lambda k: jax.random.categorical(k, prior_logits(counts)))(own)
+
+        raw = decode_codes(parts, state, [codes_of(i, c) for i, c in enumerate(state.counts)])
+        return draw_data(settings.transform, law, fold_in(keys, settings.levels), raw, mean)
+
+    def log_prob(key, state, x):
+        u = encode(key, x)
+        maps, levels = _pass(parts, state.params, state.codebooks, u)
+        total = _log_likelihood(parts, state.params, maps, u) + log_det(settings.transform, u)
+        for level, counts in zip(levels, state.counts):
+            own = jnp.take_along_axis(prior_logits(counts)[None], level.codes[..., None], -1)
+            total = total + own.reshape(len(u), -1).sum(1)
+        return total
+
+    return GenerativeModel(init, step, sample, log_prob, "lower bound")

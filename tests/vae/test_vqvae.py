@@ -1,0 +1,142 @@
+"""Vector quantisation against brute force, gradient masks and k-means; the model on tiny images."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from gen_jax import vae
+from gen_jax.errors import ConfigError
+from gen_jax.vae import quantize
+from gen_jax.vae.vqvae import _log_likelihood, _pass
+
+
+def images(n=16, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (n, 8, 8, 1), np.uint8)
+
+
+def build(**options):
+    sizes = {"codes": 6, "dim": 3, "width": 8, "shape": (8, 8, 1)}
+    return vae.vqvae(optax.adam(3e-3), **{**sizes, **options})
+
+
+def test_the_nearest_code_is_that_of_brute_force(key):
+    z, vectors = jax.random.normal(key, (2, 5, 7, 4)), jax.random.normal(key, (9, 4)) + 0.1
+    distance = np.linalg.norm(np.asarray(z)[..., None, :] - np.asarray(vectors), axis=-1)
+    np.testing.assert_array_equal(quantize.nearest(z, vectors), distance.argmin(-1))
+
+
+def test_gradients_reach_exactly_what_they_should(key):
+    """-log p: encoder and decoder; codebook term: codes alone; commitment: encoder alone."""
+    parts = vae.make_vq_parts(vae.VQOptions((8, 8, 1), codes=4, dim=2, width=4, halvings=1))
+    u = jnp.asarray(images(2))
+    params = parts.network.init(key, parts.likelihood.network_input(u))
+    params = jax.tree.map(lambda p: p + 0.1, params)
+    books = (quantize.Codebook(jax.random.normal(key, (4, 2)), jnp.ones(4), jnp.ones((4, 2))),)
+
+    def reached(term):
+        def value(params, vectors):
+            maps, levels = _pass(parts, params, [books[0]._replace(vectors=vectors)], u)
+            if term == "likelihood":
+                return _log_likelihood(parts, params, maps, u).sum()
+            return quantize.quantisation_terms(levels[0].z, levels[0].q)[term].sum()
+
+        tree, codes = jax.grad(value, (0, 1))(params, books[0].vectors)
+        size = lambda *names: sum(
+            float(jnp.abs(leaf).sum())
+            for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+            if any(name in jax.tree_util.keystr(path) for name in names)
+        )
+        encoder, decoder = size("'down", "'to_codes"), size("'mix", "'last", "'out", "'up_blocks")
+        return encoder > 0, decoder > 0, float(jnp.abs(codes).sum()) > 0
+
+    assert reached("likelihood") == (True, True, False)
+    assert reached(0) == (False, False, True)
+    assert reached(1) == (True, False, False)
+
+
+def test_without_memory_the_codebook_takes_a_step_of_k_means(key):
+    z = jax.random.normal(key, (200, 3))
+    book = quantize.start_codebook(key, z, 5)
+    assert all((np.asarray(z) == row).all(1).any() for row in np.asarray(book.vectors))
+    codes = quantize.nearest(z, book.vectors)
+    moved = quantize.follow(book, z, codes, 0.0)
+    means = [np.asarray(z)[np.asarray(codes) == k].mean(0) for k in range(5)]
+    np.testing.assert_allclose(moved.vectors, means, rtol=1e-4, atol=1e-5)
+    averaged = book
+    for _ in range(600):  # the same batch again and again: the fixed point is the same
+        averaged = quantize.follow(averaged, z, codes, 0.97)
+    np.testing.assert_allclose(averaged.vectors, means, rtol=1e-3, atol=1e-4)
+
+
+def test_dead_codes_restart_among_the_batch(key):
+    z = jax.random.normal(key, (50, 2))
+    book = quantize.start_codebook(key, z, 4)
+    far = book._replace(
+        vectors=book.vectors.at[2].set(100.0), counts=jnp.array([5.0, 5.0, 0.01, 5.0])
+    )
+    revived, number = quantize.revive(key, far, z, 0.1)
+    assert int(number) == 1
+    alive = np.array([0, 1, 3])
+    np.testing.assert_array_equal(revived.vectors[alive], far.vectors[alive])
+    assert (np.asarray(z) == np.asarray(revived.vectors)[2]).all(1).any()
+    assert float(revived.counts[2]) == 1
+    np.testing.assert_allclose(revived.sums[2], revived.vectors[2])
+
+
+def test_codebooks_larger_than_the_data_are_refused(key):
+    with pytest.raises(ConfigError, match="codes=5 is larger"):
+        quantize.start_codebook(key, jnp.zeros((4, 2)), 5)
+    with pytest.raises(ConfigError, match="codes=99 is larger"):
+        build(codes=99).init(key, {"x": images(2)})
+
+
+@pytest.mark.parametrize("options", [{"levels": 2, "halvings": 1}, {"decay": None}])
+def test_the_model_trains_samples_and_bounds(key, count_traces, options):
+    model, batch = build(**options), {"x": images()}
+    state = model.init(key, batch)
+    counted = count_traces(model.step)
+    step, losses = jax.jit(counted), []
+    for i in range(30):
+        state, metrics = step(jax.random.fold_in(key, i), state, batch)
+        losses.append(float(metrics["loss"]))
+    assert counted.calls == 1
+    assert np.mean(losses[-5:]) < np.mean(losses[:5])
+    assert 1 < float(metrics["perplexity_0"]) <= 6
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(3))
+    draw = jax.jit(model.sample, static_argnums=2)
+    whole = draw(key, state, 3)
+    assert (whole.shape, whole.dtype) == ((3, 8, 8, 1), jnp.uint8)
+    np.testing.assert_array_equal(draw(keys[1:2], state, 1)[0], whole[1])
+    assert model.log_prob_kind == "lower bound"
+
+
+def test_the_bound_counts_the_codes_and_the_pixels(key):
+    """Codes and their decoding round-trip; log p(codes) sums to 1 over all maps of one position."""
+    parts = vae.make_vq_parts(vae.VQOptions((2, 2, 1), codes=3, dim=2, width=4, halvings=1))
+    model = vae.vqvae(optax.sgd(0.0), **parts.options._asdict())
+    x = np.random.default_rng(1).integers(0, 256, (4, 2, 2, 1), np.uint8)
+    state = model.init(key, {"x": x})
+    state, _ = model.step(key, state, {"x": x})
+    (codes,) = vae.encode_codes(parts, state, key, x)
+    assert codes.shape == (4, 1, 1)
+    raw = vae.decode_codes(parts, state, [codes])
+    pixels = parts.likelihood.log_prob(raw, jnp.asarray(x)).reshape(4, -1).sum(1)
+    counts = np.bincount(np.asarray(codes).ravel(), minlength=3) + 0.5
+    prior = np.log(counts / counts.sum())[np.asarray(codes).ravel()]
+    np.testing.assert_allclose(model.log_prob(key, state, x), pixels + prior, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"halvings": 4}, "cannot be halved 4 times"),
+        ({"codes": 0}, "codes=0"),
+        ({"decay": 2}, "decay=2"),
+        ({"shape": (8,)}, "shape="),
+    ],
+)
+def test_bad_options_are_refused(key, options, message):
+    with pytest.raises(ConfigError, match=message):
+        build(**options).init(key, {"x": images(2)})
