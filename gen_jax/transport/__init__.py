@@ -3,13 +3,14 @@
 from gen_jax.flows import density
 from gen_jax.transport.forward_kl import forward_kl_loss
 from gen_jax.transport.l2 import l2_objective, log_l2_distance, log_squared_difference
-from gen_jax.transport.refine import Refinement, refine
+from gen_jax.transport.refine import MARGIN, Refinement, refine
 from gen_jax.transport.reverse_kl import reverse_kl_loss
 from gen_jax.transport.schedule import Schedule, one_cycle
 from gen_jax.transport.temperflow import Stage, TemperState, anneal, temperflow
 from gen_jax.transport.tempering import Curve, bounded_step, log_step, tempering_curve
 
 __all__ = [
+    "MARGIN",
     "Curve",
     "Refinement",
     "Schedule",

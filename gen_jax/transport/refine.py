@@ -12,7 +12,7 @@ from gen_jax.model import fold_in, sample_keys
 from gen_jax.types import Array, Float, Key
 
 MARGIN = 1.5
-"""The bound on p / q in units of Z (the authors' value)."""
+"""The bound on p / q in units of Z (the authors' value; too low for a flow far from its target)."""
 
 
 class Refinement(NamedTuple):

@@ -20,7 +20,7 @@ from gen_jax.model import GenerativeModel, sample_keys
 from gen_jax.sampling.importance import log_normalizer
 from gen_jax.transport.forward_kl import forward_kl_loss
 from gen_jax.transport.l2 import log_l2_distance
-from gen_jax.transport.refine import refine
+from gen_jax.transport.refine import MARGIN, refine
 from gen_jax.transport.reverse_kl import reverse_kl_loss
 from gen_jax.transport.schedule import Schedule, one_cycle
 from gen_jax.transport.tempering import bounded_step, log_step, tempering_curve
@@ -104,7 +104,7 @@ def temperflow(
     Args:
       log_density: `x [B, D] -> [B]`, unnormalised; values that are not finite count as -1e5.
       layer: the flow, forward from the base to the data.
-    `sample(key, state, n, refined=False)` draws from the flow, or by rejection from the target.
+    `sample(key, state, n, refined=False, margin=1.5)` draws from the flow, or by rejection.
     Steps after the last stage change nothing. Raises ConfigError for a bad schedule.
     """
     schedule = schedule or Schedule()
@@ -134,11 +134,11 @@ def temperflow(
         now = {"beta": stage.beta, "stage": stage.index, "kl": stage.kl, "ess": stage.ess}
         return state, {**metrics, **now, "log_z": state.stage.log_z}
 
-    def sample(key, state, n, *, refined=False):
+    def sample(key, state, n, *, refined=False, margin=MARGIN):
         propose = lambda keys: problem.draw(keys, state.params, n)
         if not refined:
             return propose(sample_keys(key, n))[0]
-        return refine(key, propose, guarded, state.stage.log_z, n)[0]
+        return refine(key, propose, guarded, state.stage.log_z, n, margin=margin)[0]
 
     def log_prob(key, state, x):
         return density.log_density(layer.bijector(state.params), x)
