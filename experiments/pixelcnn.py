@@ -5,6 +5,9 @@
     python -m experiments.pixelcnn --network.name pixelcnn_pp --likelihood logistic_mixture
 
 Then `python -m experiments.sample RUN_DIR` and `python -m experiments.evaluate RUN_DIR`.
+
+Measured with the defaults, six minutes on a busy machine, on 500 test digits: 1.866 +- 0.013
+bits/dim, Frechet distance 4.5 +- 0.6 (real 0.46).
 """
 
 from dataclasses import dataclass, field
