@@ -5,6 +5,9 @@
     python -m experiments.pixelcnn --network.name pixelcnn_pp --likelihood logistic_mixture
 
 Then `python -m experiments.sample RUN_DIR` and `python -m experiments.evaluate RUN_DIR`.
+
+Measured with the defaults, six minutes on a busy machine, on 500 test digits: 1.866 +- 0.013
+bits/dim, Frechet distance 4.5 +- 0.6 (real 0.46).
 """
 
 from dataclasses import dataclass, field
@@ -29,9 +32,9 @@ class PixelNetwork:
 
     name: str = "gated"
     """pixel_rnn, pixelcnn, gated or pixelcnn_pp"""
-    width: int = 32
+    width: int = 24
     """Channels."""
-    depth: int = 6
+    depth: int = 4
     """Layers; of pixelcnn_pp blocks per resolution, on the way down and up."""
     kernel: int = 3
     """Side of the windows of pixelcnn and gated."""
@@ -48,9 +51,9 @@ class PixelNetwork:
 
 @dataclass(frozen=True)
 class Config(RunConfig):
-    """Pixel by pixel; the defaults train on 8x8 digits in minutes on two cores."""
+    """Pixel by pixel; the defaults train on 8x8 digits in two minutes on two cores."""
 
-    steps: int = 2000
+    steps: int = 1500
     batch_size: int = 64
     network: PixelNetwork = field(default_factory=PixelNetwork)
     likelihood: str = "auto"
@@ -59,7 +62,7 @@ class Config(RunConfig):
     """Of the mixture."""
     conditional: bool = False
     """Tell the model the labels."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-3
     """Peak of a one-cycle schedule of Adam."""
     ema_decay: float = 0.999
     label_dropout: float = 0.1

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from gen_jax.autoregressive.decoding import Decoder
 from gen_jax.autoregressive.factorisation import Factorisation
 from gen_jax.autoregressive.likelihoods import LIKELIHOODS, Likelihood
 from gen_jax.autoregressive.model import Settings, autoregressive
@@ -40,20 +41,40 @@ def one_hot(label: Array, num_classes: int) -> Array:
 
 
 def factorise(network: MADE, likelihood: Likelihood, orders: np.ndarray) -> Factorisation:
-    """A MADE in the given orderings [K, D]; units are the coordinates."""
+    """A MADE in the given orderings [K, D]; units are the coordinates.
+
+    Discrete values enter on [0, 1]: the weights of one that is 0 in all data then stay as they are,
+    instead of acting as a bias that a single stray sample turns over.
+    """
     table = jnp.asarray(np.argsort(orders, axis=1))
     natural = (orders == np.arange(network.dim)).all()
 
+    def inputs(u):
+        x = likelihood.inputs(u[..., 0])
+        return (x + 1) / 2 if likelihood.levels else x
+
+    def condition(label):
+        return None if label is None else one_hot(label, network.condition)
+
     def raw(params, u, label, k):
-        rank = None if natural else table[k]
-        told = None if label is None else one_hot(label, network.condition)
-        return network.apply(params, likelihood.inputs(u[..., 0]), told, rank)
+        return network.apply(params, inputs(u), condition(label), None if natural else table[k])
+
+    def decoder(params, label, k):
+        """Only the wanted outputs of each pass."""
+
+        def step(u, index, previous):
+            u = jnp.where(index > 0, u.at[:, index - 1].set(previous), u)
+            one = network.apply(params, inputs(u), index, condition(label), method="one_block")
+            return jnp.asarray(one)[:, 0], u
+
+        dtype = jnp.int32 if likelihood.levels else jnp.float32
+        return Decoder(lambda batch: jnp.zeros((batch, network.dim, 1), dtype), step)
 
     def init(key, label):
         del label
         return network.init(key, jnp.zeros((1, network.dim)))
 
-    return Factorisation(init, raw, orders, None)
+    return Factorisation(init, raw, orders, decoder if natural else None)
 
 
 def made(

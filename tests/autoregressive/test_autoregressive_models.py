@@ -104,7 +104,7 @@ def test_samples_do_not_depend_on_their_batch_nor_on_the_cache(drawn):
     run, _ = compiled_sample(model, state)
     one = jnp.ones(3, jnp.int32)
     np.testing.assert_array_equal(run(keys[5:8], one), x[5:8])
-    if name in ("pixelcnn", "gated", "transformer"):
+    if name in ("made", "pixelcnn", "gated", "transformer"):
         np.testing.assert_array_equal(run(keys[5:8], one, False), x[5:8])
 
 
