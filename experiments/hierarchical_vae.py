@@ -15,9 +15,9 @@ import jax
 import numpy as np
 import tyro
 
+from experiments.decoders import likelihood_of
 from experiments.diffusion import optimizer_of
 from experiments.runner import RunConfig, run
-from experiments.vae import likelihood_of
 from gen_jax import data, plotting, vae
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import check_choice, check_range

@@ -31,15 +31,26 @@ def active_units(
 
 
 def aggregate_log_prob(
-    posterior: Posterior, z: Float[Array, "M D"], num_examples: int
+    posterior: Posterior,
+    z: Float[Array, "M D"],
+    num_examples: int,
+    without: Int[Array, "M"] | None = None,
 ) -> Float[Array, "M"]:
-    """log q(z) = log (1/N) sum_j q(z | x_j) in nats, one z at a time."""
+    """log q(z) = log (1/N) sum_j q(z | x_j) in nats, one z at a time.
 
-    def one(point):
+    Args:
+      without: for each z the example left out of the sum: the one z was drawn from.
+    """
+
+    def one(row):
+        point, own = row
         everywhere = jnp.broadcast_to(point, (num_examples, *point.shape))
-        return logsumexp(posterior.log_prob(posterior.params, everywhere))
+        terms = posterior.log_prob(posterior.params, everywhere)
+        return logsumexp(jnp.where(jnp.arange(num_examples) == own, -jnp.inf, terms))
 
-    return jax.lax.map(one, z) - jnp.log(num_examples)
+    own = jnp.full(len(z), -1) if without is None else without
+    count = num_examples - (without is not None)
+    return jax.lax.map(one, (z, own)) - jnp.log(count)
 
 
 class Information(NamedTuple):
@@ -83,13 +94,14 @@ def hole_score(
 
     A hole is where q(z) is below its own `level` quantile over draws of q(z): the score is about
     `level` when q(z) = p(z), and 1 when the decoder was never trained where samples come from.
+    Draws of q(z) are judged by the other examples; few of them in many dimensions judge roughly.
     """
     check_range("level", level, 0, 1, open_low=True)
     key_own, key_prior, key_pick = jax.random.split(key, 3)
     rows = jax.random.randint(key_pick, (num_samples,), 0, num_examples)
     sampled = draw(posterior, sample_keys(key_own, num_examples), 1)
     strata = jax.random.categorical(fold_in(key_pick[None], 1)[0], sampled.log_share[0, :, rows])
-    inside = aggregate_log_prob(posterior, sampled.z[0, strata, rows], num_examples)
+    inside = aggregate_log_prob(posterior, sampled.z[0, strata, rows], num_examples, rows)
     drawn = prior.sample(sample_keys(key_prior, num_samples))
     outside = aggregate_log_prob(posterior, drawn, num_examples)
     return jnp.mean(outside < jnp.quantile(inside, level))

@@ -59,7 +59,12 @@ class Critic(nn.Module):
         return nn.Dense(1)(x)[:, 0], x
 
 
-def fits_gaussian(z: Float[Array, "B D"], moments: Any, step: Array) -> Any:
+def no_moments(dim: int) -> tuple[Array, Array]:
+    """Moments of codes before the first batch."""
+    return jnp.zeros(dim), jnp.zeros((dim, dim))
+
+
+def next_moments(z: Float[Array, "B D"], moments: Any) -> Any:
     """Running mean and mean outer product of codes after one more batch."""
     new = (z.mean(0), z.T @ z / len(z))
     return jax.tree.map(lambda a, b: MEMORY * a + (1 - MEMORY) * b, moments, new)
@@ -121,6 +126,24 @@ def _bound(
     ).value
 
 
+def draw_samples(
+    parts: Parts,
+    params: dict[str, Any],
+    keys: Key[Array, "n"],
+    label: Any = None,
+    mean: bool = False,
+    source: Any = None,
+) -> Array:
+    """Samples in data units, with z from `source` or the prior; labels drawn evenly if missing."""
+    classes = parts.options.num_classes
+    if classes and label is None:
+        pick = lambda key: jax.random.randint(key, (), 0, classes)
+        label = jax.vmap(pick)(fold_in(keys, 2))
+    functions = coder(parts, params, label)
+    raw = functions.decode((source or functions.prior.sample)(fold_in(keys, 0)))
+    return draw_data(parts.options.transform, parts.likelihood, fold_in(keys, 1), raw, mean)
+
+
 def _over_labels(parts: Parts, params, keys, u: Array, num: int) -> Float[Array, "B"]:
     """The bound of p(u) = mean over labels of p(u | label)."""
     classes = parts.options.num_classes
@@ -157,18 +180,22 @@ def vae(
     by_codes = objective.deterministic and not variant.startswith("wae")
 
     def init(key, batch):
-        key_encode, key_params, key_critic = jax.random.split(key, 3)
-        u, dim = encode_data(parts, key_encode, batch["x"]), parts.options.latent
+        key_coder, key_critic = jax.random.split(key)
+        key_encode, key_params = jax.random.split(key_coder)
+        u = encode_data(parts, key_encode, batch["x"])
         params = init_params(parts, key_params, u, batch.get("y"))
         judge: Any = ()
-        judge_optimizer: Any = ()
         if objective.critic_loss is not None:
-            size = dim if objective.critic_sees == "latent" else u[0].size
+            size = parts.options.latent if objective.critic_sees == "latent" else u[0].size
             judge = critic.init(key_critic, jnp.zeros((1, size)))
-            judge_optimizer = critic_optimizer.init(judge)
-        moments = (jnp.zeros(dim), jnp.zeros((dim, dim))) if by_codes else ()
-        state = optimizer.init(params)
-        return VAEState(params, judge, state, judge_optimizer, moments, jnp.int32(0))
+        return VAEState(
+            params,
+            judge,
+            optimizer.init(params),
+            critic_optimizer.init(judge) if judge else (),
+            no_moments(parts.options.latent) if by_codes else (),
+            jnp.int32(0),
+        )
 
     def step(key, state, batch):
         key_encode, key_loss, key_critic = jax.random.split(key, 3)
@@ -191,18 +218,12 @@ def vae(
             metrics["critic_loss"] = judged
         if by_codes:
             z = codes(case(params, state.critic))
-            state = state._replace(moments=fits_gaussian(z, state.moments, state.step))
+            state = state._replace(moments=next_moments(z, state.moments))
         return state._replace(step=state.step + 1), metrics
 
     def conditional(key, state, n, label=None, mean=False):
-        keys, classes = sample_keys(key, n), parts.options.num_classes
-        if classes and label is None:
-            pick = lambda key: jax.random.randint(key, (), 0, classes)
-            label = jax.vmap(pick)(fold_in(keys, 2))
-        functions = coder(parts, state.params, label)
-        source = code_sampler(state) if by_codes else functions.prior.sample
-        raw = functions.decode(source(fold_in(keys, 0)))
-        return draw_data(parts.options.transform, parts.likelihood, fold_in(keys, 1), raw, mean)
+        source = code_sampler(state) if by_codes else None
+        return draw_samples(parts, state.params, sample_keys(key, n), label, mean, source)
 
     def sample(key, state, n, mean=False):
         return conditional(key, state, n, None, mean)

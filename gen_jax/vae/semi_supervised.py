@@ -27,7 +27,8 @@ from gen_jax.vae.coder import (
     network_inputs,
 )
 from gen_jax.vae.elbo import elbo
-from gen_jax.vae.units import draw_data, log_det
+from gen_jax.vae.model import draw_samples
+from gen_jax.vae.units import log_det
 
 UNKNOWN = -1
 
@@ -134,13 +135,7 @@ def semi_supervised(
         return SemiState(params, memory, state.step + 1), metrics
 
     def sample(key, state, n, label=None, mean=False):
-        keys, classes = sample_keys(key, n), parts.options.num_classes
-        if label is None:
-            pick = lambda key: jax.random.randint(key, (), 0, classes)
-            label = jax.vmap(pick)(fold_in(keys, 2))
-        functions = coder(parts, state.params["coder"], label)
-        raw = functions.decode(functions.prior.sample(fold_in(keys, 0)))
-        return draw_data(parts.options.transform, parts.likelihood, fold_in(keys, 1), raw, mean)
+        return draw_samples(parts, state.params["coder"], sample_keys(key, n), label, mean)
 
     def log_prob(key, state, x):
         keys = sample_keys(key, len(x))
