@@ -87,6 +87,8 @@ def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[st
     numbers: dict[str, Any] = exact_numbers(saved, test, num)
     if saved.config.loss == "ncsn":
         return numbers
+    if saved.config.loss == "nce":
+        numbers["learned_log_normalizer"] = float(saved.state.ema["log_z"])
     return numbers | log_normalizer(saved, network_of(saved.config))
 
 
