@@ -5,6 +5,13 @@
     python -m experiments.score_matching --loss ncsn --dataset digits
 
 Then `python -m experiments.sample RUN_DIR` and `python -m experiments.evaluate RUN_DIR`.
+
+Measured on eight Gaussians, 500 test points (exact -0.31 +- 0.05 nats): `--loss denoising`, 3,000
+steps, -0.757 +- 0.018 (of the data with its noise), weights of the modes off by 0.03, sliced
+Wasserstein distance 0.13 (two real sets of 2,000: 0.14); `--loss nce`, 2,500 steps, -0.52 +- 0.05
+with its learned log Z of 0.06 (annealing says -0.08 +- 0.04), weights off by 0.04, distance 0.17;
+`--loss ncsn`, 2,500 steps, -0.32 +- 0.05 by the probability-flow ODE, weights off by 0.02, distance
+0.09. The other losses are tested on known densities; no full run of theirs has been measured.
 """
 
 from dataclasses import dataclass
