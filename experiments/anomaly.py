@@ -1,7 +1,7 @@
 """Tell one dataset from another by a trained model: area under the ROC curve of every score.
 
     python -m experiments.anomaly runs/pca-fashion_mnist --against mnist
-    python -m experiments.anomaly runs/flow-fashion_mnist --against mnist --background runs/pca-...
+    python -m experiments.anomaly runs/diffusion-fashion_mnist --against mnist --num 28
 
 Any run with a log-likelihood will do. The likelihood itself fails between such sets as those above:
 simpler images are likelier, whether they belong or not (nalisnick2019deep). Scores, in nats, higher
@@ -10,6 +10,12 @@ for what does not belong: "likelihood" -log p(x) (of an energy: its energy, up t
 log p(x) with the run of --background as p0 (ren2019); "complexity" -log p(x) less the length of x
 as a PNG (serra2020); "classifier_energy" -logsumexp of the dataset's classifier (liu2020) and
 "classifier_softmax" -max log p(y | x) (hendrycks2017), for comparison: they are given labels.
+
+Measured, trained on Fashion-MNIST against MNIST: diffusion (8,000 steps, 28 images of each) gives
+MNIST 2.35 +- 0.08 bits/dim and its own test set 3.48 +- 0.13; areas: likelihood 0.09 +- 0.04,
+typicality 0.88 +- 0.05, complexity 1.00, classifier's energy 0.93 +- 0.04. Probabilistic PCA of
+rank 100 (2,000 images) does not fail: likelihood 0.954 +- 0.003, typicality 0.932 +- 0.005,
+complexity 0.999; a mixture of 20 diagonal Gaussians (1,000): 0.825 +- 0.009, 0.636 +- 0.012, 1.000.
 """
 
 import io

@@ -5,6 +5,15 @@
     python -m experiments.score_matching --loss ncsn --dataset digits
 
 Then `python -m experiments.sample RUN_DIR` and `python -m experiments.evaluate RUN_DIR`.
+
+Measured on eight Gaussians, 500 test points (exact -0.31 +- 0.05 nats): `--loss denoising`, 3,000
+steps, -0.757 +- 0.018 (of the data with its noise), weights of the modes off by 0.03, sliced
+Wasserstein distance 0.13 (two real sets of 2,000: 0.14); `--loss nce`, 2,500 steps, -0.52 +- 0.05
+with its learned log Z of 0.06 (annealing says -0.08 +- 0.04), weights off by 0.04, distance 0.17;
+`--loss ncsn`, 2,500 steps, -0.32 +- 0.05 by the probability-flow ODE, weights off by 0.02, distance
+0.09. `--loss sliced`, 2,500 steps, shows that score matching does not see the weights of modes
+apart: each mode has its shape, but the weights are off by 0.37 and log p is -5.7 +- 0.2. The other
+losses are tested on known densities; no full run of theirs has been measured.
 """
 
 from dataclasses import dataclass
@@ -87,6 +96,8 @@ def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[st
     numbers: dict[str, Any] = exact_numbers(saved, test, num)
     if saved.config.loss == "ncsn":
         return numbers
+    if saved.config.loss == "nce":
+        numbers["learned_log_normalizer"] = float(saved.state.ema["log_z"])
     return numbers | log_normalizer(saved, network_of(saved.config))
 
 
