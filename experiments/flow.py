@@ -1,7 +1,7 @@
 """Train a normalizing flow of points, or of small images seen as vectors; look at its density.
 
-    python -m experiments.flow                                  # eight Gaussians, RealNVP
-    python -m experiments.flow --dataset moons --flow rational_quadratic
+    python -m experiments.flow                                  # eight Gaussians, splines
+    python -m experiments.flow --dataset moons --flow realnvp --layers 8
     python -m experiments.flow --dataset digits --flow maf --layers 5 --hidden 128 128
 
 Then `python -m experiments.sample RUN_DIR` and `python -m experiments.evaluate RUN_DIR`.
@@ -30,11 +30,11 @@ class Config(RunConfig):
     """A flow by maximum likelihood; the defaults take a minute or two on two cores."""
 
     dataset: str = "8gaussians"
-    steps: int = 3000
+    steps: int = 4000
     batch_size: int = 512
-    flow: str = "realnvp"
+    flow: str = "rational_quadratic"
     """nice, realnvp, rational_quadratic, linear_rational, maf, iaf, spline_maf, planar or radial"""
-    layers: int = 8
+    layers: int = 4
     hidden: tuple[int, ...] = (64, 64)
     """Widths of each layer's network."""
     conditional: bool = False
