@@ -1,10 +1,16 @@
 """Train a normalizing flow of points, or of small images seen as vectors; look at its density.
 
-    python -m experiments.flow                                  # eight Gaussians, RealNVP
-    python -m experiments.flow --dataset moons --flow rational_quadratic
+    python -m experiments.flow                                  # eight Gaussians, splines
+    python -m experiments.flow --dataset moons --flow realnvp --layers 8
     python -m experiments.flow --dataset digits --flow maf --layers 5 --hidden 128 128
 
 Then `python -m experiments.sample RUN_DIR` and `python -m experiments.evaluate RUN_DIR`.
+
+Measured on 10,000 test points, one seed, -log p in nats above the true density's (0.308 +- 0.010)
+on the same points, after 14 to 25 seconds of CPU time in training. Eight Gaussians: spline
+couplings (4 layers, 4000 steps) 0.045 +- 0.002; spline_maf (2, 3000) 0.082 +- 0.003; affine maps
+bridge the gaps between the modes: maf (8, 3000) 0.558 +- 0.009, realnvp (8, 1500) 0.93 +- 0.02.
+Moons (3000 steps): spline couplings (4) 1.674 +- 0.007, realnvp (8) 1.696 +- 0.007.
 """
 
 from dataclasses import dataclass
@@ -30,11 +36,11 @@ class Config(RunConfig):
     """A flow by maximum likelihood; the defaults take a minute or two on two cores."""
 
     dataset: str = "8gaussians"
-    steps: int = 3000
+    steps: int = 4000
     batch_size: int = 512
-    flow: str = "realnvp"
+    flow: str = "rational_quadratic"
     """nice, realnvp, rational_quadratic, linear_rational, maf, iaf, spline_maf, planar or radial"""
-    layers: int = 8
+    layers: int = 4
     hidden: tuple[int, ...] = (64, 64)
     """Widths of each layer's network."""
     conditional: bool = False

@@ -18,6 +18,7 @@ import tyro
 
 from experiments.diffusion import optimizer_of
 from experiments.flow import ALPHA, check_images, check_training, classes_of, transform_of
+from experiments.latent_walks import walks
 from experiments.runner import RunConfig, run
 from gen_jax import data, plotting
 from gen_jax.data import DatasetSpec
@@ -69,19 +70,24 @@ class Config(RunConfig):
         check_training(self)
 
 
-def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
-    """The model of a configuration; raises ConfigError for options that cannot work."""
-    config.check()
-    spec = spec or data.describe(config.dataset)
+def layer_of(config: Config, spec: DatasetSpec) -> Layer:
+    """The flow of a configuration; raises ConfigError for data it does not fit."""
     check_images(spec, "glow")
     make: Callable[..., Layer] = realnvp_images
     if config.architecture == "glow":
         make = partial(glow, depth=config.depth, mixing=config.mixing)
     layer = make(config.levels, width=config.width, coupling=config.coupling)
     layer.base_shape(spec.shape)
+    return layer
+
+
+def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
+    """The model of a configuration; raises ConfigError for options that cannot work."""
+    config.check()
+    spec = spec or data.describe(config.dataset)
     learnt = config.dequantization == "variational"
     return flow(
-        layer,
+        layer_of(config, spec),
         optimizer_of(config),
         shape=spec.shape,
         transform=data.logit(ALPHA) if learnt else transform_of(spec),
@@ -91,17 +97,23 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     )
 
 
-def temperatures(directory: Path, model: GenerativeModel, spec: DatasetSpec, state: State) -> Path:
-    """A row of ten samples at each of TEMPERATURES, all from the same noise."""
+def pictures(
+    config: Config, directory: Path, model: GenerativeModel, spec: DatasetSpec, state: State
+) -> Path:
+    """Ten samples at each of TEMPERATURES, from the same noise; then walks between test images."""
     keys = sample_keys(jax.random.key(1), 10)
     draw = jax.jit(lambda t: model.sample(keys, state, 10, temperature=t))
-    rows = np.concatenate([np.asarray(draw(jnp.float32(t))) for t in TEMPERATURES])
-    path = directory / "samples" / "temperatures.png"
-    return plotting.save_image(path, plotting.image_grid(rows, columns=10))
+    rows = [np.asarray(draw(jnp.float32(t))) for t in TEMPERATURES]
+    layer, classes = layer_of(config, spec), classes_of(config, spec)
+    ends = data.load(spec.name, "test")["x"][:8]
+    rows.append(walks(layer, transform_of(spec), classes, state.ema["flow"], ends))
+    path = directory / "samples" / "temperatures_and_walks.png"
+    return plotting.save_image(path, plotting.image_grid(np.concatenate(rows), columns=10))
 
 
 def main() -> None:
-    run("glow", tyro.cli(Config, description=__doc__), build, temperatures)
+    config = tyro.cli(Config, description=__doc__)
+    run("glow", config, build, partial(pictures, config))
 
 
 if __name__ == "__main__":

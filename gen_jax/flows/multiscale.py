@@ -76,7 +76,7 @@ def factor_out(inner: Layer) -> Layer:
         return (h, w, c // 2)
 
     def base_shape(shape):
-        half(shape)
+        inner.base_shape(half(shape))  # which refuses what it cannot take
         return shape
 
     def init(key, shape, extra=0):

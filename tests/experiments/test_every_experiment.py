@@ -22,6 +22,7 @@ OPTIONS = {
     "sampling_steps": ("--sampling-steps", 4),
     "recorded": ("--chains", 16, "--kernel-steps", 2, "--recorded", 20),
     "layers": ("--layers", 2),
+    "levels": ("--levels", 1),
     "depth": ("--depth", 1),
     "width": ("--width", 8),
     "hidden": ("--hidden", 8, "--learning-rate", 0.05),
