@@ -30,7 +30,7 @@ def _tokenizers() -> Any:
         import tokenizers
     except ImportError as error:
         raise DataError(
-            "byte pairs need the `tokenizers` library: run `pip install 'gen_jax[text]'`, or use "
+            "byte pairs need the `tokenizers` library: run `pip install tokenizers`, or use "
             "text:PATH without @VOCABULARY for characters"
         ) from error
     return tokenizers
