@@ -17,6 +17,19 @@ SMALL = ["--steps", "3", "--batch-size", "8", "--network.width", "16", "--networ
 OTHERS = {
     "experiments.mixture": ["--steps", "2"],
     "experiments.mcmc": ["--steps", "2", "--chains", "8", "--recorded", "8"],
+    "experiments.flow": ["--steps", "2", "--batch-size", "8", "--layers", "2", "--hidden", "8"],
+    "experiments.made": ["--steps", "2", "--batch-size", "8", "--hidden", "8"],
+    "experiments.ebm": [
+        "--steps",
+        "2",
+        "--batch-size",
+        "8",
+        "--features",
+        "8",
+        "--chain-steps",
+        "2",
+    ],
+    "experiments.vae": ["--steps", "2", "--batch-size", "8", "--hidden", "8"],
     "experiments.temperflow": ["--steps", "2", "--flow.bins", "4", "--schedule.batch-size", "20"],
 }
 
