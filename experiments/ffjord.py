@@ -5,6 +5,9 @@
     python -m experiments.ffjord --dataset digits --hidden 256 256 --kinetic 0.01
 
 Then `python -m experiments.sample RUN_DIR` and `python -m experiments.evaluate RUN_DIR`.
+
+Measured on 10,000 test points with 1000 steps (38 seconds of CPU time, one seed): 0.524 +- 0.007
+nats lost against the true density of the eight Gaussians; far from converged.
 """
 
 from dataclasses import dataclass

@@ -21,7 +21,7 @@ def both(name, dtype):
     """(layer, params, points of the base): some lie outside every spline's box."""
     layer, shape = make_bijector(name), IMAGE if name in IMAGE_BIJECTORS else DIM
     base = layer.base_shape(shape)
-    n, base = (N, (base,)) if shape == DIM else (2, base)
+    n, base = N if shape == DIM else 2, (base,) if isinstance(base, int) else base
     x = 2.5 * jax.random.normal(jax.random.key(5), (n, *base), dtype)
     return layer, filled(layer, shape, size=SIZES.get(name, 1.0), dtype=dtype), x
 
