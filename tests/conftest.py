@@ -20,6 +20,15 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
+@pytest.fixture(scope="module")
+def optimized():
+    """All of XLA's optimisations: for long loops, and for rounding at the last digits."""
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    usual = os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] not in ("", "0")
+    jax.config.update("jax_disable_most_optimizations", usual)
+
+
 @pytest.fixture
 def x64():
     """float64 inside this test."""

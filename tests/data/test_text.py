@@ -85,5 +85,5 @@ def test_a_missing_library_names_the_extra(story, monkeypatch):
         return real(name, *rest, **options)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(DataError, match=r"gen_jax\[text\]"):
+    with pytest.raises(DataError, match=r"pip install tokenizers"):
         load(f"text:{story}@400")

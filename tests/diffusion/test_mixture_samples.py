@@ -19,6 +19,8 @@ from gen_jax import diffusion
 from gen_jax.metrics import sliced_wasserstein
 from gen_jax.model import sample_keys
 
+pytestmark = pytest.mark.usefixtures("optimized")
+
 N, BLOCK = 8192, 2048
 MIXTURE = exact.mixture_separated()
 STDS = np.array([0.25, 0.2, 0.15])

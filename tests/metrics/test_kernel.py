@@ -12,6 +12,8 @@ from gen_jax.metrics import (
     mmd,
 )
 
+pytestmark = pytest.mark.usefixtures("optimized")
+
 RNG = np.random.default_rng(0)
 A, B = RNG.normal(size=(12, 3)), RNG.normal(size=(9, 3)) * 1.5 + 0.3
 KERNELS = {

@@ -7,6 +7,8 @@ from gen_jax import metrics
 from gen_jax.errors import ConfigError, NumericalError
 from gen_jax.metrics import LARGER_IS_BETTER, METRICS, pairwise
 
+pytestmark = pytest.mark.usefixtures("optimized")
+
 RNG = np.random.default_rng(0)
 REAL, OTHER = RNG.normal(size=(90, 4)), RNG.normal(size=(70, 4)) * 1.2 + 0.2
 IDENTICAL = {

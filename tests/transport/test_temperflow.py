@@ -39,7 +39,7 @@ class Trained(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def ring():
+def ring(optimized):
     """Trained for about 1,500 steps, with 10,000 draws from the flow and by rejection."""
     target, traces = make_target("ring"), []
 
