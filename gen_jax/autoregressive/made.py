@@ -3,7 +3,6 @@
 import math
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -13,9 +12,9 @@ from gen_jax.autoregressive.factorisation import Factorisation
 from gen_jax.autoregressive.likelihoods import LIKELIHOODS, Likelihood
 from gen_jax.autoregressive.model import Settings, autoregressive
 from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.labels import one_hot
 from gen_jax.model import GenerativeModel
 from gen_jax.nets import MADE
-from gen_jax.types import Array
 
 
 def orderings(num: int, dim: int, seed: int = 0) -> np.ndarray:
@@ -30,14 +29,6 @@ def _checked_orders(orders: Any, dim: int) -> np.ndarray:
     if table.shape[1:] != (dim,) or (np.sort(table, 1) != np.arange(dim)).any():
         raise ConfigError(f"orders of shape {table.shape} must be permutations of 0 .. {dim - 1}")
     return table
-
-
-def one_hot(label: Array, num_classes: int) -> Array:
-    """[B, num_classes]; zeros for num_classes, "no label"; NaN for labels out of range."""
-    if not num_classes:
-        raise ConfigError("label given to a model with num_classes=0")
-    inside = (label >= 0) & (label <= num_classes)
-    return jnp.where(inside[:, None], jax.nn.one_hot(label, num_classes), jnp.nan)
 
 
 def factorise(network: MADE, likelihood: Likelihood, orders: np.ndarray) -> Factorisation:

@@ -11,18 +11,11 @@ import optax
 from gen_jax.autoregressive.decoding import ANCESTRAL, Decoding, checked, generate
 from gen_jax.autoregressive.factorisation import Factorisation, full_pass
 from gen_jax.autoregressive.likelihoods import Likelihood
+from gen_jax.descent import AveragedState, descend_averaged, first_state
 from gen_jax.errors import ConfigError, DataError, check_range
+from gen_jax.labels import checked_labels
 from gen_jax.model import GenerativeModel, sample_keys
 from gen_jax.types import Array, Float, Key, Metrics, Num
-
-
-class AutoregressiveState(NamedTuple):
-    """Everything a run carries: parameters, their moving average, optimizer state, step count."""
-
-    params: Any
-    ema: Any
-    optimizer: Any
-    step: Array
 
 
 class Settings(NamedTuple):
@@ -65,21 +58,6 @@ def check_values(likelihood: Likelihood, u: Array) -> None:
         )
 
 
-def checked_labels(label: Any, n: int, num_classes: int) -> Array | None:
-    """Labels [n] from None, one label or n. Raises ConfigError when not in 0 .. num_classes - 1."""
-    if label is None:
-        return None
-    if num_classes == 0:
-        raise ConfigError("label was given, but the model was trained without labels")
-    if jnp.shape(label) not in ((), (n,)):
-        raise ConfigError(f"label must be one integer or have shape [{n}], got {jnp.shape(label)}")
-    if not isinstance(label, jax.core.Tracer):
-        values = np.asarray(label)
-        if values.dtype.kind not in "iu" or values.min() < 0 or values.max() >= num_classes:
-            raise ConfigError(f"label={label} must be integers in [0, {num_classes - 1}]")
-    return jnp.broadcast_to(jnp.asarray(label, jnp.int32), (n,))
-
-
 class Assembly(NamedTuple):
     """The parts of a model."""
 
@@ -105,8 +83,8 @@ class Assembly(NamedTuple):
 
 def training_loss(
     params: Any, key: Key[Array, ""], batch, a: Assembly
-) -> tuple[Float[Array, ""], Metrics]:
-    """-log p in nats, averaged over the batch, for one ordering drawn at random."""
+) -> tuple[Float[Array, "B"], Metrics]:
+    """-log p in nats for one ordering drawn at random."""
     key_encode, key_label, key_order, key_dropout = jax.random.split(key, 4)
     u = a.encode(key_encode, batch["x"])
     label = None
@@ -118,25 +96,10 @@ def training_loss(
     if a.settings.dropout:
         training = {"deterministic": False, "rngs": {"dropout": key_dropout}}
     nats = -a.log_units(params, u, label, k, **training).sum(-1)
-    return nats.mean(), {"bits_per_dim": nats.mean() / (u[0].size * np.log(2))}
+    return nats, {"bits_per_dim": nats / (u[0].size * np.log(2))}
 
 
-def update(
-    key: Key[Array, ""], state: AutoregressiveState, batch, a: Assembly
-) -> tuple[AutoregressiveState, Metrics]:
-    """One step of the optimizer and of the moving average."""
-    gradient_of = jax.value_and_grad(training_loss, has_aux=True)
-    (loss, aux), gradient = gradient_of(state.params, key, batch, a)
-    updates, moments = a.optimizer.update(gradient, state.optimizer, state.params)
-    params = optax.apply_updates(state.params, updates)
-    # Early on a fixed decay would remember the initial parameters: average the recent ones.
-    decay = jnp.minimum(a.settings.ema_decay, (1 + state.step) / (10 + state.step))
-    ema = optax.incremental_update(params, state.ema, 1 - decay)
-    metrics = {"loss": loss, **aux, "gradient_norm": optax.global_norm(gradient)}
-    return AutoregressiveState(params, ema, moments, state.step + 1), metrics
-
-
-def init_state(key: Key[Array, ""], batch, a: Assembly) -> AutoregressiveState:
+def init_state(key: Key[Array, ""], batch, a: Assembly) -> AveragedState:
     """Fresh state; raises ConfigError or DataError when the batch does not fit the model."""
     if a.settings.num_classes and "y" not in batch:
         raise ConfigError(f"num_classes={a.settings.num_classes}, but the data has no labels")
@@ -145,13 +108,11 @@ def init_state(key: Key[Array, ""], batch, a: Assembly) -> AutoregressiveState:
     else:
         a.encode(key, batch["x"])
     label = jnp.zeros(1, jnp.int32) if a.settings.num_classes else None
-    params = a.factorisation.init(key, label)
-    ema = jax.tree.map(jnp.array, params)
-    return AutoregressiveState(params, ema, a.optimizer.init(params), jnp.zeros((), jnp.int32))
+    return first_state(a.factorisation.init(key, label), a.optimizer)
 
 
 def log_prob(
-    key: Key[Array, ""], state: AutoregressiveState, x: Any, a: Assembly, label=None
+    key: Key[Array, ""], state: AveragedState, x: Any, a: Assembly, label=None
 ) -> Float[Array, "B"]:
     """log p(x) in nats and data units, exact; of several orderings the mean of their p."""
     u = a.encode(key, x)
@@ -182,7 +143,7 @@ def in_order(
 
 def draw_samples(
     key: Key[Array, "*batch"],
-    state: AutoregressiveState,
+    state: AveragedState,
     n: int,
     a: Assembly,
     decoding: Decoding = ANCESTRAL,
@@ -247,6 +208,10 @@ def autoregressive(
     check_settings(settings)
     a = Assembly(factorisation, likelihood, optimizer, settings)
 
+    def step(key, state, batch):
+        loss = lambda params: training_loss(params, key, batch, a)
+        return descend_averaged(loss, a.optimizer, settings.ema_decay, state)
+
     # What a model takes is read from its signature: a label only when there are classes.
     def sample(key, state, n, *, temperature=1.0, top_k=None, top_p=1.0, prompt=None, cached=True):
         decoding = Decoding(temperature, top_k, top_p)
@@ -272,7 +237,7 @@ def autoregressive(
 
     return GenerativeModel(
         init=lambda key, batch: init_state(key, batch, a),
-        step=lambda key, state, batch: update(key, state, batch, a),
+        step=step,
         sample=sample_class if settings.num_classes else sample,
         log_prob=log_prob_,
         log_prob_kind="exact",

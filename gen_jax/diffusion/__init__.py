@@ -18,7 +18,7 @@ from gen_jax.diffusion.losses import WEIGHTINGS, denoising_loss
 from gen_jax.diffusion.model import diffusion
 from gen_jax.diffusion.network import Parameterised, denoiser, noise_input, predict
 from gen_jax.diffusion.noise_levels import TIME_DENSITIES
-from gen_jax.diffusion.options import DiffusionState, Options
+from gen_jax.diffusion.options import Options
 from gen_jax.diffusion.sampler import SampleInfo, Stepper, Transition, prior, sample
 from gen_jax.diffusion.steppers import STEPPERS
 from gen_jax.diffusion.stochastic import (
@@ -36,7 +36,6 @@ __all__ = [
     "STEPPERS",
     "TIME_DENSITIES",
     "WEIGHTINGS",
-    "DiffusionState",
     "Options",
     "Parameterised",
     "SampleInfo",

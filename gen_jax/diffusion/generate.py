@@ -6,14 +6,13 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.descent import AveragedState
 from gen_jax.diffusion.grids import GRIDS
 from gen_jax.diffusion.guidance import extrapolate
 from gen_jax.diffusion.likelihood import ode_log_prob
 from gen_jax.diffusion.network import Parameterised, denoiser
 from gen_jax.diffusion.options import (
-    DiffusionState,
     Options,
-    checked_labels,
     decode,
     draw_source,
     encode,
@@ -23,6 +22,7 @@ from gen_jax.diffusion.options import (
 from gen_jax.diffusion.sampler import Stepper, prior, sample
 from gen_jax.diffusion.steppers import STEPPERS
 from gen_jax.errors import ConfigError
+from gen_jax.labels import checked_labels
 from gen_jax.model import fold_in, sample_keys
 from gen_jax.paths import GaussianPath, transfer
 from gen_jax.types import Array, Denoiser, Float, Key
@@ -31,19 +31,19 @@ from gen_jax.types import Array, Denoiser, Float, Key
 def guided_denoiser(
     p: Parameterised,
     options: Options,
-    state: DiffusionState,
+    state: AveragedState,
     n: int,
     *,
     label: Any = None,
     guidance: float | Array = 1.0,
     guidance_interval: tuple[float, float] = (0.0, 1.0),
-    guide_state: DiffusionState | None = None,
+    guide_state: AveragedState | None = None,
 ) -> Denoiser:
     """The moving average's denoiser with classifier-free guidance, or autoguidance by guide_state.
 
     Raises ConfigError for labels out of range and for guidance that has nothing to guide it.
     """
-    labels = None if label is None else checked_labels(label, n, options.num_classes)
+    labels = checked_labels(label, n, options.num_classes)
     denoise = denoiser(p, state.ema, labels)
     if guide_state is not None:
         guide = denoiser(p, guide_state.ema, labels)
@@ -58,7 +58,7 @@ def guided_denoiser(
 
 def draw_samples(
     key: Key[Array, "*batch"],
-    state: DiffusionState,
+    state: AveragedState,
     n: int,
     p: Parameterised,
     options: Options,
@@ -113,7 +113,7 @@ def draw_samples(
 
 def log_prob(
     key: Key[Array, "*batch"],
-    state: DiffusionState,
+    state: AveragedState,
     x: Array | np.ndarray,
     p: Parameterised,
     options: Options,
@@ -126,7 +126,7 @@ def log_prob(
     For dequantised images the mean over the dequantisation noise is a lower bound on the log
     probability mass.
     """
-    labels = None if label is None else checked_labels(label, x.shape[0], options.num_classes)
+    labels = checked_labels(label, x.shape[0], options.num_classes)
     keys = sample_keys(key, x.shape[0])
     u = encode(options, fold_in(keys, 0), jnp.asarray(x))
     settings = {"data_std": p.data_std, **options.likelihood, **solver}

@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gen_jax.descent import AveragedState, descend_averaged, first_state
 from gen_jax.diffusion.generate import draw_samples, log_prob
 from gen_jax.diffusion.losses import denoising_loss
 from gen_jax.diffusion.network import Parameterised, predict
 from gen_jax.diffusion.options import (
-    DiffusionState,
     Options,
     checked,
     draw_source,
@@ -24,7 +24,7 @@ from gen_jax.paths import GaussianPath
 from gen_jax.types import Array, Float, Key, Metrics
 
 
-def init_state(key: Key[Array, ""], network, optimizer, options: Options, batch) -> DiffusionState:
+def init_state(key: Key[Array, ""], network, optimizer, options: Options, batch) -> AveragedState:
     """Fresh state; raises ConfigError when the batch does not fit the options."""
     if options.num_classes and "y" not in batch:
         raise ConfigError(f"num_classes={options.num_classes}, but the data has no labels")
@@ -33,15 +33,13 @@ def init_state(key: Key[Array, ""], network, optimizer, options: Options, batch)
         raise ConfigError(f"data of shape {x.shape[1:]} does not fit shape={options.shape}")
     label = jnp.zeros(1, jnp.int32) if options.num_classes else None
     params = network.init(key, jnp.zeros((1, *options.shape)), jnp.zeros(1), label)
-    # A moving average in bfloat16 would stand still: its steps are smaller than the rounding.
-    ema = jax.tree.map(lambda p: jnp.array(p, jnp.promote_types(p.dtype, jnp.float32)), params)
-    return DiffusionState(params, ema, optimizer.init(params), jnp.zeros((), jnp.int32))
+    return first_state(params, optimizer)
 
 
 def training_loss(
     params: Any, key: Key[Array, ""], batch, p: Parameterised, options: Options
-) -> tuple[Float[Array, ""], Metrics]:
-    """The batch mean of `denoising_loss` with its own times, noise, pairing and dropped labels."""
+) -> tuple[Float[Array, "B"], Metrics]:
+    """`denoising_loss` with its own times, noise, pairing and dropped labels."""
     key_encode, key_time, key_noise, key_pair, key_drop = jax.random.split(key, 5)
     x0 = encode(options, key_encode, batch["x"])
     n = x0.shape[0]
@@ -52,7 +50,7 @@ def training_loss(
     if options.num_classes:
         dropped = jax.random.bernoulli(key_drop, options.label_dropout, (n,))
         label = jnp.where(dropped, options.num_classes, batch["y"])
-    loss, aux = denoising_loss(
+    return denoising_loss(
         lambda x, t: predict(p, params, x, t, label),
         p.path,
         x0,
@@ -62,7 +60,6 @@ def training_loss(
         weighting=options.weighting,
         data_std=p.data_std,
     )
-    return jnp.mean(loss), jax.tree.map(jnp.mean, aux)
 
 
 def with_dropout(key: Key[Array, ""], network: Any, p: Parameterised) -> tuple[Any, Parameterised]:
@@ -73,21 +70,6 @@ def with_dropout(key: Key[Array, ""], network: Any, p: Parameterised) -> tuple[A
     return key, p._replace(
         apply=partial(p.apply, deterministic=False, rngs={"dropout": key_dropout})
     )
-
-
-def update(
-    key: Key[Array, ""], state: DiffusionState, batch, p: Parameterised, optimizer, options: Options
-) -> tuple[DiffusionState, Metrics]:
-    """One step of the optimizer and of the moving average."""
-    gradient_of = jax.value_and_grad(training_loss, has_aux=True)
-    (loss, aux), gradient = gradient_of(state.params, key, batch, p, options)
-    updates, moments = optimizer.update(gradient, state.optimizer, state.params)
-    params = optax.apply_updates(state.params, updates)
-    # Early on a fixed decay would remember the initial parameters: average the recent ones.
-    decay = jnp.minimum(options.ema_decay, (1 + state.step) / (10 + state.step))
-    ema = optax.incremental_update(params, state.ema, 1 - decay)
-    metrics = {"loss": loss, **aux, "gradient_norm": optax.global_norm(gradient)}
-    return DiffusionState(params, ema, moments, state.step + 1), metrics
 
 
 def diffusion(
@@ -113,7 +95,8 @@ def diffusion(
 
     def step(key, state, batch):
         key, training = with_dropout(key, network, p)
-        return update(key, state, batch, training, optimizer, settings)
+        loss = lambda params: training_loss(params, key, batch, training, settings)
+        return descend_averaged(loss, optimizer, settings.ema_decay, state)
 
     def sample_(key, state, n, **arguments):
         return draw_samples(key, state, n, p, settings, **arguments)

@@ -4,25 +4,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 from gen_jax.diffusion.losses import WEIGHTINGS
 from gen_jax.diffusion.noise_levels import TIME_DENSITIES
 from gen_jax.diffusion.sampler import Stepper
 from gen_jax.diffusion.steppers import STEPPERS
-from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.errors import check_choice, check_range
 from gen_jax.paths import PARAMETERISATIONS, PATHS, GaussianPath
-from gen_jax.types import Array, Float, Int, Key
-
-
-class DiffusionState(NamedTuple):
-    """Everything a run carries: parameters, their moving average, optimizer state, step count."""
-
-    params: Any
-    ema: Any
-    optimizer: Any
-    step: Array
+from gen_jax.types import Array, Float, Key
 
 
 class Options(NamedTuple):
@@ -82,20 +71,6 @@ def checked(options: Options) -> Options:
         weighting=named("weighting", options.weighting, WEIGHTINGS),
         time_density=named("time_density", options.time_density, TIME_DENSITIES),
     )
-
-
-def checked_labels(label: Any, n: int, num_classes: int) -> Int[Array, "n"]:
-    """Labels [n] from one label or n; raises ConfigError when not in 0 .. num_classes - 1."""
-    if num_classes == 0:
-        raise ConfigError("label was given, but the model was trained without labels")
-    if jnp.shape(label) not in ((), (n,)):
-        raise ConfigError(f"label must be one integer or have shape [{n}], got {jnp.shape(label)}")
-    if not isinstance(label, jax.core.Tracer):
-        values = np.asarray(label)
-        whole = np.issubdtype(values.dtype, np.integer)
-        if not whole or values.min() < 0 or values.max() >= num_classes:
-            raise ConfigError(f"label={label} must be integers in [0, {num_classes - 1}]")
-    return jnp.broadcast_to(jnp.asarray(label, jnp.int32), (n,))
 
 
 def encode(options: Options, key: Key[Array, "*batch"], x: Array) -> Array:

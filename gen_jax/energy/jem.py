@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gen_jax.diffusion.options import checked_labels
 from gen_jax.energy.chains import run_chains
 from gen_jax.energy.contrastive import contrastive
 from gen_jax.energy.ebm import DEFAULT_CHAINS, chain_settings, negatives_of, start_from_buffer
@@ -14,6 +13,7 @@ from gen_jax.energy.model import assemble, outputs
 from gen_jax.energy.normalizer import log_base
 from gen_jax.energy.options import ChainOptions, EnergyState, Method, Options, check_chains, decode
 from gen_jax.errors import ConfigError, check_range
+from gen_jax.labels import checked_labels
 from gen_jax.model import GenerativeModel, fold_in, sample_keys
 from gen_jax.types import Array, Float
 
@@ -65,10 +65,10 @@ def jem(
         plan = chain_settings(chains, usual if steps is None else steps)
         of = lambda x: logits_of(network, state, x)
         shape = jax.ShapeDtypeStruct((n, *settings.shape), jnp.float32)
-        if label is None:
+        y = checked_labels(label, n, jax.eval_shape(of, shape).shape[1])
+        if y is None:
             weights, energy = None, lambda x: marginal_energy(of(x))
         else:
-            y = checked_labels(label, n, jax.eval_shape(of, shape).shape[1])
             energy = lambda x: joint_energy(of(x), y)
             weights = None
             if state.buffer is not None:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gen_jax.descent import descend, moving_average, start_average
 from gen_jax.energy.joint import marginal_energy
 from gen_jax.energy.normalizer import anneal, log_base
 from gen_jax.energy.options import (
@@ -17,7 +18,6 @@ from gen_jax.energy.options import (
     decode,
     encode,
     fresh,
-    moving_average,
 )
 from gen_jax.errors import ConfigError
 from gen_jax.mcmc import Annealed
@@ -74,7 +74,7 @@ def init_state(
     params = {"network": variables["params"], **(method.extra or {})}
     stats = {name: value for name, value in variables.items() if name != "params"}
     buffer = fresh(key_buffer, options, method.buffer_size) if method.buffer_size else None
-    ema = jax.tree.map(jnp.copy, params)
+    ema = start_average(params)
     return EnergyState(params, ema, stats, optimizer.init(params), buffer, key_anneal, jnp.int32(0))
 
 
@@ -108,18 +108,11 @@ def update(
             key_negatives, state.params, stats, state.buffer, x
         )
 
-    def loss(params):
-        values, aux = method.objective(params, stats, key_loss, x, batch, negatives)
-        return jnp.mean(values), jax.tree.map(jnp.mean, aux)
-
-    (value, aux), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
-    change, moments = optimizer.update(gradient, state.optimizer, state.params)
-    params = optax.apply_updates(state.params, change)
+    loss = lambda params: method.objective(params, stats, key_loss, x, batch, negatives)
+    params, moments, metrics = descend(loss, optimizer, state.params, state.optimizer)
     ema = moving_average(state.ema, params, state.step, options.ema_decay)
-    norm = optax.global_norm(gradient)
-    metrics = {"loss": value, **aux, **learnt, "gradient_norm": norm}
     after = EnergyState(params, ema, stats, moments, buffer, state.key, state.step + 1)
-    return after, metrics
+    return after, metrics | learnt
 
 
 def assemble(

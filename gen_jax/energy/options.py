@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -124,9 +123,3 @@ class Method(NamedTuple):
 def fresh(key: Key[Array, "*batch"], options: Options, n: int) -> Float[Array, "n ..."]:
     """n draws of the base."""
     return options.base_std * normal(sample_keys(key, n), tuple(options.shape))
-
-
-def moving_average(ema: Any, params: Any, step: Array, decay: float) -> Any:
-    """One step of the average; early on a fixed decay would remember the start."""
-    kept = jnp.minimum(decay, (1 + step) / (10 + step))
-    return jax.tree.map(lambda old, new: kept * old + (1 - kept) * new, ema, params)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gen_jax.descent import descend_averaged, first_state
 from gen_jax.errors import check_choice, check_range
 from gen_jax.flows.bijector import with_condition
 from gen_jax.flows.continuous import Field, to_base, to_data
@@ -14,10 +15,8 @@ from gen_jax.flows.density import log_base
 from gen_jax.flows.likelihood_model import (
     average_over,
     check_batch,
-    descend,
-    first_state,
+    condition_of,
     hide_some,
-    one_hot,
 )
 from gen_jax.flows.model import offer
 from gen_jax.model import GenerativeModel, fold_in, normal, sample_keys
@@ -94,7 +93,7 @@ def ffjord(
     def loss(params, key, batch):
         key_way, key_drop = jax.random.split(key)
         n = len(batch["x"])
-        told = one_hot(batch["y"] if num_classes else None, n, num_classes)
+        told = condition_of(batch["y"] if num_classes else None, n, num_classes)
         told = hide_some(key_drop, told, label_dropout)
         way, log_p = solve(
             params,
@@ -109,16 +108,16 @@ def ffjord(
         return kinetic * way.kinetic + jacobian * way.jacobian - log_p, metrics
 
     def step(key, state, batch):
-        return descend(loss, optimizer, ema_decay, key, state, batch)
+        return descend_averaged(lambda p: loss(p, key, batch), optimizer, ema_decay, state)
 
     def sample(key, state, n, label=None, temperature=1.0):
-        field = network_field(network, state.ema, one_hot(label, n, num_classes))
+        field = network_field(network, state.ema, condition_of(label, n, num_classes))
         z = temperature * normal(sample_keys(key, n), tuple(shape))
         u = to_data(field, z, steps=steps, method=method)
         return transform.decode(u) if transform else u
 
     def log_prob(key, state, x, *, label=None, divergence=best, steps=2 * steps, draws=1):
-        told = one_hot(label, len(x), num_classes)
+        told = condition_of(label, len(x), num_classes)
         options = {"divergence": divergence, "steps": steps}
         one = lambda keys: solve(state.ema, keys, x, told, **options)[1]
         return average_over(one, key, len(x), draws)

@@ -13,10 +13,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gen_jax.descent import descend_averaged, first_state
 from gen_jax.errors import check_range
 from gen_jax.flows.bijector import Layer
 from gen_jax.flows.density import log_density
-from gen_jax.flows.likelihood_model import check_batch, descend, first_state
+from gen_jax.flows.likelihood_model import check_batch
 from gen_jax.model import GenerativeModel, normal, sample_keys
 from gen_jax.types import Array, Float, State
 
@@ -99,7 +100,7 @@ def manifold_flow(
         return reconstruction * away - log_p, {"log_prob": log_p, "distance": away}
 
     def step(key, state, batch):
-        return descend(loss, optimizer, ema_decay, key, state, batch)
+        return descend_averaged(lambda p: loss(p, key, batch), optimizer, ema_decay, state)
 
     def sample(key, state, n):
         here = surface(inner, outer, state.ema, dim, latent)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gen_jax.descent import descend_averaged, first_state
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.flows import density
 from gen_jax.flows.bijector import Guided, Layer, Shape, start_from_data
@@ -14,10 +15,8 @@ from gen_jax.flows.dequantization import dequantize_with, to_levels
 from gen_jax.flows.likelihood_model import (
     average_over,
     check_batch,
-    descend,
-    first_state,
+    condition_of,
     hide_some,
-    one_hot,
 )
 from gen_jax.flows.tarflow import denoise
 from gen_jax.model import GenerativeModel, fold_in, normal, sample_keys
@@ -116,22 +115,22 @@ def flow(
             params["noise"] = dequantizer.init(key_noise, size, shape[-1])
         n = len(batch["x"])
         u, _ = parts.to_units(params, sample_keys(key_data, n), jnp.asarray(batch["x"]))
-        told = one_hot(batch.get("y") if num_classes else None, n, num_classes)
+        told = condition_of(batch.get("y") if num_classes else None, n, num_classes)
         params["flow"] = start_from_data(layer, params["flow"], u, told)
         return first_state(params, optimizer)
 
     def loss(params, key, batch):
         key_noise, key_drop = jax.random.split(key)
         n = len(batch["x"])
-        told = one_hot(batch["y"] if num_classes else None, n, num_classes)
+        told = condition_of(batch["y"] if num_classes else None, n, num_classes)
         told = hide_some(key_drop, told, label_dropout)
         return -parts.score(params, sample_keys(key_noise, n), batch["x"], told, noise), {}
 
     def step(key, state, batch):
-        return descend(loss, optimizer, ema_decay, key, state, batch)
+        return descend_averaged(lambda p: loss(p, key, batch), optimizer, ema_decay, state)
 
     def sample(key, state, n, label=None, temperature=1.0, guidance=1.0, denoised=True):
-        told = one_hot(label, n, num_classes)
+        told = condition_of(label, n, num_classes)
         guided: Array | Guided | None = told
         if not (isinstance(guidance, int | float) and guidance == 1):
             if told is None or label is None:
@@ -143,7 +142,7 @@ def flow(
         return parts.to_data(u)
 
     def log_prob(key, state, x, *, label=None, draws=1):
-        told = one_hot(label, len(x), num_classes)
+        told = condition_of(label, len(x), num_classes)
         one = lambda keys: parts.score(state.ema, keys, x, told)
         return average_over(one, key, len(x), draws)
 

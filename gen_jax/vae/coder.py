@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from gen_jax import labels
 from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.types import Array, Float, Int, Key, Num, State
 from gen_jax.vae.elbo import KL_KINDS
@@ -117,7 +118,7 @@ def one_hot(parts: Parts, label: Int[Array, "B"] | None, n: int) -> Float[Array,
     classes = parts.options.num_classes
     if classes and label is None:
         raise ConfigError(f"num_classes={classes}, but the data has no labels")
-    return jax.nn.one_hot(label, classes) if label is not None and classes else jnp.zeros((n, 0))
+    return jnp.zeros((n, 0)) if label is None or not classes else labels.one_hot(label, classes)
 
 
 def network_inputs(

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gen_jax.descent import descend
 from gen_jax.errors import check_range
 from gen_jax.model import GenerativeModel, fold_in, sample_keys
 from gen_jax.types import Array, Float, Int, Key
@@ -142,12 +143,10 @@ def discrete_vae(
             log_p, kl = log_likelihood(params, z, u), uniform_kl_terms(logits)
             cost = with_free_bits(kl, settings.free_bits).sum(-1)
             aux = {"log_likelihood": log_p, "kl": kl.sum(-1)}
-            return jnp.mean(settings.beta * cost - log_p), jax.tree.map(jnp.mean, aux)
+            return settings.beta * cost - log_p, aux
 
-        (value, aux), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
-        change, memory = optimizer.update(gradient, state.optimizer, state.params)
-        metrics = {"loss": value, **aux, "temperature": temperature}
-        params = optax.apply_updates(state.params, change)
+        params, memory, metrics = descend(loss, optimizer, state.params, state.optimizer)
+        metrics["temperature"] = temperature
         return DiscreteState(params, memory, state.step + 1), metrics
 
     def sample(key, state, n, mean=False):

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
+from gen_jax.descent import descend
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.model import GenerativeModel, fold_in, normal, sample_keys
 from gen_jax.types import Array, Float, Int, Key
@@ -209,14 +210,10 @@ def hierarchical_vae(optimizer: optax.GradientTransformation, **options) -> Gene
             log_p, done = _run(parts, params, u, sample_keys(key_draw, len(u)))
             cost = with_free_bits(done.kl, floors).sum(-1)
             aux = {"elbo": log_p - done.kl.sum(-1), "log_likelihood": log_p}
-            return jnp.mean(beta * cost - log_p), (aux, done.kl.mean(0))
+            aux |= {f"kl_{level}": kl for level, kl in enumerate(done.kl.T)}
+            return beta * cost - log_p, aux
 
-        (value, (aux, kl)), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
-        change, memory = optimizer.update(gradient, state.optimizer, state.params)
-        metrics = {"loss": value, **jax.tree.map(jnp.mean, aux)}
-        metrics |= {f"kl_{level}": kl[level] for level in range(len(settings.latents))}
-        metrics["gradient_norm"] = optax.global_norm(gradient)
-        params = optax.apply_updates(state.params, change)
+        params, memory, metrics = descend(loss, optimizer, state.params, state.optimizer)
         return LadderState(params, memory, state.step + 1), metrics
 
     def sample(key, state, n, hold=0, held_seed=0, mean=False):

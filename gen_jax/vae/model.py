@@ -9,7 +9,9 @@ import optax
 from flax import linen as nn
 from jax.scipy.special import logsumexp
 
+from gen_jax.descent import descend
 from gen_jax.errors import ConfigError, check_choice
+from gen_jax.labels import checked_labels
 from gen_jax.model import GenerativeModel, fold_in, sample_keys
 from gen_jax.nets import Feedforward
 from gen_jax.types import Array, Float, Int, Key, State
@@ -102,11 +104,9 @@ def _check_variant(name: str, options: Options) -> Variant:
 def _critic_step(objective: Variant, optimizer, key, case, state: VAEState):
     """One update of the critic against the coder as it now is."""
     assert objective.critic_loss is not None
-    loss = lambda critic: jnp.mean(objective.critic_loss(key, case(state.params, critic)))  # type: ignore
-    value, gradient = jax.value_and_grad(loss)(state.critic)
-    change, memory = optimizer.update(gradient, state.critic_optimizer, state.critic)
-    critic = optax.apply_updates(state.critic, change)
-    return state._replace(critic=critic, critic_optimizer=memory), value
+    loss = lambda critic: (objective.critic_loss(key, case(state.params, critic)), {})  # type: ignore
+    critic, memory, metrics = descend(loss, optimizer, state.critic, state.critic_optimizer)
+    return state._replace(critic=critic, critic_optimizer=memory), metrics["loss"]
 
 
 def _bound(
@@ -204,14 +204,8 @@ def vae(
             parts, params, batch, key_encode, state.step, judge(weights)
         )
 
-        def loss(params):
-            each, aux = objective.loss(key_loss, case(params, state.critic))
-            return jnp.mean(each), jax.tree.map(jnp.mean, aux)
-
-        (value, aux), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
-        change, memory = optimizer.update(gradient, state.optimizer, state.params)
-        params = optax.apply_updates(state.params, change)
-        metrics = {"loss": value, **aux, "gradient_norm": optax.global_norm(gradient)}
+        loss = lambda params: objective.loss(key_loss, case(params, state.critic))
+        params, memory, metrics = descend(loss, optimizer, state.params, state.optimizer)
         state = state._replace(params=params, optimizer=memory)
         if objective.critic_loss is not None:
             state, judged = _critic_step(objective, critic_optimizer, key_critic, case, state)
@@ -222,6 +216,7 @@ def vae(
         return state._replace(step=state.step + 1), metrics
 
     def conditional(key, state, n, label=None, mean=False):
+        label = checked_labels(label, n, parts.options.num_classes)
         source = code_sampler(state) if by_codes else None
         return draw_samples(parts, state.params, sample_keys(key, n), label, mean, source)
 
@@ -230,6 +225,7 @@ def vae(
 
     def log_prob(key, state, x, label=None, num_samples=parts.options.evaluation_samples):
         keys = sample_keys(key, len(x))
+        label = checked_labels(label, len(x), parts.options.num_classes)
         u, own = encode_data(parts, fold_in(keys, 0), x), fold_in(keys, 1)
         if parts.options.num_classes and label is None:
             bound = _over_labels(parts, state.params, own, u, num_samples)

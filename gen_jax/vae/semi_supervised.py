@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gen_jax.descent import descend
 from gen_jax.errors import check_range
 from gen_jax.model import GenerativeModel, fold_in, sample_keys
 from gen_jax.types import Array, Float, Int, Key, Num
@@ -125,13 +126,10 @@ def semi_supervised(
             joint = bounds_of_labels(sample_keys(key_draw, len(u)), parts, params["coder"], u)
             logits = logits_of(params, u)
             each, aux = semi_supervised_loss(joint, logits, batch["y"], weight)
-            return jnp.mean(each), aux
+            accuracy = jnp.sum(aux["right"]) / jnp.maximum(jnp.sum(aux["known"]), 1)
+            return each, {"bound": aux["bound"], "accuracy": accuracy}
 
-        (value, aux), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
-        change, memory = optimizer.update(gradient, state.optimizer, state.params)
-        accuracy = jnp.sum(aux["right"]) / jnp.maximum(jnp.sum(aux["known"]), 1)
-        metrics = {"loss": value, "bound": aux["bound"].mean(), "accuracy": accuracy}
-        params = optax.apply_updates(state.params, change)
+        params, memory, metrics = descend(loss, optimizer, state.params, state.optimizer)
         return SemiState(params, memory, state.step + 1), metrics
 
     def sample(key, state, n, label=None, mean=False):

@@ -165,9 +165,12 @@ def test_labels_condition_and_are_hidden_at_random():
         model.init(KEY, {"x": x})
     with pytest.raises(ConfigError, match="label must be one integer"):
         model.sample(KEY, state, 2, label=jnp.zeros(3, jnp.int32))
+    for label in (3, -1, jnp.array([0, 3])):
+        with pytest.raises(ConfigError, match=r"integers in \[0, 2\]"):
+            model.sample(KEY, state, 2, label=label)
     plain = flows.flow(layer, optax.adam(0.01), shape=(2,))
     assert not takes(plain, "label")
-    with pytest.raises(ConfigError, match="without num_classes"):
+    with pytest.raises(ConfigError, match="without labels"):
         plain.log_prob(KEY, plain.init(KEY, {"x": x}), x, label=1)
     with pytest.raises(ConfigError, match="does not fit"):
         plain.init(KEY, {"x": jnp.zeros((4, 3))})

@@ -163,6 +163,10 @@ def test_labels_condition_encoder_decoder_and_samples(key):
     np.testing.assert_allclose(either, np.logaddexp(*each) - np.log(2), rtol=1e-4)
     with pytest.raises(ConfigError, match="no labels"):
         model.init(key, {"x": x})
+    with pytest.raises(ConfigError, match=r"integers in \[0, 1\]"):
+        model.sample(key, state, 2, label=2)
+    with pytest.raises(ConfigError, match=r"integers in \[0, 1\]"):
+        model.log_prob(key, state, x, label=-1)
 
 
 def test_images_in_every_kind_of_values(key):
