@@ -29,15 +29,18 @@ def cached_decoder(network: Transformer, params: Any, label, num: int) -> Decode
     def step(cache, index, previous):
         kept = dict(cache)
 
-        def attend(name, query, key, value):
-            write = lambda old, new: jax.lax.dynamic_update_slice_in_dim(old, new, index, 1)
-            keys, values = (write(*pair) for pair in zip(kept[name], (key, value)))
-            kept[name] = keys, values
-            seen = (places <= index)[None, None, None]
-            return jax.nn.dot_product_attention(query, keys, values, mask=seen)
+        def attention(name):
+            def attend(query, key, value):
+                write = lambda old, new: jax.lax.dynamic_update_slice_in_dim(old, new, index, 1)
+                keys, values = (write(*pair) for pair in zip(kept[name], (key, value)))
+                kept[name] = keys, values
+                seen = (places <= index)[None, None, None]
+                return jax.nn.dot_product_attention(query, keys, values, mask=seen)
+
+            return attend
 
         token = jnp.where(index > 0, previous, network.vocabulary)
-        logits: Any = network.apply(params, token, label, first=index, attend=attend)
+        logits: Any = network.apply(params, token, label, first=index, attention=attention)
         return logits[:, 0], kept
 
     return Decoder(start, step)

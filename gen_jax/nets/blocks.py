@@ -1,5 +1,6 @@
 """Pieces that several image networks share."""
 
+from collections.abc import Callable
 from math import gcd
 from typing import Any
 
@@ -69,25 +70,48 @@ class GroupNorm(nn.Module):
         return (x * scale[:, None, None] + shift[:, None, None]).astype(self.dtype)
 
 
-class SelfAttention(nn.Module):
-    """Multi-head self-attention over tokens [B, N, D], one fused projection; float32 softmax.
+Attend = Callable[[Array, Array, Array], Array]
+"""`(query, key, value [B, N, heads, D]) -> [B, N, heads, D]`, softmax in float32."""
 
-    `causal` lets a token see itself and those before it.
-    """
+
+def causal(query: Array, key: Array, value: Array) -> Array:
+    """`Attend` for a whole sequence: each place attends to itself and those before."""
+    return jax.nn.dot_product_attention(query, key, value, is_causal=True)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention over tokens [B, N, D], one fused projection."""
 
     heads: int
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
     out_init: Any = nn.initializers.lecun_normal()
-    causal: bool = False
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B N D"]) -> Float[Array, "B N D"]:
+    def __call__(
+        self, x: Float[Array, "B N D"], attend: Attend = jax.nn.dot_product_attention
+    ) -> Float[Array, "B N D"]:
         b, n, d = x.shape
         if d % self.heads:
             raise ConfigError(f"heads={self.heads} must divide the width {d}")
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         qkv = nn.Dense(3 * d, name="qkv", **types)(x).reshape(b, n, 3, self.heads, d // self.heads)
-        query, key, value = (qkv[:, :, i] for i in range(3))
-        out = jax.nn.dot_product_attention(query, key, value, is_causal=self.causal)
+        out = attend(*(qkv[:, :, i] for i in range(3)))
         return nn.Dense(d, kernel_init=self.out_init, name="out", **types)(out.reshape(b, n, d))
+
+
+class DecoderBlock(nn.Module):
+    """x + attention(norm(x)), then x + mlp(norm(x)): the pre-norm block of radford2019."""
+
+    heads: int
+    ratio: int = 4
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "B N D"], attend: Attend = causal, deterministic: bool = True
+    ) -> Float[Array, "B N D"]:
+        drop = nn.Dropout(self.dropout, deterministic=deterministic)
+        x = x + drop(SelfAttention(self.heads)(nn.LayerNorm()(x), attend))
+        wide = nn.gelu(nn.Dense(self.ratio * x.shape[-1])(nn.LayerNorm()(x)))
+        return x + drop(nn.Dense(x.shape[-1])(wide))

@@ -4,13 +4,12 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from gen_jax.errors import check_range
-from gen_jax.nets.blocks import SelfAttention
-from gen_jax.nets.dit import layer_norm
+from gen_jax.nets.blocks import DecoderBlock
 from gen_jax.types import Array, Float
 
 
 class CausalTransformer(nn.Module):
-    """`size` outputs per token: pre-norm blocks of causal attention and a GELU network of ratio 4.
+    """`size` outputs per token: as `Transformer`, of vectors instead of a vocabulary.
 
     The tokens are shifted by one behind a learned first one, and have learned places. A condition
     [B, E] is added to all of them. All outputs are zero before training.
@@ -36,8 +35,6 @@ class CausalTransformer(nn.Module):
         if condition is not None:
             h = h + nn.Dense(self.width, use_bias=False, name="told")(condition)[:, None]
         for _ in range(self.depth):
-            h = h + SelfAttention(self.heads, causal=True)(layer_norm(h))
-            inner = nn.gelu(nn.Dense(4 * self.width)(layer_norm(h)))
-            h = h + nn.Dense(self.width)(inner)
+            h = DecoderBlock(self.heads)(h)
         zeros = nn.initializers.zeros
-        return nn.Dense(self.size, kernel_init=zeros, name="out")(layer_norm(h))
+        return nn.Dense(self.size, kernel_init=zeros, name="out")(nn.LayerNorm()(h))

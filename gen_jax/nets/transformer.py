@@ -7,17 +7,12 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from gen_jax.errors import ConfigError, check_range
+from gen_jax.nets.blocks import Attend, DecoderBlock, causal
 from gen_jax.nets.causal import Label
 from gen_jax.types import Array, Float, Int
 
-Attend = Callable[[str, Array, Array, Array], Array]
-"""`(name, query, key, value [B, T, heads, D]) -> [B, T, heads, D]`."""
-
-
-def causal(name: str, query: Array, key: Array, value: Array) -> Array:
-    """`Attend` for a whole sequence: each place attends to itself and those before."""
-    del name
-    return jax.nn.dot_product_attention(query, key, value, is_causal=True)
+Attention = Callable[[str], Attend]
+"""From a layer's name to what its attention does."""
 
 
 class Transformer(nn.Module):
@@ -52,7 +47,7 @@ class Transformer(nn.Module):
         label: Int[Array, "B"] | None = None,
         *,
         first: int | Int[Array, ""] = 0,
-        attend: Attend = causal,
+        attention: Attention = lambda name: causal,
         deterministic: bool = True,
     ) -> Float[Array, "B T V"]:
         """Logits [B, T, vocabulary] from the shifted sequence (see `shifted`).
@@ -71,15 +66,10 @@ class Transformer(nn.Module):
         h = table.at[tokens].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
         h = h + jax.lax.dynamic_slice_in_dim(places, first, length)
         h = h + Label(self.num_classes, self.width)(label, batch)[:, 0]
-        drop = lambda h: nn.Dropout(self.dropout)(h, deterministic=deterministic)
-        h = drop(h)
+        h = nn.Dropout(self.dropout)(h, deterministic=deterministic)
         for layer in range(self.depth):
-            qkv = nn.Dense(3 * self.width)(nn.LayerNorm()(h))
-            parts = qkv.reshape(batch, length, 3, self.heads, self.width // self.heads)
-            mixed = attend(f"layer_{layer}", parts[:, :, 0], parts[:, :, 1], parts[:, :, 2])
-            h = h + drop(nn.Dense(self.width)(mixed.reshape(batch, length, self.width)))
-            wide = nn.gelu(nn.Dense(self.ratio * self.width)(nn.LayerNorm()(h)))
-            h = h + drop(nn.Dense(self.width)(wide))
+            block = DecoderBlock(self.heads, self.ratio, self.dropout)
+            h = block(h, attention(f"layer_{layer}"), deterministic)
         out = nn.Dense(self.vocabulary, kernel_init=nn.initializers.zeros, name="out")
         return out(nn.LayerNorm()(h))
 
