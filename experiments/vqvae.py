@@ -4,12 +4,12 @@
     python -m experiments.vqvae --dataset mnist --steps 3000
     python -m experiments.vqvae --dataset mnist --levels 2 --halvings 1 --steps 3000  # VQ-VAE-2
 
-Then `python -m experiments.sample RUN_DIR` and `python -m experiments.evaluate RUN_DIR`. Samples
-take each position's codes by their frequency alone, so that they hold together only locally; a
-model of the maps of codes (`vae.encode_codes`) can take that prior's place.
+Then `python -m experiments.sample RUN_DIR` and `python -m experiments.evaluate RUN_DIR`. A causal
+transformer over the codes is trained beside the coder and is the prior that samples are drawn from;
+with `--prior counts` each position's codes are drawn by their frequency alone.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import jax
@@ -20,7 +20,8 @@ from experiments.decoders import likelihood_of
 from experiments.diffusion import optimizer_of
 from experiments.latent_pictures import grey
 from experiments.runner import RunConfig, run
-from gen_jax import data, plotting, vae
+from experiments.transformer import TransformerNetwork
+from gen_jax import autoregressive, data, plotting, vae
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.model import GenerativeModel
@@ -53,12 +54,19 @@ class Config(RunConfig):
     """Running count under which a code restarts; 0 for never."""
     learning_rate: float = 2e-3
     """Peak of a one-cycle schedule of Adam."""
+    prior: str = "transformer"
+    """transformer, or counts: of the codes."""
+    prior_network: TransformerNetwork = field(default_factory=TransformerNetwork)
+    prior_rate: float = 1e-3
+    """Peak of the prior's own schedule."""
 
     def check(self) -> None:
         """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
         super().check()
         check_choice("likelihood", self.likelihood, ["auto", *vae.LIKELIHOODS])
-        check_range("learning_rate", self.learning_rate, 0, open_low=True)
+        check_choice("prior", self.prior, ("transformer", "counts"))
+        for name in ("learning_rate", "prior_rate"):
+            check_range(name, getattr(self, name), 0, open_low=True)
         if self.halvings is not None:
             check_range("halvings", self.halvings, 1, integer=True)
 
@@ -83,11 +91,26 @@ def options_of(config: Config, spec: DatasetSpec) -> vae.VQOptions:
     )
 
 
+def prior_of(config: Config, options: vae.VQOptions) -> GenerativeModel | None:
+    """The transformer over the codes; None for counts."""
+    if config.prior == "counts":
+        return None
+    return autoregressive.transformer(
+        optimizer_of(replace(config, learning_rate=config.prior_rate)),
+        shape=(vae.num_codes(vae.code_sides(options)),),
+        vocabulary=config.codes,
+        width=config.prior_network.width,
+        depth=config.prior_network.depth,
+        heads=config.prior_network.heads,
+        dropout=config.prior_network.dropout,
+    )
+
+
 def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     """The model of a configuration; raises ConfigError for options that cannot work."""
     config.check()
     options = options_of(config, spec or data.describe(config.dataset))
-    return vae.vqvae(optimizer_of(config), **options._asdict())
+    return vae.vqvae(optimizer_of(config), prior_of(config, options), **options._asdict())
 
 
 def reconstructions(

@@ -3,6 +3,7 @@
 The mathematics takes `encode(x) -> Posterior` and `decode(z) -> raw` numbers for a `Likelihood`.
 """
 
+from gen_jax.vae.code_prior import independent_codes, num_codes
 from gen_jax.vae.coder import (
     Coder,
     Options,
@@ -50,6 +51,7 @@ from gen_jax.vae.vqvae import (
     VQOptions,
     VQParts,
     VQState,
+    code_sides,
     decode_codes,
     encode_codes,
     make_vq_parts,
@@ -87,6 +89,7 @@ __all__ = [
     "aggregate_log_prob",
     "annealed_log_prob",
     "check_values",
+    "code_sides",
     "codebook_use",
     "coder",
     "decode_codes",
@@ -101,6 +104,7 @@ __all__ = [
     "hole_score",
     "impute",
     "in_batches",
+    "independent_codes",
     "information",
     "init_params",
     "interpolate",
@@ -117,6 +121,7 @@ __all__ = [
     "mlp",
     "mmd_squared",
     "network_inputs",
+    "num_codes",
     "permute_dimensions",
     "perplexity",
     "posterior_mean",

@@ -55,13 +55,7 @@ class CodeNetwork(nn.Module):
     def check(self, x: Array) -> None:
         """Raise ConfigError unless x is a batch of images that can be halved."""
         check_image(x)
-        factor = 2 ** (self.halvings + self.levels - 1)
-        if any(side % factor for side in x.shape[1:3]):
-            raise ConfigError(
-                f"images of {x.shape[1]} x {x.shape[2]} cannot be halved "
-                f"{self.halvings + self.levels - 1} times (halvings={self.halvings}, "
-                f"levels={self.levels}): each side must be a multiple of {factor}"
-            )
+        shapes_of((x.shape[1], x.shape[2]), self.halvings, self.levels)
 
     def encode(self, x: Float[Array, "B H W C"], quantise: Quantise) -> list[Array]:
         """The quantised maps, the finest first; `quantise` is called from the coarsest on."""
@@ -103,6 +97,12 @@ class CodeNetwork(nn.Module):
 
 
 def shapes_of(side: tuple[int, int], halvings: int, levels: int) -> list[tuple[int, int]]:
-    """Sides of each level's map of codes."""
+    """Sides of each level's map of codes; raises ConfigError for sides that cannot be halved."""
+    times = halvings + levels - 1
+    if any(length % 2**times for length in side):
+        raise ConfigError(
+            f"images of {side[0]} x {side[1]} cannot be halved {times} times "
+            f"(halvings={halvings}, levels={levels}): each side must be a multiple of {2**times}"
+        )
     factors = [2 ** (halvings + level) for level in range(levels)]
     return [(side[0] // f, side[1] // f) for f in factors]

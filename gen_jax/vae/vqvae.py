@@ -1,8 +1,7 @@
 """VQ-VAE and its hierarchy (oord2017; razavi2019) as a `GenerativeModel`.
 
-Samples draw codes from a prior that is fitted beside the network: independent over positions, from
-running counts. Any model of the integer maps of `encode_codes` can stand in its place: its draws go
-to `decode_codes`. With the prior,
+A prior on the codes is trained beside the network, on the codes of the moment: any model of
+sequences of integers (`code_prior`). With it,
 
     log p(x) >= log p(x | codes(x)) + log p(codes(x))
 
@@ -22,7 +21,8 @@ from gen_jax.errors import ConfigError, check_range
 from gen_jax.model import GenerativeModel, fold_in, sample_keys
 from gen_jax.types import Array, Float, Int, Key, Num
 from gen_jax.vae.code_networks import CodeNetwork, shapes_of
-from gen_jax.vae.diagnostics import perplexity
+from gen_jax.vae.code_prior import independent_codes, num_codes, to_maps, to_sequence
+from gen_jax.vae.diagnostics import codebook_use
 from gen_jax.vae.likelihoods import Likelihood, check_unshared, make_likelihood
 from gen_jax.vae.quantize import (
     Codebook,
@@ -34,9 +34,6 @@ from gen_jax.vae.quantize import (
     straight_through,
 )
 from gen_jax.vae.units import draw_data, log_det, to_values
-
-PRIOR_MEMORY = 0.99
-"""Weight of the past in the counts of codes at each position."""
 
 
 class VQOptions(NamedTuple):
@@ -66,11 +63,11 @@ class VQOptions(NamedTuple):
 
 
 class VQState(NamedTuple):
-    """Parameters, one codebook and one table of counts [h, w, K] per level, optimizer, step."""
+    """Parameters, one codebook per level, the prior's state, optimizer, step."""
 
     params: Any
     codebooks: tuple[Codebook, ...]
-    counts: tuple[Array, ...]
+    prior: Any
     optimizer: Any
     step: Int[Array, ""]
 
@@ -151,9 +148,10 @@ def decode_codes(
     return _raw(parts, state.params, maps)
 
 
-def prior_logits(counts: Float[Array, "h w K"]) -> Float[Array, "h w K"]:
-    """log p(code) at each position, from counts with half an observation added to each."""
-    return jnp.log(counts + 0.5) - jnp.log((counts + 0.5).sum(-1, keepdims=True))
+def code_sides(options: VQOptions) -> list[tuple[int, int]]:
+    """Height and width of each map of codes, finest first; ConfigError if it cannot be halved."""
+    height, width = options.shape[:2]
+    return shapes_of((height, width), options.halvings, options.levels)
 
 
 def training_loss(params, codebooks, parts: VQParts, u: Array) -> tuple[Array, tuple[dict, list]]:
@@ -184,20 +182,28 @@ def _follow_all(key, parts: VQParts, codebooks, levels: list[Quantised]):
     return tuple(books), restarted
 
 
-def vqvae(optimizer: optax.GradientTransformation, **options) -> GenerativeModel:
+def vqvae(
+    optimizer: optax.GradientTransformation, prior: GenerativeModel | None = None, **options
+) -> GenerativeModel:
     """A VQ-VAE; `options` are the fields of `VQOptions`.
 
-    Metrics hold each level's perplexity over the batch and the number of codes that restarted.
+    Args:
+      prior: a model of integers [T] in 0 .. codes - 1, T being the `num_codes` of
+        `code_sides`; `independent_codes` if not given.
+    Metrics hold each level's perplexity over the batch, the number of codes that restarted, and the
+    prior's own with "prior_" before them.
     `sample` takes `mean=True` for E[x | codes]. Raises ConfigError for values out of range, for
     images that cannot be halved, and for codebooks larger than the first batch.
     """
     parts = make_vq_parts(VQOptions(**options))
     settings, law = parts.options, parts.likelihood
+    sides = code_sides(settings)
+    of_codes = prior or independent_codes(num_codes(sides), settings.codes)
 
     encode = partial(to_values, settings.transform, settings.shape, law)
 
     def init(key, batch):
-        key_encode, key_params, key_books = jax.random.split(key, 3)
+        key_encode, key_params, key_books, key_prior = jax.random.split(key, 4)
         u = encode(key_encode, batch["x"])
         inputs = law.network_input(u)
         params = parts.network.init(key_params, inputs[:1])
@@ -210,14 +216,13 @@ def vqvae(optimizer: optax.GradientTransformation, **options) -> GenerativeModel
             )
             for level, size in enumerate([settings.codes] * settings.levels)
         )
-        side = (settings.shape[0], settings.shape[1])
-        sides = shapes_of(side, settings.halvings, settings.levels)
-        counts = tuple(jnp.zeros((*side, settings.codes)) for side in sides)
         learned = (params, [book.vectors for book in books])
-        return VQState(params, books, counts, optimizer.init(learned), jnp.int32(0))
+        none = {"x": jnp.zeros((1, num_codes(sides)), jnp.int32)}
+        first = of_codes.init(key_prior, none)
+        return VQState(params, books, first, optimizer.init(learned), jnp.int32(0))
 
     def step(key, state, batch):
-        key_encode, key_revive = jax.random.split(key)
+        key_encode, key_revive, key_prior = jax.random.split(key, 3)
         u = encode(key_encode, batch["x"])
         vectors = [book.vectors for book in state.codebooks]
 
@@ -234,31 +239,30 @@ def vqvae(optimizer: optax.GradientTransformation, **options) -> GenerativeModel
         if settings.decay is None:
             books = tuple(b._replace(vectors=v) for b, v in zip(books, vectors))
         books, restarted = _follow_all(key_revive, parts, books, levels)
-        drawn = [jax.nn.one_hot(level.codes, settings.codes) for level in levels]
-        counts = tuple(PRIOR_MEMORY * old + new.sum(0) for old, new in zip(state.counts, drawn))
+        seen = [level.codes for level in levels]
+        after, learnt = of_codes.step(key_prior, state.prior, {"x": to_sequence(seen)})
         metrics = {"loss": value, **aux, "restarted": restarted}
-        for level, new in enumerate(drawn):
-            metrics[f"perplexity_{level}"] = perplexity(new.reshape(-1, settings.codes).sum(0))
+        for level, each in enumerate(seen):
+            metrics[f"perplexity_{level}"] = codebook_use(each, settings.codes).perplexity
         metrics["gradient_norm"] = optax.global_norm(gradient[0])
-        return VQState(params, books, counts, memory, state.step + 1), metrics
+        metrics |= {f"prior_{name}": value for name, value in learnt.items()}
+        return VQState(params, books, after, memory, state.step + 1), metrics
 
     def sample(key, state, n, mean=False):
         keys = sample_keys(key, n)
+        drawn = to_maps(of_codes.sample(fold_in(keys, 0), state.prior, n), sides)
+        raw = decode_codes(parts, state, drawn)
+        return draw_data(settings.transform, law, fold_in(keys, 1), raw, mean)
 
-        def codes_of(level, counts):
-            own = fold_in(keys, level)
-            return jax.vmap(lambda k: jax.random.categorical(k, prior_logits(counts)))(own)
-
-        raw = decode_codes(parts, state, [codes_of(i, c) for i, c in enumerate(state.counts)])
-        return draw_data(settings.transform, law, fold_in(keys, settings.levels), raw, mean)
+    score_codes = of_codes.log_prob
+    if score_codes is None:
+        return GenerativeModel(init, step, sample)
 
     def log_prob(key, state, x):
         u = encode(key, x)
         maps, levels = _pass(parts, state.params, state.codebooks, u)
-        total = _log_likelihood(parts, state.params, maps, u) + log_det(settings.transform, u)
-        for level, counts in zip(levels, state.counts):
-            own = jnp.take_along_axis(prior_logits(counts)[None], level.codes[..., None], -1)
-            total = total + own.reshape(len(u), -1).sum(1)
-        return total
+        of_pixels = _log_likelihood(parts, state.params, maps, u) + log_det(settings.transform, u)
+        codes = to_sequence([level.codes for level in levels])
+        return of_pixels + score_codes(key, state.prior, codes)
 
     return GenerativeModel(init, step, sample, log_prob, "lower bound")

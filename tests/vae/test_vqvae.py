@@ -6,9 +6,9 @@ import numpy as np
 import optax
 import pytest
 
-from gen_jax import vae
+from gen_jax import autoregressive, vae
 from gen_jax.errors import ConfigError
-from gen_jax.vae import quantize
+from gen_jax.vae import code_prior, quantize
 from gen_jax.vae.vqvae import _log_likelihood, _pass
 
 
@@ -126,6 +126,44 @@ def test_the_bound_counts_the_codes_and_the_pixels(key):
     counts = np.bincount(np.asarray(codes).ravel(), minlength=3) + 0.5
     prior = np.log(counts / counts.sum())[np.asarray(codes).ravel()]
     np.testing.assert_allclose(model.log_prob(key, state, x), pixels + prior, rtol=1e-4)
+
+
+def test_maps_and_sequences_are_inverse(key):
+    sides = [(4, 2), (2, 1)]
+    maps = [jax.random.randint(key, (3, *side), 0, 9) for side in sides]
+    sequence = code_prior.to_sequence(maps)
+    assert sequence.shape == (3, code_prior.num_codes(sides)) == (3, 10)
+    np.testing.assert_array_equal(sequence[:, :2], maps[1].reshape(3, 2))
+    for before, after in zip(maps, code_prior.to_maps(sequence, sides)):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_an_autoregressive_prior_learns_that_codes_agree(key):
+    """Images of one grey have equal codes everywhere: log 2 nats, where counts need 4 log 2."""
+    grey = jax.random.choice(key, jnp.array([20, 230], jnp.uint8), (64, 1, 1, 1))
+    batch = {"x": jnp.broadcast_to(grey, (64, 8, 8, 1))}
+    prior = autoregressive.transformer(
+        optax.adam(1e-2), shape=(4,), vocabulary=2, width=16, depth=1, heads=2, ema_decay=0.9
+    )
+    model = build(codes=2, halvings=2, prior=prior)
+    state, step = model.init(key, batch), jax.jit(model.step)
+    for i in range(60):
+        state, metrics = step(jax.random.fold_in(key, i), state, batch)
+    assert float(metrics["prior_loss"]) == pytest.approx(np.log(2), abs=0.1)
+    drawn = np.asarray(model.sample(key, state, 64, mean=True)).reshape(64, -1) > 125
+    assert (drawn.all(1) | ~drawn.any(1)).mean() > 0.9
+    assert 0.2 < drawn.mean() < 0.8
+
+
+def test_counts_know_each_place_alone(key):
+    x = jnp.broadcast_to(jax.random.randint(key, (4000, 1), 0, 2), (4000, 4))
+    prior = code_prior.independent_codes(4, 3)
+    state, _ = prior.step(key, prior.init(key, {"x": x}), {"x": x})
+    np.testing.assert_allclose(prior.log_prob(key, state, x).mean(), -4 * np.log(2), atol=0.01)
+    drawn = np.asarray(prior.sample(key, state, 4000))
+    assert (drawn < 2).mean() > 0.999
+    agree = (drawn == drawn[:, :1]).all(1).mean()
+    assert abs(agree - 1 / 8) < 5 * np.sqrt(7 / 64 / 4000)
 
 
 @pytest.mark.parametrize(
