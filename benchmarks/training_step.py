@@ -14,14 +14,10 @@ Writes benchmarks/results/training_step_<device>.json and prints the Markdown ta
 """
 
 import json
-import os
-import platform
 import statistics
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import jax
@@ -135,53 +131,12 @@ def torch_worker(name: str, batch_size: int) -> None:
     serve({"parameters": sum(p.numel() for p in network.parameters())}, run)
 
 
-def serve(description: dict, run) -> None:
-    """Warm up, print a description; for each line "n", print the seconds per step of n steps."""
-    run(3)
-    print(json.dumps(description), flush=True)
-    for line in sys.stdin:
-        start = time.perf_counter()
-        run(int(line))
-        print((time.perf_counter() - start) / int(line), flush=True)
-
-
-class Worker:
-    """A process that times steps on request, and what it has measured."""
-
-    def __init__(self, *arguments):
-        command = [sys.executable, "-m", "benchmarks.training_step", "--worker", *arguments]
-        environment = {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        self.process = subprocess.Popen([*map(str, command)], env=environment, **pipes)
-        self.description = json.loads(self._read())
-        self.times = []
-
-    def _read(self):
-        line = self.process.stdout.readline()
-        if not line:
-            raise ConfigError("a worker process ended early; its message is above")
-        return line
-
-    def time(self, steps):
-        self.process.stdin.write(f"{steps}\n")
-        self.process.stdin.flush()
-        return float(self._read())
-
-    def turn(self, seconds):
-        steps = max(1, round(seconds / min(self.times))) if self.times else 1
-        self.times.append(self.time(steps))
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
-
-
 def compare(name: str, config: Config, on_gpu: bool) -> dict:
     """Let the processes of one network take turns; medians per step and their ratio."""
-    workers = {"jax": Worker("jax", name, config.batch_size, 1)}
+    workers = {"jax": Worker(__spec__.name, "jax", name, config.batch_size, 1)}
     if not on_gpu and cores() > 1:
-        workers["jax_sharded"] = Worker("jax", name, config.batch_size, cores())
-    workers["torch"] = Worker("torch", name, config.batch_size)
+        workers["jax_sharded"] = Worker(__spec__.name, "jax", name, config.batch_size, cores())
+    workers["torch"] = Worker(__spec__.name, "torch", name, config.batch_size)
     try:
         for _ in range(config.rounds):
             for worker in workers.values():
@@ -209,31 +164,6 @@ def compare(name: str, config: Config, on_gpu: bool) -> dict:
     if peak:
         result["share_of_peak"] = round(facts["flops"] / medians[best] / peak, 4)
     return result
-
-
-def cores() -> int:
-    """Cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def machine() -> dict:
-    """What the numbers depend on."""
-    lines = (
-        Path("/proc/cpuinfo").read_text().splitlines() if os.path.exists("/proc/cpuinfo") else []
-    )
-    model = next((line.split(":")[1].strip() for line in lines if "model name" in line), "")
-    load = round(os.getloadavg()[0], 2)
-    versions = {name: version(name) for name in ("jax", "jaxlib", "flax", "optax", "torch")}
-    return {
-        "device": jax.devices()[0].device_kind,
-        "cpu": model or platform.processor(),
-        "cores": cores(),
-        "load_before": load,
-        "python": platform.python_version(),
-        **versions,
-    }
 
 
 def table(results: dict) -> str:
