@@ -215,13 +215,15 @@ def rebuild(
     module = importlib.import_module(experiments[name])
     config = from_dict(module.Config, values)
     model = module.build(config, spec)
-    state, step = training.restore_state(directory, abstract_state(model, spec), step)
+    state, step = training.restore_state(
+        directory, abstract_state(model, spec, config.batch_size), step
+    )
     return Saved(name, directory, config, spec, model, state, step)
 
 
-def abstract_state(model: GenerativeModel, spec: DatasetSpec) -> State:
+def abstract_state(model: GenerativeModel, spec: DatasetSpec, batch_size: int) -> State:
     """Shapes and dtypes of a run's state, without computing anything."""
-    batch = {"x": jax.ShapeDtypeStruct((2, *spec.shape), jnp.dtype(spec.dtype))}
+    batch = {"x": jax.ShapeDtypeStruct((batch_size, *spec.shape), jnp.dtype(spec.dtype))}
     if spec.num_classes:
-        batch["y"] = jax.ShapeDtypeStruct((2,), jnp.int32)
+        batch["y"] = jax.ShapeDtypeStruct((batch_size,), jnp.int32)
     return jax.eval_shape(model.init, jax.random.key(0), batch)

@@ -29,16 +29,8 @@ OPTIONS = {
     "evaluation_samples": ("--evaluation-samples", 4),
     "leapfrog_step": ("--features", 16, "--levels", 3, "--annealed-chains", 8),
     "buffer_size": ("--buffer-size", 32, "--chain-steps", 2, "--sample-steps", 2),
-    "commitment": (
-        "--codes",
-        8,
-        "--dim",
-        4,
-        "--prior-network.width",
-        16,
-        "--prior-network.depth",
-        1,
-    ),
+    "commitment": ("--codes", 64, "--dim", 4),
+    "prior_network": ("--prior-network.width", 16, "--prior-network.depth", 1),
     "latents": ("--latents", 2, 4),
     "schedule": ("--schedule.batch-size", 40, "--schedule.first-steps", 2, "--flow.bins", 4),
 }
