@@ -10,19 +10,16 @@ gradient where the kernel uses it. Annealed importance sampling carries 10,000 p
 N(0, 9 I) by Hamiltonian moves. Flows are trained first: their row has the seconds and evaluations
 that this took, beside those of drawing 100,000 points. Compilation is left out throughout.
 
-Printed and written to `benchmarks/results/arena.json`, with a heat map beside it: total variation
-of the mode weights, sliced Wasserstein distance to exact samples less that between two exact sets,
-effective sample size per second of the slowest coordinate, error of log Z.
+Printed and written to `benchmarks/results/arena_DEVICE.json`, with a heat map beside it: total
+variation of the mode weights, sliced Wasserstein distance to exact samples less that between two
+exact sets, effective sample size per second of the slowest coordinate, error of log Z.
 """
 
 import functools
 import json
-import os
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -30,13 +27,13 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
+from benchmarks.measuring import RESULTS, machine, write
 from experiments.exact_sets import compare_with_exact
 from gen_jax import flows, mcmc, plotting, training, transport
 from gen_jax.errors import check_choice, check_range
 from gen_jax.sampling import Target, importance, make_target
 from gen_jax.types import Array, Estimate, Key
 
-RESULTS = Path(__file__).parent / "results"
 TARGETS: dict[str, tuple[str, dict[str, Any]]] = {
     "ring": ("ring", {}),
     "grid": ("grid", {}),
@@ -287,13 +284,9 @@ def main() -> None:
     config = tyro.cli(Config, description=__doc__)
     config.check()
     training.configure_backend(1)
-    load = os.getloadavg()[0]
+    facts = machine()
     rows = measure(config)
-    machine = f"{platform.machine()}, {os.cpu_count()} x {jax.devices()[0].device_kind}"
-    facts = {"machine": machine, "load_before": round(load, 2), "jax": jax.__version__}
-    RESULTS.mkdir(exist_ok=True)
-    text = json.dumps({**facts, "rows": rows}, indent=1)
-    (RESULTS / "arena.json").write_text(text + "\n")
+    write("arena", facts, {"rows": rows})
     picture(rows)
     print(table(rows))
 

@@ -7,9 +7,7 @@ The transformer is also timed against a PyTorch one of the same size with the sa
 a ratio are measured in turns in one process; a ratio is the median over the pairs.
 """
 
-import json
 import os
-import platform
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -20,7 +18,7 @@ import numpy as np
 import optax
 import tyro
 
-from benchmarks.overhead import RESULTS, seconds, time_ratio
+from benchmarks.measuring import machine, seconds, time_ratio, write
 from gen_jax import autoregressive as ar
 from gen_jax import data, training
 from gen_jax.errors import check_range
@@ -116,20 +114,11 @@ def main() -> None:
     config = tyro.cli(Config, description=__doc__)
     config.check()
     training.configure_backend(1)
+    facts = machine("torch")
     rows = transformer_rows(config) | pixel_rows(config)
     for name, row in rows.items():
         print(f"{name:42s} {row['per_second']:10.1f} /s  {row['times_faster']:8.2f} times")
-    result = {
-        "rows": rows,
-        "config": asdict(config),
-        "device": jax.devices()[0].device_kind,
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "jax": jax.__version__,
-    }
-    path = RESULTS / f"decoding_{jax.default_backend()}.json"
-    path.write_text(json.dumps(result, indent=2) + "\n")
-    print(f"written: {path}")
+    write("decoding", facts, {"rows": rows, "config": asdict(config)})
 
 
 if __name__ == "__main__":

@@ -12,8 +12,6 @@ coordinate over all chains, which knows that chains stay in their mode.
 """
 
 import json
-import os
-import platform
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +22,8 @@ import jax
 import jax.numpy as jnp
 import tyro
 
-from benchmarks.arena import CHAINS, RESULTS, chains, timed
+from benchmarks.arena import CHAINS, chains, timed
+from benchmarks.measuring import machine, write
 from experiments import runner
 from gen_jax import flows, mcmc, training
 from gen_jax.errors import check_range
@@ -137,13 +136,9 @@ def main() -> None:
     config = tyro.cli(Config, description=__doc__)
     check_range("repeats", config.repeats, 1, integer=True)
     training.configure_backend(1)
-    load = os.getloadavg()[0]
+    facts = machine()
     rows = measure(config)
-    machine = f"{platform.machine()}, {os.cpu_count()} x {jax.devices()[0].device_kind}"
-    facts = {"machine": machine, "load_before": round(load, 2), "jax": jax.__version__}
-    RESULTS.mkdir(exist_ok=True)
-    text = json.dumps({**facts, "rows": rows}, indent=1)
-    (RESULTS / "drawing_cpu.json").write_text(text + "\n")
+    write("drawing", facts, {"rows": rows})
     print(table(rows))
 
 

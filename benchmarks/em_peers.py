@@ -7,9 +7,6 @@ percent of it on both sides. Pairs share the machine's state of the moment; the 
 over pairs, and `ratio_of_fastest` that of the fastest fit of each side.
 """
 
-import json
-import os
-import platform
 import statistics
 import time
 import warnings
@@ -20,12 +17,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import sklearn
 import tyro
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
-from benchmarks.overhead import RESULTS
+from benchmarks.measuring import machine, write
 from gen_jax import training
 from gen_jax.classical import kmeans
 from gen_jax.classical.mixture import Mixture, fit_em, log_prob
@@ -128,8 +124,7 @@ def main() -> None:
     config = tyro.cli(Config, description=__doc__)
     config.check()
     training.configure_backend(1)
-    load, pinned = os.getloadavg()[0], hasattr(os, "sched_getaffinity")
-    cores = len(os.sched_getaffinity(0)) if pinned else os.cpu_count()
+    facts = machine("scikit-learn")
     with jax.enable_x64(True):
         points = overlapping_points(config)
         rows = {name: compare(dtype, points, config) for name, dtype in TYPES.items()}
@@ -139,20 +134,7 @@ def main() -> None:
             f"{row['milliseconds_scikit_learn']} ms, ratio {row['ratio']}, "
             f"log-likelihood differs by {row['difference']:.1e} nats per point"
         )
-    result = {
-        "configuration": asdict(config),
-        "gen_jax in": rows,
-        "device": jax.devices()[0].device_kind,
-        "cores": cores,
-        "load_before": round(load, 2),
-        "python": platform.python_version(),
-        "jax": jax.__version__,
-        "scikit_learn": sklearn.__version__,
-    }
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"em_peers_{jax.default_backend()}.json"
-    path.write_text(json.dumps(result, indent=2) + "\n")
-    print(f"written: {path}")
+    write("em_peers", facts, {"configuration": asdict(config), "gen_jax in": rows})
 
 
 if __name__ == "__main__":

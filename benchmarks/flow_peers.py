@@ -11,11 +11,8 @@ ours); the table has the median of the pairs and their quartiles.
 
 import argparse
 import json
-import os
-import platform
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -23,9 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from benchmarks.measuring import machine, write
 from gen_jax import flows
 
-RESULTS = Path(__file__).parent / "results"
 DIM, LAYERS, WIDTH, BINS, BATCH, SAMPLES, STEPS = 16, 8, 64, 8, 512, 4096, 20
 KINDS = ("affine", "spline")
 
@@ -193,30 +190,16 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=15)
     parser.add_argument("--dry-run", action="store_true", help="write no result")
     options = parser.parse_args()
+    facts = machine()
     rows = []
     for kind in KINDS:
         for peer in SIDES:
             for row in compare(kind, peer, options.pairs):
                 rows.append(row)
                 print(json.dumps(row), flush=True)
-    result = {
-        "rows": rows,
-        "dim": DIM,
-        "layers": LAYERS,
-        "width": WIDTH,
-        "batch": BATCH,
-        "samples": SAMPLES,
-        "steps": STEPS,
-        "pairs": options.pairs,
-        "load_average": round(os.getloadavg()[0], 2),
-        "device": jax.devices()[0].device_kind,
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "jax": jax.__version__,
-    }
+    sizes = {"dim": DIM, "layers": LAYERS, "width": WIDTH, "batch": BATCH, "samples": SAMPLES}
     if not options.dry_run:
-        path = RESULTS / f"flow_peers_{jax.default_backend()}.json"
-        path.write_text(json.dumps(result, indent=2) + "\n")
+        write("flow_peers", facts, {"rows": rows, **sizes, "steps": STEPS, "pairs": options.pairs})
 
 
 if __name__ == "__main__":

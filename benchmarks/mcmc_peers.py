@@ -13,20 +13,17 @@ are means over the runs with their standard errors, by the same estimator.
 
 import argparse
 import json
-import os
-import platform
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.measuring import machine, write
 from gen_jax import mcmc
 
-RESULTS = Path(__file__).parent / "results"
 CHAINS, STEPS = 256, 1000
 LEAPFROG_STEPS = 8
 STEP_SIZES = {("hmc", 2): 0.5, ("hmc", 64): 0.3, ("random_walk", 2): 1.2, ("random_walk", 64): 0.2}
@@ -114,28 +111,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=15)
     pairs = parser.parse_args().pairs
-    import blackjax
-
+    facts = machine("blackjax")
     forms = ("dense", "chain")
     rows = []
     for name, dim in STEP_SIZES:
         for form in forms:
             rows.append(compare(name, form, dim, pairs))
             print(json.dumps(rows[-1]), flush=True)
-    result = {
-        "rows": rows,
-        "chains": CHAINS,
-        "steps": STEPS,
-        "pairs": pairs,
-        "load_average": round(os.getloadavg()[0], 2),
-        "device": jax.devices()[0].device_kind,
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "jax": jax.__version__,
-        "blackjax": blackjax.__version__,
-    }
-    path = RESULTS / f"mcmc_peers_{jax.default_backend()}.json"
-    path.write_text(json.dumps(result, indent=2) + "\n")
+    sizes = {"chains": CHAINS, "steps": STEPS, "pairs": pairs}
+    write("mcmc_peers", facts, {"rows": rows, **sizes})
 
 
 if __name__ == "__main__":

@@ -7,44 +7,23 @@
 - compile: seconds of the first start of the demo's training, and of the second with the cache.
 """
 
-import json
 import os
-import platform
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from benchmarks.measuring import machine, time_ratio, write
 from gen_jax import data, diffusion, nets, training
 from gen_jax.diffusion import GRIDS, STEPPERS, sample
 from gen_jax.paths import cosine
 
-RESULTS = Path(__file__).parent / "results"
 BATCH = 128
-
-
-def seconds(run: Callable[[], Any]) -> float:
-    """Wall time of one run."""
-    begun = time.perf_counter()
-    jax.block_until_ready(run())
-    return time.perf_counter() - begun
-
-
-def time_ratio(run: Callable[[], Any], floor: Callable[[], Any], repeats: int = 25) -> float:
-    """Median of time(run) / time(floor), measured in turns after a warm-up.
-
-    Pairs share the machine's state of the moment, so that the ratio is steadier than either time.
-    """
-    seconds(run), seconds(floor)
-    return statistics.median(seconds(run) / seconds(floor) for _ in range(repeats))
 
 
 def networks() -> dict[str, tuple[Any, tuple[int, ...]]]:
@@ -122,6 +101,7 @@ def start_seconds() -> dict[str, float]:
 
 def main() -> None:
     training.configure_backend(1)
+    facts = machine()
     rows: dict[str, Any] = {}
     for title, (network, shape) in networks().items():
         for name in ("ddim", "ddpm", "dpm_solver_pp", "heun"):
@@ -131,17 +111,7 @@ def main() -> None:
         print(f"{name:42s} {ratio:.3f}", flush=True)
     starts = start_seconds()
     print(f"start of a 10-step run: {starts['first']} s, with the cache {starts['second']} s")
-    result = {
-        "ratios": rows,
-        "start_seconds": starts,
-        "device": jax.devices()[0].device_kind,
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "jax": jax.__version__,
-    }
-    RESULTS.mkdir(exist_ok=True)
-    device = jax.default_backend()
-    (RESULTS / f"overhead_{device}.json").write_text(json.dumps(result, indent=2) + "\n")
+    write("overhead", facts, {"ratios": rows, "start_seconds": starts})
 
 
 if __name__ == "__main__":

@@ -7,22 +7,19 @@ number of calls, all from the same starting noise; the same number of real image
 Writes `benchmarks/results/samplers_DATASET.json` and `.png` and prints a Markdown table.
 """
 
-import json
-import platform
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import jax
 import numpy as np
 import tyro
 
+from benchmarks.measuring import RESULTS, machine, write
 from experiments.pictures import balanced_labels, draw
 from experiments.runner import rebuild
 from gen_jax import data, metrics, plotting, training
 
-RESULTS = Path(__file__).parent / "results"
 SAMPLERS = {
     "ddim": ("ddim", "log_snr", 1),
     "DDPM ancestral": ("ddpm", "log_snr", 1),
@@ -120,6 +117,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 def main() -> None:
     config = tyro.cli(Config, description=__doc__)
     training.configure_backend(1)
+    facts = machine()
     saved = rebuild(config.run)
     extractor = metrics.load_classifier(saved.spec.name)
     test, train = data.load(saved.spec.name, "test"), data.load(saved.spec.name, "train")
@@ -135,13 +133,10 @@ def main() -> None:
         "num_real": len(real),
         "features": extractor.label,
         "frechet_of_real_training_images": floor,
-        "machine": f"{platform.machine()}, {jax.device_count()} x {jax.devices()[0].device_kind}",
-        "jax": jax.__version__,
         "points": rows,
     }
-    RESULTS.mkdir(exist_ok=True)
     name = f"samplers_{saved.spec.name}"
-    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
+    write(name, facts, result)
     curves = {
         title: [(row["calls"], row["frechet"]) for row in rows if row["sampler"] == title]
         for title in dict.fromkeys(row["sampler"] for row in rows)

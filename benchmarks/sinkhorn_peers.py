@@ -12,9 +12,6 @@ Ratios are the medians of time(peer) / time(ours) over pairs of runs, after a wa
 it blurs the times more than the ratios.
 """
 
-import json
-import os
-import platform
 import statistics
 import sys
 from collections.abc import Callable
@@ -27,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from benchmarks.overhead import RESULTS, seconds, time_ratio
+from benchmarks.measuring import machine, seconds, time_ratio, write
 from gen_jax import training
 from gen_jax.divergences import sinkhorn
 from gen_jax.divergences.wasserstein import distance_cost
@@ -135,24 +132,14 @@ def main() -> None:
     config = tyro.cli(Config)
     sys.path.append(str(config.peers))
     training.configure_backend(1)
+    facts = machine()
     rows = []
     for n in config.sizes:
         for relative in config.epsilons:
             for row in measure(n, relative, config):
                 rows.append(row)
                 print(row, flush=True)
-    result = {
-        "rows": rows,
-        "tolerance": config.tolerance,
-        "device": jax.devices()[0].device_kind,
-        "cores": os.cpu_count(),
-        "load_average": [round(x, 1) for x in os.getloadavg()],
-        "python": platform.python_version(),
-        "jax": jax.__version__,
-    }
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"sinkhorn_peers_{jax.default_backend()}.json"
-    path.write_text(json.dumps(result, indent=2) + "\n")
+    write("sinkhorn_peers", facts, {"rows": rows, "tolerance": config.tolerance})
 
 
 if __name__ == "__main__":

@@ -13,12 +13,10 @@ share of the peak FLOP/s follows from XLA's cost analysis.
 Writes benchmarks/results/training_step_<device>.json and prints the Markdown table.
 """
 
-import json
 import statistics
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +24,7 @@ import optax
 import tyro
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from benchmarks.measuring import cores, machine, write
 from gen_jax import nets
 from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.training import set_cpu_devices
@@ -45,7 +44,6 @@ class Config:
     batch_size: int = 64
     rounds: int = 12  # turns of each process
     seconds: float = 1.0  # length of a turn
-    output: Path = Path(__file__).parent / "results"
 
 
 def loss(network, params, images, key):
@@ -187,16 +185,11 @@ def main(config: Config) -> None:
     check_range("rounds", config.rounds, 2, integer=True)
     check_range("batch_size", config.batch_size, 1, integer=True)
     check_range("seconds", config.seconds, 0, open_low=True)
-    facts = machine()
-    if facts["load_before"] > 0.5:
-        print(f"warning: load {facts['load_before']}; ratios on a busy machine mean little")
+    facts = machine("torch")
     backend = jax.default_backend()
     results = {name: compare(name, config, backend == "gpu") for name in config.networks}
-    report = {"batch_size": config.batch_size, "machine": facts, "networks": results}
-    config.output.mkdir(parents=True, exist_ok=True)
-    path = config.output / f"training_step_{backend}.json"
-    path.write_text(json.dumps(report, indent=1) + "\n")
-    print(f"{table(results)}\nwritten to {path}")
+    write("training_step", facts, {"batch_size": config.batch_size, "networks": results})
+    print(table(results))
 
 
 if __name__ == "__main__":

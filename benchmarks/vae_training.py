@@ -24,8 +24,8 @@ import numpy as np
 import optax
 import tyro
 
-from benchmarks.overhead import RESULTS
-from benchmarks.workers import Worker, cores, machine, serve
+from benchmarks.measuring import cores, machine, write
+from benchmarks.workers import Worker, serve
 from gen_jax import data, training, vae
 from gen_jax.errors import check_range
 from gen_jax.model import GenerativeModel
@@ -152,11 +152,10 @@ def likelihoods(config: Config) -> dict:
 def main() -> None:
     config = tyro.cli(Config, description=__doc__)
     check_range("rounds", config.rounds, 2, integer=True)
-    facts = machine()
-    report = {"machine": facts, "epoch": compare(config), "likelihood": likelihoods(config)}
-    path = RESULTS / f"vae_training_{jax.default_backend()}.json"
-    path.write_text(json.dumps(report, indent=1) + "\n")
+    facts = machine("torch")
+    report = {"epoch": compare(config), "likelihood": likelihoods(config)}
     print(json.dumps(report, indent=1))
+    write("vae_training", facts, report)
 
 
 if __name__ == "__main__":

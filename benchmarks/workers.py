@@ -5,14 +5,9 @@ So a disturbance of the machine hits all of them, and neither's threads stand in
 
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
-from importlib.metadata import version
-from pathlib import Path
-
-import jax
 
 from gen_jax.errors import ConfigError
 
@@ -56,28 +51,3 @@ class Worker:
     def close(self):
         self.process.stdin.close()
         self.process.wait()
-
-
-def cores() -> int:
-    """Cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def machine() -> dict:
-    """What the numbers depend on."""
-    lines = (
-        Path("/proc/cpuinfo").read_text().splitlines() if os.path.exists("/proc/cpuinfo") else []
-    )
-    model = next((line.split(":")[1].strip() for line in lines if "model name" in line), "")
-    load = round(os.getloadavg()[0], 2)
-    versions = {name: version(name) for name in ("jax", "jaxlib", "flax", "optax", "torch")}
-    return {
-        "device": jax.devices()[0].device_kind,
-        "cpu": model or platform.processor(),
-        "cores": cores(),
-        "load_before": load,
-        "python": platform.python_version(),
-        **versions,
-    }

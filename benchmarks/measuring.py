@@ -1,0 +1,68 @@
+"""What the benchmarks share: times, ratios of times, the machine, results as JSON."""
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def seconds(run: Callable[[], Any]) -> float:
+    """Wall time of one run."""
+    begun = time.perf_counter()
+    jax.block_until_ready(run())
+    return time.perf_counter() - begun
+
+
+def time_ratio(run: Callable[[], Any], floor: Callable[[], Any], repeats: int = 25) -> float:
+    """Median of time(run) / time(floor), measured in turns after a warm-up.
+
+    Pairs share the machine's state of the moment, so that the ratio is steadier than either time.
+    """
+    seconds(run), seconds(floor)
+    return statistics.median(seconds(run) / seconds(floor) for _ in range(repeats))
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def machine(*packages: str) -> dict[str, Any]:
+    """What the numbers depend on, the load before measuring among it; warns of a busy machine.
+
+    Args:
+      packages: those compared with, for their versions.
+    """
+    about = Path("/proc/cpuinfo")
+    lines = about.read_text().splitlines() if about.exists() else []
+    model = next((line.split(":")[1].strip() for line in lines if "model name" in line), "")
+    load = round(os.getloadavg()[0], 2)
+    if load > 0.5:
+        print(f"warning: load {load}; times on a busy machine mean little")
+    return {
+        "device": jax.devices()[0].device_kind,
+        "cpu": model or platform.processor(),
+        "cores": cores(),
+        "load_before": load,
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("jax", "jaxlib", "flax", "optax", *packages)},
+    }
+
+
+def write(name: str, facts: Mapping[str, Any], report: Mapping[str, Any]) -> None:
+    """`results/NAME_BACKEND.json`, with the machine's facts first."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}_{jax.default_backend()}.json"
+    path.write_text(json.dumps({"machine": facts, **report}, indent=1) + "\n", encoding="utf-8")
+    print(f"written: {path}")
