@@ -53,8 +53,9 @@ ELSEWHERE = transport.Schedule(
     batch_size=1000,
     stage_steps=600,
     polish="forward_kl",
-    polish_steps=4000,
-    polish_rate=4e-3,
+    polish_rounds=12,
+    polish_steps=300,
+    polish_rate=1e-3,
 )
 
 

@@ -22,10 +22,12 @@ class Schedule:
         alone (rezende2015), without a curve.
       kl_factor: what a stage should leave of KL(p_b || p); nearer 1 is more and smaller steps.
       stage_steps: optimizer steps of a stage; twice as many while b < 0.5.
-      first_steps, polish_steps: of the first stage and of the last.
-      polish: what the last minimises: "reverse_kl" as the authors do, which may drop modes, or
+      first_steps, polish_steps: of the first stage and of each polish at b = 1.
+      polish: what these minimise: "reverse_kl" as the authors do, which may drop modes, or
         "forward_kl" by importance sampling from the flow as it was, which mends their weights.
-      polish_rate: its peak learning rate; None goes on as in the stages before.
+      polish_rounds: how many; each begins with the flow as it is by then for the reference, and so
+        reaches further where the one before has begun to put mass.
+      polish_rate: their peak learning rate; None goes on as in the stages before.
       learning_rate: peak of a stage is learning_rate decay^stage / sqrt(b).
       max_stages: then b jumps to 1.
     """
@@ -36,6 +38,7 @@ class Schedule:
     stage_steps: int = 1001
     polish_steps: int = 0
     polish: str = "reverse_kl"
+    polish_rounds: int = 1
     polish_rate: float | None = None
     batch_size: int = 2000
     learning_rate: float = 1e-3
@@ -46,7 +49,7 @@ class Schedule:
         """Raise ConfigError for numbers that cannot work."""
         check_range("first_beta", self.first_beta, 0, 1, open_low=True)
         check_range("kl_factor", self.kl_factor, 0, 0.999)
-        for name in ("first_steps", "stage_steps", "max_stages"):
+        for name in ("first_steps", "stage_steps", "max_stages", "polish_rounds"):
             check_range(name, getattr(self, name), 1, integer=True)
         check_range("polish_steps", self.polish_steps, 0, integer=True)
         check_choice("polish", self.polish, POLISHES)

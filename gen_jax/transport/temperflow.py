@@ -55,6 +55,7 @@ class Stage(NamedTuple):
       ess: effective share of the flow's draws after the stage before; one that has lost modes for
         good may still show much, one that has come apart shows next to nothing.
       average: of the steps in log beta.
+      polishes: how many have begun.
     """
 
     phase: Array
@@ -68,6 +69,7 @@ class Stage(NamedTuple):
     first_kl: Array
     ess: Array
     average: Array
+    polishes: Array
 
 
 class TemperState(NamedTuple):
@@ -119,7 +121,7 @@ def temperflow(
     def init(key, batch=None):
         params = layer.init(key, dim)
         copy = jax.tree.map(jnp.copy, params)
-        history = jnp.zeros((schedule.max_stages + 2, 3))
+        history = jnp.zeros((schedule.max_stages + 1 + schedule.polish_rounds, 3))
         return TemperState(params, copy, ADAM.init(params), first_stage(schedule), history)
 
     def step(key, state, batch=None):
@@ -229,6 +231,7 @@ def first_stage(schedule: Schedule) -> Stage:
         first_kl=number(0),
         ess=number(1),
         average=number(0),
+        polishes=jnp.int32(0),
     )
 
 
@@ -255,8 +258,10 @@ def next_stage(
     onward = jnp.where(arrived, LAST, L2)
     # Reverse KL at b = 1 is the whole of it: no curve to follow.
     after_first = jnp.where(stage.beta >= 1, after_last, onward)
-    table = jnp.stack([after_first, onward, *map(jnp.int32, (after_last, DONE, DONE))])
+    after_polish = jnp.where(stage.polishes < schedule.polish_rounds, POLISH, DONE)
+    table = jnp.stack([after_first, onward, jnp.int32(after_last), after_polish, jnp.int32(DONE)])
     phase = table[stage.phase]
+    polishes = stage.polishes + (phase == POLISH)
     beta = jnp.where(phase == L2, beta, 1.0)
     index = stage.index + 1
     steps = jnp.where(beta < 0.5, 2 * schedule.stage_steps, schedule.stage_steps)
@@ -279,6 +284,7 @@ def next_stage(
         first_kl=first_kl,
         ess=here.ess,
         average=average,
+        polishes=polishes,
     )
     return Next(following, renew, jnp.stack([stage.beta, here.kl, here.log_z]))
 

@@ -132,6 +132,14 @@ def test_phases_follow_each_other():
     polish = after(first_stage(mended), mended).stage
     assert (int(polish.phase), float(polish.peak)) == (POLISH, pytest.approx(0.02))
     assert float(polish.ess) == pytest.approx(1, rel=1e-5)  # x are draws of the target itself
+    again = Schedule(first_beta=1.0, polish_steps=7, polish_rounds=3)
+    following = after(first_stage(again), again)
+    for rounds in (1, 2, 3):
+        assert int(following.stage.phase) == POLISH
+        assert bool(following.renew)
+        assert (int(following.stage.polishes), int(following.stage.length)) == (rounds, 7)
+        following = after(following.stage, again)
+    assert int(following.stage.phase) == DONE
     capped = Schedule(first_beta=0.01, max_stages=3)
     stage = first_stage(capped)
     one = after(stage, capped)
@@ -172,6 +180,7 @@ def test_a_density_with_holes_is_survived_and_the_end_is_the_end():
         ({"batch_size": 1}, "batch_size"),
         ({"polish": "kl"}, "polish"),
         ({"polish_rate": 0.0}, "polish_rate"),
+        ({"polish_rounds": 0}, "polish_rounds"),
         ({"learning_rate": 0.0}, "learning_rate"),
     ],
 )
