@@ -9,7 +9,8 @@ in, `param_dtype` what it stores.
 `MADE`, `Feedforward`, `ConvNet` and `CausalTransformer` are the conditioners of flows, `EnergyNet`
 gives energies and logits; they take x and perhaps a condition. Autoregressive networks (`MADE`,
 `PixelRNN`, `PixelCNN`, `GatedPixelCNN`, `PixelCNNPlusPlus`, `Transformer`) return the numbers of
-each place from the places before it.
+each place from the places before it. Generators and critics of GANs share the face that
+`judgement` describes.
 """
 
 from gen_jax.nets.causal_transformer import CausalTransformer
@@ -18,7 +19,9 @@ from gen_jax.nets.conv import ConvNet
 from gen_jax.nets.dit import DiT
 from gen_jax.nets.energy_net import EnergyNet
 from gen_jax.nets.feedforward import Feedforward
+from gen_jax.nets.gan_mlp import MLPCritic, MLPGenerator
 from gen_jax.nets.gated_pixelcnn import GatedPixelCNN
+from gen_jax.nets.judgement import Judgement
 from gen_jax.nets.made import MADE
 from gen_jax.nets.mlp import MLP
 from gen_jax.nets.pixel_rnn import PixelRNN
@@ -41,6 +44,9 @@ __all__ = [
     "EnergyNet",
     "Feedforward",
     "GatedPixelCNN",
+    "Judgement",
+    "MLPCritic",
+    "MLPGenerator",
     "PixelCNN",
     "PixelCNNPlusPlus",
     "PixelRNN",
