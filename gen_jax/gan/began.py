@@ -25,8 +25,8 @@ def began(balance: Float[Array, ""]) -> GanLoss:
 
 def next_balance(
     balance: Float[Array, ""],
-    real: Float[Array, "B"],
-    fake: Float[Array, "B"],
+    real: Float[Array, "*B"],
+    fake: Float[Array, "*B"],
     diversity: float = 0.5,
     rate: float = 1e-3,
 ) -> Float[Array, ""]:
@@ -36,7 +36,7 @@ def next_balance(
 
 
 def convergence(
-    real: Float[Array, "B"], fake: Float[Array, "B"], diversity: float = 0.5
+    real: Float[Array, "*B"], fake: Float[Array, "*B"], diversity: float = 0.5
 ) -> Float[Array, ""]:
     """L(x) + |diversity L(x) - L(G(z))|, which falls in a good run (berthelot2017 eq. 8)."""
     return jnp.mean(real) + jnp.abs(diversity * jnp.mean(real) - jnp.mean(fake))
