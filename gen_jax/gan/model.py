@@ -49,10 +49,12 @@ def _settled(parts: Parts, params: Any, stats: Any, key: Key[Array, ""], x: Arra
     """The power iterations of the critic's spectral norms run ahead; other collections stay."""
     if "spectral" not in stats:
         return stats
-    for _ in range(SETTLE):
+
+    def move(_, stats):
         moved = judge(parts, params, stats, key, x, label, jnp.int32(0), train=True)[1]
-        stats = {**stats, "spectral": moved["spectral"]}
-    return stats
+        return {**stats, "spectral": moved["spectral"]}
+
+    return jax.lax.fori_loop(0, SETTLE, move, stats)
 
 
 def _check_judgement(found: Judgement, options: Options) -> None:
@@ -171,13 +173,13 @@ def sample(
     *,
     label: Any = None,
     truncation: float | None = None,
-    code: Float[Array, "n C"] | None = None,
+    code: Float[Array, "*n C"] | None = None,
 ) -> Shaped[Array, "n ..."]:
     """n examples of the moving average in data units; classes and codes are drawn if not given.
 
     Args:
       truncation: passed to the generator if it takes one, else the largest |z| (`truncated`).
-      code: [n, C] for "info", a one-hot category and then numbers in [-1, 1].
+      code: [C] or [n, C] for "info", a one-hot category and then numbers in [-1, 1].
     """
     keys = sample_keys(key, n)
     label = checked_labels(label, n, parts.classes)
