@@ -16,6 +16,8 @@ each place from the places before it. Generators and critics of GANs share the f
 from gen_jax.nets.causal_transformer import CausalTransformer
 from gen_jax.nets.classifier import Classifier
 from gen_jax.nets.conv import ConvNet
+from gen_jax.nets.critic_head import CriticHead
+from gen_jax.nets.dcgan import DCGANCritic, DCGANGenerator
 from gen_jax.nets.dit import DiT
 from gen_jax.nets.energy_net import EnergyNet
 from gen_jax.nets.feedforward import Feedforward
@@ -27,6 +29,8 @@ from gen_jax.nets.mlp import MLP
 from gen_jax.nets.pixel_rnn import PixelRNN
 from gen_jax.nets.pixelcnn import PixelCNN
 from gen_jax.nets.pixelcnn_pp import PixelCNNPlusPlus
+from gen_jax.nets.style_critic import StyleCritic
+from gen_jax.nets.stylegan import StyleGenerator
 from gen_jax.nets.transformer import Transformer
 from gen_jax.nets.unet import UNet
 
@@ -40,6 +44,9 @@ __all__ = [
     "CausalTransformer",
     "Classifier",
     "ConvNet",
+    "CriticHead",
+    "DCGANCritic",
+    "DCGANGenerator",
     "DiT",
     "EnergyNet",
     "Feedforward",
@@ -50,6 +57,8 @@ __all__ = [
     "PixelCNN",
     "PixelCNNPlusPlus",
     "PixelRNN",
+    "StyleCritic",
+    "StyleGenerator",
     "Transformer",
     "UNet",
 ]
