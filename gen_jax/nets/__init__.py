@@ -13,6 +13,8 @@ each place from the places before it. Generators and critics of GANs share the f
 `judgement` describes.
 """
 
+from gen_jax.nets.autoencoder_critic import AutoencoderCritic
+from gen_jax.nets.biggan import BigGANGenerator
 from gen_jax.nets.causal_transformer import CausalTransformer
 from gen_jax.nets.classifier import Classifier
 from gen_jax.nets.conv import ConvNet
@@ -30,6 +32,7 @@ from gen_jax.nets.mlp import MLP
 from gen_jax.nets.pixel_rnn import PixelRNN
 from gen_jax.nets.pixelcnn import PixelCNN
 from gen_jax.nets.pixelcnn_pp import PixelCNNPlusPlus
+from gen_jax.nets.sagan import ResidualCritic, SAGANGenerator
 from gen_jax.nets.style_critic import StyleCritic
 from gen_jax.nets.stylegan import StyleGenerator
 from gen_jax.nets.transformer import Transformer
@@ -42,6 +45,8 @@ __all__ = [
     "MADE",
     "MLP",
     "NETWORKS",
+    "AutoencoderCritic",
+    "BigGANGenerator",
     "CausalTransformer",
     "Classifier",
     "ConvNet",
@@ -59,6 +64,8 @@ __all__ = [
     "PixelCNN",
     "PixelCNNPlusPlus",
     "PixelRNN",
+    "ResidualCritic",
+    "SAGANGenerator",
     "StyleCritic",
     "StyleGenerator",
     "Transformer",

@@ -8,20 +8,10 @@ from flax import linen as nn
 from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.nets.conditioning import condition_vector
 from gen_jax.nets.judgement import Judgement
+from gen_jax.nets.spectral import normalised
 from gen_jax.types import Array, Float
 
 CONDITIONS = ("none", "concat", "projection", "ac", "info")
-
-
-def spectral(layer: nn.Module, x: Any, on: bool, train: bool) -> Array:
-    """The layer with its matrix over its spectral norm if `on` (miyato2018).
-
-    One power iteration per call with `train`, which moves the vector in the collection "spectral";
-    a convolution is the matrix from all its inputs to its output channels.
-    """
-    if not on:
-        return layer(x)  # type: ignore[operator]
-    return nn.SpectralNorm(layer, collection_name="spectral")(x, update_stats=train)
 
 
 class CriticHead(nn.Module):
@@ -57,14 +47,13 @@ class CriticHead(nn.Module):
         self, features: Float[Array, "B F"], label: Any = None, *, train: bool = False
     ) -> Judgement:
         """Scores, features, and logits or code when there are any."""
-        linear = lambda size, name, bias=True: spectral(
-            nn.Dense(size, use_bias=bias, name=name), features, self.spectral, train
-        )
+        bounded = lambda layer, x: normalised(layer, self.spectral)(x, train)
+        linear = lambda size, name: bounded(nn.Dense(size, name=name), features)
         score = linear(1, "score")[:, 0]
         logits = linear(self.num_classes, "logits") if self.conditional == "ac" else None
         code = linear(self.codes, "code") if self.conditional == "info" else None
         if self.conditional == "projection":
             y = condition_vector(label, self.num_classes, len(features))
             layer = nn.Dense(features.shape[-1], use_bias=False, name="projection")
-            score = score + jnp.sum(spectral(layer, y, self.spectral, train) * features, -1)
+            score = score + jnp.sum(bounded(layer, y) * features, -1)
         return Judgement(score, features, logits, code)

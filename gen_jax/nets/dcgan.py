@@ -7,9 +7,10 @@ from flax import linen as nn
 from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.nets.blocks import check_image
 from gen_jax.nets.conditioning import condition_vector, join
-from gen_jax.nets.critic_head import CriticHead, spectral
+from gen_jax.nets.critic_head import CriticHead
 from gen_jax.nets.judgement import Judgement
 from gen_jax.nets.resampling import base_size
+from gen_jax.nets.spectral import normalised
 from gen_jax.types import Array, Float
 
 SMALL = nn.initializers.normal(0.02)
@@ -82,6 +83,11 @@ class DCGANCritic(nn.Module):
         check_choice("norm", self.norm, NORMS)
         super().__post_init__()
 
+    @property
+    def spectral(self) -> bool:
+        """Whether every layer has spectral norm 1."""
+        return self.norm == "spectral"
+
     @nn.compact
     def __call__(
         self, x: Float[Array, "B ..."], label: Any = None, *, train: bool = False
@@ -89,10 +95,10 @@ class DCGANCritic(nn.Module):
         check_image(x)
         if self.conditional == "concat":
             x = join(x, condition_vector(label, self.num_classes, len(x)))
-        bounded = self.norm == "spectral"
+        bounded = self.spectral
         for level, width in enumerate(self.widths):
             init = nn.initializers.lecun_normal() if bounded else SMALL
-            x = spectral(nn.Conv(width, (4, 4), 2, kernel_init=init), x, bounded, train)
+            x = normalised(nn.Conv(width, (4, 4), 2, kernel_init=init), bounded)(x, train)
             if self.norm == "batch" and level:
                 x = batch_norm(train)(x)
             x = nn.leaky_relu(x, 0.2)
