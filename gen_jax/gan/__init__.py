@@ -1,5 +1,28 @@
-"""Generative adversarial networks: a generator and a critic that learn from each other."""
+"""Generative adversarial networks: a generator and a critic that learn from each other.
 
+`gan` makes a model of two networks (see `gen_jax.nets.judgement`), a loss, a penalty and remedies;
+the losses and penalties are pure functions of scores and of callables.
+"""
+
+from gen_jax.gan.augmentation import AUGMENTATIONS
 from gen_jax.gan.losses import GAN_LOSSES, GanLoss, f_gan, gan_loss, lsgan
+from gen_jax.gan.model import gan, judgement_of, of_parts
+from gen_jax.gan.options import CONDITIONALS, GanState, Options, make_parts
+from gen_jax.gan.penalties import PENALTIES
 
-__all__ = ["GAN_LOSSES", "GanLoss", "f_gan", "gan_loss", "lsgan"]
+__all__ = [
+    "AUGMENTATIONS",
+    "CONDITIONALS",
+    "GAN_LOSSES",
+    "PENALTIES",
+    "GanLoss",
+    "GanState",
+    "Options",
+    "f_gan",
+    "gan",
+    "gan_loss",
+    "judgement_of",
+    "lsgan",
+    "make_parts",
+    "of_parts",
+]

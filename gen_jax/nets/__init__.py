@@ -23,6 +23,7 @@ from gen_jax.nets.feedforward import Feedforward
 from gen_jax.nets.gan_mlp import MLPCritic, MLPGenerator
 from gen_jax.nets.gated_pixelcnn import GatedPixelCNN
 from gen_jax.nets.judgement import Judgement
+from gen_jax.nets.lipschitz import LipschitzCritic
 from gen_jax.nets.made import MADE
 from gen_jax.nets.mlp import MLP
 from gen_jax.nets.patch_critic import PatchCritic
@@ -49,6 +50,7 @@ __all__ = [
     "Feedforward",
     "GatedPixelCNN",
     "Judgement",
+    "LipschitzCritic",
     "MLPCritic",
     "MLPGenerator",
     "PatchCritic",

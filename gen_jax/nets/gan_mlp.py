@@ -6,10 +6,19 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from gen_jax.errors import ConfigError, check_range
+from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.labels import one_hot
 from gen_jax.nets.judgement import Judgement
+from gen_jax.nets.minibatch import MinibatchDiscrimination, minibatch_deviation
+from gen_jax.nets.spectral import normalised
 from gen_jax.types import Array, Float, Int
+
+MINIBATCH = {
+    "none": lambda h: h,
+    "deviation": minibatch_deviation,
+    "discrimination": lambda h: MinibatchDiscrimination()(h),
+}
+"""What a critic knows of the other examples; call inside a compact method."""
 
 
 def check_widths(features: tuple[int, ...]) -> None:
@@ -65,16 +74,21 @@ class MLPCritic(nn.Module):
 
     Fields:
       dropout: rate after every layer, in training only (collection of keys "dropout").
+      spectral: every layer `normalised`; leaky relu keeps the whole 1-Lipschitz.
+      minibatch: "none", or before the last layer "deviation" or "discrimination" (see `minibatch`).
     """
 
     features: tuple[int, ...] = (128, 128, 128)
     num_classes: int = 0
     dropout: float = 0.0
+    spectral: bool = False
+    minibatch: str = "none"
 
     def __post_init__(self):
         check_widths(self.features)
         check_range("num_classes", self.num_classes, 0, integer=True)
         check_range("dropout", self.dropout, 0, 1)
+        check_choice("minibatch", self.minibatch, MINIBATCH)
         super().__post_init__()
 
     @nn.compact
@@ -84,6 +98,7 @@ class MLPCritic(nn.Module):
         """Scores [B] and the last hidden layer."""
         h = with_label(x.reshape(len(x), -1), label, self.num_classes)
         for width in self.features:
-            h = jax.nn.leaky_relu(nn.Dense(width)(h), 0.2)
+            h = jax.nn.leaky_relu(normalised(nn.Dense(width), self.spectral)(h, train), 0.2)
             h = nn.Dropout(self.dropout)(h, deterministic=not train)
-        return Judgement(nn.Dense(1, name="out")(h)[:, 0], h)
+        h = MINIBATCH[self.minibatch](h)
+        return Judgement(normalised(nn.Dense(1, name="out"), self.spectral)(h, train)[:, 0], h)
