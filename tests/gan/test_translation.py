@@ -9,15 +9,16 @@ from flax import linen as nn
 
 from gen_jax import data
 from gen_jax.errors import ConfigError
-from gen_jax.gan import cyclegan as cycle
-from gen_jax.gan import pix2pix as pairs
+from gen_jax.gan import cyclegan, pix2pix
+from gen_jax.gan.cyclegan import Domains, critics_objective, generators_objective
 from gen_jax.gan.losses import lsgan
+from gen_jax.gan.pix2pix import critic_objective, generator_objective
 from gen_jax.gan.translation import draw_sources, first_memory, patch_loss, remember, split_pair
 from gen_jax.model import sample_keys
 from gen_jax.nets import PatchCritic, UNetGenerator
 
 SHAPE = (8, 16, 1)
-KINDS = {"pix2pix": pairs.pix2pix, "cyclegan": cycle.cyclegan}
+KINDS = {"pix2pix": pix2pix, "cyclegan": cyclegan}
 
 
 class Affine(nn.Module):
@@ -75,11 +76,11 @@ def test_cycles_and_identities_of_shifts(back, cycle_error, identity_error):
     """G adds 1/2 and F adds `back`: their cycle is off by |1/2 + back| on each side."""
     left, right = jax.random.normal(jax.random.key(0), (2, 4, 3, 5, 2))
     judge = lambda x: jnp.where(x.mean(-1) > 100, 0.0, 0.2)
-    total, parts = cycle.generators_objective(
+    total, parts = generators_objective(
         lambda x: x + 0.5,
         lambda x: x + back,
-        cycle.Domains(judge, judge),
-        cycle.Domains(left, right),
+        Domains(judge, judge),
+        Domains(left, right),
         lsgan().generator,
         cycle_weight=10.0,
         identity_weight=3.0,
@@ -94,10 +95,10 @@ def test_cycles_and_identities_of_shifts(back, cycle_error, identity_error):
 
 def test_critics_of_each_domain_see_their_own():
     """Domains apart by 10 in the mean: any mistake of sides changes the loss by far."""
-    images = cycle.Domains(*(jnp.full((2, 2, 2, 1), v) for v in (10.0, 20.0)))
-    shown = cycle.Domains(*(jnp.full((2, 2, 2, 1), v) for v in (12.0, 25.0)))
-    judges = cycle.Domains(lambda x: x[..., 0] - 10.0, lambda x: x[..., 0] - 20.0)
-    total, scores = cycle.critics_objective(judges, images, shown, lsgan().critic)
+    images = Domains(*(jnp.full((2, 2, 2, 1), v) for v in (10.0, 20.0)))
+    shown = Domains(*(jnp.full((2, 2, 2, 1), v) for v in (12.0, 25.0)))
+    judges = Domains(lambda x: x[..., 0] - 10.0, lambda x: x[..., 0] - 20.0)
+    total, scores = critics_objective(judges, images, shown, lsgan().critic)
     np.testing.assert_allclose(total, 0.5 * (1 + 2**2) + 0.5 * (1 + 5**2))
     assert scores["real_score"].max() == 0
     np.testing.assert_allclose(scores["fake_score"].mean((1, 2, 3)), [2, 5])
@@ -106,10 +107,10 @@ def test_critics_of_each_domain_see_their_own():
 def test_the_objective_of_pairs():
     source, target = jnp.zeros((3, 2, 2, 1)), jnp.full((3, 2, 2, 1), 0.7)
     judge = lambda source, x: (x - source)[..., 0]
-    total, parts = pairs.generator_objective(judge, source, target, target + 0.3, lsgan().generator)
+    total, parts = generator_objective(judge, source, target, target + 0.3, lsgan().generator)
     np.testing.assert_allclose(parts["l1"], 0.3, rtol=1e-6)
     np.testing.assert_allclose(total, 30.0, rtol=1e-5)  # the score is 1, what the generator wants
-    loss, _ = pairs.critic_objective(judge, source, target, target + 0.3, lsgan().critic)
+    loss, _ = critic_objective(judge, source, target, target + 0.3, lsgan().critic)
     np.testing.assert_allclose(loss, 0.5 * 0.3**2 + 0.5, rtol=1e-5)
 
 
