@@ -32,6 +32,7 @@ EXPERIMENTS = {
     "pca": "experiments.pca",
     "pixelcnn": "experiments.pixelcnn",
     "score_matching": "experiments.score_matching",
+    "stylegan": "experiments.stylegan",
     "tarflow": "experiments.tarflow",
     "temperflow": "experiments.temperflow",
     "texture": "experiments.texture",

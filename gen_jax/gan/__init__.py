@@ -1,14 +1,18 @@
 """Generative adversarial networks: a generator and a critic that learn from each other.
 
 `gan` makes a model of two networks (see `gen_jax.nets.judgement`), a loss, a penalty and remedies;
-the losses and penalties are pure functions of scores and of callables.
+the losses and penalties are pure functions of scores and of callables. `pix2pix` and `cyclegan` go
+from image to image.
 """
 
 from gen_jax.gan.augmentation import AUGMENTATIONS
+from gen_jax.gan.cyclegan import cyclegan
+from gen_jax.gan.image_pool import ImagePool, empty_pool, exchange
 from gen_jax.gan.losses import GAN_LOSSES, GanLoss, f_gan, gan_loss, lsgan
 from gen_jax.gan.model import gan, judgement_of, of_parts
 from gen_jax.gan.options import CONDITIONALS, GanState, Options, make_parts
 from gen_jax.gan.penalties import PENALTIES
+from gen_jax.gan.pix2pix import pix2pix
 
 __all__ = [
     "AUGMENTATIONS",
@@ -17,7 +21,11 @@ __all__ = [
     "PENALTIES",
     "GanLoss",
     "GanState",
+    "ImagePool",
     "Options",
+    "cyclegan",
+    "empty_pool",
+    "exchange",
     "f_gan",
     "gan",
     "gan_loss",
@@ -25,4 +33,5 @@ __all__ = [
     "lsgan",
     "make_parts",
     "of_parts",
+    "pix2pix",
 ]
