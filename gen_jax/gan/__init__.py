@@ -9,29 +9,35 @@ from gen_jax.gan.augmentation import AUGMENTATIONS
 from gen_jax.gan.cyclegan import cyclegan
 from gen_jax.gan.image_pool import ImagePool, empty_pool, exchange
 from gen_jax.gan.losses import GAN_LOSSES, GanLoss, f_gan, gan_loss, lsgan
-from gen_jax.gan.model import gan, judgement_of, of_parts
+from gen_jax.gan.model import from_latent, gan, judgement_of, of_parts
+from gen_jax.gan.optimal import OPTIMAL_CRITICS, optimal_critic
 from gen_jax.gan.options import CONDITIONALS, GanState, Options, make_parts
 from gen_jax.gan.penalties import PENALTIES
 from gen_jax.gan.pix2pix import pix2pix
+from gen_jax.gan.rejection import discriminator_rejection
 
 __all__ = [
     "AUGMENTATIONS",
     "CONDITIONALS",
     "GAN_LOSSES",
+    "OPTIMAL_CRITICS",
     "PENALTIES",
     "GanLoss",
     "GanState",
     "ImagePool",
     "Options",
     "cyclegan",
+    "discriminator_rejection",
     "empty_pool",
     "exchange",
     "f_gan",
+    "from_latent",
     "gan",
     "gan_loss",
     "judgement_of",
     "lsgan",
     "make_parts",
     "of_parts",
+    "optimal_critic",
     "pix2pix",
 ]

@@ -1,5 +1,6 @@
 """A generator and a critic that learn from each other, as a `GenerativeModel` (goodfellow2014)."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -199,15 +200,23 @@ def judgement_of(
     return judge(parts, state.critic, state.critic_stats, None, x, label, state.step)[0]
 
 
+def _sampler(parts: Parts) -> Callable:
+    """`sample` with the conditions that this model has."""
+    draw = partial(sample, parts)
+    if parts.classes:
+        return lambda key, state, n, *, label=None, truncation=None: draw(
+            key, state, n, label=label, truncation=truncation
+        )
+    if parts.options.conditional == "info":
+        return lambda key, state, n, *, code=None, truncation=None: draw(
+            key, state, n, code=code, truncation=truncation
+        )
+    return lambda key, state, n, *, truncation=None: draw(key, state, n, truncation=truncation)
+
+
 def of_parts(parts: Parts) -> GenerativeModel:
     """The model of parts that `make_parts` has checked."""
-    return GenerativeModel(
-        lambda key, batch: init_state(parts, key, batch),
-        lambda key, state, batch: step(parts, key, state, batch),
-        lambda key, state, n, *, label=None, truncation=None, code=None: sample(
-            parts, key, state, n, label=label, truncation=truncation, code=code
-        ),
-    )
+    return GenerativeModel(partial(init_state, parts), partial(step, parts), _sampler(parts))
 
 
 def gan(
@@ -224,7 +233,8 @@ def gan(
       generator_optimizer, critic_optimizer: two learning rates are the two time scales of
         heusel2017.
       options: fields of `Options`; `shape` and `latent` are needed.
-    `sample` takes label, truncation and code. There is no log_prob: the density is implicit.
+    `sample` takes truncation, and label or code where there are any. There is no log_prob: the
+    density is implicit.
     Raises ConfigError for options that cannot work, and warns of a "wgan" whose critic nothing
     keeps Lipschitz.
     """

@@ -31,6 +31,7 @@ OPTIONS = {
     "buffer_size": ("--buffer-size", 32, "--chain-steps", 2, "--sample-steps", 2),
     "commitment": ("--codes", 8, "--dim", 4),
     "latents": ("--latents", 2, 4),
+    "architecture": ("--widths", 8),
     "schedule": ("--schedule.batch-size", 40, "--schedule.first-steps", 2, "--flow.bins", 4),
 }
 """What makes a run small, for the experiments that have these fields."""

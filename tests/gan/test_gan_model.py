@@ -323,7 +323,8 @@ def labelled_batch(key, n=96):
 
 @pytest.mark.parametrize("kind", ["concat", "ac"])
 def test_samples_have_the_label_that_was_asked_for(key, optimized, kind):
-    critic = {"concat": MLPCritic((64,), num_classes=3), "ac": Classifier()}[kind]
+    beside = MLPCritic((64,), conditional="concat", num_classes=3)
+    critic = beside if kind == "concat" else Classifier()
     model = make(
         MLPGenerator((2,), (32,), num_classes=3), critic, conditional=kind, num_classes=3,
         penalty="r1", penalty_weight=0.3, ema_decay=0.99,
