@@ -31,6 +31,7 @@ from gen_jax.nets.pixel_rnn import PixelRNN
 from gen_jax.nets.pixelcnn import PixelCNN
 from gen_jax.nets.pixelcnn_pp import PixelCNNPlusPlus
 from gen_jax.nets.resnet_generator import ResNetGenerator
+from gen_jax.nets.style_decoder import StyleDecoder
 from gen_jax.nets.transformer import Transformer
 from gen_jax.nets.unet import UNet
 from gen_jax.nets.unet_generator import UNetGenerator
@@ -58,6 +59,7 @@ __all__ = [
     "PixelCNNPlusPlus",
     "PixelRNN",
     "ResNetGenerator",
+    "StyleDecoder",
     "Transformer",
     "UNet",
     "UNetGenerator",
