@@ -108,7 +108,7 @@ def gan_loss(loss: str | GanLoss) -> GanLoss:
     return GAN_LOSSES[check_choice("loss", loss, GAN_LOSSES)]
 
 
-def ranking_accuracy(real: Float[Array, "B"], fake: Float[Array, "B"]) -> Float[Array, ""]:
+def ranking_accuracy(real: Float[Array, "N"], fake: Float[Array, "M"]) -> Float[Array, ""]:
     """Share of all pairs in which the real score is higher: 1/2 for a critic that cannot tell.
 
     The area under the ROC curve of the scores; it means the same for every loss.
