@@ -34,6 +34,7 @@ EXPERIMENTS = {
     "pix2pix": "experiments.pix2pix",
     "pixelcnn": "experiments.pixelcnn",
     "score_matching": "experiments.score_matching",
+    "style_transfer": "experiments.style_transfer",
     "tarflow": "experiments.tarflow",
     "temperflow": "experiments.temperflow",
     "texture": "experiments.texture",

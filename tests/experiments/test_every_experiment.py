@@ -42,6 +42,7 @@ IMAGES_ONLY = {
     "jem",
     "pix2pix",
     "pixelcnn",
+    "style_transfer",
     "tarflow",
     "texture",
     "transformer",
@@ -52,7 +53,7 @@ IMAGES_ONLY = {
 POINTS_ONLY = {"mcmc", "temperflow"}
 """Experiments that need a known density."""
 
-IMPLICIT = {"cyclegan", "pix2pix"}
+IMPLICIT = {"cyclegan", "pix2pix", "style_transfer"}
 """Experiments whose models have no likelihood."""
 
 ALREADY = {("ebm", "digits"), ("score_matching", "8gaussians")}
