@@ -18,6 +18,7 @@ from gen_jax.model import GenerativeModel
 from gen_jax.types import Array, Key, State
 
 EXPERIMENTS = {
+    "cyclegan": "experiments.cyclegan",
     "diffusion": "experiments.diffusion",
     "ebm": "experiments.ebm",
     "ffjord": "experiments.ffjord",
@@ -31,9 +32,11 @@ EXPERIMENTS = {
     "mcmc": "experiments.mcmc",
     "mixture": "experiments.mixture",
     "pca": "experiments.pca",
+    "pix2pix": "experiments.pix2pix",
     "pixelcnn": "experiments.pixelcnn",
     "score_matching": "experiments.score_matching",
     "stylegan": "experiments.stylegan",
+    "style_transfer": "experiments.style_transfer",
     "tarflow": "experiments.tarflow",
     "temperflow": "experiments.temperflow",
     "texture": "experiments.texture",

@@ -1,8 +1,8 @@
 """Generative adversarial networks: a generator and a critic that learn from each other.
 
 `gan` makes a model of two networks (see `gen_jax.nets.judgement`), a loss, a penalty and remedies;
-the losses and penalties are pure functions of scores and of callables. `pix2pix` and `cyclegan` go
-from image to image.
+the losses and penalties are pure functions of scores and of callables. `pix2pix`, `cyclegan` and
+`style_transfer` (by `adain`) go from image to image.
 """
 
 from gen_jax.gan.augmentation import AUGMENTATIONS
@@ -15,6 +15,7 @@ from gen_jax.gan.options import CONDITIONALS, GanState, Options, make_parts
 from gen_jax.gan.penalties import PENALTIES
 from gen_jax.gan.pix2pix import pix2pix
 from gen_jax.gan.rejection import discriminator_rejection
+from gen_jax.gan.style_transfer import adain, style_transfer
 
 __all__ = [
     "AUGMENTATIONS",
@@ -26,6 +27,7 @@ __all__ = [
     "GanState",
     "ImagePool",
     "Options",
+    "adain",
     "cyclegan",
     "discriminator_rejection",
     "empty_pool",
@@ -40,4 +42,5 @@ __all__ = [
     "of_parts",
     "optimal_critic",
     "pix2pix",
+    "style_transfer",
 ]
