@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from gen_jax.data import binarized, folder, images, known, text, textures, toy
+from gen_jax.data import binarized, folder, images, known, pairs, text, textures, toy
 from gen_jax.errors import ConfigError, DataError, check_choice
 from gen_jax.types import Array, Float, Key
 
@@ -157,6 +157,10 @@ PATTERNS: dict[str, str] = {
     "file:PATH@SIZE": "patches of your own picture, SIZE x SIZE",
     "binarized:NAME": "one of the sets of images, each pixel drawn black or white once (seed 0)",
     "binarized:NAME@SEED": "the same with another seed",
+    "edges:NAME": "pairs: the outlines of an image, and the image, side by side",
+    "thick:NAME": "pairs: an image, and the same with thicker strokes",
+    "colour:NAME": "pairs: an image in grey, and in colour (of its label, if it was grey)",
+    "domains:A+B": "images of one set beside those of another, unpaired",
     "target:NAME": "exact samples of a known density (targets below)",
     "target:NAME@DIM": "the same in another dimension",
     "text:PATH": "your own text, by characters",
@@ -173,12 +177,32 @@ def _read_binarized(base: str, seed: int, split: str) -> dict[str, np.ndarray]:
     return {**arrays, "x": binarized.binarise(arrays["x"], seed, SPLITS.index(split))}
 
 
+def _images(base: str) -> DatasetEntry:
+    """The entry of a set of images in DATASETS. Raises ConfigError for other names."""
+    check_choice("dataset", base, [n for n, entry in DATASETS.items() if entry.kind == "images"])
+    return DATASETS[base]
+
+
 def _binarized(name: str) -> DatasetEntry:
     base, seed = binarized.parse(name)
-    check_choice("dataset", base, [n for n, entry in DATASETS.items() if entry.kind == "images"])
-    entry = DATASETS[base]
+    entry = _images(base)
     load = partial(_read_binarized, base, seed)
     return entry._replace(description=f"{entry.description}; black and white", load=load)
+
+
+@lru_cache
+def _read_pairs(kind: str, bases: tuple[str, ...], split: str) -> dict[str, np.ndarray]:
+    sets = [DATASETS[base].load(split) for base in bases]
+    if kind == "domains":
+        return pairs.unpaired(bases, *sets)
+    return pairs.make(kind, sets[0], DATASETS[bases[0]].num_classes or 0)
+
+
+def _pairs(kind: str, bases: tuple[str, ...]) -> DatasetEntry:
+    entries = [_images(base) for base in bases]
+    description = " beside ".join(entry.description for entry in entries)
+    load = partial(_read_pairs, kind, bases)
+    return entries[0]._replace(description=f"{kind}: {description}", load=load)
 
 
 def find(name: str) -> DatasetEntry:
@@ -198,6 +222,8 @@ def find(name: str) -> DatasetEntry:
         return _text("your own text", *text.parse(name))
     if name.startswith(binarized.PREFIX):
         return _binarized(name)
+    if (pair := pairs.parse(name)) is not None:
+        return _pairs(*pair)
     if name.startswith(known.PREFIX):
         known.target_of(name)
         load = partial(known.read_target, name)

@@ -1,0 +1,91 @@
+"""Calls of generator and critic: what is carried, what is random, and what is only passed on."""
+
+import inspect
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from gen_jax.gan.options import Options, Parts
+from gen_jax.labels import one_hot
+from gen_jax.model import fold_in, normal, sample_keys
+from gen_jax.nets.judgement import Judgement
+from gen_jax.types import Array, Float, Int, Key
+
+Label = Int[Array, "B"] | None
+
+
+def takes(module: nn.Module, name: str) -> bool:
+    """Whether a module's call has an argument of this name."""
+    return name in inspect.signature(type(module).__call__).parameters
+
+
+def apply(
+    module: nn.Module,
+    params: Any,
+    stats: Any,
+    inputs: tuple,
+    key: Key[Array, ""] | None,
+    train: bool,
+    **offered: Any,
+) -> tuple[Any, Any]:
+    """(output, collections after the call). Of `offered`, the module is given what it takes."""
+    extra = {name: value for name, value in offered.items() if takes(module, name)}
+    variables = {"params": params, **stats}
+    if not train:
+        return module.apply(variables, *inputs, train=False, **extra), stats
+    rngs = {} if key is None else {"dropout": key}
+    out, moved = module.apply(
+        variables, *inputs, train=True, mutable=list(stats), rngs=rngs, **extra
+    )
+    return out, {**stats, **moved}
+
+
+def draw_latent(keys: Key[Array, "B"], options: Options) -> Float[Array, "B L"]:
+    """z ~ N(0, I) [B, latent], beside it the code of "info": one category, numbers in [-1, 1]."""
+    z = normal(fold_in(keys, 0), (options.latent,))
+    categories, numbers = options.code
+    parts = [z]
+    if categories:
+        pick = lambda key: jax.random.randint(key, (), 0, categories)
+        parts.append(one_hot(jax.vmap(pick)(fold_in(keys, 1)), categories))
+    if numbers:
+        draw = lambda key: jax.random.uniform(key, (numbers,), minval=-1.0)
+        parts.append(jax.vmap(draw)(fold_in(keys, 2)))
+    return jnp.concatenate(parts, 1)
+
+
+def generate(
+    parts: Parts,
+    params: Any,
+    stats: Any,
+    keys: Key[Array, "B"],
+    z: Float[Array, "B L"],
+    label: Label,
+    step: Int[Array, ""],
+    train: bool = False,
+    **offered: Any,
+) -> tuple[Float[Array, "B ..."], Any]:
+    """Examples [B, *shape] in the networks' units, and the collections after the call."""
+    offered |= {"keys": fold_in(keys, 3), "step": step}
+    key = jax.random.fold_in(keys[0], 4) if train else None
+    return apply(parts.generator, params, stats, (z, label), key, train, **offered)
+
+
+def judge(
+    parts: Parts,
+    params: Any,
+    stats: Any,
+    key: Key[Array, ""] | None,
+    x: Float[Array, "B ..."],
+    label: Label,
+    step: Int[Array, ""],
+    train: bool = False,
+) -> tuple[Judgement, Any]:
+    """What the critic says, and its collections after the call; labels only where it sees them."""
+    offered: dict[str, Any] = {"step": step}
+    if key is not None:
+        offered["keys"] = sample_keys(jax.random.fold_in(key, 1), len(x))
+    inputs = x, label if parts.judged_label else None
+    return apply(parts.critic, params, stats, inputs, key, train, **offered)

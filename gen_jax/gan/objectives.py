@@ -1,0 +1,178 @@
+"""What critic and generator minimise on one share of a batch, all options put together."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gen_jax.gan.began import began
+from gen_jax.gan.losses import GanLoss, ranking_accuracy
+from gen_jax.gan.networks import Label, draw_latent, generate, judge
+from gen_jax.gan.options import Options, Parts
+from gen_jax.gan.orthogonal import orthogonal_penalty
+from gen_jax.gan.penalties import Penalty
+from gen_jax.gan.remedies import annealed, feature_matching, instance_noise
+from gen_jax.model import sample_keys
+from gen_jax.nets.judgement import Judgement
+from gen_jax.types import Array, Float, Int, Key, Metrics
+
+
+class Scene(NamedTuple):
+    """What one update sees besides the two networks' parameters.
+
+    Fields:
+      key: of everything random in it.
+      x: real examples [B, *shape] in the networks' units; `label` [B] of real and generated ones.
+      generator_stats, critic_stats: collections before the update.
+      balance: k of "began".
+    """
+
+    key: Key[Array, ""]
+    x: Float[Array, "B ..."]
+    label: Label
+    generator_stats: Any
+    critic_stats: Any
+    balance: Float[Array, ""]
+    step: Int[Array, ""]
+
+
+Outcome = tuple[Float[Array, ""], tuple[Metrics, Any]]
+"""A loss, metrics, and the collections of the network that minimises it."""
+
+
+def losses_of(parts: Parts, scene: Scene) -> GanLoss:
+    """The losses of scores, at the present k for "began"."""
+    return began(scene.balance) if parts.loss is None else parts.loss
+
+
+def _fake(parts: Parts, generator: Any, scene: Scene):
+    """(examples, latents, the generator's collections after the call)."""
+    keys = sample_keys(jax.random.fold_in(scene.key, 0), len(scene.x))
+    z = draw_latent(keys, parts.options)
+    fake, stats = generate(
+        parts, generator, scene.generator_stats, keys, z, scene.label, scene.step, train=True
+    )
+    return fake, z, stats
+
+
+def _seen(parts: Parts, key: Key[Array, ""], x: Array, scene: Scene) -> Array:
+    """What the critic is shown: augmented, then with instance noise."""
+    options = parts.options
+    if parts.augment is not None:
+        x = parts.augment(jax.random.fold_in(key, 0), x)
+    if options.instance_noise:
+        std = annealed(options.instance_noise, scene.step, options.instance_noise_steps)
+        x = instance_noise(jax.random.fold_in(key, 1), x, std)
+    return x
+
+
+def _judge(parts: Parts, critic: Any, scene: Scene, x: Array, name: int) -> tuple[Judgement, Any]:
+    key = jax.random.fold_in(scene.key, name)
+    seen = _seen(parts, key, x, scene)
+    key = jax.random.fold_in(key, 2)
+    return judge(parts, critic, scene.critic_stats, key, seen, scene.label, scene.step, train=True)
+
+
+def code_loss(
+    found: Float[Array, "B C"], code: Float[Array, "B C"], options: Options
+) -> Float[Array, "B"]:
+    """-log q(code | x) up to a constant: categories, and numbers with unit variance (chen2016)."""
+    categories = options.code[0]
+    loss = 0.5 * jnp.sum((found[:, categories:] - code[:, categories:]) ** 2, 1)
+    if categories:
+        target = code[:, :categories]
+        loss = loss + optax.softmax_cross_entropy(found[:, :categories], target)
+    return loss
+
+
+def _named(parts: Parts, judgements: list[Judgement], scene: Scene) -> Metrics:
+    """Cross-entropy of the labels, mean over the judgements; {} but for "ac"."""
+    if parts.options.conditional != "ac":
+        return {}
+    entropy = optax.softmax_cross_entropy_with_integer_labels
+    losses = [entropy(j.logits, scene.label) for j in judgements]
+    return {"class_loss": jnp.mean(jnp.stack(losses))}
+
+
+def _recovered(parts: Parts, judgement: Judgement, z: Array) -> Metrics:
+    """How badly the code is recovered; {} but for "info"."""
+    options = parts.options
+    if judgement.code is None or options.conditional != "info":
+        return {}
+    return {"code_loss": jnp.mean(code_loss(judgement.code, z[:, options.latent :], options))}
+
+
+def _extra(parts: Parts, terms: Metrics) -> Float[Array, ""] | float:
+    options = parts.options
+    weights = {"class_loss": options.class_weight, "code_loss": options.code_weight}
+    return sum(weights[name] * value for name, value in terms.items())
+
+
+def penalty_of(
+    parts: Parts, penalty: Penalty, critic: Any, scene: Scene, fake: Array
+) -> Float[Array, ""]:
+    """The weighted penalty: of slopes by the raw examples, through the augmentation."""
+    key = jax.random.fold_in(scene.key, 3)
+
+    def scores(x):
+        if parts.augment is not None:
+            x = parts.augment(jax.random.fold_in(key, 0), x)
+        return judge(parts, critic, scene.critic_stats, None, x, scene.label, scene.step)[0].score
+
+    def value(every):
+        each = penalty(jax.random.fold_in(key, 1), scores, scene.x, fake)
+        return every * parts.penalty_weight * jnp.mean(each)
+
+    every = parts.options.penalty_every
+    if every == 1:
+        return value(1.0)
+    due = scene.step % every == 0
+    return jax.lax.cond(due, lambda: value(float(every)), lambda: jnp.zeros((), scene.x.dtype))
+
+
+def critic_loss(parts: Parts, critic: Any, generator: Any, scene: Scene) -> Outcome:
+    """Loss of the critic with its penalty.
+
+    Real and generated examples are judged in separate calls from the same collections; those after
+    both are averaged: the power iterations of both are the same, statistics are of both halves.
+    """
+    fake, z, _ = _fake(parts, generator, scene)
+    real_seen, stats = _judge(parts, critic, scene, scene.x, 1)
+    fake_seen, fake_stats = _judge(parts, critic, scene, fake, 2)
+    loss = jnp.mean(losses_of(parts, scene).critic(real_seen.score, fake_seen.score))
+    terms = _named(parts, [real_seen, fake_seen], scene) | _recovered(parts, fake_seen, z)
+    metrics = {
+        "critic_loss": loss,
+        "real_score": jnp.mean(real_seen.score),
+        "fake_score": jnp.mean(fake_seen.score),
+        "critic_accuracy": ranking_accuracy(real_seen.score, fake_seen.score),
+    }
+    total = loss + _extra(parts, terms)
+    if parts.penalty is not None:
+        metrics["penalty"] = penalty_of(parts, parts.penalty, critic, scene, fake)
+        total = total + metrics["penalty"]
+    stats = jax.tree.map(lambda a, b: 0.5 * (a + b), stats, fake_stats)
+    return total, (metrics | terms, stats)
+
+
+def generator_loss(parts: Parts, critic: Any, generator: Any, scene: Scene) -> Outcome:
+    """Loss of the generator; the critic's collections do not move."""
+    options = parts.options
+    fake, z, stats = _fake(parts, generator, scene)
+    real_seen, _ = _judge(parts, critic, scene, scene.x, 1)
+    fake_seen, _ = _judge(parts, critic, scene, fake, 2)
+    loss = jnp.mean(losses_of(parts, scene).generator(real_seen.score, fake_seen.score))
+    metrics = {"generator_loss": loss}
+    total = options.adversarial * loss
+    total = total + _extra(
+        parts, _named(parts, [fake_seen], scene) | _recovered(parts, fake_seen, z)
+    )
+    if options.feature_matching:
+        matched = feature_matching(real_seen.features, fake_seen.features)
+        metrics["feature_matching"] = matched
+        total = total + options.feature_matching * matched
+    if options.orthogonal:
+        metrics["orthogonal"] = orthogonal_penalty(generator)
+        total = total + options.orthogonal * metrics["orthogonal"]
+    return total, (metrics, stats)

@@ -1,0 +1,231 @@
+"""What a GAN is made of: its networks, options with their checks, and its state."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen as nn
+
+from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.gan.augmentation import augmentation
+from gen_jax.gan.losses import GanLoss, gan_loss
+from gen_jax.gan.penalties import PENALTIES, USUAL_WEIGHTS, Penalty, find_penalty
+from gen_jax.nets.lipschitz import LipschitzCritic
+from gen_jax.types import Array, Float, Int, Key
+
+CONDITIONALS = {
+    "none": "no labels",
+    "concat": "generator and critic see the label (mirza2014)",
+    "projection": "they see it, the critic by an inner product (miyato2018b)",
+    "ac": "the generator sees the label, the critic names it (odena2017)",
+    "info": "a code of the generator that the critic recovers (chen2016)",
+}
+"""Ways to condition: how the label enters a network is the network's."""
+
+
+class Options(NamedTuple):
+    """Options of a GAN; zeros and None switch a remedy off.
+
+    Fields:
+      shape: of one example after the transform.
+      latent: dimension of z, without the code.
+      loss: a name in GAN_LOSSES, "began", or a `GanLoss`.
+      penalty: a name in PENALTIES or a function like them; `penalty_weight` by default as in the
+        papers; `penalty_every` so many steps, and then so many times as strong (karras2020).
+      n_critic: critic updates per step, each on its share of the batch.
+      num_classes, conditional: see CONDITIONALS; `class_weight` of the classifier's loss in "ac".
+      code: (categories, numbers) of "info"; `code_weight` of their recovery.
+      transform: `data.Transform` between data units and the networks', or None.
+      ema_decay: of the generator's moving average, which samples.
+      clip: every parameter of the critic is kept in [-clip, clip].
+      consensus, orthogonal, feature_matching: weights; see the modules of these names, `remedies`.
+        With feature matching the generator minimises it besides its loss.
+      adversarial: weight of the generator's own loss; 0 leaves feature matching alone.
+      instance_noise: standard deviation on what the critic sees, falling to 0 over
+        `instance_noise_steps` (0: constant).
+      unroll: critic steps that the generator looks ahead.
+      augment: names in AUGMENTATIONS, or `(key, x) -> x`.
+      accumulate: parts into which each update's share of the batch is cut, one after the other.
+      freeze_above: the critic is not updated while it ranks more than this share of pairs right.
+      diversity, balance_rate: of "began".
+    """
+
+    shape: tuple[int, ...]
+    latent: int
+    loss: str | GanLoss = "non_saturating"
+    penalty: str | Penalty | None = None
+    penalty_weight: float | None = None
+    penalty_every: int = 1
+    n_critic: int = 1
+    num_classes: int = 0
+    conditional: str = "none"
+    class_weight: float = 1.0
+    code: tuple[int, int] = (0, 0)
+    code_weight: float = 1.0
+    transform: Any = None
+    ema_decay: float = 0.999
+    clip: float = 0.0
+    consensus: float = 0.0
+    orthogonal: float = 0.0
+    feature_matching: float = 0.0
+    adversarial: float = 1.0
+    instance_noise: float = 0.0
+    instance_noise_steps: int = 0
+    unroll: int = 0
+    augment: tuple[str, ...] | Callable | None = None
+    accumulate: int = 1
+    freeze_above: float = 1.0
+    diversity: float = 0.5
+    balance_rate: float = 1e-3
+
+
+class GanState(NamedTuple):
+    """Everything a run carries.
+
+    Fields:
+      generator, critic: parameters.
+      generator_stats, critic_stats: their other collections ({} if none).
+      ema: moving average of the generator's {"params": ...} and collections.
+      generator_optimizer, critic_optimizer: of each network.
+      balance: k of "began"; 0 otherwise.
+      step: count.
+    """
+
+    generator: Any
+    critic: Any
+    generator_stats: Any
+    critic_stats: Any
+    ema: Any
+    generator_optimizer: Any
+    critic_optimizer: Any
+    balance: Float[Array, ""]
+    step: Int[Array, ""]
+
+
+class Parts(NamedTuple):
+    """Networks, optimizers and what the options come to."""
+
+    generator: nn.Module
+    critic: nn.Module
+    generator_optimizer: optax.GradientTransformation
+    critic_optimizer: optax.GradientTransformation
+    loss: GanLoss | None
+    """None for "began", whose losses need k."""
+    penalty: Penalty | None
+    penalty_weight: float
+    augment: Callable | None
+    options: Options
+
+    @property
+    def classes(self) -> int:
+        """Classes that the generator sees."""
+        return self.options.num_classes
+
+    @property
+    def judged_label(self) -> bool:
+        """Whether the critic sees labels."""
+        return self.options.conditional in ("concat", "projection")
+
+
+def _check_numbers(options: Options) -> None:
+    for name in ("latent", "n_critic", "accumulate", "penalty_every"):
+        check_range(name, getattr(options, name), 1, integer=True)
+    for name in ("num_classes", "unroll", "instance_noise_steps"):
+        check_range(name, getattr(options, name), 0, integer=True)
+    weights = ("clip", "consensus", "orthogonal", "feature_matching", "adversarial")
+    for name in (*weights, "instance_noise", "class_weight", "code_weight", "balance_rate"):
+        check_range(name, getattr(options, name), 0)
+    check_range("ema_decay", options.ema_decay, 0, 1)
+    check_range("freeze_above", options.freeze_above, 0.5, 1)
+    check_range("diversity", options.diversity, 0, 1, open_low=True)
+    if options.penalty_weight is not None:
+        check_range("penalty_weight", options.penalty_weight, 0, open_low=True)
+
+
+def _check_condition(options: Options) -> None:
+    kind = check_choice("conditional", options.conditional, CONDITIONALS)
+    labelled = kind in ("concat", "projection", "ac")
+    if labelled != bool(options.num_classes):
+        raise ConfigError(
+            f"conditional={kind!r} does not go with num_classes={options.num_classes}"
+        )
+    categories, numbers = options.code
+    check_range("code", categories, 0, integer=True)
+    check_range("code", numbers, 0, integer=True)
+    if (kind == "info") != bool(categories + numbers):
+        raise ConfigError(f"conditional={kind!r} does not go with code={options.code}")
+
+
+def _check_together(options: Options) -> None:
+    """Raise ConfigError for remedies that contradict each other."""
+    began = options.loss == "began"
+    if options.penalty_weight is not None and options.penalty is None:
+        raise ConfigError(f"penalty_weight={options.penalty_weight} was given without a penalty")
+    if began and options.penalty is not None:
+        raise ConfigError(
+            "loss='began' takes no penalty: its scores are reconstruction errors, not potentials"
+        )
+    if began and options.freeze_above < 1:
+        raise ConfigError("loss='began' takes no freeze_above: its balance k does that")
+    if options.clip and options.penalty in ("wgan_gp", "dragan"):
+        raise ConfigError(
+            f"clip={options.clip} with penalty={options.penalty!r}: the one keeps slopes small, "
+            "the other wants slope 1; choose one"
+        )
+    if options.unroll and options.consensus:
+        raise ConfigError("unroll and consensus cannot be combined; choose one")
+    if not (options.adversarial or options.feature_matching):
+        raise ConfigError("adversarial=0 without feature_matching leaves the generator no loss")
+    if options.augment is not None and not callable(options.augment) and len(options.shape) != 3:
+        raise ConfigError(f"augment={options.augment} is for images, not shape={options.shape}")
+
+
+def _warn_unbounded(critic: nn.Module, options: Options) -> None:
+    bounded = isinstance(critic, LipschitzCritic) or getattr(critic, "spectral", False)
+    if options.loss == "wgan" and options.penalty is None and not options.clip and not bounded:
+        warnings.warn(
+            "loss='wgan' without penalty, clip, spectral norms or a Lipschitz critic: its scores "
+            "are not bounded by anything and training diverges",
+            stacklevel=4,
+        )
+
+
+def make_parts(
+    generator: nn.Module,
+    critic: nn.Module,
+    generator_optimizer: optax.GradientTransformation,
+    critic_optimizer: optax.GradientTransformation,
+    options: Options,
+) -> Parts:
+    """Everything checked and looked up. Raises ConfigError for options that cannot work."""
+    _check_numbers(options)
+    _check_condition(options)
+    _check_together(options)
+    loss = None if options.loss == "began" else gan_loss(options.loss)
+    penalty = None if options.penalty is None else find_penalty(options.penalty)
+    weight = options.penalty_weight
+    if weight is None:
+        name = options.penalty
+        weight = USUAL_WEIGHTS[name] if isinstance(name, str) and name in PENALTIES else 1.0
+    _warn_unbounded(critic, options)
+    augment = options.augment
+    if augment is not None and not callable(augment):
+        augment = augmentation(augment) if augment else None
+    optimizers = generator_optimizer, critic_optimizer
+    return Parts(generator, critic, *optimizers, loss, penalty, weight, augment, options)
+
+
+def encode(options: Options, key: Key[Array, "*batch"], x: Array | np.ndarray) -> Array:
+    """Data units to the networks'; raises ConfigError when they do not fit the shape."""
+    u = jnp.asarray(options.transform.encode(key, x) if options.transform else x)
+    if u.shape[1:] != tuple(options.shape):
+        raise ConfigError(f"data of shape {u.shape[1:]} does not fit shape={options.shape}")
+    return u
+
+
+def decode(options: Options, u: Array) -> Array:
+    """The networks' units to data units."""
+    return options.transform.decode(u) if options.transform else u

@@ -1,0 +1,104 @@
+"""What models from image to image share: pairs, sources to sample from, scores of patches.
+
+A pair is one image [H, 2 W, C], its source left and its target right (see `gen_jax.data.pairs`).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from gen_jax.errors import ConfigError, check_range
+from gen_jax.gan.losses import ScoreLoss
+from gen_jax.types import Array, Float, Key, Num
+
+MEMORY = 256
+"""Sources of the latest batches that a model keeps, to sample from when it is given none."""
+
+
+def check_pair(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """(H, W, C) of each image of a pair of this shape. Raises ConfigError when it is none."""
+    if len(shape) != 3 or shape[1] < 2 or shape[1] % 2:
+        raise ConfigError(f"shape={tuple(shape)} is no pair of images (H, 2 W, C) side by side")
+    return shape[0], shape[1] // 2, shape[2]
+
+
+def split_pair(x: Num[Array, "B H W2 C"]) -> tuple[Num[Array, "B H W C"], Num[Array, "B H W C"]]:
+    """Source and target."""
+    width = x.shape[2] // 2
+    return x[:, :, :width], x[:, :, width:]
+
+
+def join_pair(source: Num[Array, "B H W C"], target: Num[Array, "B H W C"]) -> Array:
+    """Inverse of `split_pair`."""
+    return jnp.concatenate([source, target], 2)
+
+
+def patch_loss(
+    loss: ScoreLoss, real: Float[Array, "B h w"], fake: Float[Array, "B h w"]
+) -> Float[Array, "B"]:
+    """A loss of scores for maps of scores: each patch is an example, averaged over its image."""
+    return loss(real.reshape(-1), fake.reshape(-1)).reshape(len(real), -1).mean(-1)
+
+
+def distance(x: Float[Array, "B H W C"], y: Float[Array, "B H W C"]) -> Float[Array, "B"]:
+    """Mean absolute difference per number."""
+    return jnp.abs(x - y).mean((1, 2, 3))
+
+
+def remember(memory: Num[Array, "M ..."], x: Num[Array, "B ..."]) -> Num[Array, "M ..."]:
+    """The memory with its oldest rows pushed out by those of x."""
+    return jnp.concatenate([jnp.asarray(x, memory.dtype), memory])[: len(memory)]
+
+
+def first_memory(x: Num[Array, "B ..."]) -> Num[Array, "M ..."]:
+    """MEMORY rows, those of x over and over."""
+    x = jnp.asarray(x)
+    return x[jnp.arange(MEMORY) % len(x)]
+
+
+def draw_sources(keys: Key[Array, "n"], memory: Num[Array, "M ..."]) -> Num[Array, "n ..."]:
+    """A row of the memory for each key, uniformly."""
+    return memory[jax.vmap(lambda key: jax.random.randint(key, (), 0, len(memory)))(keys)]
+
+
+def checked_sources(source: Any, n: int, shape: tuple[int, ...]) -> Array:
+    """Sources in data units. Raises ConfigError unless they are n images of this shape."""
+    source = jnp.asarray(source)
+    if source.shape != (n, *shape):
+        raise ConfigError(f"source has shape {source.shape}, must be {(n, *shape)}")
+    return source
+
+
+def init_params(network: nn.Module, name: str, key: Key[Array, ""], *inputs: Array) -> Any:
+    """Parameters of a network. Raises ConfigError for one that carries anything else."""
+    variables = network.init(key, *inputs)
+    if set(variables) != {"params"}:
+        raise ConfigError(f"{name} carries {sorted(set(variables) - {'params'})} beside parameters")
+    return variables["params"]
+
+
+def apply(network: nn.Module, params: Any, *inputs: Any) -> Array:
+    """The network's output."""
+    return jnp.asarray(network.apply({"params": params}, *inputs))
+
+
+def units(transform: Any) -> tuple[Callable, Callable]:
+    """`(encode(key, x), decode(u))` of a transform, or of none."""
+    if transform is None:
+        return lambda key, x: jnp.asarray(x), lambda u: u
+    return transform.encode, transform.decode
+
+
+def check_weights(**weights: float) -> None:
+    """Raise ConfigError for a weight below 0."""
+    for name, value in weights.items():
+        check_range(name, value, 0)
+
+
+def rename(metrics: dict[str, Array], network: str) -> dict[str, Array]:
+    """The loss and the norm of the gradient under the network's name."""
+    own = {name: f"{network}_{name}" for name in ("loss", "gradient_norm")}
+    return {own.get(name, name): value for name, value in metrics.items()}

@@ -1,0 +1,122 @@
+"""One update of the critic and one of the generator, with the remedies that act on updates."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gen_jax.descent import moving_average
+from gen_jax.gan.began import convergence, next_balance
+from gen_jax.gan.consensus import add_scaled, consensus_gradients
+from gen_jax.gan.objectives import Scene, critic_loss, generator_loss
+from gen_jax.gan.options import GanState, Parts
+from gen_jax.gan.remedies import accumulated, clip_weights, keep_where, split_batch
+from gen_jax.gan.unrolled import unrolled_critic
+from gen_jax.types import Array, Batch, Key, Metrics
+
+
+def scene_of(state: GanState, key: Key[Array, ""], part: Batch) -> Scene:
+    """What an update sees of the state, with encoded examples."""
+    stats = state.generator_stats, state.critic_stats
+    return Scene(key, part["x"], part.get("y"), *stats, state.balance, state.step)
+
+
+def _scenes(parts: Parts, state: GanState, key: Key[Array, ""], part: Batch) -> list[Scene]:
+    """One for each part of an accumulated gradient."""
+    pieces = split_batch(part, parts.options.accumulate, "accumulate")
+    return [scene_of(state, jax.random.fold_in(key, i), p) for i, p in enumerate(pieces)]
+
+
+def _descend(loss: Callable, params: Any, scenes: list[Scene]):
+    """((value, (metrics, collections)), gradient), means over the scenes."""
+    return accumulated(lambda scene: jax.value_and_grad(loss, has_aux=True)(params, scene), scenes)
+
+
+def _consensus(parts: Parts, state: GanState, scene: Scene) -> tuple[Any, Any]:
+    critic = lambda c, g: critic_loss(parts, c, g, scene)[0]
+    generator = lambda c, g: generator_loss(parts, c, g, scene)[0]
+    return consensus_gradients(critic, generator, state.critic, state.generator)
+
+
+def update_critic(
+    parts: Parts, state: GanState, key: Key[Array, ""], part: Batch
+) -> tuple[GanState, Metrics]:
+    """One step of the critic's optimizer, then the projection; no step while it is too strong.
+
+    The metric "critic_norm" is of the parameters after it: where they are lost in this update, a
+    run stops with the critic's name, and not with that of the generator that meets them first.
+    """
+    options, scenes = parts.options, _scenes(parts, state, key, part)
+    loss = lambda critic, scene: critic_loss(parts, critic, state.generator, scene)
+    (_, (metrics, stats)), gradient = _descend(loss, state.critic, scenes)
+    metrics["critic_gradient"] = optax.global_norm(gradient)
+    if options.consensus:
+        extra, _ = _consensus(parts, state, scenes[0])
+        gradient = add_scaled(gradient, extra, options.consensus)
+    updates, moments = parts.critic_optimizer.update(gradient, state.critic_optimizer, state.critic)
+    critic = optax.apply_updates(state.critic, updates)
+    if options.clip:
+        critic = clip_weights(critic, options.clip)
+    metrics["critic_norm"] = optax.global_norm(critic)
+    if options.freeze_above < 1:
+        frozen = metrics["critic_accuracy"] > options.freeze_above
+        critic = keep_where(frozen, state.critic, critic)
+        moments = keep_where(frozen, state.critic_optimizer, moments)
+        metrics["critic_frozen"] = frozen.astype(jnp.float32)
+    return state._replace(critic=critic, critic_optimizer=moments, critic_stats=stats), metrics
+
+
+def _critic_ahead(parts: Parts, state: GanState, scene: Scene) -> Callable[[Any], Any]:
+    """The critic that the generator plays against, as a function of the generator."""
+    if not parts.options.unroll:
+        return lambda generator: state.critic
+    return lambda generator: unrolled_critic(
+        lambda critic: critic_loss(parts, critic, generator, scene)[0],
+        parts.critic_optimizer,
+        state.critic,
+        state.critic_optimizer,
+        parts.options.unroll,
+    )
+
+
+def update_generator(
+    parts: Parts, state: GanState, key: Key[Array, ""], part: Batch
+) -> tuple[GanState, Metrics]:
+    """One step of the generator's optimizer and of its moving average."""
+    options, scenes = parts.options, _scenes(parts, state, key, part)
+
+    def loss(generator, scene):
+        critic = _critic_ahead(parts, state, scene)(generator)
+        return generator_loss(parts, critic, generator, scene)
+
+    (_, (metrics, stats)), gradient = _descend(loss, state.generator, scenes)
+    metrics["generator_gradient"] = optax.global_norm(gradient)
+    if options.consensus:
+        _, extra = _consensus(parts, state, scenes[0])
+        gradient = add_scaled(gradient, extra, options.consensus)
+    updates, moments = parts.generator_optimizer.update(
+        gradient, state.generator_optimizer, state.generator
+    )
+    generator = optax.apply_updates(state.generator, updates)
+    metrics["generator_norm"] = optax.global_norm(generator)
+    present = {"params": generator, **stats}
+    after = state._replace(
+        generator=generator,
+        generator_stats=stats,
+        generator_optimizer=moments,
+        ema=moving_average(state.ema, present, state.step, options.ema_decay),
+    )
+    return after, metrics
+
+
+def rebalanced(parts: Parts, state: GanState, metrics: Metrics) -> tuple[GanState, Metrics]:
+    """k of the next step, for "began"; the metrics "balance" and "convergence"."""
+    if parts.loss is not None:
+        return state, metrics
+    options = parts.options
+    real, fake = metrics["real_score"], metrics["fake_score"]
+    k = next_balance(state.balance, real, fake, options.diversity, options.balance_rate)
+    found = {"balance": k, "convergence": convergence(real, fake, options.diversity)}
+    return state._replace(balance=k), metrics | found

@@ -1,0 +1,64 @@
+"""BigGAN's generator: one embedding of classes for all layers, a piece of z in each (brock2019)."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from gen_jax.errors import ConfigError, check_range
+from gen_jax.nets.conditioning import condition_vector
+from gen_jax.nets.dcgan import batch_norm, check_widths
+from gen_jax.nets.resampling import base_size
+from gen_jax.nets.residual_gan import GeneratorBlock, ImageAttention, convolution
+from gen_jax.nets.sagan import check_attention
+from gen_jax.nets.spectral import normalised
+from gen_jax.types import Array, Float
+
+
+class BigGANGenerator(nn.Module):
+    """z is cut into one piece for the start and one per block; every normalisation of a block is
+    linear in its piece beside the shared embedding of the label.
+
+    Its critic is `ResidualCritic` with conditional="projection". Truncation is the sampler's: z of
+    a normal law without its tails.
+
+    Fields:
+      embedding: dimension of the shared embedding.
+      attention: after this many blocks; 0 for none.
+    Raises ConfigError when z cannot be cut into len(widths) + 1 equal pieces.
+    """
+
+    shape: tuple[int, ...]
+    widths: tuple[int, ...] = (64, 32)
+    num_classes: int = 0
+    embedding: int = 32
+    attention: int = 1
+
+    def __post_init__(self):
+        check_widths(self.widths)
+        check_attention(self.attention, self.widths)
+        check_range("embedding", self.embedding, 1, integer=True)
+        base_size(tuple(self.shape), len(self.widths))
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(
+        self, z: Float[Array, "B L"], label: Any = None, *, train: bool = False
+    ) -> Float[Array, "B H W C"]:
+        """Images in [-1, 1]."""
+        pieces = len(self.widths) + 1
+        if z.shape[-1] % pieces:
+            raise ConfigError(f"z has {z.shape[-1]} dimensions, must be a multiple of {pieces}")
+        start, *rest = jnp.split(z, pieces, axis=-1)
+        condition = condition_vector(label, self.num_classes, len(z))
+        shared = []
+        if condition is not None:
+            shared = [nn.Dense(self.embedding, use_bias=False, name="shared")(condition)]
+        size = base_size(tuple(self.shape), len(self.widths))
+        h = normalised(nn.Dense(size[0] * size[1] * self.widths[0]))(start, train)
+        h = h.reshape(len(z), *size, self.widths[0])
+        for block, (width, piece) in enumerate(zip(self.widths, rest), 1):
+            h = GeneratorBlock(width)(h, jnp.concatenate([*shared, piece], -1), train)
+            h = ImageAttention()(h, train) if block == self.attention else h
+        h = nn.relu(batch_norm(train)(h))
+        return nn.tanh(convolution(h, self.shape[-1], 3, True, train, "pixels"))

@@ -1,0 +1,109 @@
+"""Multi-layer perceptrons as generator and critic: for points, and for small images as vectors."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.labels import one_hot
+from gen_jax.nets.critic_head import CriticHead
+from gen_jax.nets.judgement import Judgement
+from gen_jax.nets.minibatch import MinibatchDiscrimination, minibatch_deviation
+from gen_jax.nets.spectral import normalised
+from gen_jax.types import Array, Float, Int
+
+MINIBATCH = {
+    "none": lambda h: h,
+    "deviation": minibatch_deviation,
+    "discrimination": lambda h: MinibatchDiscrimination()(h),
+}
+"""What a critic knows of the other examples; call inside a compact method."""
+
+
+def check_widths(features: tuple[int, ...]) -> None:
+    """Raise ConfigError unless there is a layer and all are at least 1 wide."""
+    if not features:
+        raise ConfigError("features=() must name at least one width")
+    for width in features:
+        check_range("features", width, 1, integer=True)
+
+
+def with_label(
+    x: Float[Array, "B D"], label: Int[Array, "B"] | None, num_classes: int
+) -> Float[Array, "B D2"]:
+    """x beside the one-hot label, zeros when there is none; x itself without classes."""
+    if not num_classes:
+        return x
+    rows = jnp.full(len(x), num_classes) if label is None else label
+    return jnp.concatenate([x, one_hot(rows, num_classes).astype(x.dtype)], -1)
+
+
+class MLPGenerator(nn.Module):
+    """relu layers of the given widths; the label beside z.
+
+    Fields:
+      shape: of one example.
+      bounded: tanh at the end, for images in [-1, 1].
+    """
+
+    shape: tuple[int, ...]
+    features: tuple[int, ...] = (128, 128, 128)
+    num_classes: int = 0
+    bounded: bool = False
+
+    def __post_init__(self):
+        check_widths(self.features)
+        check_range("num_classes", self.num_classes, 0, integer=True)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(
+        self, z: Float[Array, "B L"], label: Int[Array, "B"] | None = None, *, train: bool = False
+    ) -> Float[Array, "B ..."]:
+        """[B, *shape]."""
+        h = with_label(z, label, self.num_classes)
+        for width in self.features:
+            h = nn.relu(nn.Dense(width)(h))
+        x = nn.Dense(math.prod(self.shape), name="out")(h).reshape(len(z), *self.shape)
+        return jnp.tanh(x) if self.bounded else x
+
+
+class MLPCritic(nn.Module):
+    """Leaky relu layers (slope 0.2) of the given widths, and a `CriticHead`.
+
+    Fields:
+      conditional, num_classes, codes: of the head; with "concat" the label stands beside x.
+      dropout: rate after every layer, in training only (collection of keys "dropout").
+      spectral: every layer `normalised`; leaky relu keeps the whole 1-Lipschitz.
+      minibatch: "none", or before the last layer "deviation" or "discrimination" (see `minibatch`).
+    """
+
+    features: tuple[int, ...] = (128, 128, 128)
+    conditional: str = "none"
+    num_classes: int = 0
+    codes: int = 0
+    dropout: float = 0.0
+    spectral: bool = False
+    minibatch: str = "none"
+
+    def __post_init__(self):
+        check_widths(self.features)
+        check_range("dropout", self.dropout, 0, 1)
+        check_choice("minibatch", self.minibatch, MINIBATCH)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "B ..."], label: Int[Array, "B"] | None = None, *, train: bool = False
+    ) -> Judgement:
+        """Scores [B], the last hidden layer, and logits or a code if there are any."""
+        beside = self.num_classes if self.conditional == "concat" else 0
+        h = with_label(x.reshape(len(x), -1), label, beside)
+        for width in self.features:
+            h = jax.nn.leaky_relu(normalised(nn.Dense(width), self.spectral)(h, train), 0.2)
+            h = nn.Dropout(self.dropout)(h, deterministic=not train)
+        h = MINIBATCH[self.minibatch](h)
+        head = CriticHead(self.conditional, self.num_classes, self.codes, self.spectral)
+        return head(h, label, train=train)

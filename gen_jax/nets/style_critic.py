@@ -1,0 +1,67 @@
+"""The critic of StyleGAN: two convolutions per resolution, growing with the generator."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from gen_jax.errors import check_range
+from gen_jax.nets.blocks import check_image
+from gen_jax.nets.conditioning import condition_vector, join
+from gen_jax.nets.critic_head import CriticHead
+from gen_jax.nets.dcgan import check_widths
+from gen_jax.nets.equalized import Equalized, leaky
+from gen_jax.nets.growing import grown_level
+from gen_jax.nets.judgement import Judgement
+from gen_jax.nets.resampling import base_size, halve
+from gen_jax.types import Array, Float, Int
+
+
+class StyleCritic(nn.Module):
+    """From the full resolution down to the smallest, then a dense layer and `CriticHead`.
+
+    Fields:
+      widths: channels of each resolution, from the smallest to the full one.
+      features: of the dense layer.
+      fade_steps: as in `StyleGenerator`; a resolution that has not faded in is not looked at.
+    """
+
+    widths: tuple[int, ...] = (64, 64, 32, 16)
+    features: int = 64
+    conditional: str = "none"
+    num_classes: int = 0
+    codes: int = 0
+    fade_steps: int = 0
+
+    def __post_init__(self):
+        check_widths(self.widths)
+        check_range("features", self.features, 1, integer=True)
+        check_range("fade_steps", self.fade_steps, 0, integer=True)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "B ..."],
+        label: Any = None,
+        *,
+        train: bool = False,
+        step: Int[Array, ""] | None = None,
+    ) -> Judgement:
+        check_image(x)
+        last = len(self.widths) - 1
+        base_size(x.shape[1:], last)
+        if self.conditional == "concat":
+            x = join(x, condition_vector(label, self.num_classes, len(x)))
+        grown = grown_level(step, self.fade_steps, last + 1)
+        enter = lambda i: leaky(Equalized(self.widths[i], name=f"enter_{i}")(halve(x, last - i)))
+        h = enter(last)
+        for i in range(last, 0, -1):
+            h = leaky(Equalized(self.widths[i], (3, 3))(h))
+            h = halve(leaky(Equalized(self.widths[i - 1], (3, 3))(h)))
+            if self.fade_steps:
+                share = 1.0 if grown is None else jnp.clip(grown - (i - 1), 0, 1)
+                h = share * h + (1 - share) * enter(i - 1)
+        h = leaky(Equalized(self.widths[0], (3, 3))(h))
+        h = leaky(Equalized(self.features)(h.reshape(len(h), -1)))
+        return CriticHead(self.conditional, self.num_classes, self.codes)(h, label, train=train)
