@@ -25,6 +25,7 @@ import tyro
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from benchmarks.measuring import cores, machine, write
+from benchmarks.workers import Worker, serve
 from gen_jax import nets
 from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.training import set_cpu_devices

@@ -7,7 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.errors import ConfigError
-from gen_jax.types import Array, Float, Int
+from gen_jax.types import Array, Batch, Float, Int
+
+
+def check_labelled(batch: Batch, num_classes: int) -> None:
+    """Raise ConfigError for data without the labels that a model of classes needs."""
+    if num_classes and "y" not in batch:
+        raise ConfigError(f"num_classes={num_classes}, but the data has no labels")
 
 
 def checked_labels(label: Any, n: int, num_classes: int) -> Int[Array, "n"] | None:

@@ -38,7 +38,9 @@ def test_an_average_of_bfloat16_moves_on():
 
 
 def test_a_loss_of_one_number_may_be_descended():
-    params, _, metrics = descend(lambda w: (w**2, {}), optax.sgd(0.25), jnp.float32(2), ())
+    optimizer, params = optax.sgd(0.25), jnp.float32(2)
+    loss = lambda w: (w**2, {})
+    params, _, metrics = descend(loss, optimizer, params, optimizer.init(params))
     assert (params, metrics["loss"]) == (1, 4)
 
 

@@ -13,9 +13,10 @@ from gen_jax.autoregressive.factorisation import Factorisation, full_pass
 from gen_jax.autoregressive.likelihoods import Likelihood
 from gen_jax.descent import AveragedState, descend_averaged, first_state
 from gen_jax.errors import ConfigError, DataError, check_range
-from gen_jax.labels import checked_labels
+from gen_jax.labels import check_labelled, checked_labels
 from gen_jax.model import GenerativeModel, sample_keys
 from gen_jax.types import Array, Float, Key, Metrics, Num
+from gen_jax.units import decode, encode, log_det
 
 
 class Settings(NamedTuple):
@@ -68,10 +69,7 @@ class Assembly(NamedTuple):
 
     def encode(self, key: Key[Array, "*batch"], x: Any) -> Array:
         """Data units to units [B, N, E]. Raises ConfigError or DataError if they do not fit."""
-        transform, shape = self.settings.transform, tuple(self.settings.shape)
-        u = transform.encode(key, jnp.asarray(x)) if transform else jnp.asarray(x)
-        if u.shape[1:] != shape:
-            raise ConfigError(f"data of shape {u.shape[1:]} does not fit shape={shape}")
+        u = encode(self.settings, key, jnp.asarray(x))
         check_values(self.likelihood, u)
         return u.reshape(u.shape[0], -1, self.likelihood.event)
 
@@ -101,8 +99,7 @@ def training_loss(
 
 def init_state(key: Key[Array, ""], batch, a: Assembly) -> AveragedState:
     """Fresh state; raises ConfigError or DataError when the batch does not fit the model."""
-    if a.settings.num_classes and "y" not in batch:
-        raise ConfigError(f"num_classes={a.settings.num_classes}, but the data has no labels")
+    check_labelled(batch, a.settings.num_classes)
     if isinstance(batch["x"], jax.ShapeDtypeStruct):
         jax.eval_shape(partial(a.encode, key), batch["x"])
     else:
@@ -120,9 +117,7 @@ def log_prob(
     orders = range(len(a.factorisation.orders))
     terms = jnp.stack([a.log_units(state.ema, u, labels, k).sum(-1) for k in orders])
     total = jax.nn.logsumexp(terms, axis=0) - np.log(len(orders))
-    if a.settings.transform is None:
-        return total
-    return total + a.settings.transform.log_det(u.reshape(len(u), *a.settings.shape))
+    return total + log_det(a.settings, u.reshape(len(u), *a.settings.shape))
 
 
 def in_order(
@@ -171,8 +166,7 @@ def draw_samples(
         for k in range(1, len(orders)):
             other = in_order(keys, state.ema, a, k, labels, decoding, prompt, cached)
             u = jnp.where((chosen == k)[:, None, None], other, u)
-    u = u.reshape(n, *a.settings.shape)
-    return a.settings.transform.decode(u) if a.settings.transform else u
+    return decode(a.settings, u)
 
 
 def checked_prompt(prompt: Any, n: int, a: Assembly) -> Array | None:

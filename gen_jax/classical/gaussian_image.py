@@ -15,11 +15,11 @@ import numpy as np
 
 from gen_jax.classical import moments
 from gen_jax.classical.moments import Moments
-from gen_jax.classical.units import Units, decode, encode_vectors, log_prob_in_units
 from gen_jax.errors import DataError, check_range
 from gen_jax.model import GenerativeModel, sample_keys
 from gen_jax.sampling.gaussian import LOG_2_PI
 from gen_jax.types import Array, Float, Key
+from gen_jax.units import Units, decode, encode_vectors, log_prob_in_units
 
 
 class PrincipalGaussian(NamedTuple):

@@ -14,10 +14,10 @@ from gen_jax.classical import gradient_fit, moments
 from gen_jax.classical.components import COVARIANCES, Mixture, log_prob, sample
 from gen_jax.classical.em_steps import e_step, in_blocks, m_step
 from gen_jax.classical.kmeans import start_mixture
-from gen_jax.classical.units import Units, decode, encode_vectors, log_prob_in_units
 from gen_jax.errors import check_choice, check_range
 from gen_jax.model import GenerativeModel
 from gen_jax.types import Array, Float, Int
+from gen_jax.units import Units, decode, encode_vectors, log_prob_in_units
 
 METHODS = ("em", "gradient")
 

@@ -17,10 +17,10 @@ from gen_jax.classical.gaussian_image import (
     principal_of,
 )
 from gen_jax.classical.moments import Moments
-from gen_jax.classical.units import Units
 from gen_jax.errors import DataError, check_range
 from gen_jax.model import GenerativeModel
 from gen_jax.types import Array, Float
+from gen_jax.units import Units
 
 
 def maximum_likelihood(

@@ -14,11 +14,11 @@ import jax.numpy as jnp
 
 from gen_jax.classical.moments import blend
 from gen_jax.classical.texture import AXES, SMALLEST, check_texture, periodic_plus_smooth
-from gen_jax.classical.units import Units, decode, encode, log_prob_in_units
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.model import GenerativeModel, sample_keys
 from gen_jax.sampling.gaussian import LOG_2_PI
 from gen_jax.types import Array, Complex, Float, Int, Key
+from gen_jax.units import Units, decode, encode, log_prob_in_units
 
 LAGS = (0, 1)
 

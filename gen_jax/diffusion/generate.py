@@ -13,9 +13,7 @@ from gen_jax.diffusion.likelihood import ode_log_prob
 from gen_jax.diffusion.network import Parameterised, denoiser
 from gen_jax.diffusion.options import (
     Options,
-    decode,
     draw_source,
-    encode,
     named,
     named_path,
 )
@@ -26,6 +24,7 @@ from gen_jax.labels import checked_labels
 from gen_jax.model import fold_in, sample_keys
 from gen_jax.paths import GaussianPath, transfer
 from gen_jax.types import Array, Denoiser, Float, Key
+from gen_jax.units import decode, encode, log_det
 
 
 def guided_denoiser(
@@ -131,4 +130,4 @@ def log_prob(
     u = encode(options, fold_in(keys, 0), jnp.asarray(x))
     settings = {"data_std": p.data_std, **options.likelihood, **solver}
     nats = ode_log_prob(fold_in(keys, 1), denoiser(p, state.ema, labels), p.path, u, **settings)
-    return nats + (options.transform.log_det(u) if options.transform else 0.0)
+    return nats + log_det(options, u)

@@ -15,22 +15,20 @@ from gen_jax.diffusion.options import (
     Options,
     checked,
     draw_source,
-    encode,
     named_path,
 )
 from gen_jax.errors import ConfigError
+from gen_jax.labels import check_labelled
 from gen_jax.model import GenerativeModel, sample_keys
 from gen_jax.paths import GaussianPath
 from gen_jax.types import Array, Float, Key, Metrics
+from gen_jax.units import encode
 
 
 def init_state(key: Key[Array, ""], network, optimizer, options: Options, batch) -> AveragedState:
     """Fresh state; raises ConfigError when the batch does not fit the options."""
-    if options.num_classes and "y" not in batch:
-        raise ConfigError(f"num_classes={options.num_classes}, but the data has no labels")
-    x = jax.eval_shape(lambda x: encode(options, key, x), batch["x"])
-    if x.shape[1:] != tuple(options.shape):
-        raise ConfigError(f"data of shape {x.shape[1:]} does not fit shape={options.shape}")
+    check_labelled(batch, options.num_classes)
+    jax.eval_shape(lambda x: encode(options, key, x), batch["x"])
     label = jnp.zeros(1, jnp.int32) if options.num_classes else None
     params = network.init(key, jnp.zeros((1, *options.shape)), jnp.zeros(1), label)
     return first_state(params, optimizer)

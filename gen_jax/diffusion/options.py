@@ -73,16 +73,6 @@ def checked(options: Options) -> Options:
     )
 
 
-def encode(options: Options, key: Key[Array, "*batch"], x: Array) -> Array:
-    """Data units to the path's x0 [B, *shape]; key is one key or one per example [B]."""
-    return options.transform.encode(key, x) if options.transform else x
-
-
-def decode(options: Options, u: Float[Array, "B ..."]) -> Array:
-    """The path's x0 [B, *shape] to data units."""
-    return options.transform.decode(u) if options.transform else u
-
-
 def draw_source(options: Options, keys: Key[Array, "B"]) -> Float[Array, "B ..."]:
     """What the path mixes into the data, [B, *shape], from one key per example."""
     draw = options.source or (lambda key: jax.random.normal(key, options.shape))

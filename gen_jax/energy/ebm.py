@@ -17,12 +17,12 @@ from gen_jax.energy.options import (
     Method,
     Options,
     check_chains,
-    decode,
     fresh,
 )
 from gen_jax.errors import check_range
 from gen_jax.model import GenerativeModel, fold_in, sample_keys
 from gen_jax.types import Array, Float, Key, Metrics
+from gen_jax.units import decode
 
 DEFAULT_CHAINS = ChainOptions()
 

@@ -11,11 +11,12 @@ from gen_jax.energy.ebm import DEFAULT_CHAINS, chain_settings, negatives_of, sta
 from gen_jax.energy.joint import joint_energy, label_loss, marginal_energy
 from gen_jax.energy.model import assemble, outputs
 from gen_jax.energy.normalizer import log_base
-from gen_jax.energy.options import ChainOptions, EnergyState, Method, Options, check_chains, decode
+from gen_jax.energy.options import ChainOptions, EnergyState, Method, Options, check_chains
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.labels import checked_labels
 from gen_jax.model import GenerativeModel, fold_in, sample_keys
 from gen_jax.types import Array, Float
+from gen_jax.units import decode
 
 
 def logits_of(

@@ -15,14 +15,13 @@ from gen_jax.energy.options import (
     Method,
     Options,
     check_options,
-    decode,
-    encode,
     fresh,
 )
 from gen_jax.errors import ConfigError
 from gen_jax.mcmc import Annealed
 from gen_jax.model import GenerativeModel, fold_in, normal, sample_keys
 from gen_jax.types import Array, Estimate, Float, Key, Metrics
+from gen_jax.units import decode, encode, log_det
 
 
 def outputs(network, params: Any, stats: Any, x: Float[Array, "B ..."]) -> Float[Array, "B *K"]:
@@ -142,8 +141,8 @@ def assemble(
             log_z = log_normalizer(state.key, network, state, options).value
         else:
             log_z = log_constant(state)
-        change = options.transform.log_det(u) if options.transform else 0.0
-        return log_base(u, options.base_std) - tilt_of(network, state)(u) - log_z + change
+        own = log_base(u, options.base_std) - tilt_of(network, state)(u) - log_z
+        return own + log_det(options, u)
 
     return GenerativeModel(
         lambda key, batch: init_state(key, network, optimizer, options, method, batch),

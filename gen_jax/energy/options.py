@@ -3,11 +3,8 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
-import numpy as np
-
 from gen_jax.energy.normalizer import Annealing, check_annealing
-from gen_jax.errors import ConfigError, check_range
+from gen_jax.errors import check_range
 from gen_jax.model import normal, sample_keys
 from gen_jax.types import Array, Float, Int, Key
 
@@ -89,19 +86,6 @@ def check_chains(chains: ChainOptions) -> None:
     check_range("buffer_size", chains.buffer_size, 0, integer=True)
     check_range("reinit", chains.reinit, 0, 1)
     check_range("sample_steps", chains.sample_steps, 1, integer=True)
-
-
-def encode(options: Options, key: Key[Array, "*batch"], x: Array | np.ndarray) -> Array:
-    """Data units to the model's; raises ConfigError when they do not fit the shape."""
-    u = jnp.asarray(options.transform.encode(key, x) if options.transform else x)
-    if u.shape[1:] != tuple(options.shape):
-        raise ConfigError(f"data of shape {u.shape[1:]} does not fit shape={options.shape}")
-    return u
-
-
-def decode(options: Options, u: Array) -> Array:
-    """The model's units to data units."""
-    return options.transform.decode(u) if options.transform else u
 
 
 class Method(NamedTuple):

@@ -7,15 +7,14 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.errors import ConfigError
-from gen_jax.labels import checked_labels, one_hot
+from gen_jax.labels import check_labelled, checked_labels, one_hot
 from gen_jax.model import fold_in, sample_keys
 from gen_jax.types import Array, Batch, Float, Key
 
 
 def check_batch(batch: Batch, shape: tuple[int, ...], num_classes: int) -> None:
     """Raise ConfigError for examples of another shape, or without the labels that are needed."""
-    if num_classes and "y" not in batch:
-        raise ConfigError(f"num_classes={num_classes}, but the data has no labels")
+    check_labelled(batch, num_classes)
     if batch["x"].shape[1:] != tuple(shape):
         raise ConfigError(f"data of shape {batch['x'].shape[1:]} does not fit shape={shape}")
 

@@ -11,12 +11,13 @@ from flax import linen as nn
 from gen_jax import labels
 from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.types import Array, Float, Int, Key, Num, State
+from gen_jax.units import Data
 from gen_jax.vae.elbo import KL_KINDS
 from gen_jax.vae.likelihoods import Likelihood, make_likelihood
 from gen_jax.vae.posterior import Posterior, PosteriorFamily
 from gen_jax.vae.posteriors import make_posterior
 from gen_jax.vae.priors import Prior, PriorFamily, make_prior
-from gen_jax.vae.units import Data, to_values
+from gen_jax.vae.units import to_values
 
 Network = Callable[[int], nn.Module]
 """Number of outputs -> Flax module `[B, E] -> [B, outputs]`."""
@@ -110,7 +111,7 @@ def encode_data(parts: Parts, key: Key[Array, "*batch"], x: Data) -> Array:
     Raises ConfigError or DataError for data that do not fit the shape or the likelihood.
     """
     options = parts.options
-    return to_values(options.transform, options.shape, parts.likelihood, key, x)
+    return to_values(options, parts.likelihood, key, x)
 
 
 def one_hot(parts: Parts, label: Int[Array, "B"] | None, n: int) -> Float[Array, "B C"]:

@@ -17,11 +17,12 @@ from gen_jax.descent import descend
 from gen_jax.errors import check_range
 from gen_jax.model import GenerativeModel, fold_in, sample_keys
 from gen_jax.types import Array, Float, Int, Key
+from gen_jax.units import log_det
 from gen_jax.vae.coder import Network
 from gen_jax.vae.elbo import with_free_bits
 from gen_jax.vae.evaluate import streaming_log_mean
 from gen_jax.vae.likelihoods import Likelihood, check_unshared, make_likelihood
-from gen_jax.vae.units import draw_data, log_det, to_values
+from gen_jax.vae.units import draw_data, to_values
 
 
 def relaxed_one_hot(
@@ -108,7 +109,7 @@ def discrete_vae(
     size = settings.latents * settings.classes
     networks = encoder(size), decoder(math.prod(settings.shape) * law.size)
 
-    encode = partial(to_values, settings.transform, settings.shape, law)
+    encode = partial(to_values, settings, law)
 
     def logits_of(params, u):
         raw: Any = networks[0].apply(params["encoder"], law.network_input(u).reshape(len(u), -1))
@@ -154,7 +155,7 @@ def discrete_vae(
         pick = lambda key: jax.random.randint(key, dims, 0, settings.classes)
         z = jax.nn.one_hot(jax.vmap(pick)(fold_in(keys, 0)), settings.classes)
         raw = raw_of(state.params, z)
-        return draw_data(settings.transform, law, fold_in(keys, 1), raw, mean)
+        return draw_data(settings, law, fold_in(keys, 1), raw, mean)
 
     def log_prob(key, state, x, num_samples=settings.evaluation_samples):
         keys = sample_keys(key, len(x))
@@ -169,6 +170,6 @@ def discrete_vae(
             return (log_likelihood(state.params, z, u) + log_p - own)[None]
 
         bound = streaming_log_mean(one, 1, num_samples, jnp.zeros(len(x))).value
-        return bound + log_det(settings.transform, u)
+        return bound + log_det(settings, u)
 
     return GenerativeModel(init, step, sample, log_prob, "lower bound")

@@ -20,11 +20,12 @@ from gen_jax.descent import descend
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.model import GenerativeModel, fold_in, normal, sample_keys
 from gen_jax.types import Array, Float, Int, Key
+from gen_jax.units import log_det
 from gen_jax.vae.elbo import warm_up, with_free_bits
 from gen_jax.vae.evaluate import streaming_log_mean
 from gen_jax.vae.gaussians import residual_kl_terms
 from gen_jax.vae.likelihoods import Likelihood, check_unshared, make_likelihood
-from gen_jax.vae.units import draw_data, log_det, to_values
+from gen_jax.vae.units import draw_data, to_values
 
 BOUND = 5.0
 """Log-scales and residual shifts stay within this, by a soft clamp."""
@@ -191,7 +192,7 @@ def hierarchical_vae(optimizer: optax.GradientTransformation, **options) -> Gene
     parts = make_ladder(LadderOptions(**options))
     settings, law, network = parts.options, parts.likelihood, parts.network
 
-    encode = partial(to_values, settings.transform, settings.shape, law)
+    encode = partial(to_values, settings, law)
 
     def init(key, batch):
         key_encode, key_params = jax.random.split(key)
@@ -222,7 +223,7 @@ def hierarchical_vae(optimizer: optax.GradientTransformation, **options) -> Gene
         noise = level_noise(parts, keys, hold, held_seed)
         done: Any = network.apply(state.params, noise, method="down")
         raw = done.raw.reshape(n, *settings.shape, law.size)
-        return draw_data(settings.transform, law, fold_in(keys, len(noise)), raw, mean)
+        return draw_data(settings, law, fold_in(keys, len(noise)), raw, mean)
 
     def log_prob(key, state, x, num_samples=settings.evaluation_samples):
         keys = sample_keys(key, len(x))
@@ -235,6 +236,6 @@ def hierarchical_vae(optimizer: optax.GradientTransformation, **options) -> Gene
         terms = lambda i: jax.vmap(one)(chunk * i + jnp.arange(chunk))
         count = -(-num_samples // chunk)
         bound = streaming_log_mean(terms, chunk, count, jnp.zeros(len(x))).value
-        return bound + log_det(settings.transform, u)
+        return bound + log_det(settings, u)
 
     return GenerativeModel(init, step, sample, log_prob, "lower bound")

@@ -15,6 +15,7 @@ from gen_jax.labels import checked_labels
 from gen_jax.model import GenerativeModel, fold_in, sample_keys
 from gen_jax.nets import Feedforward
 from gen_jax.types import Array, Float, Int, Key, State
+from gen_jax.units import log_det
 from gen_jax.vae.coder import (
     Network,
     Options,
@@ -27,7 +28,7 @@ from gen_jax.vae.coder import (
 )
 from gen_jax.vae.elbo import warm_up
 from gen_jax.vae.evaluate import estimate_log_prob
-from gen_jax.vae.units import draw_data, log_det
+from gen_jax.vae.units import draw_data
 from gen_jax.vae.variants import VARIANTS, Case, Variant, codes
 
 MEMORY = 0.99
@@ -141,7 +142,7 @@ def draw_samples(
         label = jax.vmap(pick)(fold_in(keys, 2))
     functions = coder(parts, params, label)
     raw = functions.decode((source or functions.prior.sample)(fold_in(keys, 0)))
-    return draw_data(parts.options.transform, parts.likelihood, fold_in(keys, 1), raw, mean)
+    return draw_data(parts.options, parts.likelihood, fold_in(keys, 1), raw, mean)
 
 
 def _over_labels(parts: Parts, params, keys, u: Array, num: int) -> Float[Array, "B"]:
@@ -231,7 +232,7 @@ def vae(
             bound = _over_labels(parts, state.params, own, u, num_samples)
         else:
             bound = _bound(parts, state.params, own, u, label, num_samples)
-        return bound + log_det(parts.options.transform, u)
+        return bound + log_det(parts.options, u)
 
     return GenerativeModel(
         init,

@@ -17,6 +17,7 @@ from gen_jax.descent import descend
 from gen_jax.errors import check_range
 from gen_jax.model import GenerativeModel, fold_in, sample_keys
 from gen_jax.types import Array, Float, Int, Key, Num
+from gen_jax.units import log_det
 from gen_jax.vae.coder import (
     Network,
     Options,
@@ -29,7 +30,6 @@ from gen_jax.vae.coder import (
 )
 from gen_jax.vae.elbo import elbo
 from gen_jax.vae.model import draw_samples
-from gen_jax.vae.units import log_det
 
 UNKNOWN = -1
 
@@ -141,7 +141,7 @@ def semi_supervised(
         joint = bounds_of_labels(fold_in(keys, 1), parts, state.params["coder"], u)
         unknown = jnp.full(len(u), UNKNOWN)
         loss, _ = semi_supervised_loss(joint, logits_of(state.params, u), unknown, 0.0)
-        return log_det(parts.options.transform, u) - loss
+        return log_det(parts.options, u) - loss
 
     return GenerativeModel(init, step, sample, log_prob, "lower bound")
 

@@ -20,6 +20,7 @@ import optax
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.model import GenerativeModel, fold_in, sample_keys
 from gen_jax.types import Array, Float, Int, Key, Num
+from gen_jax.units import log_det
 from gen_jax.vae.code_networks import CodeNetwork, shapes_of
 from gen_jax.vae.code_prior import independent_codes, num_codes, to_maps, to_sequence
 from gen_jax.vae.diagnostics import codebook_use
@@ -33,7 +34,7 @@ from gen_jax.vae.quantize import (
     start_codebook,
     straight_through,
 )
-from gen_jax.vae.units import draw_data, log_det, to_values
+from gen_jax.vae.units import draw_data, to_values
 
 
 class VQOptions(NamedTuple):
@@ -136,7 +137,7 @@ def encode_codes(
 ) -> list[Array]:
     """Integer maps [B, h, w] of codes of images in data units, finest first: data for a prior."""
     options = parts.options
-    u = to_values(options.transform, options.shape, parts.likelihood, key, x)
+    u = to_values(options, parts.likelihood, key, x)
     return [level.codes for level in _pass(parts, state.params, state.codebooks, u)[1]]
 
 
@@ -200,7 +201,7 @@ def vqvae(
     sides = code_sides(settings)
     of_codes = prior or independent_codes(num_codes(sides), settings.codes)
 
-    encode = partial(to_values, settings.transform, settings.shape, law)
+    encode = partial(to_values, settings, law)
 
     def init(key, batch):
         key_encode, key_params, key_books, key_prior = jax.random.split(key, 4)
@@ -252,7 +253,7 @@ def vqvae(
         keys = sample_keys(key, n)
         drawn = to_maps(of_codes.sample(fold_in(keys, 0), state.prior, n), sides)
         raw = decode_codes(parts, state, drawn)
-        return draw_data(settings.transform, law, fold_in(keys, 1), raw, mean)
+        return draw_data(settings, law, fold_in(keys, 1), raw, mean)
 
     score_codes = of_codes.log_prob
     if score_codes is None:
@@ -261,7 +262,7 @@ def vqvae(
     def log_prob(key, state, x):
         u = encode(key, x)
         maps, levels = _pass(parts, state.params, state.codebooks, u)
-        of_pixels = _log_likelihood(parts, state.params, maps, u) + log_det(settings.transform, u)
+        of_pixels = _log_likelihood(parts, state.params, maps, u) + log_det(settings, u)
         codes = to_sequence([level.codes for level in levels])
         return of_pixels + score_codes(key, state.prior, codes)
 

@@ -1,0 +1,67 @@
+"""Between data units and a model's: what the options `shape` and `transform` of a model mean."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import jax.numpy as jnp
+import numpy as np
+
+from gen_jax.errors import ConfigError
+from gen_jax.types import Array, Float, Key, Shaped
+
+Data = Shaped[Array | np.ndarray, "B ..."]
+"""A batch in data units."""
+
+
+@runtime_checkable
+class HasUnits(Protocol):
+    """Options with a `shape`, of one encoded example, and a `data.Transform` or None."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def transform(self) -> Any: ...
+
+
+class Units(NamedTuple):
+    """These two options alone."""
+
+    shape: tuple[int, ...]
+    transform: Any = None
+
+
+def encode(units: HasUnits, key: Key[Array, "*batch"], x: Data) -> Shaped[Array, "B ..."]:
+    """Data units to u [B, *shape]; key is one key, or one per example [B].
+
+    Raises ConfigError when they do not fit the shape.
+    """
+    u = jnp.asarray(units.transform.encode(key, x) if units.transform else x)
+    if u.shape[1:] != tuple(units.shape):
+        raise ConfigError(f"data of shape {u.shape[1:]} does not fit shape={units.shape}")
+    return u
+
+
+def decode(units: HasUnits, u: Shaped[Array, "B ..."]) -> Array:
+    """Encoded examples, or their vectors [B, D], to data units."""
+    u = u.reshape(-1, *units.shape)
+    return units.transform.decode(u) if units.transform else u
+
+
+def log_det(units: HasUnits, u: Shaped[Array, "B ..."]) -> Float[Array, "B"]:
+    """log |du/dx| per example in nats."""
+    return units.transform.log_det(u) if units.transform else jnp.zeros(u.shape[:1])
+
+
+def encode_vectors(units: HasUnits, key: Key[Array, "*batch"], x: Data) -> Float[Array, "B D"]:
+    """Data units to vectors."""
+    return encode(units, key, x).reshape(x.shape[0], math.prod(units.shape))
+
+
+def log_prob_in_units(
+    units: HasUnits, log_prob: Callable[[Array], Array], key: Key[Array, "*batch"], x: Data
+) -> Float[Array, "B"]:
+    """log p(x) in nats and data units from `log_prob(u [B, *shape]) -> [B]`."""
+    u = encode(units, key, x)
+    return log_prob(u) + log_det(units, u)
