@@ -2,7 +2,7 @@
 
     python notebooks/run.py                                    # all notebooks
     python notebooks/run.py diffusion_and_flow_matching        # the named ones
-    python notebooks/run.py --check                            # execute, write nothing
+    python notebooks/run.py --check     # every cell, with short trainings; writes nothing
 
 Stops with exit status 1 at the first cell that raises, and leaves that notebook as it was. What
 differs from run to run without meaning (times, versions, ids of progress bars) is left out.
@@ -21,6 +21,15 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 FOLDER = Path(__file__).resolve().parent
 CELL_TIMEOUT, STARTUP_TIMEOUT = 900, 300
 """Seconds that one cell and the start of the kernel may take."""
+
+QUICK_STEPS = 20
+QUICK = f"""
+from gen_jax import training
+
+whole = training.fit
+training.fit = lambda *given, steps, **rest: whole(*given, steps=min(steps, {QUICK_STEPS}), **rest)
+"""
+"""Put before a notebook that is only checked."""
 
 
 def code_hash(notebook: nbformat.NotebookNode) -> str:
@@ -63,11 +72,15 @@ def chosen(names: list[str]) -> list[Path]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="notebooks; all when none is named")
-    parser.add_argument("--check", action="store_true", help="execute, but write nothing")
+    parser.add_argument(
+        "--check", action="store_true", help="execute with short trainings, write nothing"
+    )
     arguments = parser.parse_args()
     for path in chosen(arguments.names):
         print(f"{path.name}: running", flush=True)
         notebook, start = nbformat.read(path, as_version=4), time.perf_counter()
+        if arguments.check:
+            notebook.cells.insert(0, nbformat.v4.new_code_cell(QUICK))
         try:
             execute(notebook)
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:

@@ -4,7 +4,7 @@
     unlabelled   U(x) = sum_y q(y | x) L(x, y) - H(q(y | x))   >= -log p(x)
 
 and `weight` times the cross-entropy of q(y | x) on labelled examples. An example without a label
-has y = -1. The sum over labels is exact: the model is evaluated at each.
+has y = C, the number of labels. The sum over labels is exact: the model is evaluated at each.
 """
 
 from typing import Any, NamedTuple
@@ -30,8 +30,6 @@ from gen_jax.vae.coder import (
 )
 from gen_jax.vae.elbo import elbo
 from gen_jax.vae.model import draw_samples
-
-UNKNOWN = -1
 
 
 class SemiState(NamedTuple):
@@ -73,8 +71,11 @@ def semi_supervised_loss(
     weight: float | Float[Array, ""],
 ) -> tuple[Float[Array, "B"], dict[str, Array]]:
     """The loss per example from bounds of log p(x, y) and the classifier's logits: (loss, aux)."""
-    log_q, known = jax.nn.log_softmax(logits), label != UNKNOWN
-    at = lambda values: jnp.take_along_axis(values, jnp.maximum(label, 0)[:, None], 1)[:, 0]
+    log_q, classes = jax.nn.log_softmax(logits), joint.shape[1]
+    known = label < classes
+    at = lambda values: jnp.take_along_axis(values, jnp.minimum(label, classes - 1)[:, None], 1)[
+        :, 0
+    ]
     unlabelled = -jnp.sum(jnp.exp(log_q) * (joint - log_q), 1)
     labelled = -at(joint) - weight * at(log_q)
     right = known & (jnp.argmax(logits, 1) == label)
@@ -109,7 +110,9 @@ def semi_supervised(
         u = encode_data(parts, key_encode, batch["x"])
         inputs = parts.likelihood.network_input(u).reshape(len(u), -1)
         params = {
-            "coder": init_params(parts, key_params, u, jnp.maximum(batch["y"], 0)),
+            "coder": init_params(
+                parts, key_params, u, jnp.minimum(batch["y"], parts.options.num_classes - 1)
+            ),
             "classifier": network.init(key_classifier, inputs[:1]),
         }
         return SemiState(params, optimizer.init(params), jnp.int32(0))
@@ -139,7 +142,7 @@ def semi_supervised(
         keys = sample_keys(key, len(x))
         u = encode_data(parts, fold_in(keys, 0), x)
         joint = bounds_of_labels(fold_in(keys, 1), parts, state.params["coder"], u)
-        unknown = jnp.full(len(u), UNKNOWN)
+        unknown = jnp.full(len(u), parts.options.num_classes)
         loss, _ = semi_supervised_loss(joint, logits_of(state.params, u), unknown, 0.0)
         return log_det(parts.options, u) - loss
 
