@@ -8,6 +8,7 @@ do not fit in memory. Reading needs no TensorFlow; only preparing a TFDS set the
 from gen_jax.data import (
     binarized,
     cache,
+    captions,
     folder,
     images,
     known,
@@ -51,6 +52,7 @@ __all__ = [
     "binarize",
     "binarized",
     "cache",
+    "captions",
     "chain",
     "check_batchable",
     "dequantize",

@@ -2,7 +2,7 @@
 
 `gan` makes a model of two networks (see `gen_jax.nets.judgement`), a loss, a penalty and remedies;
 the losses and penalties are pure functions of scores and of callables. `pix2pix` and `cyclegan` go
-from image to image.
+from image to image, `text_conditional` from sentences to images.
 """
 
 from gen_jax.gan.augmentation import AUGMENTATIONS
@@ -13,6 +13,7 @@ from gen_jax.gan.model import gan, judgement_of, of_parts
 from gen_jax.gan.options import CONDITIONALS, GanState, Options, make_parts
 from gen_jax.gan.penalties import PENALTIES
 from gen_jax.gan.pix2pix import pix2pix
+from gen_jax.gan.text_conditional import TextOptions, text_conditional
 
 __all__ = [
     "AUGMENTATIONS",
@@ -23,6 +24,7 @@ __all__ = [
     "GanState",
     "ImagePool",
     "Options",
+    "TextOptions",
     "cyclegan",
     "empty_pool",
     "exchange",
@@ -34,4 +36,5 @@ __all__ = [
     "make_parts",
     "of_parts",
     "pix2pix",
+    "text_conditional",
 ]

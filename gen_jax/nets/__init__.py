@@ -16,6 +16,7 @@ image, and `PatchCritic` scores every patch.
 
 from gen_jax.nets.autoencoder_critic import AutoencoderCritic
 from gen_jax.nets.biggan import BigGANGenerator
+from gen_jax.nets.captioned import Caption, Captioned, SentenceEncoder
 from gen_jax.nets.causal_transformer import CausalTransformer
 from gen_jax.nets.classifier import Classifier
 from gen_jax.nets.conv import ConvNet
@@ -51,6 +52,8 @@ __all__ = [
     "NETWORKS",
     "AutoencoderCritic",
     "BigGANGenerator",
+    "Caption",
+    "Captioned",
     "CausalTransformer",
     "Classifier",
     "ConvNet",
@@ -72,6 +75,7 @@ __all__ = [
     "ResNetGenerator",
     "ResidualCritic",
     "SAGANGenerator",
+    "SentenceEncoder",
     "StyleCritic",
     "StyleGenerator",
     "Transformer",
