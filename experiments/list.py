@@ -6,6 +6,7 @@ python -m experiments.list
 import importlib
 from typing import Any
 
+from experiments.gan_parts import REMEDIES
 from experiments.networks import NAMES
 from experiments.runner import EXPERIMENTS
 from gen_jax import (
@@ -14,6 +15,7 @@ from gen_jax import (
     divergences,
     energy,
     flows,
+    gan,
     mcmc,
     metrics,
     nets,
@@ -22,6 +24,7 @@ from gen_jax import (
     vae,
 )
 from gen_jax.data import DATASETS, PATTERNS
+from gen_jax.divergences import F_DIVERGENCES
 from gen_jax.training import run_main
 
 MORE = {"anomaly": "experiments.anomaly", "classifier": "experiments.classifier"}
@@ -119,6 +122,44 @@ WORDS: dict[str, dict[str, str]] = {
         "autoencoder": "Reconstruction from a deterministic code alone.",
         "denoising": "Reconstruction from a code of a noisy input (vincent2008).",
     },
+    "losses of GANs": {
+        "minimax": "The zero-sum game; its generator saturates (goodfellow2014).",
+        "non_saturating": "The generator minimises -log D instead.",
+        "lsgan": "Least squares to 0 and 1 (mao2017).",
+        "lsgan_pearson": "Least squares to -1 and 1, the generator to 0: Pearson's divergence.",
+        "wgan": "Differences of scores, for a Lipschitz critic (arjovsky2017).",
+        "hinge": "Scores beyond +-1 cost the critic nothing (lim2017).",
+        "relativistic": "Pairs: is the real example more real? (jolicoeur2019).",
+        **{f"f_{n}": "The dual of this f-divergence (nowozin2016)." for n in F_DIVERGENCES},
+        **{
+            f"f_{n}_non_saturating": "The same critic; the generator raises its scores."
+            for n in F_DIVERGENCES
+        },
+        "began": "An autoencoder's errors in balance (berthelot2017).",
+    },
+    "remedies of GANs": {
+        "accumulation": "Gradients of two halves of each batch, averaged.",
+        "augmentation": "Differentiable colour, translation and cutout (zhao2020).",
+        "clipping": "Every parameter of the critic within +-0.1 (arjovsky2017).",
+        "consensus": "Both descend the squared field of the game too (mescheder2017).",
+        "dropout": "In the critic.",
+        "feature_matching": "The generator also matches mean features (salimans2016).",
+        "freezing": "No critic update while it ranks over 90 % of pairs right.",
+        "instance_noise": "Noise on what the critic sees, falling to 0 (sonderby2017).",
+        "lazy": "The penalty at every eighth step only, eight times as strong (karras2020).",
+        "minibatch_deviation": "The critic sees the batch's standard deviation (karras2018).",
+        "minibatch_discrimination": "It sees how close examples are (salimans2016).",
+        "n_critic": "Four critic updates per step.",
+        "orthogonal": "The generator's columns are drawn apart (brock2019).",
+        "spectral": "Every layer of the critic has spectral norm 1 (miyato2018).",
+        "ttur": "The critic learns four times as fast (heusel2017).",
+        "unrolled": "The generator looks five critic steps ahead (metz2017).",
+    },
+    "augmentations": {
+        "color": "Brightness, saturation and contrast.",
+        "translation": "By up to an eighth of the side, filled with black.",
+        "cutout": "A square of half the side, hidden.",
+    },
     "metrics": {
         "sliced_wasserstein": "Wasserstein-2 distance of one-dimensional projections, averaged.",
         "precision": "Share of samples inside the data's estimated support (kynkaanniemi2019).",
@@ -161,6 +202,10 @@ def sections() -> dict[str, dict[str, str]]:
         "priors of latents": vae.PRIORS,
         "posteriors of latents": vae.POSTERIORS,
         "variants of the VAE": vae.VARIANTS,
+        "losses of GANs": {**gan.GAN_LOSSES, "began": gan.began.began},
+        "penalties of GANs": gan.PENALTIES,
+        "remedies of GANs": REMEDIES,
+        "augmentations": gan.AUGMENTATIONS,
     }
     lines = {
         title: {n: WORDS.get(title, {}).get(n) or first_line(f) for n, f in registry.items()}

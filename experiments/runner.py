@@ -18,11 +18,13 @@ from gen_jax.model import GenerativeModel
 from gen_jax.types import Array, Key, State
 
 EXPERIMENTS = {
+    "cyclegan": "experiments.cyclegan",
     "diffusion": "experiments.diffusion",
     "ebm": "experiments.ebm",
     "ffjord": "experiments.ffjord",
     "flow": "experiments.flow",
     "flow_matching": "experiments.flow_matching",
+    "gan": "experiments.gan",
     "glow": "experiments.glow",
     "hierarchical_vae": "experiments.hierarchical_vae",
     "jem": "experiments.jem",
@@ -30,9 +32,11 @@ EXPERIMENTS = {
     "mcmc": "experiments.mcmc",
     "mixture": "experiments.mixture",
     "pca": "experiments.pca",
+    "pix2pix": "experiments.pix2pix",
     "pixelcnn": "experiments.pixelcnn",
     "score_matching": "experiments.score_matching",
     "stylegan": "experiments.stylegan",
+    "style_transfer": "experiments.style_transfer",
     "tarflow": "experiments.tarflow",
     "temperflow": "experiments.temperflow",
     "texture": "experiments.texture",
@@ -144,12 +148,14 @@ def run(
     build: Callable,
     more: Callable[[Path, GenerativeModel, DatasetSpec, State], Path] | None = None,
     needs_data: bool = True,
+    options: Callable[[Run, GenerativeModel], dict[str, Any]] | None = None,
 ) -> State:
     """Train, write the pictures of the last samples, and say what to type next.
 
     Args:
       more: `(directory, model, spec, state) -> path` draws another picture at the end.
       needs_data: False for models that are fitted to a known density.
+      options: `(run, model) -> further options of training.fit`.
     """
     from experiments import pictures
 
@@ -166,6 +172,7 @@ def run(
         sample_every=config.sample_every,
         on_sample=on_sample,
         **begun.fit_options,
+        **(options(begun, model) if options else {}),
     )
     path = pictures.write_samples(begun.directory, model, begun.spec, state, config.steps)
     print(f"picture: {path}")

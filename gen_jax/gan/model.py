@@ -1,5 +1,6 @@
 """A generator and a critic that learn from each other, as a `GenerativeModel` (goodfellow2014)."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -49,10 +50,12 @@ def _settled(parts: Parts, params: Any, stats: Any, key: Key[Array, ""], x: Arra
     """The power iterations of the critic's spectral norms run ahead; other collections stay."""
     if "spectral" not in stats:
         return stats
-    for _ in range(SETTLE):
+
+    def move(_, stats):
         moved = judge(parts, params, stats, key, x, label, jnp.int32(0), train=True)[1]
-        stats = {**stats, "spectral": moved["spectral"]}
-    return stats
+        return {**stats, "spectral": moved["spectral"]}
+
+    return jax.lax.fori_loop(0, SETTLE, move, stats)
 
 
 def _check_judgement(found: Judgement, options: Options) -> None:
@@ -171,13 +174,13 @@ def sample(
     *,
     label: Any = None,
     truncation: float | None = None,
-    code: Float[Array, "n C"] | None = None,
+    code: Float[Array, "*n C"] | None = None,
 ) -> Shaped[Array, "n ..."]:
     """n examples of the moving average in data units; classes and codes are drawn if not given.
 
     Args:
       truncation: passed to the generator if it takes one, else the largest |z| (`truncated`).
-      code: [n, C] for "info", a one-hot category and then numbers in [-1, 1].
+      code: [C] or [n, C] for "info", a one-hot category and then numbers in [-1, 1].
     """
     keys = sample_keys(key, n)
     label = checked_labels(label, n, parts.classes)
@@ -197,15 +200,23 @@ def judgement_of(
     return judge(parts, state.critic, state.critic_stats, None, x, label, state.step)[0]
 
 
+def _sampler(parts: Parts) -> Callable:
+    """`sample` with the conditions that this model has."""
+    draw = partial(sample, parts)
+    if parts.classes:
+        return lambda key, state, n, *, label=None, truncation=None: draw(
+            key, state, n, label=label, truncation=truncation
+        )
+    if parts.options.conditional == "info":
+        return lambda key, state, n, *, code=None, truncation=None: draw(
+            key, state, n, code=code, truncation=truncation
+        )
+    return lambda key, state, n, *, truncation=None: draw(key, state, n, truncation=truncation)
+
+
 def of_parts(parts: Parts) -> GenerativeModel:
     """The model of parts that `make_parts` has checked."""
-    return GenerativeModel(
-        lambda key, batch: init_state(parts, key, batch),
-        lambda key, state, batch: step(parts, key, state, batch),
-        lambda key, state, n, *, label=None, truncation=None, code=None: sample(
-            parts, key, state, n, label=label, truncation=truncation, code=code
-        ),
-    )
+    return GenerativeModel(partial(init_state, parts), partial(step, parts), _sampler(parts))
 
 
 def gan(
@@ -222,7 +233,8 @@ def gan(
       generator_optimizer, critic_optimizer: two learning rates are the two time scales of
         heusel2017.
       options: fields of `Options`; `shape` and `latent` are needed.
-    `sample` takes label, truncation and code. There is no log_prob: the density is implicit.
+    `sample` takes truncation, and label or code where there are any. There is no log_prob: the
+    density is implicit.
     Raises ConfigError for options that cannot work, and warns of a "wgan" whose critic nothing
     keeps Lipschitz.
     """

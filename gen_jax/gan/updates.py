@@ -43,7 +43,11 @@ def _consensus(parts: Parts, state: GanState, scene: Scene) -> tuple[Any, Any]:
 def update_critic(
     parts: Parts, state: GanState, key: Key[Array, ""], part: Batch
 ) -> tuple[GanState, Metrics]:
-    """One step of the critic's optimizer, then the projection; no step while it is too strong."""
+    """One step of the critic's optimizer, then the projection; no step while it is too strong.
+
+    The metric "critic_norm" is of the parameters after it: where they are lost in this update, a
+    run stops with the critic's name, and not with that of the generator that meets them first.
+    """
     options, scenes = parts.options, _scenes(parts, state, key, part)
     loss = lambda critic, scene: critic_loss(parts, critic, state.generator, scene)
     (_, (metrics, stats)), gradient = _descend(loss, state.critic, scenes)
@@ -55,6 +59,7 @@ def update_critic(
     critic = optax.apply_updates(state.critic, updates)
     if options.clip:
         critic = clip_weights(critic, options.clip)
+    metrics["critic_norm"] = optax.global_norm(critic)
     if options.freeze_above < 1:
         frozen = metrics["critic_accuracy"] > options.freeze_above
         critic = keep_where(frozen, state.critic, critic)
@@ -95,6 +100,7 @@ def update_generator(
         gradient, state.generator_optimizer, state.generator
     )
     generator = optax.apply_updates(state.generator, updates)
+    metrics["generator_norm"] = optax.global_norm(generator)
     present = {"params": generator, **stats}
     after = state._replace(
         generator=generator,

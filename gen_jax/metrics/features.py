@@ -67,6 +67,7 @@ class ClassifierFeatures(NamedTuple):
       image_shape: [H, W, C] it accepts.
       forward: x [B, H, W, C] in [-1, 1] -> (logits [B, K], features [B, F]), compiled.
       metadata: everything stored beside the weights.
+      maps: x -> the feature maps [B, h, w, F] after each level, from fine to coarse.
     """
 
     dataset: str
@@ -75,6 +76,7 @@ class ClassifierFeatures(NamedTuple):
     image_shape: tuple[int, ...]
     forward: Callable
     metadata: dict[str, Any]
+    maps: Callable
 
     @property
     def label(self) -> str:
@@ -180,11 +182,13 @@ def load_classifier(
         shape, accuracy = tuple(metadata["image_shape"]), float(metadata["accuracy"])
         variables = traverse_util.unflatten_dict(arrays, sep="/")
         forward = jax.jit(lambda x: network.apply(variables, x))
+        kept = lambda x: network.apply(variables, x, mutable=["intermediates"])[1]
+        maps = lambda x: kept(x)["intermediates"]["maps"]
         jax.eval_shape(forward, jax.ShapeDtypeStruct((1, *shape), jnp.float32))
     except DAMAGE as error:
         raise CheckpointError(f"the classifier weights {path} are damaged: {error}") from error
     return ClassifierFeatures(
-        metadata["dataset"], _short_hash(data), accuracy, shape, forward, metadata
+        metadata["dataset"], _short_hash(data), accuracy, shape, forward, metadata, maps
     )
 
 

@@ -38,6 +38,7 @@ from gen_jax.nets.pixelcnn_pp import PixelCNNPlusPlus
 from gen_jax.nets.resnet_generator import ResNetGenerator
 from gen_jax.nets.sagan import ResidualCritic, SAGANGenerator
 from gen_jax.nets.style_critic import StyleCritic
+from gen_jax.nets.style_decoder import StyleDecoder
 from gen_jax.nets.stylegan import StyleGenerator
 from gen_jax.nets.transformer import Transformer
 from gen_jax.nets.unet import UNet
@@ -77,6 +78,7 @@ __all__ = [
     "SAGANGenerator",
     "SentenceEncoder",
     "StyleCritic",
+    "StyleDecoder",
     "StyleGenerator",
     "Transformer",
     "UNet",

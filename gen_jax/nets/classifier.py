@@ -59,6 +59,7 @@ class Classifier(nn.Module):
                 h = GroupNorm(**types)(h)
             h = nn.silu(h)
             h = h + nn.silu(GroupNorm(**types)(nn.Conv(width, (3, 3), **types)(h)))
+            self.sow("intermediates", "maps", h)
         features = nn.silu(nn.Dense(self.features, **types)(h.mean(axis=(1, 2))))
         logits = nn.Dense(self.num_classes, **types)(features)
         return logits.astype(jnp.float32), features.astype(jnp.float32)

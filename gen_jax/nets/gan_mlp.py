@@ -8,6 +8,7 @@ from flax import linen as nn
 
 from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.labels import one_hot
+from gen_jax.nets.critic_head import CriticHead
 from gen_jax.nets.judgement import Judgement
 from gen_jax.nets.minibatch import MinibatchDiscrimination, minibatch_deviation
 from gen_jax.nets.spectral import normalised
@@ -70,23 +71,25 @@ class MLPGenerator(nn.Module):
 
 
 class MLPCritic(nn.Module):
-    """Leaky relu layers (slope 0.2) of the given widths; the label beside x.
+    """Leaky relu layers (slope 0.2) of the given widths, and a `CriticHead`.
 
     Fields:
+      conditional, num_classes, codes: of the head; with "concat" the label stands beside x.
       dropout: rate after every layer, in training only (collection of keys "dropout").
       spectral: every layer `normalised`; leaky relu keeps the whole 1-Lipschitz.
       minibatch: "none", or before the last layer "deviation" or "discrimination" (see `minibatch`).
     """
 
     features: tuple[int, ...] = (128, 128, 128)
+    conditional: str = "none"
     num_classes: int = 0
+    codes: int = 0
     dropout: float = 0.0
     spectral: bool = False
     minibatch: str = "none"
 
     def __post_init__(self):
         check_widths(self.features)
-        check_range("num_classes", self.num_classes, 0, integer=True)
         check_range("dropout", self.dropout, 0, 1)
         check_choice("minibatch", self.minibatch, MINIBATCH)
         super().__post_init__()
@@ -95,10 +98,12 @@ class MLPCritic(nn.Module):
     def __call__(
         self, x: Float[Array, "B ..."], label: Int[Array, "B"] | None = None, *, train: bool = False
     ) -> Judgement:
-        """Scores [B] and the last hidden layer."""
-        h = with_label(x.reshape(len(x), -1), label, self.num_classes)
+        """Scores [B], the last hidden layer, and logits or a code if there are any."""
+        beside = self.num_classes if self.conditional == "concat" else 0
+        h = with_label(x.reshape(len(x), -1), label, beside)
         for width in self.features:
             h = jax.nn.leaky_relu(normalised(nn.Dense(width), self.spectral)(h, train), 0.2)
             h = nn.Dropout(self.dropout)(h, deterministic=not train)
         h = MINIBATCH[self.minibatch](h)
-        return Judgement(normalised(nn.Dense(1, name="out"), self.spectral)(h, train)[:, 0], h)
+        head = CriticHead(self.conditional, self.num_classes, self.codes, self.spectral)
+        return head(h, label, train=train)

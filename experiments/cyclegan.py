@@ -1,0 +1,106 @@
+"""Train CycleGAN: between two sets of images, without pairs.
+
+    python -m experiments.cyclegan                                     # thin and thick 8x8 digits
+    python -m experiments.cyclegan --dataset thick:mnist --steps 3000 --batch-size 16
+    python -m experiments.cyclegan --dataset domains:mnist+fashion_mnist --steps 3000
+
+Of sets of pairs (edges:, thick:, colour: and a name) only each half's images are used, never which
+belong together: so the result can be compared with the true pairs. Then
+`python -m experiments.evaluate RUN_DIR`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+
+from experiments.runner import Saved, run
+from experiments.translation import (
+    TranslationConfig,
+    against_targets,
+    between_domains,
+    errors,
+    halves,
+    networks,
+    optimizer_of,
+    rows,
+    saved_pairs,
+    translated,
+    units,
+)
+from gen_jax import data
+from gen_jax.data import DatasetSpec, pairs
+from gen_jax.errors import check_range
+from gen_jax.gan import cyclegan
+from gen_jax.model import GenerativeModel
+from gen_jax.training import run_main
+from gen_jax.types import State
+
+WEIGHTS = ("cycle_weight", "identity_weight", "pool_size", "ema_decay", "loss")
+"""Options of the experiment that are the model's."""
+
+
+@dataclass(frozen=True)
+class Config(TranslationConfig):
+    """CycleGAN; the defaults train on 8x8 digits in three minutes on two cores."""
+
+    dataset: str = "thick:digits"
+    batch_size: int = 32
+    generator: str = "resnet"
+    """unet or resnet"""
+    cycle_weight: float = 10.0
+    identity_weight: float = 5.0
+    pool_size: int = 50
+    """Old images that each critic sees; 0 for none."""
+
+    def check(self) -> None:
+        """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
+        super().check()
+        check_range("pool_size", self.pool_size, 0, integer=True)
+
+
+def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
+    """The model of a configuration; raises ConfigError for options that cannot work."""
+    config.check()
+    spec = spec or data.describe(config.dataset)
+    options: dict[str, Any] = {"dropout": 0.0} if config.generator == "unet" else {}
+    return cyclegan(
+        *networks(config, spec, **options),
+        optimizer_of(config),
+        optimizer_of(config),
+        shape=spec.shape,
+        transform=units(),
+        **{name: getattr(config, name) for name in WEIGHTS},
+    )
+
+
+def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[str, Any]:
+    """How well cycles close on held-out images, and how translations compare with the targets."""
+    forth = halves(saved_pairs(saved, test, num))
+    back = halves(translated(saved.model, saved.state, forth[1], direction="backward"))[0]
+    report: dict[str, Any] = {"cycle_l1": errors(back, forth[0])}
+    name = pairs.parse(saved.spec.name)
+    if name is not None and name.kind == "domains":
+        return report | between_domains(name.bases[1], forth, test)
+    return report | against_targets(saved.spec, forth[1], test)
+
+
+def comparison(directory: Path, model: GenerativeModel, spec: DatasetSpec, state: State) -> Path:
+    """Held-out A, as B, and back; then held-out B, as A, and back."""
+    left, right = halves(data.load(spec.name, "test")["x"][:12])
+    as_right = halves(translated(model, state, left))[1]
+    as_left = halves(translated(model, state, right, direction="backward"))[0]
+    left_again = halves(translated(model, state, as_right, direction="backward"))[0]
+    right_again = halves(translated(model, state, as_left))[1]
+    cells = [left, as_right, left_again, right, as_left, right_again]
+    return rows(directory / "samples" / "translations.png", cells)
+
+
+def main() -> None:
+    run("cyclegan", tyro.cli(Config, description=__doc__), build, comparison)
+
+
+if __name__ == "__main__":
+    run_main(main)
