@@ -19,6 +19,7 @@ from gen_jax.data import (
     textures,
     toy,
     transforms,
+    views,
 )
 from gen_jax.data.loader import batch_indices, check_batchable, stream, take
 from gen_jax.data.registry import DATASETS, PATTERNS, DatasetEntry, DatasetSpec, describe, load
@@ -77,4 +78,5 @@ __all__ = [
     "to_unit",
     "toy",
     "transforms",
+    "views",
 ]

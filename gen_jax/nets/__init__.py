@@ -31,6 +31,7 @@ from gen_jax.nets.judgement import Judgement
 from gen_jax.nets.lipschitz import LipschitzCritic
 from gen_jax.nets.made import MADE
 from gen_jax.nets.mlp import MLP
+from gen_jax.nets.pair_generator import PairGenerator
 from gen_jax.nets.patch_critic import PatchCritic
 from gen_jax.nets.pixel_rnn import PixelRNN
 from gen_jax.nets.pixelcnn import PixelCNN
@@ -69,6 +70,7 @@ __all__ = [
     "LipschitzCritic",
     "MLPCritic",
     "MLPGenerator",
+    "PairGenerator",
     "PatchCritic",
     "PixelCNN",
     "PixelCNNPlusPlus",
