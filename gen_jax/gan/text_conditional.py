@@ -19,7 +19,7 @@ from gen_jax.gan.translation import rename, units
 from gen_jax.labels import checked_labels
 from gen_jax.model import GenerativeModel, fold_in, normal, sample_keys
 from gen_jax.nets.captioned import Caption, Captioned
-from gen_jax.types import Array, Bool, Float, Int, Key, Metrics
+from gen_jax.types import Array, Batch, Bool, Float, Int, Key, Metrics
 
 softplus = jax.nn.softplus
 
@@ -173,6 +173,14 @@ def _captions(parts: TextParts, keys: Key[Array, "n"], n: int, label: Any, capti
     return prompts[label]
 
 
+def _given_captions(options: TextOptions, batch: Batch) -> Int[Array, "B T"]:
+    if "caption" in batch:
+        return batch["caption"]
+    if "y" not in batch:
+        raise ConfigError("a text-conditional GAN needs data with captions, or with labels")
+    return jnp.asarray(options.prompts, jnp.int32)[batch["y"]]
+
+
 def text_conditional(
     generator: Captioned,
     critic: Captioned,
@@ -180,12 +188,13 @@ def text_conditional(
     critic_optimizer: optax.GradientTransformation,
     **options: Any,
 ) -> GenerativeModel:
-    """GAN-CLS with GAN-INT; batches hold "x" and tokens "caption" [B, T].
+    """GAN-CLS with GAN-INT; batches hold "x" and tokens "caption" [B, T], or else labels "y", which
+    stand for their prompts.
 
     Args:
       options: fields of `TextOptions`.
     `sample(key, state, n, *, label=None, caption=None)` takes tokens, [T] or [n, T], or labels for
-    their prompts. Raises ConfigError for options that cannot work, and for data without captions.
+    their prompts. Raises ConfigError for options that cannot work, and for data without both.
     """
     settings = TextOptions(**options)
     check_range("latent", settings.latent, 1, integer=True)
@@ -195,10 +204,9 @@ def text_conditional(
     encode, decode = units(settings.transform)
 
     def step(key, state, batch):
-        if "caption" not in batch:
-            raise ConfigError("a text-conditional GAN needs data with captions (captions:NAME)")
+        tokens = _given_captions(settings, batch)
         key_data, key_critic, key_generator = jax.random.split(key, 3)
-        x, tokens = encode(key_data, batch["x"]), batch["caption"]
+        x = encode(key_data, batch["x"])
         state, judged = _update_critic(parts, key_critic, state, x, tokens)
         state, metrics = _update_generator(parts, key_generator, state, tokens)
         return state, judged | metrics

@@ -1,5 +1,7 @@
 """GAN-CLS and GAN-INT: losses, encoder, whose sentence a critic sees, the model."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -111,6 +113,10 @@ def test_a_step_moves_both_networks_and_their_collections_once(trained):
     assert all(np.isfinite(v) for v in metrics.values())
     again, _ = step(jax.random.key(1), state, batch)
     jax.tree.map(np.testing.assert_array_equal, again, after)
+    prompts = jnp.asarray(captions.prompts())[batch["y"]]
+    told, _ = step(jax.random.key(1), state, {**batch, "caption": prompts})
+    by_label, _ = jax.jit(made.step)(jax.random.key(1), state, {n: batch[n] for n in ("x", "y")})
+    jax.tree.map(partial(np.testing.assert_allclose, atol=1e-6), told, by_label)
 
 
 def test_samples_follow_their_sentence_and_stay_apart(trained):
@@ -130,8 +136,8 @@ def test_samples_follow_their_sentence_and_stay_apart(trained):
 def test_refusals(trained):
     made, state, _, batch = trained
     key = jax.random.key(0)
-    with pytest.raises(ConfigError, match="captions:NAME"):
-        made.step(key, state, {"x": batch["x"], "y": batch["y"]})
+    with pytest.raises(ConfigError, match="with captions, or with labels"):
+        made.step(key, state, {"x": batch["x"]})
     with pytest.raises(ConfigError, match="not both"):
         made.sample(key, state, 2, label=1, caption=captions.prompts()[1])
     with pytest.raises(ConfigError, match="caption has shape"):
