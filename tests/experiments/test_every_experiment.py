@@ -189,7 +189,7 @@ def test_whole_life(command, tmp_path, monkeypatch, name, dataset):
     assert not np.array_equal(pixels(made), pixels(other))
 
     check_samples(ok, run, dataset, "sampling_steps" in has)
-    labels = "sampling_steps" in has or name == "jem"
+    labels = "sampling_steps" in has or name in ("jem", "text_gan")
     check_evaluation(ok, run, name, dataset, "sampling_steps" in has, labels)
 
 
