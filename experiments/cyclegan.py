@@ -47,9 +47,13 @@ class Config(TranslationConfig):
     """CycleGAN; the defaults train on 8x8 digits in three minutes on two cores."""
 
     dataset: str = "thick:digits"
+    steps: int = 1500
     batch_size: int = 32
     generator: str = "resnet"
     """unet or resnet"""
+    width: int = 16
+    """Channels of the generator at the finest resolution; doubled by each halving."""
+    critic_width: int = 16
     cycle_weight: float = 10.0
     identity_weight: float = 5.0
     pool_size: int = 50

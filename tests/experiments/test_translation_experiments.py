@@ -58,7 +58,7 @@ def test_networks_fit_the_size_and_the_rate_falls():
     config = cyclegan.Config(levels=2, critic_halvings=3)
     generator, critic = networks(config, data.describe("edges:faces"))
     assert isinstance(generator, nets.ResNetGenerator)
-    assert (generator.widths, critic.halvings) == ((32, 64, 128), 3)
+    assert (generator.widths, critic.halvings) == ((16, 32, 64), 3)
     with pytest.raises(ConfigError, match="points"):
         networks(config, data.describe("moons"))
     with pytest.raises(ConfigError, match="pair"):
