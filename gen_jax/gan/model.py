@@ -128,7 +128,7 @@ def step(
     return state._replace(step=state.step + 1), metrics
 
 
-def truncated(z: Float[Array, "B L"], truncation: float) -> Float[Array, "B L"]:
+def truncated(z: Float[Array, "B L"], truncation: float | Float[Array, ""]) -> Float[Array, "B L"]:
     """N(0, I) mapped to the normal law within +-truncation, each entry rising (brock2019).
 
     The entry's quantile is kept instead of drawing again, so that one key gives one path of images
@@ -140,7 +140,10 @@ def truncated(z: Float[Array, "B L"], truncation: float) -> Float[Array, "B L"]:
 
 
 def latents(
-    parts: Parts, keys: Key[Array, "n"], code: Array | None, truncation: float | None
+    parts: Parts,
+    keys: Key[Array, "n"],
+    code: Array | None,
+    truncation: float | Float[Array, ""] | None,
 ) -> Float[Array, "n L"]:
     """z with a given code, or drawn; its normal part within +-truncation."""
     z, size = draw_latent(keys, parts.options), parts.options.latent
@@ -173,7 +176,7 @@ def sample(
     n: int,
     *,
     label: Any = None,
-    truncation: float | None = None,
+    truncation: float | Float[Array, ""] | None = None,
     code: Float[Array, "*n C"] | None = None,
 ) -> Shaped[Array, "n ..."]:
     """n examples of the moving average in data units; classes and codes are drawn if not given.
