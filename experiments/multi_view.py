@@ -34,7 +34,7 @@ from gen_jax.types import State
 class Config(RunConfig):
     """A multi-view GAN; the defaults train on 8x8 digits in some minutes on two cores."""
 
-    steps: int = 6000
+    steps: int = 4000
     batch_size: int = 64
     widths: tuple[int, ...] = (64, 32)
     content: int = 16
