@@ -100,7 +100,7 @@ def test_a_gaussian_generator_finds_mean_and_deviation(key, optimized, loss):
     options = {"penalty": "r1", "penalty_weight": 0.3, "ema_decay": 0.99}
     model = make(Affine(), Quadratic(), rates, shape=(1,), latent=1, loss=loss, **options)
     sampler = lambda key: 1.0 + 0.5 * jax.random.normal(key, (256, 1))
-    state, metrics = jax.jit(lambda key: run_steps(model, sampler, key, 1500))(key)
+    state, metrics = jax.jit(lambda key: run_steps(model, sampler, key, 1200))(key)
     found = state.ema["params"]
     assert abs(found["mean"][0] - 1.0) < 0.1
     assert abs(jnp.exp(found["log_std"][0]) - 0.5) < 0.1
@@ -122,7 +122,7 @@ def test_the_critic_of_a_generator_at_rest_is_the_optimal_one(key, optimized, lo
         gan.Options(shape=(1,), latent=1, loss=loss, n_critic=2),
     )  # fmt: skip
     model = gan.of_parts(parts)
-    sampler = lambda key: 0.8 + jax.random.normal(key, (2048, 1))
+    sampler = lambda key: 0.8 + jax.random.normal(key, (1024, 1))
     state, _ = jax.jit(lambda key: run_steps(model, sampler, key, 300))(key)
     x = np.linspace(-1.5, 2.3, 39, dtype=np.float32)[:, None]
     found = judgement_of(parts, state, jnp.asarray(x)).score
@@ -182,7 +182,7 @@ def bits(state):
 
 
 CARRIED = {
-    "statistics": {"critic": Normalised(), "accumulate": 2},
+    "statistics": {"critic": Normalised()},
     "began": {"critic": Reconstruction(), "loss": "began", "balance_rate": 0.5},
 }
 
@@ -269,11 +269,11 @@ def test_the_balance_follows_its_rule(key):
 
 def test_a_critic_that_is_too_strong_rests(key):
     model = make(critic=MLPCritic((8,)), freeze_above=0.5)
-    batch = {"x": jnp.asarray(normal_data()["x"][:24])}
+    batch = {"x": jnp.asarray(normal_data()["x"][:24]) + 5}  # easily told apart
     state = jax.jit(model.init)(key, batch)
     step = jax.jit(model.step)
     frozen = []
-    for i in range(8):
+    for i in range(20):
         after, m = step(jax.random.key(i), state, batch)
         assert m["critic_frozen"] == (m["critic_accuracy"] > 0.5)
         assert (bits(after.critic) == bits(state.critic)) == bool(m["critic_frozen"])
@@ -283,6 +283,7 @@ def test_a_critic_that_is_too_strong_rests(key):
 
 
 REMEDIES = {
+    "accumulate": {"accumulate": 2},
     "lazy": {"penalty": "r1", "penalty_every": 2},
     "clip": {"loss": "wgan", "clip": 0.01, "n_critic": 3},
     "consensus": {"consensus": 0.1},
@@ -321,12 +322,9 @@ def labelled_batch(key, n=96):
     return {"x": x + jnp.stack([3.0 * y - 3, 0.0 * y], 1), "y": y}
 
 
-@pytest.mark.parametrize("kind", ["concat", "ac"])
-def test_samples_have_the_label_that_was_asked_for(key, optimized, kind):
-    beside = MLPCritic((64,), conditional="concat", num_classes=3)
-    critic = beside if kind == "concat" else Classifier()
+def test_samples_have_the_label_that_was_asked_for(key, optimized):
     model = make(
-        MLPGenerator((2,), (32,), num_classes=3), critic, conditional=kind, num_classes=3,
+        MLPGenerator((2,), (32,), num_classes=3), Classifier(), conditional="ac", num_classes=3,
         penalty="r1", penalty_weight=0.3, ema_decay=0.99,
     )  # fmt: skip
     state, _ = jax.jit(lambda key: run_steps(model, labelled_batch, key, 400))(key)
@@ -445,18 +443,15 @@ def test_a_wgan_that_nothing_keeps_lipschitz_warns():
 
 
 def test_images_pass_transform_and_augmentation(key):
-    """uint8 in and out; an augmented step differs from a plain one."""
+    """uint8 in and out; the generator learns through the augmentation."""
     shape = (4, 4, 1)
     networks = MLPGenerator(shape, (8,), bounded=True), MLPCritic((8,))
     options = {"shape": shape, "transform": symmetric_images(), "penalty": "r1"}
     batch = {"x": jax.random.randint(key, (6, *shape), 0, 256).astype(jnp.uint8)}
-    after = []
-    for names in (None, ("color", "translation", "cutout")):
-        model = make(*networks, **options, augment=names)
-        state = jax.jit(model.init)(key, batch)
-        state, metrics = jax.jit(model.step)(key, state, batch)
-        assert all(jnp.isfinite(value) for value in metrics.values())
-        after.append(bits(state.critic))
-    assert after[0] != after[1]
+    model = make(*networks, **options, augment=("color", "translation", "cutout"))
+    state = jax.jit(model.init)(key, batch)
+    after, metrics = jax.jit(model.step)(key, state, batch)
+    assert all(jnp.isfinite(value) for value in metrics.values())
+    assert bits(after.generator) != bits(state.generator)  # the gradient passes back through it
     made = model.sample(key, state, 3)
     assert (made.shape, made.dtype) == ((3, *shape), jnp.uint8)
