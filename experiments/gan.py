@@ -44,7 +44,7 @@ class Config(RunConfig):
     instance_noise, lazy, minibatch_deviation, minibatch_discrimination, n_critic, orthogonal,
     spectral, ttur, unrolled"""
     architecture: str = "auto"
-    """auto, mlp, lipschitz or dcgan"""
+    """auto, mlp, lipschitz, dcgan, sagan, biggan, or autoencoder (for loss began)"""
     conditional: str = "none"
     """none, concat, projection, ac or info"""
     code: tuple[int, int] = (10, 2)
@@ -68,6 +68,11 @@ class Config(RunConfig):
         check_choice("penalty", self.penalty, ["none", *gan.PENALTIES])
         check_choice("architecture", self.architecture, ["auto", *ARCHITECTURES])
         check_choice("conditional", self.conditional, gan.CONDITIONALS)
+        if (self.loss == "began") != (self.architecture == "autoencoder"):
+            raise ConfigError(
+                f"loss={self.loss!r} with architecture={self.architecture!r}: began and "
+                "autoencoder go together"
+            )
         for name in self.remedy:
             check_choice("remedy", name, REMEDIES)
         check_range("learning_rate", self.learning_rate, 0, open_low=True)
