@@ -32,7 +32,7 @@ from gen_jax.types import State
 
 @dataclass(frozen=True)
 class Config(RunConfig):
-    """Style transfer; the defaults train on 8x8 digits in a minute on two cores."""
+    """Style transfer; the defaults train on 8x8 digits."""
 
     dataset: str = "domains:digits+digits"
     steps: int = 1000
