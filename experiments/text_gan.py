@@ -64,7 +64,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
         adam,
         shape=spec.shape,
         latent=config.latent,
-        prompts=captions.prompts(),
+        prompts=captions.prompts(spec.name.startswith(captions.PREFIX)),
         interpolation=config.interpolation,
         transform=data.symmetric_images(),
         ema_decay=config.ema_decay,

@@ -63,9 +63,14 @@ def decode(tokens: Sequence[int] | np.ndarray) -> str:
     return " ".join(WORDS[token] for token in tokens if token)
 
 
-def prompts() -> Int[np.ndarray, "K LENGTH"]:
-    """The sentence "a thin DIGIT in white" of each digit: the images as they were."""
-    return np.stack([encode(sentence(digit, 0, 0)) for digit in range(len(DIGITS))])
+def prompts(every: bool = True) -> Int[np.ndarray, "K M LENGTH"]:
+    """All sentences of each digit; or only the one of the images as they were, which comes first:
+    "a thin DIGIT in white".
+    """
+    kinds = [(t, b, k) for k in range(len(TEMPLATES)) for t in (0, 1) for b in (0, 1)]
+    chosen = kinds if every else kinds[:1]
+    digits = range(len(DIGITS))
+    return np.stack([[encode(sentence(digit, *kind)) for kind in chosen] for digit in digits])
 
 
 def render(

@@ -45,14 +45,15 @@ class TextOptions(NamedTuple):
     Fields:
       shape: of one example after the transform.
       latent: dimension of z.
-      prompts: [K, T] the sentence of each label, for samples by label.
+      prompts: [K, M, T], M sentences of each label; a sample by label takes one of them at random,
+        an example without a caption the first.
       interpolation: weight of the generator's loss under means of two sentences; 0 is GAN-CLS.
       transform: `data.Transform`, or None.
     """
 
     shape: tuple[int, ...]
     latent: int
-    prompts: Int[Any, "K T"]
+    prompts: Int[Any, "K M T"]
     interpolation: float = 1.0
     transform: Any = None
     ema_decay: float = 0.999
@@ -84,7 +85,7 @@ def _split(variables: Any) -> tuple[Any, Any]:
 def _init(parts: TextParts, key: Key[Array, ""]) -> GanState:
     options = parts.options
     key_generator, key_critic = jax.random.split(key)
-    caption = Caption(jnp.asarray(options.prompts[:2], jnp.int32))
+    caption = Caption(jnp.asarray(options.prompts[:2, 0], jnp.int32))
     z, x = jnp.zeros((2, options.latent)), jnp.zeros((2, *options.shape))
     generator, generator_stats = _split(parts.generator.init(key_generator, z, caption))
     critic, critic_stats = _split(parts.critic.init(key_critic, x, caption))
@@ -162,7 +163,7 @@ def _captions(parts: TextParts, keys: Key[Array, "n"], n: int, label: Any, capti
         raise ConfigError("give a label or a caption, not both")
     if caption is not None:
         tokens = jnp.asarray(caption)
-        length = prompts.shape[1]
+        length = prompts.shape[2]
         if tokens.shape not in ((length,), (n, length)):
             raise ConfigError(f"caption has shape {tokens.shape}, must be [{length}] or [n, T]")
         return jnp.broadcast_to(tokens, (n, length))
@@ -170,7 +171,8 @@ def _captions(parts: TextParts, keys: Key[Array, "n"], n: int, label: Any, capti
     if label is None:
         draw = lambda key: jax.random.randint(key, (), 0, len(prompts))
         label = jax.vmap(draw)(fold_in(keys, 1))
-    return prompts[label]
+    pick = lambda key: jax.random.randint(key, (), 0, prompts.shape[1])
+    return prompts[label, jax.vmap(pick)(fold_in(keys, 2))]
 
 
 def _given_captions(options: TextOptions, batch: Batch) -> Int[Array, "B T"]:
@@ -178,7 +180,7 @@ def _given_captions(options: TextOptions, batch: Batch) -> Int[Array, "B T"]:
         return batch["caption"]
     if "y" not in batch:
         raise ConfigError("a text-conditional GAN needs data with captions, or with labels")
-    return jnp.asarray(options.prompts, jnp.int32)[batch["y"]]
+    return jnp.asarray(options.prompts, jnp.int32)[batch["y"], 0]
 
 
 def text_conditional(

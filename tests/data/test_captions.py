@@ -34,7 +34,10 @@ def test_every_sentence_can_be_read_back():
     for row, made in zip(every, tokens):
         assert captions.decode(made) == captions.sentence(*row)
         assert made.shape == (captions.LENGTH,)
-    assert [captions.decode(p) for p in captions.prompts()][7] == "a thin seven in white"
+    prompts = captions.prompts()
+    assert captions.decode(prompts[7, 0]) == "a thin seven in white"
+    np.testing.assert_array_equal(captions.prompts(every=False), prompts[:, :1])
+    assert {tuple(row) for row in prompts.reshape(-1, captions.LENGTH)} == set(map(tuple, tokens))
 
 
 def test_captions_are_the_same_every_time():
