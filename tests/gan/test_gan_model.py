@@ -395,6 +395,7 @@ def test_a_critic_that_turns_to_nan_stops_the_run_by_its_name(tmp_path):
         ({"loss": "began", "freeze_above": 0.8}, "balance k"),
         ({"clip": 0.1, "penalty": "wgan_gp"}, "choose one"),
         ({"unroll": 1, "consensus": 1.0}, "choose one"),
+        ({"accumulate": 2, "consensus": 1.0}, "whole batch at once"),
         ({"adversarial": 0.0}, "no loss"),
         ({"augment": ("color",)}, "for images"),
         ({"conditional": "concat"}, "num_classes=0"),
