@@ -1,11 +1,14 @@
 """Remedies and the watch of `experiments.gan`; options that cannot work are refused."""
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from experiments import gan
 from experiments.gan_parts import REMEDIES
 from gen_jax import data
 from gen_jax.errors import ConfigError
+from gen_jax.gan import of_parts
 
 
 @pytest.mark.parametrize("remedy", [name for name in REMEDIES if name != "augmentation"])
@@ -16,6 +19,11 @@ def test_every_remedy_makes_a_model_of_points(remedy):
     plain = gan.parts_of(gan.Config(dataset="8gaussians"), data.describe(config.dataset))
     changed = parts.options != plain.options._replace(transform=parts.options.transform)
     assert changed or parts.critic != plain.critic or remedy == "ttur"
+    model = of_parts(parts)
+    rows = lambda n: {"x": jnp.zeros((n, 2))}
+    state = jax.eval_shape(model.init, jax.random.key(0), rows(2))  # so a saved run is rebuilt
+    after, _ = jax.eval_shape(model.step, jax.random.key(0), state, rows(8))
+    assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, state)
 
 
 @pytest.mark.parametrize(

@@ -429,8 +429,13 @@ def test_bad_options(options, word):
     ],
 )  # fmt: skip
 def test_bad_data(options, batch, word):
+    model = make(**options)
+
+    def first_step(batch):
+        return model.step(jax.random.key(0), model.init(jax.random.key(0), batch), batch)
+
     with pytest.raises(ConfigError, match=word):
-        make(**options).init(jax.random.key(0), jax.tree.map(jnp.asarray, batch))
+        jax.eval_shape(first_step, jax.tree.map(jnp.asarray, batch))
 
 
 def test_a_wgan_that_nothing_keeps_lipschitz_warns():
