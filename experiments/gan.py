@@ -15,8 +15,8 @@ Measured on two busy cores, with the bundled classifiers' features:
   599 test images 1.78 +- 0.47 (real training images 0.46), precision 0.67, recall 0.87; to 1,500
   training images best 1.58 at step 2,500, last 1.60.
 - eight Gaussians, the second command (37 seconds): all modes, weights off by 0.015, 78 % of samples
-  within three deviations. With the papers' weight 10 it covers none: in the plane the lines
-  between real and generated points cross everywhere (gulrajani2017 also take 0.1 there).
+  within three deviations. With the weight 10 of the paper it covers none (the toy code of its
+  authors takes 0.1 too).
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,5 @@
-"""GANs as a whole: known optima, what is carried, conditions, resuming, faults."""
+"""GANs as a whole: known optima, what is carried, conditions, resuming."""
 
-import warnings
 from functools import partial
 
 import jax
@@ -10,87 +9,25 @@ import optax
 import pytest
 from flax import linen as nn
 from scipy.stats import norm
+from small_gans import (
+    ADAM,
+    QUIET,
+    Affine,
+    Classifier,
+    Normalised,
+    Quadratic,
+    Reconstruction,
+    bits,
+    make,
+    normal_data,
+    run_steps,
+)
 
 from gen_jax import gan, training
 from gen_jax.data.transforms import symmetric_images
-from gen_jax.errors import ConfigError, NumericalError
 from gen_jax.gan.began import next_balance
 from gen_jax.gan.model import judgement_of
 from gen_jax.nets import Judgement, LipschitzCritic, MLPCritic, MLPGenerator
-from gen_jax.nets.spectral import normalised
-
-QUIET = {"batch_size": 24, "progress": False}
-ADAM = optax.adam(1e-2, b1=0.5)
-
-
-class Affine(nn.Module):
-    """x = m + exp(s) z: a Gaussian generator."""
-
-    @nn.compact
-    def __call__(self, z, label=None, *, train=False):
-        shape = z.shape[1:]
-        mean = self.param("mean", nn.initializers.zeros, shape)
-        return mean + jnp.exp(self.param("log_std", nn.initializers.zeros, shape)) * z
-
-
-class Quadratic(nn.Module):
-    """Scores a x + b x^2 + c: enough to tell Gaussians apart."""
-
-    @nn.compact
-    def __call__(self, x, label=None, *, train=False):
-        features = jnp.concatenate([x, x**2], -1)
-        return Judgement(nn.Dense(1, kernel_init=nn.initializers.zeros)(features)[:, 0], features)
-
-
-class Reconstruction(nn.Module):
-    """A critic for "began": the mean absolute error of an autoencoder."""
-
-    @nn.compact
-    def __call__(self, x, label=None, *, train=False):
-        code = nn.Dense(1)(x)
-        return Judgement(jnp.abs(x - nn.Dense(x.shape[-1])(code)).mean(1), code)
-
-
-class Classifier(nn.Module):
-    """Scores, logits of three classes, and a code of 2 categories and a number."""
-
-    @nn.compact
-    def __call__(self, x, label=None, *, train=False):
-        h = nn.relu(nn.Dense(16)(x))
-        return Judgement(nn.Dense(1)(h)[:, 0], h, nn.Dense(3)(h), nn.Dense(3)(h))
-
-
-class Normalised(nn.Module):
-    """A critic with batch normalisation, a spectral norm and dropout."""
-
-    @nn.compact
-    def __call__(self, x, label=None, *, train=False):
-        h = nn.BatchNorm(use_running_average=not train, momentum=0.5)(x)
-        h = nn.Dropout(0.5)(normalised(nn.Dense(4))(h, train), deterministic=not train)
-        return Judgement(nn.Dense(1)(h)[:, 0], h)
-
-
-def make(generator=None, critic=None, rates=(ADAM, ADAM), **options):
-    settings = {"shape": (2,), "latent": 3} | options
-    networks = generator or MLPGenerator((2,), (8,)), critic or MLPCritic((8,))
-    return gan.gan(*networks, *rates, **settings)
-
-
-def normal_data(n=2000, seed=0):
-    return {"x": np.random.default_rng(seed).normal(size=(n, 2)).astype(np.float32)}
-
-
-def run_steps(model, sampler, key, steps):
-    """Init and scan on fresh draws, x or batches; (state, metrics of each step)."""
-    batch_of = lambda drawn: drawn if isinstance(drawn, dict) else {"x": drawn}
-
-    def body(state, key):
-        key_data, key_step = jax.random.split(key)
-        return model.step(key_step, state, batch_of(sampler(key_data)))
-
-    key_init, key_run = jax.random.split(key)
-    state = model.init(key_init, batch_of(sampler(key)))
-    return jax.lax.scan(body, state, jax.random.split(key_run, steps))
 
 
 @pytest.mark.parametrize("loss", ["non_saturating", "relativistic", "wgan"])
@@ -175,10 +112,6 @@ def test_instance_noise_cures_the_dirac_gan_too(key, optimized):
     sampler = lambda key: jnp.zeros((512, 1))
     state, _ = jax.jit(lambda key: run_steps(model, sampler, key, 400))(key)
     assert jnp.hypot(state.generator["x"][0], state.critic["w"][0]) < 0.2
-
-
-def bits(state):
-    return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(state)]
 
 
 CARRIED = {
@@ -367,85 +300,6 @@ def test_a_code_is_recovered(key, optimized):
     samples = model.sample(jax.random.key(1), state, 200, code=code)
     named = judgement_of(parts, state, samples).code[:, :2].argmax(1)
     assert (named == category).mean() > 0.9
-
-
-def test_a_critic_that_turns_to_nan_stops_the_run_by_its_name(tmp_path):
-    """The step, the network first, and the checkpoint that is still good."""
-    rate = lambda count: jnp.where(count < 5, 1e-3, jnp.inf)
-    model = make(rates=(ADAM, optax.sgd(rate)))
-    with pytest.raises(NumericalError, match=r"^critic_.* not finite at step 6; .*4"):
-        training.fit(
-            jax.random.key(0),
-            model,
-            normal_data(),
-            steps=20,
-            directory=tmp_path,
-            save_every=4,
-            **QUIET,
-        )
-
-
-@pytest.mark.parametrize(
-    ("options", "word"),
-    [
-        ({"loss": "wgn"}, "did you mean 'wgan'"),
-        ({"penalty": "r3"}, "penalty='r3'"),
-        ({"penalty_weight": 3.0}, "without a penalty"),
-        ({"loss": "began", "penalty": "r1"}, "reconstruction errors"),
-        ({"loss": "began", "freeze_above": 0.8}, "balance k"),
-        ({"clip": 0.1, "penalty": "wgan_gp"}, "choose one"),
-        ({"unroll": 1, "consensus": 1.0}, "choose one"),
-        ({"accumulate": 2, "consensus": 1.0}, "whole batch at once"),
-        ({"adversarial": 0.0}, "no loss"),
-        ({"augment": ("color",)}, "for images"),
-        ({"conditional": "concat"}, "num_classes=0"),
-        ({"num_classes": 3}, "conditional='none'"),
-        ({"conditional": "info"}, "code="),
-        ({"conditional": "label"}, "conditional='label'"),
-        ({"n_critic": 0}, "n_critic"),
-        ({"freeze_above": 0.3}, "freeze_above"),
-        ({"ema_decay": 2.0}, "ema_decay"),
-    ],
-)
-def test_bad_options(options, word):
-    with pytest.raises(ConfigError, match=word):
-        make(**options)
-
-
-@pytest.mark.parametrize(
-    ("options", "batch", "word"),
-    [
-        ({"n_critic": 5}, {"x": np.zeros((24, 2))}, "24 is not divisible by n_critic=5"),
-        ({"n_critic": 4, "accumulate": 4}, {"x": np.zeros((24, 2))}, "6 is not .* accumulate=4"),
-        ({}, {"x": np.zeros((24, 3))}, "does not fit"),
-        ({"critic": Normalised(), "penalty": "r1"}, {"x": np.zeros((24, 2))}, "normalises over"),
-        (
-            {"conditional": "ac", "num_classes": 2, "critic": Classifier()},
-            {"x": np.zeros((24, 2)), "y": np.zeros(24, int)},
-            "logits has shape",
-        ),
-        ({"conditional": "info", "code": (3, 0)}, {"x": np.zeros((24, 2))}, "code has shape None"),
-        ({"conditional": "concat", "num_classes": 2}, {"x": np.zeros((24, 2))}, "no labels"),
-    ],
-)  # fmt: skip
-def test_bad_data(options, batch, word):
-    model = make(**options)
-
-    def first_step(batch):
-        return model.step(jax.random.key(0), model.init(jax.random.key(0), batch), batch)
-
-    with pytest.raises(ConfigError, match=word):
-        jax.eval_shape(first_step, jax.tree.map(jnp.asarray, batch))
-
-
-def test_a_wgan_that_nothing_keeps_lipschitz_warns():
-    with pytest.warns(UserWarning, match="not bounded by anything"):
-        make(loss="wgan")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        make(loss="wgan", penalty="wgan_gp")
-        make(loss="wgan", clip=0.01)
-        make(loss="wgan", critic=MLPCritic(spectral=True))
 
 
 def test_images_pass_transform_and_augmentation(key):
