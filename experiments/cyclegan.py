@@ -1,7 +1,8 @@
 """Train CycleGAN: between two sets of images, without pairs.
 
     python -m experiments.cyclegan                                     # thin and thick 8x8 digits
-    python -m experiments.cyclegan --dataset thick:mnist --generator unet --steps 2500 --batch-size 16
+    python -m experiments.cyclegan --dataset thick:mnist --steps 2500 --batch-size 16 \\
+        --generator unet
     python -m experiments.cyclegan --dataset domains:mnist+fashion_mnist --steps 3000
 
 Of sets of pairs (edges:, thick:, colour: and a name) only each half's images are used, never which

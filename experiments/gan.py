@@ -1,12 +1,22 @@
 """Train a generative adversarial network; loss, penalty, remedies and networks by one option each.
 
     python -m experiments.gan                                              # 8x8 digits
-    python -m experiments.gan --dataset 8gaussians --loss wgan --penalty wgan_gp --remedy n_critic
+    python -m experiments.gan --dataset 8gaussians --loss wgan --penalty wgan_gp \\
+        --penalty-weight 0.1 --remedy n_critic
     python -m experiments.gan --dataset mnist --conditional projection --watch 2000 --patience 5
 
 Then `python -m experiments.sample RUN_DIR`, `python -m experiments.evaluate RUN_DIR`. With --watch
 the Frechet distance to training images is measured at every save, and the best checkpoint is kept;
 with --patience the run ends when it no longer falls.
+
+Measured on two busy cores, with the bundled classifiers' features:
+
+- digits, the first command with `--watch 1500` (44 seconds of training): Frechet distance to the
+  599 test images 1.78 +- 0.47 (real training images 0.46), precision 0.67, recall 0.87; to 1,500
+  training images best 1.58 at step 2,500, last 1.60.
+- eight Gaussians, the second command (37 seconds): all modes, weights off by 0.015, 78 % of samples
+  within three deviations. With the weight 10 of the paper it covers none (the toy code of its
+  authors takes 0.1 too).
 """
 
 from dataclasses import dataclass
