@@ -5,6 +5,11 @@
 
 At the end a picture with the four kinds of each digit. `--interpolation 0` is GAN-CLS alone. Then
 `python -m experiments.evaluate RUN_DIR` counts how often digit, strokes and ink are as asked.
+
+Measured with the defaults (4000 steps, eight minutes on a share of two busy cores): of 600
+sentences in every order of words ink and strokes are as asked in all, the digit (of thin ones) in
+99.7 +- 0.3 percent (real images: 99.65 +- 0.35); Frechet distance of pixels 0.35 +- 0.05 (two real
+sets 0.19), precision 0.98, recall 0.25.
 """
 
 from dataclasses import dataclass
@@ -29,7 +34,7 @@ class Config(RunConfig):
 
     dataset: str = "captions:digits"
     """captions:NAME; of digits without captions the sentence of their label is taken."""
-    steps: int = 6000
+    steps: int = 4000
     batch_size: int = 64
     widths: tuple[int, ...] = (64, 32)
     latent: int = 16
