@@ -1,12 +1,17 @@
 """Train CycleGAN: between two sets of images, without pairs.
 
     python -m experiments.cyclegan                                     # thin and thick 8x8 digits
-    python -m experiments.cyclegan --dataset thick:mnist --steps 3000 --batch-size 16
+    python -m experiments.cyclegan --dataset thick:mnist --steps 2500 --batch-size 16 \\
+        --generator unet
     python -m experiments.cyclegan --dataset domains:mnist+fashion_mnist --steps 3000
 
 Of sets of pairs (edges:, thick:, colour: and a name) only each half's images are used, never which
 belong together: so the result can be compared with the true pairs. Then
-`python -m experiments.evaluate RUN_DIR`.
+`python -m experiments.evaluate RUN_DIR`. Measured with the second command (40 minutes on half a
+core) on 2,000 test images: mean difference from the true thick digit 0.0502 +- 0.0003 (white being
+1; of the thin digit itself 0.0930), after a cycle from the thin one 0.0215 +- 0.0002; the
+classifier finds the label in 98.9 +- 0.2 % (in the true thick digits in 98.8 %). With the first
+(1,500 steps) on 599 digits: 0.1084 +- 0.0010 (thin digit 0.2952), cycle 0.0724 +- 0.0008.
 """
 
 from dataclasses import dataclass
@@ -44,12 +49,16 @@ WEIGHTS = ("cycle_weight", "identity_weight", "pool_size", "ema_decay", "loss")
 
 @dataclass(frozen=True)
 class Config(TranslationConfig):
-    """CycleGAN; the defaults train on 8x8 digits in three minutes on two cores."""
+    """CycleGAN; the defaults train on 8x8 digits."""
 
     dataset: str = "thick:digits"
+    steps: int = 1500
     batch_size: int = 32
     generator: str = "resnet"
     """unet or resnet"""
+    width: int = 16
+    """Channels of the generator at the finest resolution; doubled by each halving."""
+    critic_width: int = 16
     cycle_weight: float = 10.0
     identity_weight: float = 5.0
     pool_size: int = 50

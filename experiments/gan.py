@@ -1,12 +1,22 @@
 """Train a generative adversarial network; loss, penalty, remedies and networks by one option each.
 
     python -m experiments.gan                                              # 8x8 digits
-    python -m experiments.gan --dataset 8gaussians --loss wgan --penalty wgan_gp --remedy n_critic
+    python -m experiments.gan --dataset 8gaussians --loss wgan --penalty wgan_gp \\
+        --penalty-weight 0.1 --remedy n_critic
     python -m experiments.gan --dataset mnist --conditional projection --watch 2000 --patience 5
 
 Then `python -m experiments.sample RUN_DIR`, `python -m experiments.evaluate RUN_DIR`. With --watch
 the Frechet distance to training images is measured at every save, and the best checkpoint is kept;
 with --patience the run ends when it no longer falls.
+
+Measured on two busy cores, with the bundled classifiers' features:
+
+- digits, the first command with `--watch 1500` (44 seconds of training): Frechet distance to the
+  599 test images 1.78 +- 0.47 (real training images 0.46), precision 0.67, recall 0.87; to 1,500
+  training images best 1.58 at step 2,500, last 1.60.
+- eight Gaussians, the second command (37 seconds): all modes, weights off by 0.015, 78 % of samples
+  within three deviations. With the weight 10 of the paper it covers none (the toy code of its
+  authors takes 0.1 too).
 """
 
 from dataclasses import dataclass
@@ -44,7 +54,7 @@ class Config(RunConfig):
     instance_noise, lazy, minibatch_deviation, minibatch_discrimination, n_critic, orthogonal,
     spectral, ttur, unrolled"""
     architecture: str = "auto"
-    """auto, mlp, lipschitz or dcgan"""
+    """auto, mlp, lipschitz, dcgan, sagan, biggan, or autoencoder (for loss began)"""
     conditional: str = "none"
     """none, concat, projection, ac or info"""
     code: tuple[int, int] = (10, 2)
@@ -68,6 +78,11 @@ class Config(RunConfig):
         check_choice("penalty", self.penalty, ["none", *gan.PENALTIES])
         check_choice("architecture", self.architecture, ["auto", *ARCHITECTURES])
         check_choice("conditional", self.conditional, gan.CONDITIONALS)
+        if (self.loss == "began") != (self.architecture == "autoencoder"):
+            raise ConfigError(
+                f"loss={self.loss!r} with architecture={self.architecture!r}: began and "
+                "autoencoder go together"
+            )
         for name in self.remedy:
             check_choice("remedy", name, REMEDIES)
         check_range("learning_rate", self.learning_rate, 0, open_low=True)

@@ -2,13 +2,24 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 from flax import linen as nn
 
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError, check_choice
-from gen_jax.nets import DCGANCritic, DCGANGenerator, LipschitzCritic, MLPCritic, MLPGenerator
+from gen_jax.nets import (
+    AutoencoderCritic,
+    BigGANGenerator,
+    DCGANCritic,
+    DCGANGenerator,
+    LipschitzCritic,
+    MLPCritic,
+    MLPGenerator,
+    ResidualCritic,
+    SAGANGenerator,
+)
 
 
 @dataclass(frozen=True)
@@ -93,6 +104,30 @@ def _dcgan(
     return generator, DCGANCritic(critic_widths, *condition, norm=norm)
 
 
+def _residual(
+    generator: type[nn.Module],
+    spec: DatasetSpec,
+    widths: tuple[int, ...],
+    condition: Condition,
+    critic: dict,
+) -> Networks:
+    """Every layer has spectral norm 1 already."""
+    known(ResidualCritic, {k: v for k, v in critic.items() if k != "spectral"}, "of residuals")
+    made: Any = generator(shape=spec.shape, widths=widths, num_classes=condition.num_classes)  # type: ignore[call-arg]
+    return made, ResidualCritic((*reversed(widths), widths[0]), *condition)
+
+
+def _autoencoder(
+    spec: DatasetSpec, widths: tuple[int, ...], condition: Condition, critic: dict
+) -> Networks:
+    """For loss="began"; the critic has half the widths."""
+    if condition.conditional != "none":
+        raise ConfigError(f"architecture='autoencoder' is not for {condition.conditional!r}")
+    known(AutoencoderCritic, critic, "autoencoder")
+    critic_widths = tuple(max(width // 2, 1) for width in reversed(widths))
+    return DCGANGenerator(spec.shape, widths), AutoencoderCritic(critic_widths)
+
+
 class Architecture(NamedTuple):
     """A pair of networks.
 
@@ -113,6 +148,9 @@ ARCHITECTURES: dict[str, Architecture] = {
     "mlp": Architecture(_mlp, (128, 128, 128)),
     "lipschitz": Architecture(_lipschitz, (128, 128, 128)),
     "dcgan": Architecture(_dcgan, (128, 64), images=True, normalises=True),
+    "sagan": Architecture(partial(_residual, SAGANGenerator), (64, 32), images=True),
+    "biggan": Architecture(partial(_residual, BigGANGenerator), (64, 32), images=True),
+    "autoencoder": Architecture(_autoencoder, (64, 32), images=True),
 }
 """Every architecture by name."""
 

@@ -1,11 +1,17 @@
 """Train pix2pix: from an image to its other form, learnt from pairs.
 
     python -m experiments.pix2pix                                      # outlines to 8x8 digits
-    python -m experiments.pix2pix --dataset edges:fashion_mnist --steps 3000 --batch-size 32
-    python -m experiments.pix2pix --dataset colour:mnist --steps 3000 --batch-size 32
+    python -m experiments.pix2pix --dataset edges:fashion_mnist --steps 2500 --batch-size 32 \\
+        --width 16 --critic-width 16
+    python -m experiments.pix2pix --dataset colour:mnist --steps 2500 --batch-size 32
 
 Pairs are images side by side (edges:, thick:, colour: and a name); of any other set of images the
-right half is made from the left. Then `python -m experiments.evaluate RUN_DIR`.
+right half is made from the left. Then `python -m experiments.evaluate RUN_DIR`. Measured on the 599
+test images with the first command (three minutes on a third of a core): mean difference from the
+target 0.089 +- 0.001 (white being 1), of the best constant 0.182; the classifier finds the label in
+88.1 +- 1.3 %, in the targets in 99.3 %. With the paper's dropout of 1/2 and rate of 2e-4 it is
+0.102 and 85.3 %. With the second (25 minutes on a third of a core) on 2,000 test images: 0.0751 +-
+0.0008, best constant 0.2106; label 82.0 +- 0.9 %, in the targets 90.7 %.
 """
 
 from dataclasses import dataclass
@@ -38,14 +44,17 @@ from gen_jax.types import State
 
 @dataclass(frozen=True)
 class Config(TranslationConfig):
-    """pix2pix; the defaults train on 8x8 digits in two minutes on two cores."""
+    """pix2pix; the defaults train on 8x8 digits."""
 
     dataset: str = "edges:digits"
+    steps: int = 1500
+    learning_rate: float = 1e-3
+    """Of Adam, falling to 0 over the second half."""
     loss: str = "non_saturating"
     """A name in GAN_LOSSES."""
     l1_weight: float = 100.0
-    dropout: float = 0.5
-    """Of the U-Net's deeper half, also in sampling: its only noise."""
+    dropout: float = 0.0
+    """Of the U-Net's deeper half, also in sampling: its only noise (0.5 in isola2017)."""
 
     def check(self) -> None:
         """Raise ConfigError for what cannot work, before anything is loaded or compiled."""

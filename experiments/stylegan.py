@@ -32,6 +32,8 @@ class Config(RunConfig):
     """Channels of each resolution, the last one that of the images."""
     latent: int = 32
     style: int = 32
+    mapping_rate: float = 1.0
+    """Learning rate of the mapping network over that of the rest."""
     conditional: bool = False
     """Mapping network and critic see the label."""
     mixing: float = 0.9
@@ -56,6 +58,7 @@ def generator_of(config: Config, spec: DatasetSpec) -> StyleGenerator:
         spec.shape,
         config.widths,
         config.style,
+        rate=config.mapping_rate,
         num_classes=spec.num_classes if config.conditional else 0,
         mixing=config.mixing,
         fade_steps=config.fade_steps,
@@ -73,10 +76,14 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     classes = spec.num_classes if config.conditional else 0
     kind = "projection" if classes else "none"
     critic = StyleCritic(
-        config.widths, conditional=kind, num_classes=classes, fade_steps=config.fade_steps
+        config.widths,
+        conditional=kind,
+        num_classes=classes,
+        fade_steps=config.fade_steps,
+        deviation=True,
     )
     adam = optax.adam(config.learning_rate, b1=0.0, b2=0.99)
-    model = gan.gan(
+    return gan.gan(
         generator_of(config, spec),
         critic,
         adam,
@@ -90,12 +97,6 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
         transform=data.symmetric_images(),
         ema_decay=config.ema_decay,
     )
-    if classes:
-        return model
-    plain = lambda key, state, n, *, truncation=None: model.sample(
-        key, state, n, truncation=truncation
-    )
-    return model._replace(sample=plain)
 
 
 def main() -> None:

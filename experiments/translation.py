@@ -34,7 +34,7 @@ class TranslationConfig(RunConfig):
     width: int = 32
     """Channels of the generator at the finest resolution; doubled by each halving."""
     levels: int | None = None
-    """Halvings; if not given, 2 below 16 pixels, else 3 (unet) or 1 (resnet)."""
+    """Halvings; if not given, 1 for a resnet, for a unet 2 below 16 pixels, else 3."""
     critic_width: int = 32
     critic_halvings: int | None = None
     """A score sees 16, 34 or 70 pixels square with 1, 2, 3; 1 below 16 pixels, else 2."""
@@ -66,7 +66,7 @@ def networks(config: Any, spec: DatasetSpec, **options: Any) -> tuple[nn.Module,
     *sides, channels = check_pair(spec.shape)
     small = max(sides) < 16
     unet = config.generator == "unet"
-    levels = config.levels or (2 if small else 3 if unet else 1)
+    levels = config.levels or (1 if not unet else 2 if small else 3)
     halvings = config.critic_halvings or (1 if small else 2)
     critic = nets.PatchCritic(config.critic_width, halvings)
     if unet:

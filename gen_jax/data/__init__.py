@@ -8,6 +8,7 @@ do not fit in memory. Reading needs no TensorFlow; only preparing a TFDS set the
 from gen_jax.data import (
     binarized,
     cache,
+    captions,
     folder,
     images,
     known,
@@ -18,6 +19,7 @@ from gen_jax.data import (
     textures,
     toy,
     transforms,
+    views,
 )
 from gen_jax.data.loader import batch_indices, check_batchable, stream, take
 from gen_jax.data.registry import DATASETS, PATTERNS, DatasetEntry, DatasetSpec, describe, load
@@ -51,6 +53,7 @@ __all__ = [
     "binarize",
     "binarized",
     "cache",
+    "captions",
     "chain",
     "check_batchable",
     "dequantize",
@@ -75,4 +78,5 @@ __all__ = [
     "to_unit",
     "toy",
     "transforms",
+    "views",
 ]

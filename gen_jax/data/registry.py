@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from gen_jax.data import binarized, folder, images, known, pairs, text, textures, toy
+from gen_jax.data import binarized, captions, folder, images, known, pairs, text, textures, toy
 from gen_jax.errors import ConfigError, DataError, check_choice
 from gen_jax.types import Array, Float, Key
 
@@ -157,6 +157,7 @@ PATTERNS: dict[str, str] = {
     "file:PATH@SIZE": "patches of your own picture, SIZE x SIZE",
     "binarized:NAME": "one of the sets of images, each pixel drawn black or white once (seed 0)",
     "binarized:NAME@SEED": "the same with another seed",
+    "captions:NAME": "digits with a sentence about each: which one, its strokes, its ink",
     "edges:NAME": "pairs: the outlines of an image, and the image, side by side",
     "thick:NAME": "pairs: an image, and the same with thicker strokes",
     "colour:NAME": "pairs: an image in grey, and in colour (of its label, if it was grey)",
@@ -205,6 +206,17 @@ def _pairs(kind: str, bases: tuple[str, ...]) -> DatasetEntry:
     return entries[0]._replace(description=f"{kind}: {description}", load=load)
 
 
+@lru_cache
+def _read_captioned(base: str, split: str) -> dict[str, np.ndarray]:
+    return captions.make(DATASETS[base].load(split), SPLITS.index(split))
+
+
+def _captioned(base: str) -> DatasetEntry:
+    entry = _images(base)
+    description = f"{entry.description}; with captions"
+    return entry._replace(description=description, load=partial(_read_captioned, base))
+
+
 def find(name: str) -> DatasetEntry:
     """The entry of a dataset name or of one of PATTERNS. Raises ConfigError for an unknown name."""
     if name in PATTERNS:
@@ -222,6 +234,8 @@ def find(name: str) -> DatasetEntry:
         return _text("your own text", *text.parse(name))
     if name.startswith(binarized.PREFIX):
         return _binarized(name)
+    if name.startswith(captions.PREFIX):
+        return _captioned(name.removeprefix(captions.PREFIX))
     if (pair := pairs.parse(name)) is not None:
         return _pairs(*pair)
     if name.startswith(known.PREFIX):

@@ -2,7 +2,8 @@
 
 `gan` makes a model of two networks (see `gen_jax.nets.judgement`), a loss, a penalty and remedies;
 the losses and penalties are pure functions of scores and of callables. `pix2pix`, `cyclegan` and
-`style_transfer` (by `adain`) go from image to image.
+`style_transfer` (by `adain`) go from image to image, `text_conditional` from sentences to images;
+`multi_view` tells content from view.
 """
 
 from gen_jax.gan.augmentation import AUGMENTATIONS
@@ -10,12 +11,14 @@ from gen_jax.gan.cyclegan import cyclegan
 from gen_jax.gan.image_pool import ImagePool, empty_pool, exchange
 from gen_jax.gan.losses import GAN_LOSSES, GanLoss, f_gan, gan_loss, lsgan
 from gen_jax.gan.model import from_latent, gan, judgement_of, of_parts
+from gen_jax.gan.multi_view import PairTransform, multi_view
 from gen_jax.gan.optimal import OPTIMAL_CRITICS, optimal_critic
 from gen_jax.gan.options import CONDITIONALS, GanState, Options, make_parts
 from gen_jax.gan.penalties import PENALTIES
 from gen_jax.gan.pix2pix import pix2pix
 from gen_jax.gan.rejection import discriminator_rejection
 from gen_jax.gan.style_transfer import adain, style_transfer
+from gen_jax.gan.text_conditional import TextOptions, text_conditional
 
 __all__ = [
     "AUGMENTATIONS",
@@ -27,6 +30,8 @@ __all__ = [
     "GanState",
     "ImagePool",
     "Options",
+    "PairTransform",
+    "TextOptions",
     "adain",
     "cyclegan",
     "discriminator_rejection",
@@ -39,8 +44,10 @@ __all__ = [
     "judgement_of",
     "lsgan",
     "make_parts",
+    "multi_view",
     "of_parts",
     "optimal_critic",
     "pix2pix",
     "style_transfer",
+    "text_conditional",
 ]

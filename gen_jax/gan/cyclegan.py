@@ -6,7 +6,8 @@ squares in zhu2017, sec. 4), the generators minimise
     adv(D_B(G(a))) + adv(D_A(F(b))) + cycle_weight (|F(G(a)) - a| + |G(F(b)) - b|)
                                     + identity_weight (|G(b) - b| + |F(a) - a|)
 
-with norms per number; the critics see generated images through pools of old ones.
+with norms per number; the critics see generated images through pools of old ones. The authors'
+least squares lack the 1/2 of `lsgan`: weights of 10 and 5 here are 20 and 10 in their code.
 """
 
 from collections.abc import Callable

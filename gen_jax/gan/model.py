@@ -75,12 +75,10 @@ def _check_judgement(found: Judgement, options: Options) -> None:
 
 
 def init_state(parts: Parts, key: Key[Array, ""], batch: Batch) -> GanState:
-    """Fresh state; raises ConfigError when batch, networks and options do not fit together."""
+    """Fresh state, from a batch of any size; raises ConfigError when parts do not fit together."""
     options = parts.options
     key_encode, key_generator, key_critic = jax.random.split(key, 3)
     x = jax.eval_shape(lambda x: _labelled(parts, {**batch, "x": x}, key_encode)["x"], batch["x"])
-    for piece in split_batch({"x": batch["x"]}, options.n_critic):
-        split_batch(piece, options.accumulate, "accumulate")
     label = jnp.zeros(2, jnp.int32) if parts.classes else None
     latent = draw_latent(jax.random.split(key_generator, 2), options)
     generator, generator_stats = _first_call(parts.generator, key_generator, (latent, label))
@@ -113,7 +111,8 @@ def step(
     """n_critic updates of the critic, each on its share of the batch, then one of the generator.
 
     The generator's update makes as many examples as a share has; where its loss needs real ones
-    they are the last share's. Metrics of the critic are means over its updates.
+    they are the last share's. Metrics of the critic are means over its updates. Raises ConfigError
+    for a batch that cannot be shared out.
     """
     key_encode, key_critic, key_generator = jax.random.split(key, 3)
     shares = split_batch(_labelled(parts, batch, key_encode), parts.options.n_critic)

@@ -177,6 +177,8 @@ def _check_together(options: Options) -> None:
         )
     if options.unroll and options.consensus:
         raise ConfigError("unroll and consensus cannot be combined; choose one")
+    if options.consensus and options.accumulate > 1:
+        raise ConfigError("consensus needs the whole batch at once: it does not go with accumulate")
     if not (options.adversarial or options.feature_matching):
         raise ConfigError("adversarial=0 without feature_matching leaves the generator no loss")
     if options.augment is not None and not callable(options.augment) and len(options.shape) != 3:

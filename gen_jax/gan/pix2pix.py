@@ -2,7 +2,7 @@
 
 The critic sees source and target stacked along the channels and scores patches; the generator
 minimises its part of the loss plus `l1_weight` times E|target - G(source)| (isola2017 eq. 4). Its
-noise is dropout, also in sampling.
+noise is dropout, also in sampling. (The paper halves the critic's loss, to which Adam is blind.)
 """
 
 from collections.abc import Callable

@@ -16,6 +16,7 @@ image, and `PatchCritic` scores every patch.
 
 from gen_jax.nets.autoencoder_critic import AutoencoderCritic
 from gen_jax.nets.biggan import BigGANGenerator
+from gen_jax.nets.captioned import Caption, Captioned, SentenceEncoder
 from gen_jax.nets.causal_transformer import CausalTransformer
 from gen_jax.nets.classifier import Classifier
 from gen_jax.nets.conv import ConvNet
@@ -30,6 +31,7 @@ from gen_jax.nets.judgement import Judgement
 from gen_jax.nets.lipschitz import LipschitzCritic
 from gen_jax.nets.made import MADE
 from gen_jax.nets.mlp import MLP
+from gen_jax.nets.pair_generator import PairGenerator
 from gen_jax.nets.patch_critic import PatchCritic
 from gen_jax.nets.pixel_rnn import PixelRNN
 from gen_jax.nets.pixelcnn import PixelCNN
@@ -52,6 +54,8 @@ __all__ = [
     "NETWORKS",
     "AutoencoderCritic",
     "BigGANGenerator",
+    "Caption",
+    "Captioned",
     "CausalTransformer",
     "Classifier",
     "ConvNet",
@@ -66,6 +70,7 @@ __all__ = [
     "LipschitzCritic",
     "MLPCritic",
     "MLPGenerator",
+    "PairGenerator",
     "PatchCritic",
     "PixelCNN",
     "PixelCNNPlusPlus",
@@ -73,6 +78,7 @@ __all__ = [
     "ResNetGenerator",
     "ResidualCritic",
     "SAGANGenerator",
+    "SentenceEncoder",
     "StyleCritic",
     "StyleDecoder",
     "StyleGenerator",

@@ -25,7 +25,7 @@ class BigGANGenerator(nn.Module):
     Fields:
       embedding: dimension of the shared embedding.
       attention: after this many blocks; 0 for none.
-    Raises ConfigError when z cannot be cut into len(widths) + 1 equal pieces.
+    Blocks get equal pieces, the start the rest. Raises ConfigError when z is too short for that.
     """
 
     shape: tuple[int, ...]
@@ -46,17 +46,19 @@ class BigGANGenerator(nn.Module):
         self, z: Float[Array, "B L"], label: Any = None, *, train: bool = False
     ) -> Float[Array, "B H W C"]:
         """Images in [-1, 1]."""
-        pieces = len(self.widths) + 1
-        if z.shape[-1] % pieces:
-            raise ConfigError(f"z has {z.shape[-1]} dimensions, must be a multiple of {pieces}")
-        start, *rest = jnp.split(z, pieces, axis=-1)
+        blocks = len(self.widths)
+        size = z.shape[-1] // (blocks + 1)
+        if not size:
+            raise ConfigError(f"z has {z.shape[-1]} dimensions, must have at least {blocks + 1}")
+        first = z.shape[-1] - blocks * size
+        start, *rest = jnp.split(z, list(range(first, z.shape[-1], size)), axis=-1)
         condition = condition_vector(label, self.num_classes, len(z))
         shared = []
         if condition is not None:
             shared = [nn.Dense(self.embedding, use_bias=False, name="shared")(condition)]
-        size = base_size(tuple(self.shape), len(self.widths))
-        h = normalised(nn.Dense(size[0] * size[1] * self.widths[0]))(start, train)
-        h = h.reshape(len(z), *size, self.widths[0])
+        rows, columns = base_size(tuple(self.shape), blocks)
+        h = normalised(nn.Dense(rows * columns * self.widths[0]))(start, train)
+        h = h.reshape(len(z), rows, columns, self.widths[0])
         for block, (width, piece) in enumerate(zip(self.widths, rest), 1):
             h = GeneratorBlock(width)(h, jnp.concatenate([*shared, piece], -1), train)
             h = ImageAttention()(h, train) if block == self.attention else h

@@ -13,6 +13,7 @@ from gen_jax.nets.dcgan import check_widths
 from gen_jax.nets.equalized import Equalized, leaky
 from gen_jax.nets.growing import grown_level
 from gen_jax.nets.judgement import Judgement
+from gen_jax.nets.minibatch import minibatch_deviation
 from gen_jax.nets.resampling import base_size, halve
 from gen_jax.types import Array, Float, Int
 
@@ -24,6 +25,8 @@ class StyleCritic(nn.Module):
       widths: channels of each resolution, from the smallest to the full one.
       features: of the dense layer.
       fade_steps: as in `StyleGenerator`; a resolution that has not faded in is not looked at.
+      deviation: the smallest images are given the spread of their batch as a channel (karras2018),
+        which shows the critic when samples are all alike, and ties a batch together.
     """
 
     widths: tuple[int, ...] = (64, 64, 32, 16)
@@ -32,6 +35,7 @@ class StyleCritic(nn.Module):
     num_classes: int = 0
     codes: int = 0
     fade_steps: int = 0
+    deviation: bool = False
 
     def __post_init__(self):
         check_widths(self.widths)
@@ -62,6 +66,8 @@ class StyleCritic(nn.Module):
             if self.fade_steps:
                 share = 1.0 if grown is None else jnp.clip(grown - (i - 1), 0, 1)
                 h = share * h + (1 - share) * enter(i - 1)
+        if self.deviation:
+            h = minibatch_deviation(h)
         h = leaky(Equalized(self.widths[0], (3, 3))(h))
         h = leaky(Equalized(self.features)(h.reshape(len(h), -1)))
         return CriticHead(self.conditional, self.num_classes, self.codes)(h, label, train=train)

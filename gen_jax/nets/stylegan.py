@@ -56,7 +56,8 @@ class StyleGenerator(nn.Module):
 
     Fields:
       widths: channels of each resolution, from the smallest to the full one.
-      style: dimension of w.
+      style: dimension of w; `depth` layers make it of z, whose learning rate is `rate` times that
+        of the others (0.01 in the paper, of a million updates; with some thousands 0.1 or more).
       mixing: share of the training images whose finer layers have another image's style.
       fade_steps: updates for which each resolution is trained before the next one fades in, and
         of the fading in (progressive growing, karras2018); 0 trains all of them at once.
@@ -67,6 +68,7 @@ class StyleGenerator(nn.Module):
     widths: tuple[int, ...] = (64, 64, 32, 16)
     style: int = 64
     depth: int = 4
+    rate: float = 0.01
     num_classes: int = 0
     mixing: float = 0.9
     fade_steps: int = 0
@@ -77,6 +79,7 @@ class StyleGenerator(nn.Module):
         base_size(tuple(self.shape), len(self.widths) - 1)
         for name in ("style", "depth"):
             check_range(name, getattr(self, name), 1, integer=True)
+        check_range("rate", self.rate, 0, open_low=True)
         check_range("mixing", self.mixing, 0, 1)
         check_range("fade_steps", self.fade_steps, 0, integer=True)
         check_range("decay", self.decay, 0, 1)
@@ -89,7 +92,7 @@ class StyleGenerator(nn.Module):
 
     def setup(self):
         size = base_size(tuple(self.shape), len(self.widths) - 1)
-        self.mapping = [Equalized(self.style, rate=0.01) for _ in range(self.depth)]
+        self.mapping = [Equalized(self.style, rate=self.rate) for _ in range(self.depth)]
         self.start = self.param("start", nn.initializers.normal(1.0), (*size, self.widths[0]))
         wide = [width for width in self.widths for _ in range(2)]
         self.synthesis = [StyleLayer(width, first=i == 0) for i, width in enumerate(wide)]

@@ -58,14 +58,15 @@ def test_networks_fit_the_size_and_the_rate_falls():
     config = cyclegan.Config(levels=2, critic_halvings=3)
     generator, critic = networks(config, data.describe("edges:faces"))
     assert isinstance(generator, nets.ResNetGenerator)
-    assert (generator.widths, critic.halvings) == ((32, 64, 128), 3)
+    assert (generator.widths, critic.halvings) == ((16, 32, 64), 3)
     with pytest.raises(ConfigError, match="points"):
         networks(config, data.describe("moons"))
     with pytest.raises(ConfigError, match="pair"):
         networks(config, data.describe("faces"))  # 25 pixels wide
-    optimizer = optimizer_of(pix2pix.Config(steps=10))
+    config = pix2pix.Config(steps=10)
+    optimizer = optimizer_of(config)
     state, rates = optimizer.init(0.0), []
     for _ in range(10):
         update, state = optimizer.update(1.0, state)
-        rates.append(-float(update) / 2e-4)
+        rates.append(-float(update) / config.learning_rate)
     np.testing.assert_allclose(rates, [1] * 6 + [0.8, 0.6, 0.4, 0.2], rtol=1e-3)

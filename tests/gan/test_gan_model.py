@@ -1,6 +1,5 @@
-"""GANs as a whole: known optima, what is carried, conditions, resuming, faults."""
+"""GANs as a whole: known optima, what is carried, conditions, resuming."""
 
-import warnings
 from functools import partial
 
 import jax
@@ -10,87 +9,25 @@ import optax
 import pytest
 from flax import linen as nn
 from scipy.stats import norm
+from small_gans import (
+    ADAM,
+    QUIET,
+    Affine,
+    Classifier,
+    Normalised,
+    Quadratic,
+    Reconstruction,
+    bits,
+    make,
+    normal_data,
+    run_steps,
+)
 
 from gen_jax import gan, training
 from gen_jax.data.transforms import symmetric_images
-from gen_jax.errors import ConfigError, NumericalError
 from gen_jax.gan.began import next_balance
 from gen_jax.gan.model import judgement_of
 from gen_jax.nets import Judgement, LipschitzCritic, MLPCritic, MLPGenerator
-from gen_jax.nets.spectral import normalised
-
-QUIET = {"batch_size": 24, "progress": False}
-ADAM = optax.adam(1e-2, b1=0.5)
-
-
-class Affine(nn.Module):
-    """x = m + exp(s) z: a Gaussian generator."""
-
-    @nn.compact
-    def __call__(self, z, label=None, *, train=False):
-        shape = z.shape[1:]
-        mean = self.param("mean", nn.initializers.zeros, shape)
-        return mean + jnp.exp(self.param("log_std", nn.initializers.zeros, shape)) * z
-
-
-class Quadratic(nn.Module):
-    """Scores a x + b x^2 + c: enough to tell Gaussians apart."""
-
-    @nn.compact
-    def __call__(self, x, label=None, *, train=False):
-        features = jnp.concatenate([x, x**2], -1)
-        return Judgement(nn.Dense(1, kernel_init=nn.initializers.zeros)(features)[:, 0], features)
-
-
-class Reconstruction(nn.Module):
-    """A critic for "began": the mean absolute error of an autoencoder."""
-
-    @nn.compact
-    def __call__(self, x, label=None, *, train=False):
-        code = nn.Dense(1)(x)
-        return Judgement(jnp.abs(x - nn.Dense(x.shape[-1])(code)).mean(1), code)
-
-
-class Classifier(nn.Module):
-    """Scores, logits of three classes, and a code of 2 categories and a number."""
-
-    @nn.compact
-    def __call__(self, x, label=None, *, train=False):
-        h = nn.relu(nn.Dense(16)(x))
-        return Judgement(nn.Dense(1)(h)[:, 0], h, nn.Dense(3)(h), nn.Dense(3)(h))
-
-
-class Normalised(nn.Module):
-    """A critic with batch normalisation, a spectral norm and dropout."""
-
-    @nn.compact
-    def __call__(self, x, label=None, *, train=False):
-        h = nn.BatchNorm(use_running_average=not train, momentum=0.5)(x)
-        h = nn.Dropout(0.5)(normalised(nn.Dense(4))(h, train), deterministic=not train)
-        return Judgement(nn.Dense(1)(h)[:, 0], h)
-
-
-def make(generator=None, critic=None, rates=(ADAM, ADAM), **options):
-    settings = {"shape": (2,), "latent": 3} | options
-    networks = generator or MLPGenerator((2,), (8,)), critic or MLPCritic((8,))
-    return gan.gan(*networks, *rates, **settings)
-
-
-def normal_data(n=2000, seed=0):
-    return {"x": np.random.default_rng(seed).normal(size=(n, 2)).astype(np.float32)}
-
-
-def run_steps(model, sampler, key, steps):
-    """Init and scan on fresh draws, x or batches; (state, metrics of each step)."""
-    batch_of = lambda drawn: drawn if isinstance(drawn, dict) else {"x": drawn}
-
-    def body(state, key):
-        key_data, key_step = jax.random.split(key)
-        return model.step(key_step, state, batch_of(sampler(key_data)))
-
-    key_init, key_run = jax.random.split(key)
-    state = model.init(key_init, batch_of(sampler(key)))
-    return jax.lax.scan(body, state, jax.random.split(key_run, steps))
 
 
 @pytest.mark.parametrize("loss", ["non_saturating", "relativistic", "wgan"])
@@ -100,7 +37,7 @@ def test_a_gaussian_generator_finds_mean_and_deviation(key, optimized, loss):
     options = {"penalty": "r1", "penalty_weight": 0.3, "ema_decay": 0.99}
     model = make(Affine(), Quadratic(), rates, shape=(1,), latent=1, loss=loss, **options)
     sampler = lambda key: 1.0 + 0.5 * jax.random.normal(key, (256, 1))
-    state, metrics = jax.jit(lambda key: run_steps(model, sampler, key, 1500))(key)
+    state, metrics = jax.jit(lambda key: run_steps(model, sampler, key, 1200))(key)
     found = state.ema["params"]
     assert abs(found["mean"][0] - 1.0) < 0.1
     assert abs(jnp.exp(found["log_std"][0]) - 0.5) < 0.1
@@ -122,7 +59,7 @@ def test_the_critic_of_a_generator_at_rest_is_the_optimal_one(key, optimized, lo
         gan.Options(shape=(1,), latent=1, loss=loss, n_critic=2),
     )  # fmt: skip
     model = gan.of_parts(parts)
-    sampler = lambda key: 0.8 + jax.random.normal(key, (2048, 1))
+    sampler = lambda key: 0.8 + jax.random.normal(key, (1024, 1))
     state, _ = jax.jit(lambda key: run_steps(model, sampler, key, 300))(key)
     x = np.linspace(-1.5, 2.3, 39, dtype=np.float32)[:, None]
     found = judgement_of(parts, state, jnp.asarray(x)).score
@@ -177,12 +114,8 @@ def test_instance_noise_cures_the_dirac_gan_too(key, optimized):
     assert jnp.hypot(state.generator["x"][0], state.critic["w"][0]) < 0.2
 
 
-def bits(state):
-    return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(state)]
-
-
 CARRIED = {
-    "statistics": {"critic": Normalised(), "accumulate": 2},
+    "statistics": {"critic": Normalised()},
     "began": {"critic": Reconstruction(), "loss": "began", "balance_rate": 0.5},
 }
 
@@ -269,11 +202,11 @@ def test_the_balance_follows_its_rule(key):
 
 def test_a_critic_that_is_too_strong_rests(key):
     model = make(critic=MLPCritic((8,)), freeze_above=0.5)
-    batch = {"x": jnp.asarray(normal_data()["x"][:24])}
+    batch = {"x": jnp.asarray(normal_data()["x"][:24]) + 5}  # easily told apart
     state = jax.jit(model.init)(key, batch)
     step = jax.jit(model.step)
     frozen = []
-    for i in range(8):
+    for i in range(20):
         after, m = step(jax.random.key(i), state, batch)
         assert m["critic_frozen"] == (m["critic_accuracy"] > 0.5)
         assert (bits(after.critic) == bits(state.critic)) == bool(m["critic_frozen"])
@@ -283,6 +216,7 @@ def test_a_critic_that_is_too_strong_rests(key):
 
 
 REMEDIES = {
+    "accumulate": {"accumulate": 2},
     "lazy": {"penalty": "r1", "penalty_every": 2},
     "clip": {"loss": "wgan", "clip": 0.01, "n_critic": 3},
     "consensus": {"consensus": 0.1},
@@ -321,12 +255,9 @@ def labelled_batch(key, n=96):
     return {"x": x + jnp.stack([3.0 * y - 3, 0.0 * y], 1), "y": y}
 
 
-@pytest.mark.parametrize("kind", ["concat", "ac"])
-def test_samples_have_the_label_that_was_asked_for(key, optimized, kind):
-    beside = MLPCritic((64,), conditional="concat", num_classes=3)
-    critic = beside if kind == "concat" else Classifier()
+def test_samples_have_the_label_that_was_asked_for(key, optimized):
     model = make(
-        MLPGenerator((2,), (32,), num_classes=3), critic, conditional=kind, num_classes=3,
+        MLPGenerator((2,), (32,), num_classes=3), Classifier(), conditional="ac", num_classes=3,
         penalty="r1", penalty_weight=0.3, ema_decay=0.99,
     )  # fmt: skip
     state, _ = jax.jit(lambda key: run_steps(model, labelled_batch, key, 400))(key)
@@ -371,92 +302,16 @@ def test_a_code_is_recovered(key, optimized):
     assert (named == category).mean() > 0.9
 
 
-def test_a_critic_that_turns_to_nan_stops_the_run_by_its_name(tmp_path):
-    """The step, the network first, and the checkpoint that is still good."""
-    rate = lambda count: jnp.where(count < 5, 1e-3, jnp.inf)
-    model = make(rates=(ADAM, optax.sgd(rate)))
-    with pytest.raises(NumericalError, match=r"^critic_.* not finite at step 6; .*4"):
-        training.fit(
-            jax.random.key(0),
-            model,
-            normal_data(),
-            steps=20,
-            directory=tmp_path,
-            save_every=4,
-            **QUIET,
-        )
-
-
-@pytest.mark.parametrize(
-    ("options", "word"),
-    [
-        ({"loss": "wgn"}, "did you mean 'wgan'"),
-        ({"penalty": "r3"}, "penalty='r3'"),
-        ({"penalty_weight": 3.0}, "without a penalty"),
-        ({"loss": "began", "penalty": "r1"}, "reconstruction errors"),
-        ({"loss": "began", "freeze_above": 0.8}, "balance k"),
-        ({"clip": 0.1, "penalty": "wgan_gp"}, "choose one"),
-        ({"unroll": 1, "consensus": 1.0}, "choose one"),
-        ({"adversarial": 0.0}, "no loss"),
-        ({"augment": ("color",)}, "for images"),
-        ({"conditional": "concat"}, "num_classes=0"),
-        ({"num_classes": 3}, "conditional='none'"),
-        ({"conditional": "info"}, "code="),
-        ({"conditional": "label"}, "conditional='label'"),
-        ({"n_critic": 0}, "n_critic"),
-        ({"freeze_above": 0.3}, "freeze_above"),
-        ({"ema_decay": 2.0}, "ema_decay"),
-    ],
-)
-def test_bad_options(options, word):
-    with pytest.raises(ConfigError, match=word):
-        make(**options)
-
-
-@pytest.mark.parametrize(
-    ("options", "batch", "word"),
-    [
-        ({"n_critic": 5}, {"x": np.zeros((24, 2))}, "24 is not divisible by n_critic=5"),
-        ({"n_critic": 4, "accumulate": 4}, {"x": np.zeros((24, 2))}, "6 is not .* accumulate=4"),
-        ({}, {"x": np.zeros((24, 3))}, "does not fit"),
-        ({"critic": Normalised(), "penalty": "r1"}, {"x": np.zeros((24, 2))}, "normalises over"),
-        (
-            {"conditional": "ac", "num_classes": 2, "critic": Classifier()},
-            {"x": np.zeros((24, 2)), "y": np.zeros(24, int)},
-            "logits has shape",
-        ),
-        ({"conditional": "info", "code": (3, 0)}, {"x": np.zeros((24, 2))}, "code has shape None"),
-        ({"conditional": "concat", "num_classes": 2}, {"x": np.zeros((24, 2))}, "no labels"),
-    ],
-)  # fmt: skip
-def test_bad_data(options, batch, word):
-    with pytest.raises(ConfigError, match=word):
-        make(**options).init(jax.random.key(0), jax.tree.map(jnp.asarray, batch))
-
-
-def test_a_wgan_that_nothing_keeps_lipschitz_warns():
-    with pytest.warns(UserWarning, match="not bounded by anything"):
-        make(loss="wgan")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        make(loss="wgan", penalty="wgan_gp")
-        make(loss="wgan", clip=0.01)
-        make(loss="wgan", critic=MLPCritic(spectral=True))
-
-
 def test_images_pass_transform_and_augmentation(key):
-    """uint8 in and out; an augmented step differs from a plain one."""
+    """uint8 in and out; the generator learns through the augmentation."""
     shape = (4, 4, 1)
     networks = MLPGenerator(shape, (8,), bounded=True), MLPCritic((8,))
     options = {"shape": shape, "transform": symmetric_images(), "penalty": "r1"}
     batch = {"x": jax.random.randint(key, (6, *shape), 0, 256).astype(jnp.uint8)}
-    after = []
-    for names in (None, ("color", "translation", "cutout")):
-        model = make(*networks, **options, augment=names)
-        state = jax.jit(model.init)(key, batch)
-        state, metrics = jax.jit(model.step)(key, state, batch)
-        assert all(jnp.isfinite(value) for value in metrics.values())
-        after.append(bits(state.critic))
-    assert after[0] != after[1]
+    model = make(*networks, **options, augment=("color", "translation", "cutout"))
+    state = jax.jit(model.init)(key, batch)
+    after, metrics = jax.jit(model.step)(key, state, batch)
+    assert all(jnp.isfinite(value) for value in metrics.values())
+    assert bits(after.generator) != bits(state.generator)  # the gradient passes back through it
     made = model.sample(key, state, 3)
     assert (made.shape, made.dtype) == ((3, *shape), jnp.uint8)

@@ -150,7 +150,10 @@ def test_refusals(make, word):
         make()
 
 
-def test_z_that_cannot_be_cut_is_refused():
+def test_z_that_is_too_short_to_be_cut_is_refused():
     network = BigGANGenerator(SHAPE, (4, 4))
-    with pytest.raises(ConfigError, match="multiple of 3"):
-        network.init(jax.random.key(0), jnp.zeros((1, 5)))
+    with pytest.raises(ConfigError, match="at least 3"):
+        network.init(jax.random.key(0), jnp.zeros((1, 2)))
+    shapes = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 8)))["params"]
+    assert shapes["Dense_0"]["kernel"].shape == (4, 16)
+    assert shapes["GeneratorBlock_1"]["norm_in"]["scale"]["kernel"].shape[0] == 2

@@ -184,6 +184,16 @@ def test_a_growing_critic_sees_means_only_and_fades_in():
     np.testing.assert_allclose(score(x, 9 * FADE), plain, rtol=1e-4, atol=1e-5)
 
 
+def test_the_spread_of_the_batch_is_seen_only_when_asked_for():
+    x = jax.random.normal(jax.random.key(0), (N, *SHAPE))
+    for deviation in (False, True):
+        critic = StyleCritic(WIDTHS, features=5, deviation=deviation)
+        variables = critic.init(jax.random.key(1), x)
+        score = jax.jit(lambda x, critic=critic, v=variables: critic.apply(v, x).score)
+        moved = np.abs(score(x)[0] - score(x.at[1:].set(x[0]))[0])
+        assert (moved > 1e-4) == deviation
+
+
 def test_refusals():
     for options, word in (
         ({"shape": (6, 8, 1), "widths": WIDTHS}, "halved 2"),

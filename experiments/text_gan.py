@@ -1,0 +1,86 @@
+"""Train a GAN that draws what a sentence says: digits, their strokes, their ink.
+
+    python -m experiments.text_gan                                # 8x8 digits with captions
+    python -m experiments.text_gan --dataset captions:mnist --steps 10000
+
+At the end a picture with the four kinds of each digit. `--interpolation 0` is GAN-CLS alone. Then
+`python -m experiments.evaluate RUN_DIR` counts how often digit, strokes and ink are as asked.
+
+Measured with the defaults (4000 steps, eight minutes on a share of two busy cores): of 600
+sentences in every order of words ink and strokes are as asked in all, the digit (of thin ones) in
+99.7 +- 0.3 percent (real images: 99.65 +- 0.35); Frechet distance of pixels 0.35 +- 0.05 (two real
+sets 0.19), precision 0.98, recall 0.25.
+"""
+
+from dataclasses import dataclass
+
+import optax
+import tyro
+
+from experiments.caption_checks import caption_picture, measure_test
+from experiments.runner import RunConfig, run
+from gen_jax import data
+from gen_jax.data import DatasetSpec, captions
+from gen_jax.errors import ConfigError, check_range
+from gen_jax.gan import text_conditional
+from gen_jax.model import GenerativeModel
+from gen_jax.nets import Captioned, DCGANCritic, DCGANGenerator, SentenceEncoder
+from gen_jax.training import run_main
+
+
+@dataclass(frozen=True)
+class Config(RunConfig):
+    """A text-conditional GAN; the defaults train on 8x8 digits in some minutes on two cores."""
+
+    dataset: str = "captions:digits"
+    """captions:NAME; of digits without captions the sentence of their label is taken."""
+    steps: int = 4000
+    batch_size: int = 64
+    widths: tuple[int, ...] = (64, 32)
+    latent: int = 16
+    embedding: int = 32
+    """Of a sentence."""
+    interpolation: float = 1.0
+    """Weight of the loss under means of two sentences."""
+    learning_rate: float = 4e-4
+    ema_decay: float = 0.995
+
+    def check(self) -> None:
+        """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
+        super().check()
+        check_range("learning_rate", self.learning_rate, 0, open_low=True)
+
+
+def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
+    """The model of a configuration; raises ConfigError for options that cannot work."""
+    config.check()
+    spec = spec or data.describe(config.dataset)
+    if spec.kind != "images" or spec.num_classes != len(captions.DIGITS):
+        raise ConfigError(f"dataset={config.dataset!r} has no digits")
+    encoder = SentenceEncoder(len(captions.WORDS), config.embedding)
+    generator = DCGANGenerator(spec.shape, config.widths, config.embedding)
+    narrow = tuple(reversed(config.widths))
+    critic = DCGANCritic(narrow, "projection", config.embedding, norm="spectral")
+    adam = optax.adam(config.learning_rate, b1=0.5, b2=0.99)
+    return text_conditional(
+        Captioned(generator, encoder),
+        Captioned(critic, encoder),
+        adam,
+        adam,
+        shape=spec.shape,
+        latent=config.latent,
+        prompts=captions.prompts(spec.name.startswith(captions.PREFIX)),
+        interpolation=config.interpolation,
+        transform=data.symmetric_images(),
+        ema_decay=config.ema_decay,
+    )
+
+
+def main() -> None:
+    run("text_gan", tyro.cli(Config, description=__doc__), build, caption_picture)
+
+
+__all__ = ["Config", "build", "measure_test"]
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,100 @@
+"""Images with captions, made from sets of digits: `captions:NAME`.
+
+Half of the images have their strokes thickened, half are shown in black on white, and a sentence in
+one of several word orders says so:
+
+    a thick seven in black      this white two is thin
+
+Captions are int32 tokens [N, LENGTH], 0 behind the end; the draw is part of the dataset (seed 0).
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from gen_jax.data.pairs import thicken
+from gen_jax.errors import ConfigError, DataError
+from gen_jax.types import Int, UInt8
+
+PREFIX = "captions:"
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+STROKES = ("thin", "thick")
+INKS = ("white", "black")
+TEMPLATES = (
+    "a {stroke} {digit} in {ink}",
+    "a {digit} in {ink} with {stroke} strokes",
+    "this {ink} {digit} is {stroke}",
+    "{stroke} and {ink} , the digit {digit}",
+)
+"""Every sentence names all three; the order of the words differs."""
+
+LENGTH = 8
+
+
+def sentence(digit: int, thick: int, black: int, template: int = 0) -> str:
+    """What is said of an image."""
+    words = {"digit": DIGITS[digit], "stroke": STROKES[thick], "ink": INKS[black]}
+    return TEMPLATES[template].format(**words)
+
+
+def _words() -> tuple[str, ...]:
+    fixed = {w for t in TEMPLATES for w in t.split() if "{" not in w}
+    return ("", *sorted(fixed.union(DIGITS, STROKES, INKS)))
+
+
+WORDS = _words()
+"""The vocabulary; token 0 is the end."""
+
+
+def encode(text: str) -> Int[np.ndarray, "LENGTH"]:
+    """Tokens of a sentence. Raises DataError for unknown words, and for too many."""
+    words = text.lower().replace(",", " , ").split()
+    unknown = sorted(set(words) - set(WORDS))
+    if unknown:
+        raise DataError(f"caption {text!r} has unknown words {unknown} (known: {WORDS[1:]})")
+    if len(words) > LENGTH:
+        raise DataError(f"caption {text!r} has {len(words)} words (at most {LENGTH})")
+    tokens = [WORDS.index(word) for word in words]
+    return np.array(tokens + [0] * (LENGTH - len(tokens)), np.int32)
+
+
+def decode(tokens: Sequence[int] | np.ndarray) -> str:
+    """The sentence of tokens [LENGTH]."""
+    return " ".join(WORDS[token] for token in tokens if token)
+
+
+def prompts(every: bool = True) -> Int[np.ndarray, "K M LENGTH"]:
+    """All sentences of each digit; or only the one of the images as they were, which comes first:
+    "a thin DIGIT in white".
+    """
+    kinds = [(t, b, k) for k in range(len(TEMPLATES)) for t in (0, 1) for b in (0, 1)]
+    chosen = kinds if every else kinds[:1]
+    digits = range(len(DIGITS))
+    return np.stack([[encode(sentence(digit, *kind)) for kind in chosen] for digit in digits])
+
+
+def render(
+    x: UInt8[np.ndarray, "N H W 1"], thick: Int[np.ndarray, "N"], black: Int[np.ndarray, "N"]
+) -> UInt8[np.ndarray, "N H W 1"]:
+    """Images with thickened strokes, and in black on white, where the flags say so."""
+    x = np.where(thick.astype(bool)[:, None, None, None], thicken(x), x)
+    return np.where(black.astype(bool)[:, None, None, None], 255 - x, x)
+
+
+def make(arrays: Mapping[str, np.ndarray], stream: int) -> dict[str, np.ndarray]:
+    """Images, labels "y", tokens "caption", and the flags "thick" and "black" [N].
+
+    Args:
+      stream: tells the splits apart.
+    Raises ConfigError for sets that are not digits in grey.
+    """
+    x, y = arrays["x"], arrays.get("y")
+    if x.ndim != 4 or x.shape[-1] != 1 or y is None or y.max() >= len(DIGITS):
+        raise ConfigError("captions:NAME needs a set of grey digits, with their labels")
+    rng = np.random.default_rng((0, stream))
+    thick, black = rng.integers(0, 2, (2, len(x)), np.int32)
+    template = rng.integers(0, len(TEMPLATES), len(x))
+    rows = np.stack([y, thick, black, template], 1).tolist()
+    captions = np.stack([encode(sentence(*row)) for row in rows])
+    flags = {"thick": thick, "black": black}
+    return {"x": render(x, thick, black), "y": y, "caption": captions, **flags}

@@ -1,0 +1,92 @@
+"""A GAN that tells what an image shows from how it is seen, without being told (chen2018).
+
+The generator has latents of content and of view. The critic sees pairs: two views of one real
+image, or two images of one generated content; only if the content alone decides what does not
+change between views can pairs not be told apart.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+
+from gen_jax.errors import check_range
+from gen_jax.gan.model import from_latent, of_parts
+from gen_jax.gan.options import Options, make_parts
+from gen_jax.gan.translation import units
+from gen_jax.model import GenerativeModel, fold_in, normal, sample_keys
+from gen_jax.nets.pair_generator import PairGenerator
+from gen_jax.types import Array, Float, Key
+
+View = Callable[[Key[Array, ""], Float[Array, "H W C"]], Float[Array, "H W C"]]
+"""`(key, image) -> another look at it`."""
+
+
+class PairTransform:
+    """Between images in data units and pairs of views in the networks': encode draws two views,
+    decode takes the first."""
+
+    def __init__(self, transform: Any, view: View):
+        self._encode, self._decode = units(transform)
+        self.view = view
+
+    def encode(self, key: Key[Array, "*batch"], x: Array) -> Float[Array, "B H W C2"]:
+        """Two views of each image, along the channels; `key` one, or one for each."""
+        keys = sample_keys(key, len(x))
+        u = self._encode(fold_in(keys, 0), x)
+        look = lambda use: jax.vmap(self.view)(fold_in(keys, use), u)
+        return jnp.concatenate([look(1), look(2)], -1)
+
+    def decode(self, u: Float[Array, "B H W C2"]) -> Array:
+        """The first views, in data units."""
+        return self._decode(jnp.split(u, 2, axis=-1)[0])
+
+
+def multi_view(
+    generator: nn.Module,
+    critic: nn.Module,
+    generator_optimizer: optax.GradientTransformation,
+    critic_optimizer: optax.GradientTransformation,
+    *,
+    shape: tuple[int, ...],
+    content: int,
+    view: int,
+    views: View,
+    transform: Any = None,
+    **options: Any,
+) -> GenerativeModel:
+    """A multi-view GAN of images.
+
+    Args:
+      generator: of single images, latents [B, content + view].
+      critic: of pairs [B, H, W, 2 C].
+      shape: of one image after the transform.
+      views: draws another look at an image, in the transform's units.
+      options: others of `gan.Options`.
+    `sample(key, state, n, *, content_keys=None, view_keys=None)` draws content and view from keys
+    [n] of their own when these are given: equal keys give equal contents, or equal views. Raises
+    ConfigError for options that cannot work.
+    """
+    check_range("view", view, 1, integer=True)
+    settings = Options(
+        shape=(*shape[:-1], 2 * shape[-1]),
+        latent=content + 2 * view,
+        transform=PairTransform(transform, views),
+        **options,
+    )
+    optimizers = generator_optimizer, critic_optimizer
+    parts = make_parts(PairGenerator(generator, content), critic, *optimizers, settings)
+    model = of_parts(parts)
+
+    def sample(key, state, n, *, content_keys=None, view_keys=None):
+        keys = sample_keys(key, n)
+        draw = lambda given, use, size: normal(
+            fold_in(keys if given is None else given, use), (size,)
+        )
+        both = draw(content_keys, 0, content), draw(view_keys, 1, view), draw(view_keys, 2, view)
+        return from_latent(parts, state, keys, jnp.concatenate(both, 1))
+
+    return model._replace(sample=sample)

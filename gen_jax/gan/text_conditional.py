@@ -1,0 +1,223 @@
+"""Images from sentences: a matching-aware critic (GAN-CLS), interpolated sentences (GAN-INT).
+
+The critic tells (image, its sentence) from a made image with its sentence, and from a real image
+with another's sentence; so it must read. The generator also learns from means of two sentences'
+embeddings, for which there are no images (reed2016, algorithm 1 and eq. 5).
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gen_jax.descent import descend, moving_average, start_average
+from gen_jax.errors import ConfigError, check_range
+from gen_jax.gan.networks import apply
+from gen_jax.gan.options import GanState
+from gen_jax.gan.translation import rename, units
+from gen_jax.labels import checked_labels
+from gen_jax.model import GenerativeModel, fold_in, normal, sample_keys
+from gen_jax.nets.captioned import Caption, Captioned
+from gen_jax.types import Array, Batch, Bool, Float, Int, Key, Metrics
+
+softplus = jax.nn.softplus
+
+
+def matching_critic_loss(
+    real: Float[Array, "B"],
+    mismatched: Float[Array, "B"],
+    fake: Float[Array, "B"],
+    differs: Bool[Array, "B"],
+) -> Float[Array, "B"]:
+    """-log D(x, t) - (log(1 - D(x, t')) + log(1 - D(G(z, t), t))) / 2, of logits.
+
+    Args:
+      differs: whether t' is not t; where it is, that term is left out.
+    """
+    wrong = jnp.where(differs, softplus(mismatched), softplus(fake))
+    return softplus(-real) + 0.5 * (wrong + softplus(fake))
+
+
+class TextOptions(NamedTuple):
+    """How a text-conditional GAN is made.
+
+    Fields:
+      shape: of one example after the transform.
+      latent: dimension of z.
+      prompts: [K, M, T], M sentences of each label; a sample by label takes one of them at random,
+        an example without a caption the first.
+      interpolation: weight of the generator's loss under means of two sentences; 0 is GAN-CLS.
+      transform: `data.Transform`, or None.
+    """
+
+    shape: tuple[int, ...]
+    latent: int
+    prompts: Int[Any, "K M T"]
+    interpolation: float = 1.0
+    transform: Any = None
+    ema_decay: float = 0.999
+
+
+class TextParts(NamedTuple):
+    """Networks, optimizers and options."""
+
+    generator: Captioned
+    critic: Captioned
+    generator_optimizer: optax.GradientTransformation
+    critic_optimizer: optax.GradientTransformation
+    options: TextOptions
+
+    def make(self, params: Any, stats: Any, z: Array, caption: Caption) -> tuple[Array, Any]:
+        """Images of a generator in training, and its collections after the call."""
+        return apply(self.generator, params, stats, (z, caption), None, True)
+
+    def judge(self, params: Any, stats: Any, x: Array, caption: Caption) -> tuple[Array, Any]:
+        """Scores of a critic in training, and its collections after the call."""
+        said, moved = apply(self.critic, params, stats, (x, caption), None, True)
+        return said.score, moved
+
+
+def _split(variables: Any) -> tuple[Any, Any]:
+    return variables["params"], {k: v for k, v in variables.items() if k != "params"}
+
+
+def _init(parts: TextParts, key: Key[Array, ""]) -> GanState:
+    options = parts.options
+    key_generator, key_critic = jax.random.split(key)
+    caption = Caption(jnp.asarray(options.prompts[:2, 0], jnp.int32))
+    z, x = jnp.zeros((2, options.latent)), jnp.zeros((2, *options.shape))
+    generator, generator_stats = _split(parts.generator.init(key_generator, z, caption))
+    critic, critic_stats = _split(parts.critic.init(key_critic, x, caption))
+    return GanState(
+        generator,
+        critic,
+        generator_stats,
+        critic_stats,
+        start_average({"params": generator, **generator_stats}),
+        parts.generator_optimizer.init(generator),
+        parts.critic_optimizer.init(critic),
+        jnp.zeros(()),
+        jnp.zeros((), jnp.int32),
+    )
+
+
+def _update_critic(
+    parts: TextParts, key: Key[Array, ""], state: GanState, x: Array, tokens: Array
+) -> tuple[GanState, Metrics]:
+    """One step on `matching_critic_loss`; another's sentence is the next example's."""
+    other = jnp.roll(tokens, 1, axis=0)
+    differs = jnp.any(tokens != other, axis=1)
+    z = normal(sample_keys(key, len(x)), (parts.options.latent,))
+    made, generator_stats = parts.make(state.generator, state.generator_stats, z, Caption(tokens))
+    moved = parts.judge(state.critic, state.critic_stats, x, Caption(tokens))[1]
+
+    def loss(params):
+        judge = lambda x, tokens: parts.judge(params, state.critic_stats, x, Caption(tokens))[0]
+        real, wrong, fake = judge(x, tokens), judge(x, other), judge(made, tokens)
+        found = {"real_score": real, "mismatched_score": wrong, "fake_score": fake}
+        return matching_critic_loss(real, wrong, fake, differs), found
+
+    optimizer, memory = parts.critic_optimizer, state.critic_optimizer
+    critic, memory, metrics = descend(loss, optimizer, state.critic, memory)
+    after = state._replace(
+        critic=critic,
+        critic_optimizer=memory,
+        critic_stats=moved,
+        generator_stats=generator_stats,
+    )
+    return after, rename(metrics, "critic")
+
+
+def _update_generator(
+    parts: TextParts, key: Key[Array, ""], state: GanState, tokens: Array
+) -> tuple[GanState, Metrics]:
+    """One step on -log D under true sentences, and under means of two (reed2016 eq. 5)."""
+    options = parts.options
+    z = normal(sample_keys(key, 2 * len(tokens)), (options.latent,))
+    captions = Caption(tokens), Caption(tokens, jnp.roll(tokens, 1, axis=0), 0.5)
+
+    def loss(params):
+        def cost(z, caption):
+            made, _ = parts.make(params, state.generator_stats, z, caption)
+            return softplus(-parts.judge(state.critic, state.critic_stats, made, caption)[0])
+
+        each = cost(z[: len(tokens)], captions[0])
+        if not options.interpolation:
+            return each, {}
+        between = cost(z[len(tokens) :], captions[1])
+        return each + options.interpolation * between, {"interpolated_loss": between}
+
+    optimizer, memory = parts.generator_optimizer, state.generator_optimizer
+    generator, memory, metrics = descend(loss, optimizer, state.generator, memory)
+    present = {"params": generator, **state.generator_stats}
+    ema = moving_average(state.ema, present, state.step, options.ema_decay)
+    after = state._replace(generator=generator, generator_optimizer=memory, ema=ema)
+    return after._replace(step=state.step + 1), rename(metrics, "generator")
+
+
+def _captions(parts: TextParts, keys: Key[Array, "n"], n: int, label: Any, caption: Any) -> Array:
+    """Tokens [n, T]: those given, or the prompts of labels given or drawn."""
+    prompts = jnp.asarray(parts.options.prompts, jnp.int32)
+    if caption is not None and label is not None:
+        raise ConfigError("give a label or a caption, not both")
+    if caption is not None:
+        tokens = jnp.asarray(caption)
+        length = prompts.shape[2]
+        if tokens.shape not in ((length,), (n, length)):
+            raise ConfigError(f"caption has shape {tokens.shape}, must be [{length}] or [n, T]")
+        return jnp.broadcast_to(tokens, (n, length))
+    label = checked_labels(label, n, len(prompts))
+    if label is None:
+        draw = lambda key: jax.random.randint(key, (), 0, len(prompts))
+        label = jax.vmap(draw)(fold_in(keys, 1))
+    pick = lambda key: jax.random.randint(key, (), 0, prompts.shape[1])
+    return prompts[label, jax.vmap(pick)(fold_in(keys, 2))]
+
+
+def _given_captions(options: TextOptions, batch: Batch) -> Int[Array, "B T"]:
+    if "caption" in batch:
+        return batch["caption"]
+    if "y" not in batch:
+        raise ConfigError("a text-conditional GAN needs data with captions, or with labels")
+    return jnp.asarray(options.prompts, jnp.int32)[batch["y"], 0]
+
+
+def text_conditional(
+    generator: Captioned,
+    critic: Captioned,
+    generator_optimizer: optax.GradientTransformation,
+    critic_optimizer: optax.GradientTransformation,
+    **options: Any,
+) -> GenerativeModel:
+    """GAN-CLS with GAN-INT; batches hold "x" and tokens "caption" [B, T], or else labels "y", which
+    stand for their prompts.
+
+    Args:
+      options: fields of `TextOptions`.
+    `sample(key, state, n, *, label=None, caption=None)` takes tokens, [T] or [n, T], or labels for
+    their prompts. Raises ConfigError for options that cannot work, and for data without both.
+    """
+    settings = TextOptions(**options)
+    check_range("latent", settings.latent, 1, integer=True)
+    check_range("interpolation", settings.interpolation, 0)
+    check_range("ema_decay", settings.ema_decay, 0, 1)
+    parts = TextParts(generator, critic, generator_optimizer, critic_optimizer, settings)
+    encode, decode = units(settings.transform)
+
+    def step(key, state, batch):
+        tokens = _given_captions(settings, batch)
+        key_data, key_critic, key_generator = jax.random.split(key, 3)
+        x = encode(key_data, batch["x"])
+        state, judged = _update_critic(parts, key_critic, state, x, tokens)
+        state, metrics = _update_generator(parts, key_generator, state, tokens)
+        return state, judged | metrics
+
+    def sample(key, state, n, *, label=None, caption=None):
+        keys = sample_keys(key, n)
+        tokens = _captions(parts, keys, n, label, caption)
+        z = normal(fold_in(keys, 0), (settings.latent,))
+        made: Any = generator.apply(state.ema, z, Caption(tokens))
+        return decode(made)
+
+    return GenerativeModel(lambda key, batch: _init(parts, key), step, sample)

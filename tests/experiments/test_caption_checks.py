@@ -1,0 +1,46 @@
+"""The count of images that are as asked: of real ones nearly all, of wrong captions few."""
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import text_gan
+from experiments.caption_checks import as_asked, asked, caption_picture
+from gen_jax import data, metrics
+from gen_jax.data import captions
+from gen_jax.errors import ConfigError
+
+
+def test_real_images_are_as_their_captions_say_and_not_as_others():
+    test, classifier = data.load("captions:digits", "test"), metrics.load_classifier("digits")
+    right = as_asked(classifier, test["x"], test, test)
+    assert min(estimate.value for estimate in right.values()) > 0.98
+    turned = {name: np.roll(test[name], 1, axis=0) for name in ("y", "thick", "black")}
+    wrong = as_asked(classifier, test["x"], turned, test)
+    assert wrong["digit"].value < 0.3
+    for name in ("ink", "strokes"):
+        assert abs(wrong[name].value - 0.5) < 0.15
+
+
+def test_what_is_asked_for_is_balanced():
+    wanted = asked(160)
+    assert (np.bincount(wanted["y"]) == 16).all()
+    assert wanted["thick"].mean() == wanted["black"].mean() == 0.5
+    assert len({tuple(row) for row in wanted["caption"]}) == 160
+    said = captions.decode(wanted["caption"][27])
+    thick, black = (int(wanted[name][27]) for name in ("thick", "black"))
+    assert said == captions.sentence(7, thick, black)
+
+
+def test_the_picture_has_a_row_per_kind(tmp_path):
+    spec = data.describe("captions:digits")
+    model = text_gan.build(text_gan.Config(widths=(2,), embedding=2, latent=2), spec)
+    batch = {"x": data.load("captions:digits")["x"][:2]}
+    state = jax.jit(model.init)(jax.random.key(0), batch)
+    path = caption_picture(tmp_path, model, spec, state)
+    assert path.stat().st_size > 500
+
+
+def test_points_are_refused():
+    with pytest.raises(ConfigError, match="no digits"):
+        text_gan.build(text_gan.Config(dataset="8gaussians"))
