@@ -10,9 +10,10 @@ from experiments.pictures import draw
 from gen_jax import gan, plotting
 from gen_jax.data import DatasetSpec
 from gen_jax.gan.diagnostics import spherical
-from gen_jax.gan.options import GanState, Parts, encode
+from gen_jax.gan.options import GanState, Parts
 from gen_jax.model import GenerativeModel
 from gen_jax.types import Array
+from gen_jax.units import encode
 
 ROWS, COLUMNS = 8, 10
 

@@ -12,13 +12,14 @@ from flax import linen as nn
 from gen_jax.descent import start_average
 from gen_jax.errors import ConfigError
 from gen_jax.gan.networks import draw_latent, generate, judge, takes
-from gen_jax.gan.options import GanState, Options, Parts, decode, encode, make_parts
+from gen_jax.gan.options import GanState, Options, Parts, make_parts
 from gen_jax.gan.remedies import split_batch
 from gen_jax.gan.updates import rebalanced, update_critic, update_generator
-from gen_jax.labels import checked_labels
+from gen_jax.labels import check_labelled, checked_labels
 from gen_jax.model import GenerativeModel, fold_in, sample_keys
 from gen_jax.nets.judgement import Judgement
 from gen_jax.types import Array, Batch, Float, Int, Key, Metrics, Shaped
+from gen_jax.units import decode, encode
 
 SETTLE = 10
 """Power iterations before the first step: after one, a norm may be too small by half."""
@@ -29,8 +30,7 @@ def _labelled(parts: Parts, batch: Batch, key: Key[Array, ""]) -> dict[str, Arra
     encoded = {"x": encode(parts.options, key, batch["x"])}
     if not parts.classes:
         return encoded
-    if "y" not in batch:
-        raise ConfigError(f"num_classes={parts.classes}, but the data has no labels")
+    check_labelled(batch, parts.classes)
     return encoded | {"y": batch["y"]}
 
 

@@ -4,8 +4,6 @@ import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import linen as nn
 
@@ -14,7 +12,7 @@ from gen_jax.gan.augmentation import augmentation
 from gen_jax.gan.losses import GanLoss, gan_loss
 from gen_jax.gan.penalties import PENALTIES, USUAL_WEIGHTS, Penalty, find_penalty
 from gen_jax.nets.lipschitz import LipschitzCritic
-from gen_jax.types import Array, Float, Int, Key
+from gen_jax.types import Array, Float, Int
 
 CONDITIONALS = {
     "none": "no labels",
@@ -218,16 +216,3 @@ def make_parts(
         augment = augmentation(augment) if augment else None
     optimizers = generator_optimizer, critic_optimizer
     return Parts(generator, critic, *optimizers, loss, penalty, weight, augment, options)
-
-
-def encode(options: Options, key: Key[Array, "*batch"], x: Array | np.ndarray) -> Array:
-    """Data units to the networks'; raises ConfigError when they do not fit the shape."""
-    u = jnp.asarray(options.transform.encode(key, x) if options.transform else x)
-    if u.shape[1:] != tuple(options.shape):
-        raise ConfigError(f"data of shape {u.shape[1:]} does not fit shape={options.shape}")
-    return u
-
-
-def decode(options: Options, u: Array) -> Array:
-    """The networks' units to data units."""
-    return options.transform.decode(u) if options.transform else u
