@@ -6,6 +6,7 @@ import pytest
 from experiments import cyclegan, pix2pix
 from experiments.translation import (
     against_targets,
+    between_domains,
     constant_of,
     errors,
     halves,
@@ -43,6 +44,21 @@ def test_the_median_is_the_best_constant():
     guess = constant_of(x)
     assert best(guess) < min(best(guess + np.uint8(9)), best(x.mean(0).astype(np.uint8)))
     assert errors(x, x).value == 0
+
+
+def test_another_domain_is_reached_by_its_own_images():
+    """Real digits in place of translations: no distance to speak of, and their labels."""
+    test = data.load("digits", "test")
+    x, label = test["x"], test["y"].astype(int)
+    order = np.random.default_rng(0).permutation(len(x))
+    pairs = np.concatenate([255 - x, x[order]], 2)
+    case = {"x": pairs, "y": label}
+    good = between_domains("digits", (255 - x, x), case)
+    assert good["frechet_to_the_other_domain"] < 1e-3 * good["frechet_of_the_sources"]
+    assert good["label_kept"] > 0.98
+    assert good["label_kept_without_looking"] < 0.12
+    blind = between_domains("digits", (255 - x, x[order]), case)
+    assert blind["label_kept"] < 0.25
 
 
 def test_judges_of_pairs():
