@@ -1,10 +1,15 @@
 """Train a StyleGAN; at the end one picture of mixed styles and one of truncated styles.
 
     python -m experiments.stylegan                                              # 8x8 digits
-    python -m experiments.stylegan --dataset tfds:mnist@32 --widths 64 48 32 16 --fade-steps 300
+    python -m experiments.stylegan --dataset tfds:mnist@32 --widths 48 48 32 16 --conditional
 
-With `--fade-steps` resolutions fade in one after the other (progressive growing). Then `python -m
+With `--fade-steps N` resolutions fade in one after the other (progressive growing). Then `python -m
 experiments.sample RUN_DIR` and `python -m experiments.evaluate RUN_DIR`.
+
+Measured with `--conditional` on digits (3000 steps, fifteen minutes on a share of two busy cores):
+98.3 +- 0.5 percent of the samples by label read as asked, Frechet distance 0.79 +- 0.32 (two real
+sets 0.46), precision 0.92, recall 0.34; mixed styles take the digit from the coarse half of the
+layers. At 32x32 nothing has been trained to the end yet.
 """
 
 from dataclasses import dataclass
