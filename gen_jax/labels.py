@@ -1,5 +1,6 @@
 """Labels that condition a model: checked at the door, and as one-hot rows."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -7,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.errors import ConfigError
-from gen_jax.types import Array, Batch, Float, Int
+from gen_jax.types import Array, Float, Int
 
 
-def check_labelled(batch: Batch, num_classes: int) -> None:
+def check_labelled(batch: Mapping[str, Any], num_classes: int) -> None:
     """Raise ConfigError for data without the labels that a model of classes needs."""
     if num_classes and "y" not in batch:
         raise ConfigError(f"num_classes={num_classes}, but the data has no labels")

@@ -29,6 +29,7 @@ OTHERS = {
         "--chain-steps",
         "2",
     ],
+    "experiments.gan": ["--steps", "2", "--batch-size", "8", "--widths", "8"],
     "experiments.vae": ["--steps", "2", "--batch-size", "8", "--hidden", "8"],
     "experiments.temperflow": ["--steps", "2", "--flow.bins", "4", "--schedule.batch-size", "20"],
 }
