@@ -3,7 +3,7 @@
 Each class carries the exit code that the command line returns for it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from numbers import Real
 from typing import Any
@@ -84,3 +84,11 @@ def check_range(
     if not (above and (high is None or value <= high)):
         raise ConfigError(f"{argument}={value!r} must be {kind} in {allowed}")
     return value
+
+
+def check_widths(argument: str, widths: Sequence[int], low: int = 1) -> None:
+    """Raise ConfigError unless there is a width, and all are integers of at least `low`."""
+    if not widths:
+        raise ConfigError(f"{argument}=() must name at least one width")
+    for width in widths:
+        check_range(argument, width, low, integer=True)

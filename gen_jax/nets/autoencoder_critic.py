@@ -5,9 +5,8 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from gen_jax.errors import check_range
+from gen_jax.errors import check_range, check_widths
 from gen_jax.nets.blocks import check_image
-from gen_jax.nets.dcgan import check_widths
 from gen_jax.nets.judgement import Judgement
 from gen_jax.nets.resampling import base_size, double, halve
 from gen_jax.types import Array, Float
@@ -25,7 +24,7 @@ class AutoencoderCritic(nn.Module):
     num_classes: int = 0
 
     def __post_init__(self):
-        check_widths(self.widths)
+        check_widths("widths", self.widths)
         check_range("latent", self.latent, 1, integer=True)
         check_range("num_classes", self.num_classes, 0, 0, integer=True)
         super().__post_init__()

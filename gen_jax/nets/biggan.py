@@ -5,9 +5,9 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from gen_jax.errors import ConfigError, check_range
+from gen_jax.errors import ConfigError, check_range, check_widths
 from gen_jax.nets.conditioning import condition_vector
-from gen_jax.nets.dcgan import batch_norm, check_widths
+from gen_jax.nets.dcgan import batch_norm
 from gen_jax.nets.resampling import base_size
 from gen_jax.nets.residual_gan import GeneratorBlock, ImageAttention, convolution
 from gen_jax.nets.sagan import check_attention
@@ -35,7 +35,7 @@ class BigGANGenerator(nn.Module):
     attention: int = 1
 
     def __post_init__(self):
-        check_widths(self.widths)
+        check_widths("widths", self.widths)
         check_attention(self.attention, self.widths)
         check_range("embedding", self.embedding, 1, integer=True)
         base_size(tuple(self.shape), len(self.widths))

@@ -5,7 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from gen_jax.errors import ConfigError, check_range
+from gen_jax.errors import ConfigError, check_range, check_widths
 from gen_jax.nets.blocks import GroupNorm, check_image
 from gen_jax.nets.embeddings import Condition, per_example
 from gen_jax.types import Array, Float
@@ -30,10 +30,7 @@ class Classifier(nn.Module):
     def __post_init__(self):
         check_range("num_classes", self.num_classes, 2, integer=True)
         check_range("features", self.features, 1, integer=True)
-        if not self.widths:
-            raise ConfigError("widths=() must name at least one level")
-        for width in self.widths:
-            check_range("widths", width, 4, integer=True)
+        check_widths("widths", self.widths, 4)
         super().__post_init__()
 
     @nn.compact

@@ -4,7 +4,7 @@ from typing import Any
 
 from flax import linen as nn
 
-from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.errors import check_choice, check_widths
 from gen_jax.nets.blocks import check_image
 from gen_jax.nets.conditioning import condition_vector, join
 from gen_jax.nets.critic_head import CriticHead
@@ -15,14 +15,6 @@ from gen_jax.types import Array, Float
 
 SMALL = nn.initializers.normal(0.02)
 NORMS = ("batch", "spectral", "none")
-
-
-def check_widths(widths: tuple[int, ...]) -> None:
-    """Raise ConfigError unless there is a width, and all are positive."""
-    if not widths:
-        raise ConfigError("widths=() must name at least one level")
-    for width in widths:
-        check_range("widths", width, 1, integer=True)
 
 
 def batch_norm(train: bool, **options) -> nn.Module:
@@ -45,7 +37,7 @@ class DCGANGenerator(nn.Module):
     num_classes: int = 0
 
     def __post_init__(self):
-        check_widths(self.widths)
+        check_widths("widths", self.widths)
         base_size(tuple(self.shape), len(self.widths))
         super().__post_init__()
 
@@ -79,7 +71,7 @@ class DCGANCritic(nn.Module):
     norm: str = "batch"
 
     def __post_init__(self):
-        check_widths(self.widths)
+        check_widths("widths", self.widths)
         check_choice("norm", self.norm, NORMS)
         super().__post_init__()
 

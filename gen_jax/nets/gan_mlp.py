@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.errors import check_choice, check_range, check_widths
 from gen_jax.labels import one_hot
 from gen_jax.nets.critic_head import CriticHead
 from gen_jax.nets.judgement import Judgement
@@ -20,14 +20,6 @@ MINIBATCH = {
     "discrimination": lambda h: MinibatchDiscrimination()(h),
 }
 """What a critic knows of the other examples; call inside a compact method."""
-
-
-def check_widths(features: tuple[int, ...]) -> None:
-    """Raise ConfigError unless there is a layer and all are at least 1 wide."""
-    if not features:
-        raise ConfigError("features=() must name at least one width")
-    for width in features:
-        check_range("features", width, 1, integer=True)
 
 
 def with_label(
@@ -54,7 +46,7 @@ class MLPGenerator(nn.Module):
     bounded: bool = False
 
     def __post_init__(self):
-        check_widths(self.features)
+        check_widths("features", self.features)
         check_range("num_classes", self.num_classes, 0, integer=True)
         super().__post_init__()
 
@@ -89,7 +81,7 @@ class MLPCritic(nn.Module):
     minibatch: str = "none"
 
     def __post_init__(self):
-        check_widths(self.features)
+        check_widths("features", self.features)
         check_range("dropout", self.dropout, 0, 1)
         check_choice("minibatch", self.minibatch, MINIBATCH)
         super().__post_init__()

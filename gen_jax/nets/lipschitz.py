@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from gen_jax.errors import ConfigError, check_range
-from gen_jax.nets.gan_mlp import check_widths, with_label
+from gen_jax.errors import ConfigError, check_range, check_widths
+from gen_jax.nets.gan_mlp import with_label
 from gen_jax.nets.judgement import Judgement
 from gen_jax.types import Array, Float, Int
 
@@ -64,7 +64,7 @@ class LipschitzCritic(nn.Module):
     iterations: int = 15
 
     def __post_init__(self):
-        check_widths(self.features)
+        check_widths("features", self.features)
         check_range("group", self.group, 2, integer=True)
         super().__post_init__()
 

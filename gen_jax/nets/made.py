@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from gen_jax.errors import ConfigError, check_range
+from gen_jax.errors import ConfigError, check_range, check_widths
 from gen_jax.types import Array, Float, Int
 
 
@@ -36,11 +36,9 @@ class MADE(nn.Module):
         check_range("block", self.block, 1, self.dim, integer=True)
         if self.dim % self.block:
             raise ConfigError(f"block={self.block} must divide the dimension {self.dim}")
-        if not self.hidden:
-            raise ConfigError("hidden=() must name at least one width")
+        check_widths("hidden", self.hidden)
         most, degrees, weights = max(self.dim // self.block - 1, 1), [], []
         for layer, width in enumerate(self.hidden):
-            check_range("hidden", width, 1, integer=True)
             degrees.append(spread(width, most))
             shape = (self.hidden[layer - 1] if layer else self.dim, width)
             weights.append(

@@ -5,7 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from gen_jax.errors import ConfigError, check_range
+from gen_jax.errors import check_range, check_widths
 from gen_jax.nets.embeddings import Condition, per_example
 from gen_jax.types import Array, Float, Int
 
@@ -25,10 +25,7 @@ class MLP(nn.Module):
     param_dtype: Any = jnp.float32
 
     def __post_init__(self):
-        if not self.features:
-            raise ConfigError("features=() must name at least one width")
-        for width in self.features:
-            check_range("features", width, 2, integer=True)
+        check_widths("features", self.features, 2)
         check_range("num_classes", self.num_classes, 0, integer=True)
         check_range("dropout", self.dropout, 0, 1)
         super().__post_init__()

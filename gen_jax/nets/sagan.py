@@ -5,11 +5,11 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from gen_jax.errors import check_range
+from gen_jax.errors import check_range, check_widths
 from gen_jax.nets.blocks import check_image
 from gen_jax.nets.conditioning import condition_vector, join
 from gen_jax.nets.critic_head import CriticHead
-from gen_jax.nets.dcgan import batch_norm, check_widths
+from gen_jax.nets.dcgan import batch_norm
 from gen_jax.nets.judgement import Judgement
 from gen_jax.nets.resampling import base_size
 from gen_jax.nets.residual_gan import (
@@ -43,7 +43,7 @@ class SAGANGenerator(nn.Module):
     attention: int = 1
 
     def __post_init__(self):
-        check_widths(self.widths)
+        check_widths("widths", self.widths)
         check_attention(self.attention, self.widths)
         base_size(tuple(self.shape), len(self.widths))
         super().__post_init__()
@@ -79,7 +79,7 @@ class ResidualCritic(nn.Module):
     attention: int = 1
 
     def __post_init__(self):
-        check_widths(self.widths)
+        check_widths("widths", self.widths)
         check_attention(self.attention, self.widths)
         super().__post_init__()
 

@@ -5,11 +5,10 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from gen_jax.errors import check_range
+from gen_jax.errors import check_range, check_widths
 from gen_jax.nets.blocks import check_image
 from gen_jax.nets.conditioning import condition_vector, join
 from gen_jax.nets.critic_head import CriticHead
-from gen_jax.nets.dcgan import check_widths
 from gen_jax.nets.equalized import Equalized, leaky
 from gen_jax.nets.growing import grown_level
 from gen_jax.nets.judgement import Judgement
@@ -38,7 +37,7 @@ class StyleCritic(nn.Module):
     deviation: bool = False
 
     def __post_init__(self):
-        check_widths(self.widths)
+        check_widths("widths", self.widths)
         check_range("features", self.features, 1, integer=True)
         check_range("fade_steps", self.fade_steps, 0, integer=True)
         super().__post_init__()

@@ -6,24 +6,23 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from gen_jax.errors import check_range
+from gen_jax.errors import check_range, check_widths
 from gen_jax.model import fold_in, normal
 from gen_jax.nets.conditioning import condition_vector, join
-from gen_jax.nets.dcgan import check_widths
 from gen_jax.nets.equalized import Equalized, leaky, pixel_norm
 from gen_jax.nets.growing import blend, grown_level
 from gen_jax.nets.resampling import base_size, double
 from gen_jax.types import Array, Float, Int, Key
 
 
-def instance_norm(x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
+def standardise(x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
     """Every channel of every image with mean 0 and variance 1 over its pixels."""
     mean = x.mean((1, 2), keepdims=True)
     return (x - mean) * jax.lax.rsqrt(x.var((1, 2), keepdims=True) + 1e-8)
 
 
 class AdaIN(nn.Module):
-    """scale(w) instance_norm(x) + shift(w), both linear in the style w (karras2019, eq. 1)."""
+    """scale(w) standardise(x) + shift(w), both linear in the style w (karras2019, eq. 1)."""
 
     @nn.compact
     def __call__(
@@ -31,7 +30,7 @@ class AdaIN(nn.Module):
     ) -> Float[Array, "B H W C"]:
         scale = Equalized(x.shape[-1], gain=1.0, bias=1.0, name="scale")(w)
         shift = Equalized(x.shape[-1], gain=1.0, name="shift")(w)
-        return scale[:, None, None] * instance_norm(x) + shift[:, None, None]
+        return scale[:, None, None] * standardise(x) + shift[:, None, None]
 
 
 class StyleLayer(nn.Module):
@@ -75,7 +74,7 @@ class StyleGenerator(nn.Module):
     decay: float = 0.995
 
     def __post_init__(self):
-        check_widths(self.widths)
+        check_widths("widths", self.widths)
         base_size(tuple(self.shape), len(self.widths) - 1)
         for name in ("style", "depth"):
             check_range(name, getattr(self, name), 1, integer=True)

@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from gen_jax.errors import ConfigError, check_range
+from gen_jax.errors import check_range, check_widths
 from gen_jax.nets.blocks import (
     GroupNorm,
     SelfAttention,
@@ -92,10 +92,7 @@ class UNet(nn.Module):
     param_dtype: Any = jnp.float32
 
     def __post_init__(self):
-        if not self.widths:
-            raise ConfigError("widths=() must name at least one level")
-        for width in self.widths:
-            check_range("widths", width, 4, integer=True)
+        check_widths("widths", self.widths, 4)
         check_range("blocks", self.blocks, 1, integer=True)
         check_range("num_classes", self.num_classes, 0, integer=True)
         check_range("dropout", self.dropout, 0, 1)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from gen_jax.errors import ConfigError, check_range
+from gen_jax.errors import check_range, check_widths
 from gen_jax.model import fold_in
 from gen_jax.nets.blocks import check_image, instance_norm, pad_to_multiple
 from gen_jax.types import Array, Float, Key
@@ -20,10 +20,7 @@ STRIDES = (2, 2)
 def check_channels(outputs: int, widths: Sequence[int]) -> None:
     """Raise ConfigError unless there is a level and all are at least 1 wide."""
     check_range("outputs", outputs, 1, integer=True)
-    if not widths:
-        raise ConfigError("widths=() must name at least one level")
-    for width in widths:
-        check_range("widths", width, 1, integer=True)
+    check_widths("widths", widths)
 
 
 def dropout(

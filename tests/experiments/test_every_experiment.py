@@ -33,10 +33,7 @@ OPTIONS = {
     "commitment": ("--codes", 64, "--dim", 4),
     "prior_network": ("--prior-network.width", 16, "--prior-network.depth", 1),
     "latents": ("--latents", 2, 4),
-    "architecture": ("--widths", 8),
-    "content": ("--widths", 8, 8),
-    "embedding": ("--widths", 8, 8),
-    "mixing": ("--widths", 8, 8),
+    "widths": ("--widths", 8, 8),
     "schedule": ("--schedule.batch-size", 40, "--schedule.first-steps", 2, "--flow.bins", 4),
 }
 """What makes a run small, for the experiments that have these fields."""
