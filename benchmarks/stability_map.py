@@ -26,13 +26,13 @@ import optax
 import tyro
 from flax import linen as nn
 
+from benchmarks.measuring import RESULTS
 from gen_jax import data, gan, metrics, plotting, training
 from gen_jax.data import toy
-from gen_jax.errors import check_choice, check_range
+from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.model import GenerativeModel
 from gen_jax.nets import MLPCritic, MLPGenerator
 
-RESULTS = Path(__file__).parent / "results"
 MIXTURES = {"8gaussians": toy.eight_gaussians_mixture, "25grid": toy.grid_mixture}
 CURES: dict[str, dict[str, Any]] = {
     "none": {},
@@ -209,7 +209,10 @@ def main() -> None:
     how = {n: v for n, v in asdict(config).items() if n not in ("losses", "cures", "limit")}
     how = json.loads(json.dumps(how))
     before = json.loads(path.read_text()) if path.is_file() else {}
-    cells = before.get("cells", {}) if before.get("how") == how else {}
+    if before and before["how"] != how:
+        other = [name for name in how if before["how"].get(name) != how[name]]
+        raise ConfigError(f"{path} holds cells of other {', '.join(other)}; move it away first")
+    cells = before.get("cells", {})
     todo = [(loss, cure) for cure in config.cures for loss in config.losses]
     todo = [pair for pair in todo if " ".join(pair) not in cells]
     for loss, cure in todo[: config.limit]:
@@ -222,7 +225,8 @@ def main() -> None:
         result = {"how": how, "machine": machine, "jax": jax.__version__, "cells": cells}
         RESULTS.mkdir(exist_ok=True)
         path.write_text(json.dumps(result, indent=2) + "\n")
-    draw_map(cells, config, path.with_suffix(".png"))
+    if len(cells) > 1:
+        draw_map(cells, config, path.with_suffix(".png"))
     print(table(cells, config))
 
 
