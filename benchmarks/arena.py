@@ -10,7 +10,8 @@ gradient where the kernel uses it. Annealed importance sampling carries 10,000 p
 N(0, 9 I) by Hamiltonian moves. Flows are trained first: their row has the seconds and evaluations
 that this took, beside those of drawing 100,000 points. Compilation is left out throughout.
 
-Printed and written to `benchmarks/results/arena_DEVICE.json`, with a heat map beside it: total
+Printed and, target by target, written to `benchmarks/results/arena_DEVICE.json`: a run replaces its
+own targets there and keeps the others of the same settings. A heat map lies beside it: total
 variation of the mode weights, sliced Wasserstein distance to exact samples less that between two
 exact sets, effective sample size per second of the slowest coordinate, error of log Z.
 """
@@ -19,7 +20,7 @@ import functools
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -27,10 +28,10 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from benchmarks.measuring import RESULTS, machine, write
+from benchmarks.measuring import RESULTS, machine, read, write
 from experiments.exact_sets import compare_with_exact
 from gen_jax import flows, mcmc, plotting, training, transport
-from gen_jax.errors import check_choice, check_range
+from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.sampling import Target, importance, make_target
 from gen_jax.types import Array, Estimate, Key
 
@@ -220,24 +221,23 @@ def row(key, name: str, sampler: str, budget: str, target: Target, outcome: Outc
     return {**head, "excess": excess, "ess_per_second": ess, **numbers}
 
 
-def measure(config: Config) -> list[dict]:
-    """Every row; printed as they come."""
+def measure(config: Config, name: str) -> list[dict]:
+    """The rows of a target; printed as they come."""
+    constructor, options = TARGETS[name]
+    target = make_target(constructor, **options)
+    key = jax.random.fold_in(jax.random.key(config.seed), list(TARGETS).index(name))
+    published = 0.1 if constructor == "clayton" else 0.2
+    contestants: dict[str, Callable] = {
+        title: functools.partial(run_chains, key, target, chain, config)
+        for title, chain in chains(published).items()
+    }
+    contestants["annealed importance"] = lambda: run_annealing(key, target, config)
+    contestants["TemperFlow"] = lambda: {"its own": run_temperflow(key, target)}
     rows = []
-    for index, name in enumerate(config.targets):
-        constructor, options = TARGETS[name]
-        target = make_target(constructor, **options)
-        key = jax.random.fold_in(jax.random.key(config.seed), index)
-        published = 0.1 if constructor == "clayton" else 0.2
-        contestants: dict[str, Callable] = {
-            title: functools.partial(run_chains, key, target, chain, config)
-            for title, chain in chains(published).items()
-        }
-        contestants["annealed importance"] = lambda: run_annealing(key, target, config)  # noqa: B023
-        contestants["TemperFlow"] = lambda: {"its own": run_temperflow(key, target)}  # noqa: B023
-        for title, run in contestants.items():
-            for budget, outcome in run().items():
-                rows.append(row(key, name, title, budget, target, outcome))
-                print(json.dumps(rows[-1]), flush=True)
+    for title, run in contestants.items():
+        for budget, outcome in run().items():
+            rows.append(row(key, name, title, budget, target, outcome))
+            print(json.dumps(rows[-1]), flush=True)
     return rows
 
 
@@ -285,9 +285,16 @@ def main() -> None:
     config = tyro.cli(Config, description=__doc__)
     config.check()
     training.configure_backend(1)
-    facts = machine()
-    rows = measure(config)
-    write("arena", facts, {"rows": rows})
+    facts, how = machine(), {n: v for n, v in asdict(config).items() if n != "targets"}
+    before = read("arena")
+    if before and before.get("how") != how:
+        raise ConfigError(f"kept results are of {before.get('how')}, not {how}: move them away")
+    rows = before.get("rows", [])
+    for name in config.targets:
+        found = measure(config, name)
+        rows = [r for r in rows if r["target"] != name] + found
+        rows.sort(key=lambda r: list(TARGETS).index(r["target"]))
+        write("arena", facts, {"how": how, "rows": rows})
     picture(rows)
     print(table(rows))
 

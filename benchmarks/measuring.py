@@ -60,9 +60,19 @@ def machine(*packages: str) -> dict[str, Any]:
     }
 
 
+def result_path(name: str) -> Path:
+    return RESULTS / f"{name}_{jax.default_backend()}.json"
+
+
+def read(name: str) -> dict[str, Any]:
+    """What `write` left, or nothing."""
+    path = result_path(name)
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
 def write(name: str, facts: Mapping[str, Any], report: Mapping[str, Any]) -> None:
     """`results/NAME_BACKEND.json`, with the machine's facts first."""
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}_{jax.default_backend()}.json"
+    path = result_path(name)
     path.write_text(json.dumps({"machine": facts, **report}, indent=1) + "\n", encoding="utf-8")
     print(f"written: {path}")

@@ -49,9 +49,12 @@ def latent_pictures(
     """
     folder = directory / "samples"
     try:
-        test = {name: v[:2000] for name, v in data.load(spec.name, "test").items()}
+        test = data.load(spec.name, "test")
     except DataError:
-        test = {name: v[:2000] for name, v in data.load(spec.name, "train").items()}
+        test = data.load(spec.name, "train")
+    # q(z) takes as many densities of posteriors as the square of this; an IAF's are slow.
+    count = 500 if parts.options.posterior == "iaf" else 2000
+    test = {name: values[:count] for name, values in test.items()}
     label = jnp.asarray(test["y"]) if parts.options.num_classes else None
     u = vae.encode_data(parts, jax.random.key(0), test["x"])
     functions = vae.coder(parts, state.params, label)
