@@ -43,10 +43,10 @@ class PixelNetwork:
 
     def options(self) -> dict[str, Any]:
         """The module's sizes."""
-        return {
-            "width": self.width,
-            "blocks" if self.name == "pixelcnn_pp" else "depth": self.depth,
-        }
+        if self.name == "pixelcnn_pp":
+            return {"width": self.width, "blocks": self.depth}
+        window = {} if self.name == "pixel_rnn" else {"kernel": self.kernel}
+        return {"width": self.width, "depth": self.depth, **window}
 
 
 @dataclass(frozen=True)

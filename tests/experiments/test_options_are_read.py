@@ -1,0 +1,87 @@
+"""No experiment has an option that nothing reads."""
+
+import importlib
+from dataclasses import fields, is_dataclass, replace
+
+import pytest
+
+from experiments import runner
+from gen_jax import data
+from gen_jax.errors import ConfigError
+from gen_jax.transport import Schedule
+
+DATASETS = ("digits", "8gaussians", "genesis", "target:ring", "brick", "edges:digits")
+
+CHOICES = {
+    "gan": {"loss": "hinge", "conditional": "info"},
+    "pca": {"kind": "gaussian"},
+    "score_matching": {"loss": "ncsn"},
+}
+"""Choices, besides the defaults, that some options belong to."""
+
+ELSEWHERE = {
+    "gan": {"patience", "watch"},
+    "mcmc": {"coldest", "leapfrog_steps", "recorded", "temperatures"},
+    "temperflow": {"margin", *(f"schedule.{field.name}" for field in fields(Schedule))},
+    "texture": {"side"},
+    "transformer": {"network.name"},
+    "vqvae": {"prior_network.name"},
+}
+"""Options read outside of `build`: of the watch, the pictures, the chain, within gen_jax."""
+
+COMMON = {field.name for field in fields(runner.RunConfig)}
+
+
+def recorder(value, seen, prefix=""):
+    """A copy that notes which fields are read, but for its own `check`."""
+    names = {field.name for field in fields(value)}
+
+    class Recorder(type(value)):
+        def __getattribute__(self, name):
+            if name in names:
+                seen.add(prefix + name)
+            return super().__getattribute__(name)
+
+        def check(self):
+            pass
+
+    copy = object.__new__(Recorder)
+    for name in names:
+        held = getattr(value, name)
+        if is_dataclass(held):
+            held = recorder(held, seen, f"{prefix}{name}.")
+        object.__setattr__(copy, name, held)
+    return copy
+
+
+def options(value, prefix=""):
+    """Names of all fields, those of groups with a dot."""
+    names = set()
+    for field in fields(value):
+        held = getattr(value, field.name)
+        inner = f"{prefix}{field.name}"
+        names |= options(held, f"{inner}.") if is_dataclass(held) else {inner}
+    return names
+
+
+def read_by_build(name, module):
+    """Fields that `build` reads for any of DATASETS and CHOICES."""
+    seen = set()
+    default = module.Config()
+    configs = [replace(default, dataset=dataset) for dataset in DATASETS]
+    for config in [default, *configs, replace(default, **CHOICES.get(name, {}))]:
+        try:
+            config.check()
+            module.build(recorder(config, seen), data.describe(config.dataset))
+        except ConfigError:
+            continue
+    return seen
+
+
+@pytest.mark.parametrize("name", runner.EXPERIMENTS)
+def test_every_option_is_read(name):
+    module = importlib.import_module(runner.EXPERIMENTS[name])
+    seen = read_by_build(name, module)
+    left = options(module.Config()) - seen - COMMON - ELSEWHERE.get(name, set())
+    assert left == set()
+    assert seen
