@@ -2,14 +2,17 @@
 
     python -m experiments.anomaly runs/pca-fashion_mnist --against mnist
     python -m experiments.anomaly runs/diffusion-fashion_mnist --against mnist --num 28
+    python -m experiments.anomaly runs/pixelcnn-fashion_mnist --against mnist \\
+        --background runs/pixelcnn-mutated_fashion_mnist_0.1
 
 Any run with a log-likelihood will do. The likelihood itself fails between such sets as those above:
 simpler images are likelier, whether they belong or not (nalisnick2019deep). Scores, in nats, higher
 for what does not belong: "likelihood" -log p(x) (of an energy: its energy, up to a constant);
 "typicality" | -log p(x) - its mean in training | (nalisnick2019); "likelihood_ratio" log p0(x) -
-log p(x) with the run of --background as p0 (ren2019); "complexity" -log p(x) less the length of x
-as a PNG (serra2020); "classifier_energy" -logsumexp of the dataset's classifier (liu2020) and
-"classifier_softmax" -max log p(y | x) (hendrycks2017), for comparison: they are given labels.
+log p(x) with the run of --background as p0, trained on mutated:NAME (ren2019); "complexity"
+-log p(x) less the length of x as a PNG (serra2020); "classifier_energy" -logsumexp of the dataset's
+classifier (liu2020) and "classifier_softmax" -max log p(y | x) (hendrycks2017), for comparison:
+they are given labels.
 
 Measured, trained on Fashion-MNIST against MNIST: diffusion (8,000 steps, 28 images of each) gives
 MNIST 2.35 +- 0.08 bits/dim and its own test set 3.48 +- 0.13; areas: likelihood 0.09 +- 0.04,
@@ -44,7 +47,7 @@ class Config:
     against: str
     """Dataset that does not belong, of the same shape."""
     background: str | None = None
-    """Directory of a run for the likelihood ratio: a weaker or blurrier model of the same data."""
+    """Directory of a run for the likelihood ratio: the same model of mutated:NAME, say."""
     num: int = 1000
     """Examples of each set."""
     checkpoint: int | None = None

@@ -9,7 +9,18 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from gen_jax.data import binarized, captions, folder, images, known, pairs, text, textures, toy
+from gen_jax.data import (
+    binarized,
+    captions,
+    folder,
+    images,
+    known,
+    mutated,
+    pairs,
+    text,
+    textures,
+    toy,
+)
 from gen_jax.errors import ConfigError, DataError, check_choice
 from gen_jax.types import Array, Float, Key
 
@@ -162,6 +173,8 @@ PATTERNS: dict[str, str] = {
     "thick:NAME": "pairs: an image, and the same with thicker strokes",
     "colour:NAME": "pairs: an image in grey, and in colour (of its label, if it was grey)",
     "domains:A+B": "images of one set beside those of another, unpaired",
+    "mutated:NAME": "one of the sets of images, a tenth of its pixels replaced by noise",
+    "mutated:NAME@RATE": "the same with another share",
     "target:NAME": "exact samples of a known density (targets below)",
     "target:NAME@DIM": "the same in another dimension",
     "text:PATH": "your own text, by characters",
@@ -189,6 +202,19 @@ def _binarized(name: str) -> DatasetEntry:
     entry = _images(base)
     load = partial(_read_binarized, base, seed)
     return entry._replace(description=f"{entry.description}; black and white", load=load)
+
+
+@lru_cache
+def _read_mutated(base: str, rate: float, split: str) -> dict[str, np.ndarray]:
+    arrays = DATASETS[base].load(split)
+    return {**arrays, "x": mutated.mutate(arrays["x"], rate, SPLITS.index(split))}
+
+
+def _mutated(name: str) -> DatasetEntry:
+    base, rate = mutated.parse(name)
+    entry = _images(base)
+    description = f"{entry.description}; with noise in some pixels"
+    return entry._replace(description=description, load=partial(_read_mutated, base, rate))
 
 
 @lru_cache
@@ -234,6 +260,8 @@ def find(name: str) -> DatasetEntry:
         return _text("your own text", *text.parse(name))
     if name.startswith(binarized.PREFIX):
         return _binarized(name)
+    if name.startswith(mutated.PREFIX):
+        return _mutated(name)
     if name.startswith(captions.PREFIX):
         return _captioned(name.removeprefix(captions.PREFIX))
     if (pair := pairs.parse(name)) is not None:
