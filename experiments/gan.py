@@ -7,8 +7,9 @@
 
 Then `python -m experiments.sample RUN_DIR`, `python -m experiments.evaluate RUN_DIR`, which also
 measures discriminator rejection (azadi2019) where the loss makes a critic of density ratios: the
-critic is first trained on alone for 500 steps, without the penalty. With --watch the Frechet distance to training images is measured at every save, and the best checkpoint is kept;
-with --patience the run ends when it no longer falls.
+critic is first trained on alone for 500 steps, without the penalty. With --watch the Frechet
+distance to training images is measured at every save, and the best checkpoint is kept; with
+--patience the run ends when it no longer falls.
 
 Measured on two busy cores, with the bundled classifiers' features:
 
