@@ -7,11 +7,12 @@ Chains: 100 from N(0, I), 1,000 states kept of each, the first sixth of the step
 the step sizes of qiu2023's baselines (0.2; 0.1 for the copulas) and with tuned ones (dual averaging
 over 500 steps, which are not counted). An evaluation is one log-density of one chain, with its
 gradient where the kernel uses it. Annealed importance sampling carries 10,000 points from
-N(0, 9 I) by Hamiltonian moves. Flows are trained first: their row has the seconds and evaluations
-that this took, beside those of drawing 100,000 points. Compilation is left out throughout.
+N(0, 9 I) by Hamiltonian moves. Flows are trained first: their rows have the seconds and evaluations
+that this took, beside those of drawing 10,000 points, as they are and refined by rejection.
+Compilation is left out throughout.
 
-Printed and, target by target, written to `benchmarks/results/arena_DEVICE.json`: a run replaces its
-own targets there and keeps the others of the same settings. A heat map lies beside it: total
+Printed and, target by target, written to `benchmarks/results/arena_DEVICE.json`: a run replaces the
+rows that it measures and keeps the others of the same settings. A heat map lies beside it: total
 variation of the mode weights, sliced Wasserstein distance to exact samples less that between two
 exact sets, effective sample size per second of the slowest coordinate, error of log Z.
 """
@@ -20,7 +21,7 @@ import functools
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -47,6 +48,7 @@ TARGETS: dict[str, tuple[str, dict[str, Any]]] = {
     "logistic_regression": ("logistic_regression", {}),
 }
 CHAINS, KEPT, ADAPTATION, POINTS, LEAPFROGS = 100, 1000, 500, 10_000, 10
+ANNEALED, TEMPERFLOW, MARGIN = "annealed importance", "TemperFlow", 10.0
 LADDER = np.geomspace(1, 0.1, 5)
 FLOW_UNIT = {"banana": 10.0}
 """Lengths that flows take as 1, where 1 itself is far too short; chains have their step sizes."""
@@ -67,6 +69,8 @@ class Config:
     """How much to run."""
 
     targets: tuple[str, ...] = tuple(TARGETS)
+    samplers: tuple[str, ...] = ()
+    """Titles of the table's rows; all of them if not given."""
     evaluations: int = 5_000_000
     """For every chain sampler and for annealed importance sampling."""
     seconds: float = 10.0
@@ -76,6 +80,8 @@ class Config:
     def check(self) -> None:
         for name in self.targets:
             check_choice("targets", name, TARGETS)
+        for name in self.samplers:
+            check_choice("samplers", name, [*chains(0.2), ANNEALED, TEMPERFLOW])
         check_range("evaluations", self.evaluations, 1_000_000, integer=True)
         check_range("seconds", self.seconds, 0, open_low=True)
 
@@ -185,8 +191,8 @@ def run_annealing(key: Key[Array, ""], target: Target, config: Config) -> dict[s
     return {"evaluations": fixed, "time": anneal(max(levels, 2))}
 
 
-def run_temperflow(key: Key[Array, ""], name: str, target: Target) -> Outcome:
-    """Train along the tempering curve, then draw; the cost is that of both."""
+def run_temperflow(key: Key[Array, ""], name: str, target: Target) -> dict[str, Outcome]:
+    """Train along the tempering curve, then draw, without and with rejection; all is counted."""
     plane = target.dim == 2
     width, half_width = (64, 5.0) if plane else (128, 6.0)
     layer = flows.spline_flow(hidden=(width, width), half_width=half_width)
@@ -202,17 +208,25 @@ def run_temperflow(key: Key[Array, ""], name: str, target: Target) -> Outcome:
     steps = clock[-1][0]  # the first chunk compiles, and is taken to last as long as the others
     training_seconds = (clock[-1][1] - clock[0][1]) * steps / (steps - clock[0][0])
 
-    @jax.jit
-    def draw(key):
-        z = model.sample(key, state, POINTS)
-        log_weights = rescaled(z) - model.log_prob(key, state, z)
-        return scale * z, importance.log_normalizer(log_weights)
+    @functools.partial(jax.jit, static_argnames="refined")
+    def draw(key, refined):
+        z = model.sample(key, state, POINTS, refined=refined, margin=MARGIN)
+        return scale * z
 
-    timed(lambda: draw(key))
-    (x, log_z), seconds = timed(lambda: draw(key_draw))
-    estimate = Estimate(*map(float, log_z))
-    evaluations = steps * schedule.batch_size
-    return Outcome(np.asarray(x), training_seconds + seconds, evaluations, POINTS, estimate)
+    @jax.jit
+    def log_z(key):
+        z = model.sample(key, state, POINTS)
+        return importance.log_normalizer(rescaled(z) - model.log_prob(key, state, z))
+
+    estimate = Estimate(*map(float, log_z(key_draw)))
+    evaluations, found = steps * schedule.batch_size, {}
+    for title, refined in {TEMPERFLOW: False, f"{TEMPERFLOW}, refined": True}.items():
+        timed(lambda: draw(key, refined))  # noqa: B023
+        x, seconds = timed(lambda: draw(key_draw, refined))  # noqa: B023
+        found[title] = Outcome(
+            np.asarray(x), training_seconds + seconds, evaluations, POINTS, estimate
+        )
+    return found
 
 
 def row(key, name: str, sampler: str, budget: str, target: Target, outcome: Outcome) -> dict:
@@ -237,13 +251,20 @@ def measure(config: Config, name: str) -> list[dict]:
         title: functools.partial(run_chains, key, target, chain, config)
         for title, chain in chains(published).items()
     }
-    contestants["annealed importance"] = lambda: run_annealing(key, target, config)
-    contestants["TemperFlow"] = lambda: {"its own": run_temperflow(key, name, target)}
+    contestants[ANNEALED] = lambda: run_annealing(key, target, config)
+    wanted = config.samplers or (*contestants, TEMPERFLOW)
     rows = []
-    for title, run in contestants.items():
-        for budget, outcome in run().items():
-            rows.append(row(key, name, title, budget, target, outcome))
-            print(json.dumps(rows[-1]), flush=True)
+
+    def add(title, budget, outcome):
+        rows.append(row(key, name, title, budget, target, outcome))
+        print(json.dumps(rows[-1]), flush=True)
+
+    for title in (title for title in contestants if title in wanted):
+        for budget, outcome in contestants[title]().items():
+            add(title, budget, outcome)
+    if TEMPERFLOW in wanted:
+        for title, outcome in run_temperflow(key, name, target).items():
+            add(title, "its own", outcome)
     return rows
 
 
@@ -291,14 +312,15 @@ def main() -> None:
     config = tyro.cli(Config, description=__doc__)
     config.check()
     training.configure_backend(1)
-    facts, how = machine(), {n: v for n, v in asdict(config).items() if n != "targets"}
+    facts, how = machine(), {n: getattr(config, n) for n in ("evaluations", "seconds", "seed")}
     before = read("arena")
     if before and before.get("how") != how:
         raise ConfigError(f"kept results are of {before.get('how')}, not {how}: move them away")
     rows = before.get("rows", [])
     for name in config.targets:
         found = measure(config, name)
-        rows = [r for r in rows if r["target"] != name] + found
+        new = {(r["target"], r["sampler"]) for r in found}
+        rows = [r for r in rows if (r["target"], r["sampler"]) not in new] + found
         rows.sort(key=lambda r: list(TARGETS).index(r["target"]))
         write("arena", facts, {"how": how, "rows": rows})
     picture(rows)
