@@ -19,6 +19,7 @@ exact sets, effective sample size per second of the slowest coordinate, error of
 
 import functools
 import json
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -202,7 +203,12 @@ def run_temperflow(key: Key[Array, ""], name: str, target: Target) -> dict[str, 
     rescaled = lambda z: target.log_density(scale * z) + volume
     model = transport.temperflow(rescaled, target.dim, layer, schedule)
     clock: list[tuple[int, float]] = []
-    watch = lambda step, state, metrics: clock.append((step, time.perf_counter()))
+
+    def watch(step, state, metrics):
+        clock.append((step, time.perf_counter()))
+        if step % 2000 == 0:
+            print(f"{name}: step {step}, b = {float(state.stage.beta):.4f}", file=sys.stderr)
+
     key_train, key_draw = jax.random.split(key)
     state = transport.anneal(key_train, model, watch=watch)
     steps = clock[-1][0]  # the first chunk compiles, and is taken to last as long as the others
