@@ -20,6 +20,7 @@ from gen_jax.types import Array, Key, State
 EXPERIMENTS = {
     "cyclegan": "experiments.cyclegan",
     "diffusion": "experiments.diffusion",
+    "discrete_vae": "experiments.discrete_vae",
     "ebm": "experiments.ebm",
     "ffjord": "experiments.ffjord",
     "flow": "experiments.flow",

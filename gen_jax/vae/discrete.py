@@ -1,6 +1,6 @@
 """Discrete VAE: categorical latents, trained through the Gumbel-softmax (jang2017, maddison2017).
 
-Each of `latents` variables takes one of `classes` values; the prior is uniform. In training a
+Each of the variables takes one of `classes` values; the prior is uniform. In training a
 variable is a relaxed one-hot vector, softmax((logits + Gumbel noise) / temperature), and the KL is
 that of the categorical laws in closed form; samples and bounds use exact draws.
 """
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 
 from gen_jax.descent import descend
-from gen_jax.errors import check_range
+from gen_jax.errors import ConfigError, check_range
 from gen_jax.model import GenerativeModel, fold_in, sample_keys
 from gen_jax.types import Array, Float, Int, Key
 from gen_jax.units import log_det
@@ -62,7 +62,7 @@ class DiscreteOptions(NamedTuple):
     """
 
     shape: tuple[int, ...]
-    latents: int = 16
+    variables: int = 16
     classes: int = 8
     likelihood: str | Likelihood = "bernoulli"
     transform: Any = None
@@ -85,7 +85,7 @@ class DiscreteState(NamedTuple):
 
 def _checked(options: DiscreteOptions) -> DiscreteOptions:
     check_range("classes", options.classes, 2, integer=True)
-    for name in ("latents", "evaluation_samples"):
+    for name in ("variables", "evaluation_samples"):
         check_range(name, getattr(options, name), 1, integer=True)
     for name in ("temperature", "final_temperature"):
         check_range(name, getattr(options, name), 0, open_low=True)
@@ -95,25 +95,39 @@ def _checked(options: DiscreteOptions) -> DiscreteOptions:
     return options
 
 
+def checked_codes(codes: Any, n: int, options: DiscreteOptions) -> Int[Array, "n variables"]:
+    """Codes of n examples. Raises ConfigError for another shape and, outside jit, other values."""
+    shape, values = (n, options.variables), jnp.asarray(codes)
+    if values.shape != shape or not jnp.issubdtype(values.dtype, jnp.integer):
+        raise ConfigError(
+            f"codes must be integers of shape {shape}, got {values.dtype} of {values.shape}"
+        )
+    if not isinstance(values, jax.core.Tracer):
+        for value in (values.min(), values.max()):
+            check_range("codes", int(value), 0, options.classes - 1, integer=True)
+    return values
+
+
 def discrete_vae(
     encoder: Network, decoder: Network, optimizer: optax.GradientTransformation, **options
 ) -> GenerativeModel:
     """A VAE with categorical latents; `options` are the fields of `DiscreteOptions`.
 
-    `sample` takes `mean=True` for E[x | z]; `log_prob` is the importance weighted bound from exact
-    draws. Raises ConfigError for values out of range.
+    `sample` takes `mean=True` for E[x | z], and `codes` [n, variables] in place of the prior's;
+    `log_prob` is the importance weighted bound from exact draws. Raises ConfigError for values out
+    of range.
     """
     settings = _checked(DiscreteOptions(**options))
     law = settings.likelihood
     law = check_unshared(make_likelihood(law) if isinstance(law, str) else law)
-    size = settings.latents * settings.classes
+    size = settings.variables * settings.classes
     networks = encoder(size), decoder(math.prod(settings.shape) * law.size)
 
     encode = partial(to_values, settings, law)
 
     def logits_of(params, u):
         raw: Any = networks[0].apply(params["encoder"], law.network_input(u).reshape(len(u), -1))
-        return raw.reshape(len(u), settings.latents, settings.classes)
+        return raw.reshape(len(u), settings.variables, settings.classes)
 
     def raw_of(params, z):
         raw: Any = networks[1].apply(params["decoder"], z.reshape(len(z), -1))
@@ -150,10 +164,12 @@ def discrete_vae(
         metrics["temperature"] = temperature
         return DiscreteState(params, memory, state.step + 1), metrics
 
-    def sample(key, state, n, mean=False):
-        keys, dims = sample_keys(key, n), (settings.latents,)
-        pick = lambda key: jax.random.randint(key, dims, 0, settings.classes)
-        z = jax.nn.one_hot(jax.vmap(pick)(fold_in(keys, 0)), settings.classes)
+    def sample(key, state, n, mean=False, codes=None):
+        keys, dims = sample_keys(key, n), (settings.variables,)
+        if codes is None:
+            pick = lambda key: jax.random.randint(key, dims, 0, settings.classes)
+            codes = jax.vmap(pick)(fold_in(keys, 0))
+        z = jax.nn.one_hot(checked_codes(codes, n, settings), settings.classes)
         raw = raw_of(state.params, z)
         return draw_data(settings, law, fold_in(keys, 1), raw, mean)
 
@@ -161,7 +177,7 @@ def discrete_vae(
         keys = sample_keys(key, len(x))
         u = encode(fold_in(keys, 0), x)
         logits = logits_of(state.params, u)
-        log_q, log_p = jax.nn.log_softmax(logits), -settings.latents * math.log(settings.classes)
+        log_q, log_p = jax.nn.log_softmax(logits), -settings.variables * math.log(settings.classes)
 
         def one(index):
             drawn = jax.vmap(jax.random.categorical)(fold_in(fold_in(keys, 1), index), logits)

@@ -24,7 +24,7 @@ def ladder(latents=(1, 2), **options):
 
 
 def discrete(**options):
-    sizes = {"shape": (3,), "latents": 2, "classes": 3, "likelihood": "bernoulli"}
+    sizes = {"shape": (3,), "variables": 2, "classes": 3, "likelihood": "bernoulli"}
     network = vae.mlp((8,))
     return vae.discrete_vae(network, network, optax.adam(1e-2), **{**sizes, **options})
 
@@ -174,3 +174,19 @@ def test_imputation_draws_the_conditional_law(key):
 def test_bad_options_are_refused(make, options, message):
     with pytest.raises(ConfigError, match=message):
         make(**options)
+
+
+def test_given_codes_are_decoded(key):
+    """Averaged over all codes, their means are the share of white that free samples have."""
+    model = discrete()
+    state, n = bent_state(model, key), 20_000
+    codes = np.array(list(itertools.product(range(3), repeat=2)))
+    means = np.asarray(model.sample(key, state, len(codes), mean=True, codes=codes))
+    assert len(np.unique(means.round(5), axis=0)) == len(codes)
+    drawn = np.asarray(jax.jit(model.sample, static_argnums=2)(key, state, n))
+    white = means.mean(0)
+    scores = (drawn.mean(0) - white) / np.sqrt(white * (1 - white) / n)
+    assert np.abs(scores).max() < 5.1
+    for wrong, message in ((codes[:2], "shape"), (codes + 1, "codes=3"), (codes - 1, "codes=-1")):
+        with pytest.raises(ConfigError, match=message):
+            model.sample(key, state, len(codes), codes=wrong)
