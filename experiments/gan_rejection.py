@@ -1,5 +1,6 @@
 """A trained GAN's samples after discriminator rejection, in the numbers of those before it."""
 
+import math
 from typing import Any
 
 import jax
@@ -25,6 +26,9 @@ BATCH = 256
 
 STEPS, RATE = 500, 5e-4
 """Of the critic's last training, by Adam."""
+
+FEWEST = 0.05
+"""Share of samples below which the sampling is given up."""
 
 
 def sharpened(parts: Parts, state: GanState, train: dict[str, np.ndarray]) -> GanState:
@@ -66,13 +70,17 @@ def thinned(parts: Parts, key: Key[Array, ""], state: GanState, n: int, shifted:
     trial = logit(sample(key_trial, BATCH))
     bound = largest_logit(trial)
     shift = percentile_shift(trial, bound, PERCENTILE) if shifted else 0.0
+    rounds = math.ceil(n / (FEWEST * BATCH))
     return gan.discriminator_rejection(
-        key_draw, sample, logit, bound, n, shift=shift, batch_size=BATCH
+        key_draw, sample, logit, bound, n, shift=shift, batch_size=BATCH, max_rounds=rounds
     )
 
 
 def after_rejection(parts: Parts, saved: Saved, test: dict[str, np.ndarray]) -> dict[str, Any]:
-    """What `evaluate` says of samples, of those that pass; nothing for other losses and labels."""
+    """What `evaluate` says of samples, of those that pass; nothing for other losses and labels.
+
+    Where fewer than FEWEST pass, their share alone.
+    """
     if parts.options.loss not in RATIOS or parts.options.conditional != "none":
         return {}
     images = saved.spec.kind == "images"
@@ -81,8 +89,10 @@ def after_rejection(parts: Parts, saved: Saved, test: dict[str, np.ndarray]) -> 
     state = sharpened(parts, saved.state, train)
     draw = jax.jit(lambda key, state: thinned(parts, key, state, n, images))
     found = draw(jax.random.key(1), state)
-    measure = evaluate_images if images else evaluate_points
-    numbers = measure(saved, np.asarray(found.x[: int(found.num_filled)]), train, test)
-    kept = {k: v for k, v in numbers.items() if "real" not in k and k != "features"}
     rates = {"acceptance": found.acceptance_rate, "above": found.share_above}
+    kept = {}
+    if found.num_filled == n:
+        measure = evaluate_images if images else evaluate_points
+        numbers = measure(saved, np.asarray(found.x), train, test)
+        kept = {k: v for k, v in numbers.items() if "real" not in k and k != "features"}
     return {f"rejection_{k}": v for k, v in {**rates, **kept}.items()}

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import experiments
-from experiments import pictures, runner
+from experiments import gan_rejection, pictures, runner
 
 NOT_SAMPLED = {"classifier"}
 """Modules with Config and build whose runs have nothing to sample."""
@@ -161,6 +161,7 @@ def test_whole_life(command, tmp_path, monkeypatch, name, dataset):
         return ended
 
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(gan_rejection, "RATIOS", ())  # it has a test of its own
     run = tmp_path / "run"
     has = {field.name for field in fields(importlib.import_module(f"experiments.{name}").Config)}
     words = [word for field, option in OPTIONS.items() if field in has for word in option]

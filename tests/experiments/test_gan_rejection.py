@@ -40,6 +40,15 @@ def test_a_critic_trained_on_alone_tells_good_samples(monkeypatch):
     assert found["rejection_high_quality"] > 1.5 * before["high_quality"]
 
 
+def test_a_critic_that_lets_nothing_pass_is_only_counted(monkeypatch):
+    monkeypatch.setattr(gan_rejection, "STEPS", 0)
+    monkeypatch.setattr(gan_rejection, "FEWEST", 2.0)
+    parts, saved, _ = saved_run(Config(dataset="8gaussians"))
+    test = {"x": data.load("8gaussians", "test")["x"][:2000]}
+    found = gan_rejection.after_rejection(parts, saved, test)
+    assert set(found) == {"rejection_acceptance", "rejection_above"}
+
+
 def test_only_ratios_are_used():
     config = Config(dataset="8gaussians", loss="wgan", penalty="wgan_gp")
     parts, saved, train = saved_run(config)
