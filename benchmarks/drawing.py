@@ -65,7 +65,7 @@ def flow_rows(key, dim: int, saved: runner.Saved | None, repeats: int) -> dict[s
     params = layer.init(key, dim)
     if saved is not None:
         layer, params = flows.spline_flow(**vars(saved.config.flow)), saved.state.params
-    propose = lambda keys: flows.density.sample(keys, layer.bijector(params), POINTS, dim)
+    propose = lambda keys: flows.density.sample(keys, layer.bijector(params), len(keys), dim)
     draw = jax.jit(propose)
     rows = {"flow": {"seconds": median_seconds(lambda: draw(key), repeats), "ess": POINTS}}
     if saved is None:

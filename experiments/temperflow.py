@@ -98,7 +98,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
 def measure(key: Key[Array, ""], saved: Saved, target: Target, n: int) -> dict[str, Any]:
     """log Z from n draws of the flow; n refined samples beside exact ones, and how they came."""
     bijector = spline_flow(**asdict(saved.config.flow)).bijector(saved.state.params)
-    propose = lambda keys: density.sample(keys, bijector, n, target.dim)
+    propose = lambda keys: density.sample(keys, bijector, len(keys), target.dim)
 
     @jax.jit
     def run(key):

@@ -15,6 +15,10 @@ MARGIN = 1.5
 """The bound on p / q in units of Z (the authors' value; too low for a flow far from its target)."""
 
 
+SHRINK, SMALLEST = 4, 64
+"""Proposals are made for a quarter as many samples whenever no more are left, but not for fewer."""
+
+
 class Refinement(NamedTuple):
     """What a refinement did.
 
@@ -46,7 +50,7 @@ def refine(
 
     Args:
       key: one key, or one per sample [n].
-      propose: `keys [n] -> (x [n, D], log q [n])`.
+      propose: `keys [m] -> (x [m, D], log q [m])`, for m = n and for fewer.
       log_normalizer: estimate of log Z of `log_density`.
     """
     check_range("margin", margin, 0, open_low=True)
@@ -54,20 +58,33 @@ def refine(
     keys = sample_keys(key, n)
     log_bound = math.log(margin) + log_normalizer
 
-    def proposal(index):
+    def proposal(keys, index):
         key_propose, key_accept = (fold_in(fold_in(keys, index), use) for use in (0, 1))
         x, log_q = propose(key_propose)
         excess = log_density(x) - log_q - log_bound
         u = jax.vmap(lambda k: jax.random.uniform(k, (), x.dtype))(key_accept)
         return x, jnp.log(u) < excess, excess > 0
 
-    first, accepted, above = proposal(jnp.int32(0))
+    first, accepted, above = proposal(keys, jnp.int32(0))
 
-    def body(carry):
-        x, done, index = carry
-        new, accept, _ = proposal(index)
-        return jnp.where(done[:, None], x, new), done | accept, index + 1
+    def rounds(size, enough, carry):
+        """Proposals for `size` samples at once, until `enough` or fewer are left without one."""
 
-    going = lambda carry: (carry[2] < max_rounds) & ~jnp.all(carry[1])
-    x, done, _ = jax.lax.while_loop(going, body, (first, accepted, jnp.int32(1)))
+        def body(carry):
+            x, done, index = carry
+            rows = jnp.nonzero(~done, size=size, fill_value=n)[0]  # n stands for none
+            new, accept, _ = proposal(keys[rows], index)
+            put = lambda values, at_rows: values.at[rows].set(at_rows, mode="drop")
+            return put(x, new), put(done, accept), index + 1
+
+        going = lambda carry: (carry[2] < max_rounds) & (jnp.sum(~carry[1]) > enough)
+        return jax.lax.while_loop(going, body, carry)
+
+    sizes = [n]
+    while sizes[-1] >= SHRINK * SMALLEST:
+        sizes.append(sizes[-1] // SHRINK)
+    carry = first, accepted, jnp.int32(1)
+    for size, enough in zip(sizes, [*sizes[1:], 0]):
+        carry = rounds(size, enough, carry)
+    x, done, _ = carry
     return x, Refinement(accepted.mean(), above.mean(), jnp.mean(~done))

@@ -137,7 +137,7 @@ def temperflow(
         return state, {**metrics, **now, "log_z": state.stage.log_z}
 
     def sample(key, state, n, *, refined=False, margin=MARGIN):
-        propose = lambda keys: problem.draw(keys, state.params, n)
+        propose = lambda keys: problem.draw(keys, state.params, len(keys))
         if not refined:
             return propose(sample_keys(key, n))[0]
         return refine(key, propose, guarded, state.stage.log_z, n, margin=margin)[0]
