@@ -10,8 +10,8 @@ the second command (ten epochs, MNIST binarised with seed 0, three minutes on tw
 the 10,000 test images: ELBO -100.91 +- 0.26 nats, bound with 500 draws -96.53 +- 0.25. After three
 minutes on one core: plain (23,450 steps) -93.30 +- 0.24, `--prior vamp --components 200` (12,200)
 -90.02 +- 0.25, `--posterior iaf` (21,500) -92.31 +- 0.24. Digits with the defaults, Frechet
-distance of 599 samples (real 0.46): vae 8.7 +- 1.0, info 8.0, factor 8.0, wae_mmd 16.7, wae_gan 16.2,
-vae_gan 14.4, denoising 42.4 +- 2.6; bits/dim 3.65 +- 0.02 for the first three.
+distance of 599 samples (real 0.46): vae 8.7 +- 1.0, info 8.0, factor 8.0, wae_mmd 16.7, wae_gan
+16.2, vae_gan 14.4, denoising 42.4 +- 2.6; bits/dim 3.65 +- 0.02 for the first three.
 """
 
 from dataclasses import dataclass
