@@ -65,8 +65,8 @@ def flow_rows(key, dim: int, saved: runner.Saved | None, repeats: int) -> dict[s
     params = layer.init(key, dim)
     if saved is not None:
         layer, params = flows.spline_flow(**vars(saved.config.flow)), saved.state.params
-    propose = lambda keys: flows.density.sample(keys, layer.bijector(params), len(keys), dim)
-    draw = jax.jit(propose)
+    sample = lambda key, n: flows.density.sample(key, layer.bijector(params), n, dim)
+    propose, draw = lambda keys: sample(keys, len(keys)), jax.jit(lambda key: sample(key, POINTS))
     rows = {"flow": {"seconds": median_seconds(lambda: draw(key), repeats), "ess": POINTS}}
     if saved is None:
         return rows
