@@ -1,5 +1,7 @@
 """Decoder likelihoods by name, with the units of data that each needs."""
 
+from typing import Any
+
 from gen_jax import data, vae
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError
@@ -17,3 +19,10 @@ def likelihood_of(name: str, spec: DatasetSpec) -> tuple[vae.Likelihood, data.Tr
         return likelihood, data.standardize(spec.mean, spec.std)
     units = {"binary": data.binarize, "levels": data.identity, "real": data.symmetric_images}
     return likelihood, units[likelihood.values]()
+
+
+def model_options(config: Any, spec: DatasetSpec, kind: Any) -> dict[str, Any]:
+    """Fields of `kind` that a configuration has too, with the shape and units of the data."""
+    likelihood, transform = likelihood_of(config.likelihood, spec)
+    own = {name: getattr(config, name) for name in kind._fields if hasattr(config, name)}
+    return {**own, "shape": spec.shape, "likelihood": likelihood, "transform": transform}

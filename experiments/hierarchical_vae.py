@@ -19,7 +19,7 @@ import jax
 import numpy as np
 import tyro
 
-from experiments.decoders import likelihood_of
+from experiments.decoders import model_options
 from experiments.diffusion import optimizer_of
 from experiments.runner import RunConfig, run
 from gen_jax import data, plotting, vae
@@ -60,13 +60,8 @@ class Config(RunConfig):
 def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     """The model of a configuration; raises ConfigError for options that cannot work."""
     config.check()
-    spec = spec or data.describe(config.dataset)
-    likelihood, transform = likelihood_of(config.likelihood, spec)
-    own = {
-        name: getattr(config, name) for name in vae.LadderOptions._fields if hasattr(config, name)
-    }
-    units = {"shape": spec.shape, "likelihood": likelihood, "transform": transform}
-    return vae.hierarchical_vae(optimizer_of(config), **{**own, **units})
+    options = model_options(config, spec or data.describe(config.dataset), vae.LadderOptions)
+    return vae.hierarchical_vae(optimizer_of(config), **options)
 
 
 def levels(

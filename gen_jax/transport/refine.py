@@ -41,7 +41,7 @@ def refine(
     n: int,
     *,
     margin: float = MARGIN,
-    max_rounds: int = 100,
+    max_rounds: int | None = None,
 ) -> tuple[Float[Array, "n D"], Refinement]:
     """n samples by rejection from q with the bound M = margin Z on p / q.
 
@@ -52,8 +52,11 @@ def refine(
       key: one key, or one per sample [n].
       propose: `keys [m] -> (x [m, D], log q [m])`, for m = n and for fewer.
       log_normalizer: estimate of log Z of `log_density`.
+      max_rounds: 10 margin, at least 100, if not given: about 1 / margin is accepted in each.
     """
     check_range("margin", margin, 0, open_low=True)
+    if max_rounds is None:
+        max_rounds = max(100, math.ceil(10 * margin))
     check_range("max_rounds", max_rounds, 1, integer=True)
     keys = sample_keys(key, n)
     log_bound = math.log(margin) + log_normalizer
