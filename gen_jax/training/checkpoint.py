@@ -16,6 +16,7 @@ import logging
 import math
 import shutil
 import threading
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,11 +38,20 @@ MAX_FAILURES = 3
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
-    """Not Orbax's stack traces of what it also raises: a failed save is one warning line here."""
-    return record.levelno < logging.ERROR or "orbax" not in record.pathname
+    """Not the stack traces of what Orbax also raises: a failed save is one warning line here.
+
+    Orbax logs some itself, and leaves others in futures that asyncio reports when they are
+    collected, which may be after the last line of the run.
+    """
+    trace = record.exc_info[2] if record.exc_info else None
+    files = [frame.filename for frame in traceback.extract_tb(trace)]
+    return record.levelno < logging.ERROR or not any(
+        "orbax" in Path(file).parts for file in (record.pathname, *files)
+    )
 
 
-logging.getLogger("absl").addFilter(_is_worth_a_line)
+for _logger in ("absl", "asyncio"):
+    logging.getLogger(_logger).addFilter(_is_worth_a_line)
 
 
 def _is_key(leaf: Any) -> bool:

@@ -1,6 +1,8 @@
 """A disk that is full: training goes on, warns, tries again, and gives up after three failures."""
 
+import asyncio
 import errno
+import gc
 import shutil
 import subprocess
 
@@ -98,6 +100,26 @@ def test_samples_and_report_on_a_full_disk_cost_a_warning(tmp_path, monkeypatch,
     error = capsys.readouterr().err
     assert "samples of step 3 were not written" in error
     assert "its report is not" in error
+
+
+def test_what_orbax_leaves_in_futures_is_not_reported_again(tmp_path, caplog):
+    """asyncio reports an exception that nobody asked a future for when the future is collected."""
+
+    def leave(folder):
+        file = tmp_path / folder / "writing.py"
+        code = compile("raise ValueError('full')", str(file), "exec")
+        loop = asyncio.new_event_loop()
+        try:
+            exec(code, {})
+        except ValueError as error:
+            loop.create_future().set_exception(error)
+        loop.close()
+        gc.collect()
+
+    leave("orbax")
+    assert not caplog.records
+    leave("elsewhere")
+    assert "exception was never retrieved" in caplog.text
 
 
 def namespaced(script, *arguments):
