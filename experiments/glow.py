@@ -28,7 +28,7 @@ from gen_jax.model import GenerativeModel, sample_keys
 from gen_jax.training import run_main
 from gen_jax.types import State
 
-COUPLINGS = ("shift", "affine", "rational_quadratic", "linear_rational")
+COUPLINGS = ("shift", "affine", "gated", "rational_quadratic", "linear_rational")
 TEMPERATURES = (0.5, 0.7, 0.9, 1.0)
 
 
@@ -47,7 +47,7 @@ class Config(RunConfig):
     width: int = 32
     """Channels of the couplings' networks."""
     coupling: str = "affine"
-    """shift, affine, rational_quadratic or linear_rational"""
+    """shift, affine, gated, rational_quadratic or linear_rational"""
     mixing: str = "plain"
     """plain or lu: how Glow's 1x1 convolutions are parametrised"""
     conditional: bool = False

@@ -2,10 +2,12 @@
 layers apply to each coordinate; and layers that learn the parameters themselves.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from gen_jax.errors import check_choice, check_range
@@ -33,10 +35,8 @@ def shift() -> Elementwise:
     return Elementwise(1, unit(1), unit(-1))
 
 
-def affine(bound: float = 3.0) -> Elementwise:
-    """y = x e^s + t with |s| < bound: s = bound tanh(raw / bound) (dinh2017)."""
-    check_range("bound", bound, 0, open_low=True)
-    log_scale = lambda raw: bound * jnp.tanh(raw[..., 1] / bound)
+def _affine(log_scale: Callable[[Array], Array]) -> Elementwise:
+    """y = x e^s + t with s of the raw parameters."""
 
     def forward(x, raw):
         s = log_scale(raw)
@@ -47,6 +47,20 @@ def affine(bound: float = 3.0) -> Elementwise:
         return (y - raw[..., 0]) * jnp.exp(-s), -s
 
     return Elementwise(2, forward, inverse)
+
+
+def affine(bound: float = 3.0) -> Elementwise:
+    """y = x e^s + t with |s| < bound: s = bound tanh(raw / bound) (dinh2017)."""
+    check_range("bound", bound, 0, open_low=True)
+    return _affine(lambda raw: bound * jnp.tanh(raw[..., 1] / bound))
+
+
+def gated() -> Elementwise:
+    """y = x e^s + t with e^-s = sigmoid(raw + 2) / sigmoid(2): on the way to the base no coordinate
+    grows by more than 14 %, whatever the network says, so that deep stacks do not blow up (the form
+    of the code of kingma2018).
+    """
+    return _affine(lambda raw: jax.nn.softplus(-2 - raw[..., 1]) - math.log1p(math.exp(-2)))
 
 
 def rational_quadratic(bins: int = 32, half_width: float = 5.0) -> Elementwise:
@@ -86,6 +100,7 @@ def scaled(inner: Elementwise, bound: float = 3.0) -> Elementwise:
 ELEMENTWISE: dict[str, Callable[..., Elementwise]] = {
     "shift": shift,
     "affine": affine,
+    "gated": gated,
     "rational_quadratic": rational_quadratic,
     "linear_rational": linear_rational,
 }
