@@ -46,7 +46,7 @@ class Config(RunConfig):
     """Steps of Glow at each level."""
     width: int = 32
     """Channels of the couplings' networks."""
-    coupling: str = "affine"
+    coupling: str = "gated"
     """shift, affine, gated, rational_quadratic or linear_rational"""
     mixing: str = "plain"
     """plain or lu: how Glow's 1x1 convolutions are parametrised"""

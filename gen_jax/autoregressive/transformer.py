@@ -3,7 +3,6 @@
 import math
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -14,31 +13,18 @@ from gen_jax.autoregressive.likelihoods import categorical
 from gen_jax.autoregressive.model import Settings, autoregressive
 from gen_jax.model import GenerativeModel
 from gen_jax.nets import Transformer
+from gen_jax.nets.cached_attention import attention_at, empty_cache
 from gen_jax.nets.transformer import shifted
 
 
 def cached_decoder(network: Transformer, params: Any, label, num: int) -> Decoder:
-    """One token at a time; keys and values of all earlier ones are kept, [B, num, heads, D]."""
-    places = jnp.arange(num)
+    """One token at a time; keys and values of all earlier ones are kept."""
 
     def start(batch):
-        shape = (batch, num, network.heads, network.width // network.heads)
-        names = [f"layer_{layer}" for layer in range(network.depth)]
-        return {name: (jnp.zeros(shape), jnp.zeros(shape)) for name in names}
+        return empty_cache(network, batch, num, params)
 
     def step(cache, index, previous):
-        kept = dict(cache)
-
-        def attention(name):
-            def attend(query, key, value):
-                write = lambda old, new: jax.lax.dynamic_update_slice_in_dim(old, new, index, 1)
-                keys, values = (write(*pair) for pair in zip(kept[name], (key, value)))
-                kept[name] = keys, values
-                seen = (places <= index)[None, None, None]
-                return jax.nn.dot_product_attention(query, keys, values, mask=seen)
-
-            return attend
-
+        attention, kept = attention_at(index, cache)
         token = jnp.where(index > 0, previous, network.vocabulary)
         logits: Any = network.apply(params, token, label, first=index, attention=attention)
         return logits[:, 0], kept

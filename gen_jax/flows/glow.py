@@ -15,7 +15,7 @@ def glow(
     *,
     width: int = 32,
     network_depth: int = 1,
-    coupling: str = "affine",
+    coupling: str = "gated",
     mixing: str = "plain",
 ) -> Layer:
     """Glow (kingma2018): at each level squeeze, then `depth` steps of actnorm, 1x1 convolution and
@@ -23,7 +23,8 @@ def glow(
 
     Args:
       width, network_depth: of the couplings' networks.
-      coupling: a name in ELEMENTWISE: "affine", "shift", or a spline of 8 bins.
+      coupling: a name in ELEMENTWISE: "gated", as in the authors' code; "affine", with which deep
+        stacks blow up in training; "shift", or a spline of 8 bins.
       mixing: "plain" or "lu".
     Image sides must be multiples of 2^levels. Actnorms want `start_from_data`. Raises ConfigError.
     """
@@ -41,7 +42,7 @@ def glow(
 
 
 def realnvp_images(
-    levels: int = 2, *, width: int = 32, network_depth: int = 2, coupling: str = "affine"
+    levels: int = 2, *, width: int = 32, network_depth: int = 2, coupling: str = "gated"
 ) -> Layer:
     """The multi-scale RealNVP (dinh2017): at each level three checkerboards, squeeze, three
     couplings of channels; then half of the channels leave. Actnorm stands for batch norm.

@@ -1,10 +1,12 @@
 """TarFlow (zhai2025): masked autoregressive flow over patches, its maps from causal transformers.
 
-The density is one pass; sampling goes patch by patch in one scan, or by Jacobi's iteration with all
-patches at once. Training on noisy data, guidance and denoising belong to the model (`flow`).
+The density is one pass; sampling goes patch by patch in one scan that keeps keys and values, or by
+Jacobi's iteration with all patches at once. Training on noisy data, guidance and denoising belong
+to the model (`flow`).
 """
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +18,8 @@ from gen_jax.flows.density import log_density
 from gen_jax.flows.elementwise import Elementwise, affine
 from gen_jax.flows.multiscale import image_shape, squeeze
 from gen_jax.nets import CausalTransformer
-from gen_jax.types import Array, Float
+from gen_jax.nets.cached_attention import Cache, attention_at, empty_cache
+from gen_jax.types import Array, Float, State
 
 
 def reverse_tokens() -> Layer:
@@ -54,30 +57,64 @@ def causal_affine(
         return network(c).init(key, jnp.zeros((1, h * w, c)), condition)
 
     def bijector(params, condition=None):
-        def raw(x):
-            """The function's parameters [B, N, C, P] for tokens [B, N, C]."""
-            apply = network(x.shape[-1]).apply
-            if isinstance(condition, Guided):
-                plain, told = (apply(params, x, c) for c in both_of(condition))
-                out = plain + condition.weight * (told - plain)
-            else:
-                out = apply(params, x, condition)
-            return out.reshape(*x.shape, function.size)
+        reader = lambda x: _reader(network(x.shape[-1]), params, condition, function.size)
 
         def inverse(x):
             tokens = x.reshape(len(x), -1, x.shape[-1])
-            z, log_slope = function.inverse(tokens, raw(tokens))
+            z, log_slope = function.inverse(tokens, reader(x).whole(tokens))
             return z.reshape(x.shape), log_slope.sum((1, 2))
 
         def forward(z):
             tokens = z.reshape(len(z), -1, z.shape[-1])
-            step = lambda x: function.forward(tokens, raw(x))
-            x, log_slope = TOKEN_INVERSIONS[inversion](step, tokens)
+            x, log_slope = TOKEN_INVERSIONS[inversion](function, reader(z), tokens)
             return x.reshape(z.shape), log_slope.sum((1, 2))
 
         return Bijector(forward, inverse)
 
     return Layer(init, bijector)
+
+
+class Reader(NamedTuple):
+    """Raw parameters of the tokens' maps.
+
+    Fields:
+      whole: `(x [B, N, C]) -> [B, N, C, P]`, each token's from those before it.
+      start: `(x) -> caches` for tokens of this number and type.
+      one: `(caches, i, previous [B, 1, C], N) -> ([B, 1, C, P], caches)`, those of token i.
+    """
+
+    whole: Callable[[Array], Array]
+    start: Callable[[Array], list[Cache]]
+    one: Callable[[list[Cache], Array, Array, int], tuple[Array, list[Cache]]]
+
+
+def _reader(network: CausalTransformer, params: State, condition: Any, size: int) -> Reader:
+    """A network with its condition, or with two, of which the guided one is extrapolated."""
+    guided = isinstance(condition, Guided)
+    conditions = both_of(condition) if guided else (condition,)
+
+    def mixed(outputs):
+        out = outputs[0]
+        if guided:
+            out = out + condition.weight * (outputs[1] - out)
+        return out.reshape(*out.shape[:2], -1, size)
+
+    def whole(x):
+        return mixed([network.apply(params, x, c) for c in conditions])
+
+    def start(x):
+        return [empty_cache(network, len(x), x.shape[1], params) for _ in conditions]
+
+    def one(caches, index, previous, num):
+        outputs, kept = [], []
+        for cache, c in zip(caches, conditions):
+            attention, cache = attention_at(index, cache)
+            place = index, num
+            outputs.append(network.apply(params, previous, c, place=place, attention=attention))
+            kept.append(cache)
+        return mixed(outputs), kept
+
+    return Reader(whole, start, one)
 
 
 def both_of(guided: Guided) -> tuple[Array, Array]:
@@ -86,22 +123,31 @@ def both_of(guided: Guided) -> tuple[Array, Array]:
 
 
 def in_sequence(
-    step: Callable[[Array], tuple[Array, Array]], z: Float[Array, "B N C"]
+    function: Elementwise, reader: Reader, z: Float[Array, "B N C"]
 ) -> tuple[Array, Array]:
-    """x with x = step(x)[0], token by token: N passes in one scan."""
+    """x with x_i = h(z_i; c(x_<i)), token by token in one scan; keys and values are kept."""
+    num = z.shape[1]
 
-    def body(x, index):
-        new, _ = step(x)
-        token = jax.lax.dynamic_slice_in_dim(new, index, 1, 1)
-        return jax.lax.dynamic_update_slice_in_dim(x, token, index, 1), None
+    def body(carry, index):
+        caches, previous = carry
+        raw, caches = reader.one(caches, index, previous, num)
+        known = jax.lax.dynamic_slice_in_dim(z, index, 1, 1)
+        token, log_slope = function.forward(known, raw)
+        return (caches, token), (token[:, 0], log_slope[:, 0])
 
-    x, _ = jax.lax.scan(body, jnp.zeros_like(z), jnp.arange(z.shape[1]))
-    return step(x)
+    start = reader.start(z), jnp.zeros_like(z[:, :1])
+    _, (x, log_slope) = jax.lax.scan(body, start, jnp.arange(num))
+    return x.swapaxes(0, 1), log_slope.swapaxes(0, 1)
+
+
+def at_once(function: Elementwise, reader: Reader, z: Float[Array, "B N C"]) -> tuple[Array, Array]:
+    """The same for all tokens at once, by Jacobi's iteration; see `fixed_point`."""
+    return fixed_point(lambda x: function.forward(z, reader.whole(x)), z, z.shape[1])
 
 
 TOKEN_INVERSIONS: dict[str, Callable[..., tuple[Array, Array]]] = {
     "sequential": in_sequence,
-    "jacobi": lambda step, z: fixed_point(step, z, z.shape[1]),
+    "jacobi": at_once,
 }
 """How the tokens are found from the base, by name."""
 

@@ -122,6 +122,6 @@ class DecoderBlock(nn.Module):
         self, x: Float[Array, "B N D"], attend: Attend = causal, deterministic: bool = True
     ) -> Float[Array, "B N D"]:
         drop = nn.Dropout(self.dropout, deterministic=deterministic)
-        x = x + drop(SelfAttention(self.heads)(nn.LayerNorm()(x), attend))
+        x = x + drop(SelfAttention(self.heads, None)(nn.LayerNorm()(x), attend))
         wide = nn.gelu(nn.Dense(self.ratio * x.shape[-1])(nn.LayerNorm()(x)))
         return x + drop(nn.Dense(x.shape[-1])(wide))

@@ -1,18 +1,14 @@
 """Decoder-only transformer: pre-norm, causal, learned positions (vaswani2017, radford2019)."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from gen_jax.errors import ConfigError, check_range
-from gen_jax.nets.blocks import Attend, DecoderBlock, causal
+from gen_jax.nets.blocks import DecoderBlock, causal
+from gen_jax.nets.cached_attention import Attention
 from gen_jax.nets.causal import Label
 from gen_jax.types import Array, Float, Int
-
-Attention = Callable[[str], Attend]
-"""From a layer's name to what its attention does."""
 
 
 class Transformer(nn.Module):
