@@ -15,6 +15,7 @@ from gen_jax.errors import ConfigError
 from gen_jax.flows import Guided, causal_affine, tarflow
 from gen_jax.model import takes
 from gen_jax.nets import CausalTransformer
+from gen_jax.nets.cached_attention import attention_at, empty_cache
 
 KEY = jax.random.key(0)
 
@@ -41,16 +42,33 @@ def test_transformer_outputs_move_with_the_tokens_before_them_only():
     assert np.all(np.abs(told - out[:1]).max(-1) > 1e-6)
 
 
-def test_sequence_and_jacobi_find_the_same_image(x64):
-    shape = (4, 6, 1)
+def test_one_place_of_the_transformer_is_the_whole_pass():
+    network, x = CausalTransformer(3, 8, 2, 2), jax.random.normal(KEY, (2, 5, 2))
+    told = jax.random.normal(KEY, (2, 3))
+    params = drawn(jax.eval_shape(network.init, KEY, x, told))
+    cache, outputs = empty_cache(network, 2, 5, params), []
+    for index in range(5):
+        attention, cache = attention_at(jnp.int32(index), cache)
+        previous = x[:, index - 1 : index] if index else jnp.full((2, 1, 2), 7.0)
+        place = jnp.int32(index), 5
+        outputs.append(network.apply(params, previous, told, place=place, attention=attention))
+    whole = network.apply(params, x, told)
+    np.testing.assert_allclose(jnp.concatenate(outputs, 1), whole, atol=1e-5)
+
+
+@pytest.mark.parametrize("condition", ["none", "told", "guided"])
+def test_sequence_and_jacobi_find_the_same_image(x64, condition):
+    shape, extra = (4, 6, 1), 0 if condition == "none" else 3
     pair = [tarflow(2, 2, 8, 1, 2, inversion) for inversion in flows.TOKEN_INVERSIONS]
-    params = filled(pair[0], shape, size=0.5, dtype=jnp.float64)
+    told = jax.nn.one_hot(jnp.arange(3), 3, dtype=jnp.float64) if extra else None
+    told = Guided(told, 1.7) if condition == "guided" else told
+    params = filled(pair[0], shape, size=0.5, dtype=jnp.float64, extra=extra)
     assert pair[0].base_shape(shape) == (2, 3, 4)
     z = jax.random.normal(KEY, (3, 2, 3, 4), jnp.float64)
-    found = [jax.jit(layer.bijector(params).forward)(z) for layer in pair]
+    found = [jax.jit(layer.bijector(params, told).forward)(z) for layer in pair]
     np.testing.assert_allclose(found[0][0], found[1][0], atol=1e-10)
     np.testing.assert_allclose(found[0][1], found[1][1], atol=1e-10)
-    back, log_det = jax.jit(pair[0].bijector(params).inverse)(found[0][0])
+    back, log_det = jax.jit(pair[0].bijector(params, told).inverse)(found[0][0])
     np.testing.assert_allclose(back, z, atol=1e-9)
     np.testing.assert_allclose(log_det, -found[0][1], atol=1e-9)
 
