@@ -9,7 +9,9 @@ experiments.sample RUN_DIR` and `python -m experiments.evaluate RUN_DIR`.
 Measured with `--conditional` on digits (3000 steps, fifteen minutes on a share of two busy cores):
 98.3 +- 0.5 percent of the samples by label read as asked, Frechet distance 0.79 +- 0.32 (two real
 sets 0.46), precision 0.92, recall 0.34; mixed styles take the digit from the coarse half of the
-layers. At 32x32 nothing has been trained to the end yet.
+layers. The second command with `--batch-size 32 --r1 1.0 --learning-rate 1e-3 --ema-decay 0.998`,
+stopped at step 3,854 (20 minutes of one core), 2,000 samples made 28 x 28 for the classifier: label
+accuracy 0.823 +- 0.009, Frechet distance 0.64 (real 0.09), precision 0.89, recall 0.36.
 """
 
 from dataclasses import dataclass
