@@ -20,11 +20,11 @@ Measured on two busy cores, with the bundled classifiers' features:
 - digits, BEGAN (`--loss began --architecture autoencoder --penalty none`): with its paper's balance
   all become zeros (Frechet distance 168); with `--diversity 0.9 --balance-rate 0.02
   --learning-rate 3e-4 --steps 3000` 6.0 to training images.
-- mnist, `--architecture dcgan --conditional projection --loss hinge --penalty none --remedy spectral
-  --widths 64 32 --latent 64 --batch-size 64 --learning-rate 4e-4 --beta1 0.0 --ema-decay 0.999
-  --watch 2000 --steps 5000` (7 minutes of one core): label accuracy 0.962 +- 0.002, Frechet distance
-  0.303 +- 0.041 (real 0.028); fashion_mnist with 9,000 steps (13 minutes): 0.904 +- 0.003 (the
-  classifier itself 0.910), 0.344 +- 0.034 (0.023).
+- mnist, `--architecture dcgan --conditional projection --loss hinge --penalty none --remedy
+  spectral --widths 64 32 --latent 64 --batch-size 64 --learning-rate 4e-4 --beta1 0.0 --ema-decay
+  0.999 --watch 2000 --steps 5000` (7 minutes of one core): label accuracy 0.962 +- 0.002, Frechet
+  distance 0.303 +- 0.041 (real 0.028); fashion_mnist with 9,000 steps (13 minutes): 0.904 +- 0.003
+  (the classifier itself 0.910), 0.344 +- 0.034 (0.023).
 - eight Gaussians, `--dataset 8gaussians`: all modes, weights off by 0.012, 87 % of samples within
   three deviations, 93 % of those that pass the critic.
 - eight Gaussians, the second command (37 seconds): all modes, weights off by 0.015, 78 % of samples
