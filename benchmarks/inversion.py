@@ -29,10 +29,10 @@ SHAPE = (8, 8, 1)
 class Config:
     """How long flows are trained, and how much they draw."""
 
-    steps: int = 1000
+    steps: int = 200
     batch_size: int = 128
-    samples: int = 256
-    repeats: int = 15
+    samples: int = 64
+    repeats: int = 5
 
     def check(self) -> None:
         """Raise ConfigError for sizes that cannot be measured."""
