@@ -55,12 +55,17 @@ def affine(bound: float = 3.0) -> Elementwise:
     return _affine(lambda raw: bound * jnp.tanh(raw[..., 1] / bound))
 
 
-def gated() -> Elementwise:
-    """y = x e^s + t with e^-s = sigmoid(raw + 2) / sigmoid(2): on the way to the base no coordinate
-    grows by more than 14 %, whatever the network says, so that deep stacks do not blow up (the form
-    of the code of kingma2018).
+def gated(floor: float = 1e-3) -> Elementwise:
+    """y = x e^s + t with e^-s = g(raw) / g(0), g(raw) = floor + (1 - floor) sigmoid(raw + 2).
+
+    On the way to the base no coordinate grows by more than 14 %, whatever the network says, so that
+    deep stacks do not blow up in training (the form of the code of kingma2018); on the way to the
+    data none grows by more than 0.9 / floor.
     """
-    return _affine(lambda raw: jax.nn.softplus(-2 - raw[..., 1]) - math.log1p(math.exp(-2)))
+    check_range("floor", floor, 0, 0.5, open_low=True)
+    gate = lambda raw: floor + (1 - floor) * jax.nn.sigmoid(raw + 2)
+    start = math.log(floor + (1 - floor) / (1 + math.exp(-2)))
+    return _affine(lambda raw: start - jnp.log(gate(raw[..., 1])))
 
 
 def rational_quadratic(bins: int = 32, half_width: float = 5.0) -> Elementwise:

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 
 def filled(layer, dim, seed=0, size=1.0, dtype=jnp.float32, extra=0):
     """Parameters of the right shapes with entries of size about `size` after each map."""
-    shapes = jax.eval_shape(lambda key: layer.init(key, dim, extra), jax.random.key(0))
+    sizes = (extra,) if extra else ()
+    shapes = jax.eval_shape(lambda key: layer.init(key, dim, *sizes), jax.random.key(0))
     leaves, tree = jax.tree.flatten(shapes)
     keys = jax.random.split(jax.random.key(seed), max(len(leaves), 1))
     scale = lambda leaf: size / leaf.shape[-2] ** 0.5 if len(leaf.shape) > 1 else size
