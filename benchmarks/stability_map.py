@@ -2,7 +2,7 @@
 
     python -m benchmarks.stability_map                                 # eight Gaussians
     python -m benchmarks.stability_map --dataset 25grid --losses relativistic --cures r1_r2 \\
-        --weight 0.2 --fourier 64 --steps 12000 --learning-rate 3e-3
+        --weight 0.2 --fourier 64 --widths 128 128 --batch-size 512 --steps 20000  # for a GPU
 
 A whole run is one compiled scan, and the seeds of a cell run side by side. Per cell: modes covered
 (mean and fewest), seeds that cover all, share of good samples, total variation of the weights of

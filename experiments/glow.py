@@ -5,7 +5,7 @@
 
 Then `python -m experiments.sample RUN_DIR` and `python -m experiments.evaluate RUN_DIR`.
 
-Measured with the second command and `--steps 6500` (38 minutes of one core): 1.335 +- 0.003
+Measured with the second command and `--steps 6500` (36 minutes of one core): 1.335 +- 0.003
 bits/dim on 10,000 test images. With `--coupling affine` the loss jumped from 776 nats to 8e8 at
 step 2,800 of 8,000; at depth 16 and width 128 on a GPU the gradient was not finite at step 177.
 """

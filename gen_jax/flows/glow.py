@@ -23,8 +23,8 @@ def glow(
 
     Args:
       width, network_depth: of the couplings' networks.
-      coupling: a name in ELEMENTWISE: "gated", as in the authors' code; "affine", with which deep
-        stacks blow up in training; "shift", or a spline of 8 bins.
+      coupling: a name in ELEMENTWISE: "gated", as in the authors' code; "affine", with which
+        training blew up on MNIST; "shift", or a spline of 8 bins.
       mixing: "plain" or "lu".
     Image sides must be multiples of 2^levels. Actnorms want `start_from_data`. Raises ConfigError.
     """

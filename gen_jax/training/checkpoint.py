@@ -43,11 +43,11 @@ def _is_worth_a_line(record: logging.LogRecord) -> bool:
     Orbax logs some itself, and leaves others in futures that asyncio reports when they are
     collected, which may be after the last line of the run.
     """
+    if record.levelno < logging.ERROR:
+        return True
     trace = record.exc_info[2] if record.exc_info else None
-    files = [frame.filename for frame in traceback.extract_tb(trace)]
-    return record.levelno < logging.ERROR or not any(
-        "orbax" in Path(file).parts for file in (record.pathname, *files)
-    )
+    files = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(trace)]
+    return not any("orbax" in Path(file).parts for file in (record.pathname, *files))
 
 
 for _logger in ("absl", "asyncio"):
