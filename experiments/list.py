@@ -64,6 +64,7 @@ WORDS: dict[str, dict[str, str]] = {
         "linear_rational": "A monotone spline of each coordinate (dolatabadi2020).",
         "additive_coupling": "NICE: half of the coordinates shift the others (dinh2015).",
         "affine_coupling": "RealNVP: half of the coordinates shift and scale the others.",
+        "gated_coupling": "Glow: a gate that grows no coordinate by more than 14 % (kingma2018).",
         "rational_quadratic_coupling": "Neural spline coupling (durkan2019).",
         "linear_rational_coupling": "Spline coupling with linear fractions (dolatabadi2020).",
         "masked_autoregressive": "MAF: density in one call (papamakarios2017).",
