@@ -64,7 +64,7 @@ class ClassifierFeatures(NamedTuple):
       dataset: what it was trained on.
       sha256: first 12 hexadecimal digits of the hash of its weight file.
       accuracy: share of the test set it classifies correctly.
-      image_shape: [H, W, C] it accepts.
+      image_shape: [H, W, C] it accepts; resized inside to those that it was trained on.
       forward: x [B, H, W, C] in [-1, 1] -> (logits [B, K], features [B, F]), compiled.
       metadata: everything stored beside the weights.
       maps: x -> the feature maps [B, h, w, F] after each level, from fine to coarse.
@@ -81,7 +81,9 @@ class ClassifierFeatures(NamedTuple):
     @property
     def label(self) -> str:
         """To print beside a number."""
-        return f"classifier {self.dataset} {self.sha256} (accuracy {self.accuracy:.4f})"
+        own = tuple(self.metadata["image_shape"])
+        sizes = "" if own == self.image_shape else f" at {own[0]} x {own[1]}"
+        return f"classifier {self.dataset} {self.sha256} (accuracy {self.accuracy:.4f}{sizes})"
 
     def _run(self, images) -> tuple[np.ndarray, np.ndarray]:
         """(logits [N, K], features [N, F]) in batches of one shape, the last one padded."""
@@ -164,14 +166,17 @@ def load_classifier(
 ) -> ClassifierFeatures:
     """The classifier trained on a dataset, from `gen_jax/metrics/weights` or another directory.
 
-    Raises ConfigError when there is none for this dataset, CheckpointError when its file is
-    damaged.
+    That of `tfds:NAME@SIZE` is NAME's, behind a bicubic resizing from SIZE x SIZE to its own size;
+    its accuracy is the one without. Raises ConfigError when there is none for this dataset,
+    CheckpointError when its file is damaged.
     """
-    path = Path(WEIGHTS if directory is None else directory) / f"{dataset_name}.npz"
-    if not re.fullmatch(r"[\w.-]+", dataset_name) or not path.is_file():
+    scaled = re.fullmatch(r"tfds:(\w+)(?:@(\d+))?", dataset_name)
+    base, side = scaled.groups() if scaled else (dataset_name, None)
+    path = Path(WEIGHTS if directory is None else directory) / f"{base}.npz"
+    if not re.fullmatch(r"[\w.-]+", base) or not path.is_file():
         raise ConfigError(
             f"no classifier weights for dataset {dataset_name!r}; make them with: "
-            f"python -m experiments.classifier --dataset {dataset_name}"
+            f"python -m experiments.classifier --dataset {base}"
         )
     data = path.read_bytes()
     try:
@@ -179,10 +184,12 @@ def load_classifier(
             metadata = json.loads(str(stored["metadata"]))
             arrays = {k: stored[k].astype(np.float32) for k in stored.files if k != "metadata"}
         network = ARCHITECTURES[metadata["architecture"]](**_tuples(metadata["arguments"]))
-        shape, accuracy = tuple(metadata["image_shape"]), float(metadata["accuracy"])
+        own, accuracy = tuple(metadata["image_shape"]), float(metadata["accuracy"])
+        shape = own if side is None else (int(side), int(side), own[-1])
         variables = traverse_util.unflatten_dict(arrays, sep="/")
-        forward = jax.jit(lambda x: network.apply(variables, x))
-        kept = lambda x: network.apply(variables, x, mutable=["intermediates"])[1]
+        sized = lambda x: x if shape == own else jax.image.resize(x, (len(x), *own), "cubic")
+        forward = jax.jit(lambda x: network.apply(variables, sized(x)))
+        kept = lambda x: network.apply(variables, sized(x), mutable=["intermediates"])[1]
         maps = lambda x: kept(x)["intermediates"]["maps"]
         jax.eval_shape(forward, jax.ShapeDtypeStruct((1, *shape), jnp.float32))
     except DAMAGE as error:

@@ -59,6 +59,22 @@ def test_same_weights_give_the_same_file_and_its_hash(tmp_path, variables):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.npz", "b.npz"]
 
 
+def test_other_sizes_of_a_set_are_brought_to_the_classifier_s_own(tmp_path, tiny):
+    """By Pillow's bicubic resizing, which rounds to bytes, the answers are the same."""
+    from PIL import Image
+
+    scaled = load_classifier("tfds:tiny@16", tmp_path)
+    large = np.random.default_rng(1).integers(0, 256, size=(5, 16, 16, 1), dtype=np.uint8)
+    pillow = [Image.fromarray(x[..., 0]).resize((8, 8), Image.Resampling.BICUBIC) for x in large]
+    small = np.stack([np.asarray(picture)[..., None] for picture in pillow])
+    error = lambda images: np.abs(scaled.features(large) - tiny.features(images)).max()
+    assert error(small) < 0.1 * error(large[:, ::2, ::2])  # a grey level beside some fifty
+    assert "at 8 x 8" in scaled.label
+    assert load_classifier("tfds:tiny", tmp_path).label == tiny.label
+    with pytest.raises(ConfigError, match="uint8"):
+        scaled.features(IMAGES)
+
+
 @pytest.mark.parametrize("name", ["nothing_here", "../tiny", "folder:/tmp"])
 def test_missing_weights_name_the_command(name):
     with pytest.raises(ConfigError, match=r"python -m experiments.classifier --dataset"):
