@@ -22,7 +22,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -63,6 +63,9 @@ ELSEWHERE = transport.Schedule(
     polish_steps=300,
     polish_rate=1e-3,
 )
+ONE_MODE = replace(ELSEWHERE, kl_factor=0.3, stage_steps=300)
+"""Longer steps in b: there are no modes to lose on the way."""
+SCHEDULES = {"logistic_regression": ONE_MODE}
 
 
 @dataclass(frozen=True)
@@ -197,7 +200,7 @@ def run_temperflow(key: Key[Array, ""], name: str, target: Target) -> dict[str, 
     plane = target.dim == 2
     width, half_width = (64, 5.0) if plane else (128, 6.0)
     layer = flows.spline_flow(hidden=(width, width), half_width=half_width)
-    schedule = IN_THE_PLANE if plane else ELSEWHERE
+    schedule = SCHEDULES.get(name, IN_THE_PLANE if plane else ELSEWHERE)
     scale = FLOW_UNIT.get(name, 1.0)
     volume = target.dim * np.log(scale)
     rescaled = lambda z: target.log_density(scale * z) + volume
