@@ -37,6 +37,7 @@ import tyro
 from PIL import Image
 
 from experiments.evaluate import as_json
+from experiments.likelihoods import log_prob
 from experiments.runner import Saved, rebuild
 from gen_jax import data, metrics, training
 from gen_jax.errors import ConfigError, DataError, check_range
@@ -61,20 +62,6 @@ class Config:
         """Raise ConfigError for what cannot work, before anything is read."""
         check_range("num", self.num, 2, integer=True)
         data.registry.find(self.against)
-
-
-def log_prob(saved: Saved, x: np.ndarray, size: int = 500) -> np.ndarray:
-    """log p [N] in nats, in batches. Raises ConfigError for a run without likelihoods."""
-    if saved.model.log_prob is None:
-        raise ConfigError(f"run {str(saved.directory)!r} has no log-likelihood")
-    compiled, key = jax.jit(saved.model.log_prob), jax.random.key(0)
-    size = min(size, len(x))
-    parts = []
-    for start in range(0, len(x), size):
-        rows = np.minimum(np.arange(start, start + size), len(x) - 1)
-        nats = compiled(jax.random.fold_in(key, start), saved.state, x[rows])
-        parts.append(np.asarray(nats, np.float64)[: len(x) - start])
-    return np.concatenate(parts)
 
 
 def png_nats(x: np.ndarray) -> np.ndarray:

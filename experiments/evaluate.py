@@ -2,6 +2,8 @@
 
     python -m experiments.evaluate runs/diffusion-digits
     python -m experiments.evaluate runs/diffusion-mnist --num 10000 --likelihood 1000
+    python -m experiments.evaluate runs/vae-binarized_mnist --likelihood 10000 \\
+        --importance-samples 500
 
 Writes `evaluation.json` in the run directory.
 """
@@ -19,6 +21,7 @@ import numpy as np
 import tyro
 
 from experiments.exact_sets import MIXTURES, compare_with_exact, target_of
+from experiments.likelihoods import in_batches, knows, log_prob
 from experiments.pictures import balanced_labels, draw
 from experiments.runner import EXPERIMENTS, Saved
 from experiments.sampling import DECODING, SamplingConfig, prepare
@@ -42,6 +45,8 @@ class Config(SamplingConfig):
     """Samples; as many as the test set has (at most 10000) if not given."""
     likelihood: int = 500
     """Test examples whose log-likelihood is computed; 0 for none."""
+    importance_samples: int | None = None
+    """For log p of a VAE (1: its bound); as many as the run says if not given."""
 
     def check(self) -> None:
         """Raise ConfigError for what cannot work, before the run is read."""
@@ -49,6 +54,8 @@ class Config(SamplingConfig):
         check_range("likelihood", self.likelihood, 0, integer=True)
         if self.likelihood == 1:
             raise ConfigError("likelihood=1 gives no standard error (allowed: 0, or at least 2)")
+        if self.importance_samples is not None:
+            check_range("importance_samples", self.importance_samples, 1, integer=True)
         if self.num is not None:
             check_range("num", self.num, MIN_EXAMPLES, integer=True)
 
@@ -109,41 +116,29 @@ def evaluate_target(saved: Saved, samples: np.ndarray, seed: int) -> dict[str, A
     return numbers | (measure(key, saved, target, len(samples)) if measure else {})
 
 
-def chunks(num: int, available: int) -> tuple[int, int]:
-    """The size and number of equal batches for `num` examples, fewer if a rest would be left."""
-    size = min(num, available, 100)
-    return size, min(num, available) // size
-
-
-def likelihoods(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[str, Any]:
+def likelihoods(
+    saved: Saved, test: dict[str, np.ndarray], num: int, **options: int
+) -> dict[str, Any]:
     """log p in nats and bits/dim of test examples by the model's own `log_prob`."""
-    log_prob = saved.model.log_prob
-    if num == 0 or log_prob is None:
+    if num == 0 or saved.model.log_prob is None:
         return {}
     result: dict[str, Any] = {}
-    log_prob = jax.jit(log_prob)
-    size, count = chunks(num, len(test["x"]))
-    key = jax.random.key(0)
-    parts = [
-        log_prob(jax.random.fold_in(key, i), saved.state, test["x"][i * size : (i + 1) * size])
-        for i in range(count)
-    ]
-    nats = np.concatenate([np.asarray(part, np.float64) for part in parts])
-    dims = int(np.prod(saved.spec.shape))
+    x = test["x"][:num]
+    nats = log_prob(saved, x, **options)
+    bits = lambda nats: metrics.mean_and_error(
+        np.asarray(metrics.bits_per_dim(nats, int(np.prod(saved.spec.shape))))
+    )
     bound = getattr(importlib.import_module(EXPERIMENTS[saved.name]), "bound", None)
     if bound is not None and saved.spec.kind == "images":
         below = jax.jit(lambda key, state, x: bound(saved.config, saved.spec, state, key, x))
-        lower = [
-            below(jax.random.fold_in(key, i), saved.state, test["x"][i * size : (i + 1) * size])
-            for i in range(count)
-        ]
-        bits = metrics.bits_per_dim(np.concatenate(lower).astype(np.float64), dims)
-        result = {"bits_per_dim_bound": metrics.mean_and_error(np.asarray(bits))}
+        lower = in_batches(lambda key, x: below(key, saved.state, x), x)
+        result = {"bits_per_dim_bound": bits(lower)}
     return {
         **result,
+        "likelihood_examples": len(x),
         "log_prob_kind": saved.model.log_prob_kind,
         "log_prob_nats": metrics.mean_and_error(nats),
-        "bits_per_dim": metrics.mean_and_error(np.asarray(metrics.bits_per_dim(nats, dims))),
+        "bits_per_dim": bits(nats),
     }
 
 
@@ -154,8 +149,7 @@ def evaluate_text(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[s
     result = likelihoods(saved, test, num)
     if not result:
         return {}
-    size, count = chunks(num, len(test["x"]))
-    x = test["x"][: size * count]
+    x = test["x"][:num]
     vocabulary = data.Vocabulary.from_json(saved.spec.vocabulary)
     length = sum(len(vocabulary.decode(row)) for row in x) / len(x)
     nats = result["log_prob_nats"]
@@ -187,6 +181,9 @@ def main() -> None:
     config = tyro.cli(Config, description=__doc__)
     sampler = prepare(config)
     saved = sampler.saved
+    given = {} if (n := config.importance_samples) is None else {"num_samples": n}
+    if given and not knows(saved, "num_samples"):
+        raise ConfigError(f"importance_samples={n} is no option of a {saved.name!r} run")
     is_known = saved.spec.name.startswith(known.PREFIX)
     train, test = ({}, {}) if is_known else load_both(saved.spec.name)
     if saved.spec.kind == "text":
@@ -200,6 +197,7 @@ def main() -> None:
         )
         seconds = time.perf_counter() - begun
     options = OPTIONS if takes(sampler.model, "stepper") else {"seed", *DECODING}
+    options = {*options, "importance_samples"}
     chosen = {k: v for k, v in asdict(config).items() if k in options and v is not None}
     if saved.spec.kind == "text":
         measured = evaluate_text(saved, test, config.likelihood)
@@ -208,7 +206,7 @@ def main() -> None:
     else:
         measure = evaluate_images if saved.spec.kind == "images" else evaluate_points
         measured = measure(saved, samples, train, test)
-        measured |= likelihoods(saved, test, config.likelihood)
+        measured |= likelihoods(saved, test, config.likelihood, **given)
         more = getattr(importlib.import_module(EXPERIMENTS[saved.name]), "measure_test", None)
         measured |= more(saved, test, config.likelihood) if more else {}
     report = {

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import runner
-from experiments.anomaly import log_prob, png_nats, scores
+from experiments import likelihoods, runner
+from experiments.anomaly import png_nats, scores
 
 
 @pytest.fixture(scope="module")
@@ -41,16 +41,17 @@ def test_noise_is_told_from_digits(command, digits):
     assert report["bits_per_dim_inside"]["value"] < report["bits_per_dim_outside"]["value"]
 
 
-def test_scores_are_what_they_say(digits):
+def test_scores_are_what_they_say(digits, monkeypatch):
     """The ratio to itself is 0; typicality is the distance to the given mean; batches do not
-    matter; a PNG of noise is longer than one of a single grey."""
+    matter, nor a last one that is not full; a PNG of noise is longer than one of a single grey."""
     saved = runner.rebuild(digits / "rank20")
     noise = np.random.default_rng(1).integers(0, 256, (7, 8, 8, 1), dtype=np.uint8)
     x = np.concatenate([noise, np.zeros_like(noise)])
     found = scores(saved, saved, 50.0, x)
     np.testing.assert_array_equal(found["likelihood_ratio"], 0)
     np.testing.assert_allclose(found["typicality"], np.abs(found["likelihood"] - 50))
-    nats = log_prob(saved, x, size=5)
+    monkeypatch.setattr(likelihoods, "BATCH_SIZE", 5)
+    nats = likelihoods.log_prob(saved, x)
     np.testing.assert_allclose(nats, -found["likelihood"], rtol=0.1)  # dequantised anew
     assert png_nats(noise).min() > png_nats(np.zeros_like(noise)).max() > 0
 

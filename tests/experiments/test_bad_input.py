@@ -129,6 +129,11 @@ OTHERS = {
     "animated mixture": ("sample MIXTURE --animate", 2, "animate=True 'mixture'"),
     "too few to measure": ("evaluate RUN --num 3", 2, "num=3 [10,"),
     "negative likelihood": ("evaluate RUN --likelihood -1", 2, "likelihood=-1 [0,"),
+    "importance samples of a density": (
+        "evaluate RUN --importance-samples 5",
+        2,
+        "importance_samples=5 'diffusion'",
+    ),
     "zero steps of evaluation": ("evaluate RUN --steps 0", 2, "steps=0 [1,"),
 }
 """The same for the other commands, which come first."""
