@@ -49,7 +49,8 @@ TARGETS: dict[str, tuple[str, dict[str, Any]]] = {
     "logistic_regression": ("logistic_regression", {}),
 }
 CHAINS, KEPT, ADAPTATION, POINTS, LEAPFROGS = 100, 1000, 500, 10_000, 10
-ANNEALED, TEMPERFLOW, MARGIN = "annealed importance", "TemperFlow", 10.0
+ANNEALED, REVERSE_KL, TEMPERFLOW = "annealed importance", "flow by reverse KL", "TemperFlow"
+MARGIN = 10.0
 LADDER = np.geomspace(1, 0.1, 5)
 FLOW_UNIT = {"banana": 10.0}
 """Lengths that flows take as 1, where 1 itself is far too short; chains have their step sizes."""
@@ -66,6 +67,8 @@ ELSEWHERE = transport.Schedule(
 ONE_MODE = replace(ELSEWHERE, kl_factor=0.3, stage_steps=300)
 """Longer steps in b: there are no modes to lose on the way."""
 SCHEDULES = {"logistic_regression": ONE_MODE}
+DIRECT = transport.Schedule(first_beta=1.0, batch_size=1000, first_steps=3000)
+"""Reverse KL alone, without a curve."""
 
 
 @dataclass(frozen=True)
@@ -85,17 +88,19 @@ class Config:
         for name in self.targets:
             check_choice("targets", name, TARGETS)
         for name in self.samplers:
-            check_choice("samplers", name, [*chains(0.2), ANNEALED, TEMPERFLOW])
+            check_choice("samplers", name, [*chains(0.2), ANNEALED, REVERSE_KL, TEMPERFLOW])
         check_range("evaluations", self.evaluations, 1_000_000, integer=True)
         check_range("seconds", self.seconds, 0, open_low=True)
 
 
 class Chain(NamedTuple):
-    """A kernel of a log-density and a step size; its step size, or the acceptance to tune it to."""
+    """A kernel of a log-density and a step size; its step size, or the acceptance to tune it to
+    (that of another kernel where it accepts everything itself)."""
 
     make: Callable[[Callable, Any], mcmc.Kernel]
     step_size: float | None = None
     acceptance: float | None = None
+    tuned_by: Callable[[Callable, Any], mcmc.Kernel] | None = None
 
 
 def tempered(log_density: Callable, step_size: Any) -> mcmc.Kernel:
@@ -115,6 +120,9 @@ def chains(published_step: float) -> dict[str, Chain]:
         "HMC, published": Chain(hmc_5, published_step),
         "HMC, tuned": Chain(hmc_10, acceptance=mcmc.TARGET_ACCEPTANCE["hmc"]),
         "MALA, tuned": Chain(mcmc.mala, acceptance=mcmc.TARGET_ACCEPTANCE["mala"]),
+        "unadjusted Langevin, MALA's step": Chain(
+            mcmc.langevin, acceptance=mcmc.TARGET_ACCEPTANCE["mala"], tuned_by=mcmc.mala
+        ),
         "parallel tempering, published": Chain(tempered, published_step),
         "parallel tempering, tuned": Chain(tempered, acceptance=0.25),
     }
@@ -144,7 +152,7 @@ def run_chains(
     x = jax.random.normal(key_start, (CHAINS, target.dim))
     step_size: Any = chain.step_size
     if chain.acceptance is not None:
-        make = functools.partial(chain.make, target.log_density)
+        make = functools.partial(chain.tuned_by or chain.make, target.log_density)
         adapted = mcmc.adapt_step_size(
             key_adapt, make, x, ADAPTATION, target=chain.acceptance, initial=0.2
         )
@@ -195,12 +203,14 @@ def run_annealing(key: Key[Array, ""], target: Target, config: Config) -> dict[s
     return {"evaluations": fixed, "time": anneal(max(levels, 2))}
 
 
-def run_temperflow(key: Key[Array, ""], name: str, target: Target) -> dict[str, Outcome]:
-    """Train along the tempering curve, then draw, without and with rejection; all is counted."""
+def run_flow(key: Key[Array, ""], name: str, target: Target, title: str) -> dict[str, Outcome]:
+    """Train by reverse KL or along the tempering curve, then draw, without and with rejection; all
+    is counted."""
     plane = target.dim == 2
     width, half_width = (64, 5.0) if plane else (128, 6.0)
     layer = flows.spline_flow(hidden=(width, width), half_width=half_width)
-    schedule = SCHEDULES.get(name, IN_THE_PLANE if plane else ELSEWHERE)
+    curve = SCHEDULES.get(name, IN_THE_PLANE if plane else ELSEWHERE)
+    schedule = curve if title == TEMPERFLOW else DIRECT
     scale = FLOW_UNIT.get(name, 1.0)
     volume = target.dim * np.log(scale)
     rescaled = lambda z: target.log_density(scale * z) + volume
@@ -229,10 +239,10 @@ def run_temperflow(key: Key[Array, ""], name: str, target: Target) -> dict[str, 
 
     estimate = Estimate(*map(float, log_z(key_draw)))
     evaluations, found = steps * schedule.batch_size, {}
-    for title, refined in {TEMPERFLOW: False, f"{TEMPERFLOW}, refined": True}.items():
+    for row_title, refined in {title: False, f"{title}, refined": True}.items():
         timed(lambda: draw(key, refined))  # noqa: B023
         x, seconds = timed(lambda: draw(key_draw, refined))  # noqa: B023
-        found[title] = Outcome(
+        found[row_title] = Outcome(
             np.asarray(x), training_seconds + seconds, evaluations, POINTS, estimate
         )
     return found
@@ -261,7 +271,7 @@ def measure(config: Config, name: str) -> list[dict]:
         for title, chain in chains(published).items()
     }
     contestants[ANNEALED] = lambda: run_annealing(key, target, config)
-    wanted = config.samplers or (*contestants, TEMPERFLOW)
+    wanted = config.samplers or (*contestants, REVERSE_KL, TEMPERFLOW)
     rows = []
 
     def add(title, budget, outcome):
@@ -271,8 +281,8 @@ def measure(config: Config, name: str) -> list[dict]:
     for title in (title for title in contestants if title in wanted):
         for budget, outcome in contestants[title]().items():
             add(title, budget, outcome)
-    if TEMPERFLOW in wanted:
-        for title, outcome in run_temperflow(key, name, target).items():
+    for flow in (title for title in (REVERSE_KL, TEMPERFLOW) if title in wanted):
+        for title, outcome in run_flow(key, name, target, flow).items():
             add(title, "its own", outcome)
     return rows
 

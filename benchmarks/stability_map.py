@@ -1,14 +1,16 @@
 """Which losses need which cure? Every loss with every penalty, many seeds of each under one vmap.
 
     python -m benchmarks.stability_map                                 # eight Gaussians
-    python -m benchmarks.stability_map --dataset 25grid --losses relativistic --cures r1_r2 \\
-        --weight 0.2 --fourier 64 --widths 128 128 --batch-size 512 --steps 20000  # for a GPU
+    python -m benchmarks.stability_map --dataset 25grid --weight 0.2 --fourier 64
+    python -m benchmarks.stability_map --dataset 25grid --name wide --losses relativistic \\
+        --cures r1_r2 --weight 0.2 --fourier 64 --widths 128 128 --batch-size 512 \\
+        --steps 20000                                                  # for a GPU
 
 A whole run is one compiled scan, and the seeds of a cell run side by side. Per cell: modes covered
 (mean and fewest), seeds that cover all, share of good samples, total variation of the weights of
 the modes (largest), seeds that collapsed (less than half of the modes) or diverged (not finite).
-Writes `benchmarks/results/stability_DATASET.json` after every cell, which a second start continues,
-and the heat map `.png`; prints a Markdown table.
+Writes `benchmarks/results/stability_DATASET_NAME.json` after every cell, which a second start
+continues, and the heat map `.png`; prints a Markdown table.
 """
 
 import json
@@ -77,6 +79,8 @@ class Config:
     fourier: int = 0
     """Random Fourier features of x that the critic also sees, standard deviation 1 (tancik2020)."""
     samples: int = 4000
+    name: str = ""
+    """Of the results, after that of the dataset, for a map with other options beside the first."""
     limit: int | None = None
     """Cells to train now, at most; 0 only draws what is there."""
 
@@ -171,7 +175,8 @@ def summary(config: Config, samples: np.ndarray) -> dict[str, Any]:
 
 
 def table(cells: dict[str, dict[str, Any]], config: Config) -> str:
-    """Modes covered, mean and fewest, with the largest total variation, in Markdown."""
+    """Modes covered, mean and fewest; largest total variation; shares of good samples and of seeds
+    that collapsed or diverged; in Markdown."""
     lines = [
         "| loss | " + " | ".join(config.cures) + " |",
         "| --- " * (1 + len(config.cures)) + "|",
@@ -179,7 +184,8 @@ def table(cells: dict[str, dict[str, Any]], config: Config) -> str:
     for loss in config.losses:
         row = [cells.get(f"{loss} {cure}") for cure in config.cures]
         text = [
-            f"{c['covered_mean']:.1f} ({c['covered_fewest']}), {c['total_variation_largest']:.2f}"
+            f"{c['covered_mean']:.1f} ({c['covered_fewest']}), {c['total_variation_largest']:.2f}, "
+            f"{c['high_quality']:.2f}, {c['collapsed_or_diverged']:.2f}"
             if c
             else ""
             for c in row
@@ -205,8 +211,9 @@ def main() -> None:
     config = tyro.cli(Config, description=__doc__)
     config.check()
     training.configure_backend(1)
-    path = RESULTS / f"stability_{config.dataset}.json"
-    how = {n: v for n, v in asdict(config).items() if n not in ("losses", "cures", "limit")}
+    path = RESULTS / ("_".join(filter(None, ("stability", config.dataset, config.name))) + ".json")
+    left_out = ("losses", "cures", "limit", "name")
+    how = {n: v for n, v in asdict(config).items() if n not in left_out}
     how = json.loads(json.dumps(how))
     before = json.loads(path.read_text()) if path.is_file() else {}
     if before and before["how"] != how:
