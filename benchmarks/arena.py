@@ -12,9 +12,10 @@ that this took, beside those of drawing 10,000 points, as they are and refined b
 Compilation is left out throughout.
 
 Printed and, target by target, written to `benchmarks/results/arena_DEVICE.json`: a run replaces the
-rows that it measures and keeps the others of the same settings. A heat map lies beside it: total
-variation of the mode weights, sliced Wasserstein distance to exact samples less that between two
-exact sets, effective sample size per second of the slowest coordinate, error of log Z.
+rows that it measures and keeps the others of the same settings. Beside it lie the table of all rows,
+`arena_DEVICE.md` (total variation of the mode weights, sliced Wasserstein distance to exact samples
+less that between two exact sets, effective sample size per second of the slowest coordinate, error
+of log Z), and a heat map of the distances.
 """
 
 import functools
@@ -30,7 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from benchmarks.measuring import RESULTS, machine, read, write
+from benchmarks.measuring import RESULTS, machine, read, result_path, write
 from experiments.exact_sets import compare_with_exact
 from gen_jax import flows, mcmc, plotting, training, transport
 from gen_jax.errors import ConfigError, check_choice, check_range
@@ -343,6 +344,7 @@ def main() -> None:
         rows.sort(key=lambda r: list(TARGETS).index(r["target"]))
         write("arena", facts, {"how": how, "rows": rows})
     picture(rows)
+    result_path("arena").with_suffix(".md").write_text(table(rows) + "\n")
     print(table(rows))
 
 
