@@ -73,16 +73,21 @@ def log_joint(
     return constant[:, None] - 0.5 * jnp.sum(y * y, 1), y
 
 
+def _centred_log_joint(mixture: Mixture, x: Float[Array, "N D"]) -> Float[Array, "K N"]:
+    """log(w_k N(x; m_k, C_k)) around the mean, which keeps the residuals free of cancellation."""
+    centre = mixture.weights @ mixture.means
+    w = whitening(mixture._replace(means=mixture.means - centre))
+    return log_joint(w, (x - centre).T)[0]
+
+
 def log_prob(mixture: Mixture, x: Float[Array, "N D"]) -> Float[Array, "N"]:
     """log p(x) in nats."""
-    centre = mixture.weights @ mixture.means  # keeps the residuals' products free of cancellation
-    w = whitening(mixture._replace(means=mixture.means - centre))
-    return logsumexp(log_joint(w, (x - centre).T)[0], axis=0)
+    return logsumexp(_centred_log_joint(mixture, x), axis=0)
 
 
 def responsibilities(mixture: Mixture, x: Float[Array, "N D"]) -> Float[Array, "N K"]:
     """p(component | x)."""
-    return jax.nn.softmax(log_joint(whitening(mixture), x.T)[0], axis=0).T
+    return jax.nn.softmax(_centred_log_joint(mixture, x), axis=0).T
 
 
 def sample(key: Key[Array, "*batch"], mixture: Mixture, n: int) -> Float[Array, "n D"]:

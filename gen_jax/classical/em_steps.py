@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.classical.components import Mixture, Whitening, factors, inverse_factors, log_joint
-from gen_jax.types import Array, Float
+from gen_jax.types import Array, Bool, Float
 
 BLOCK_ELEMENTS = 250_000
 """Residuals held at once: about the cache of one core."""
@@ -81,8 +81,12 @@ def e_step(mixture: Mixture, blocks: Blocks) -> tuple[Sums, Float[Array, "M B"]]
 
 
 def m_step(mixture: Mixture, sums: Sums, epsilon: float | Array) -> Mixture:
-    """The mixture that maximises the expected log-likelihood, plus epsilon I; empty ones stay."""
-    count = jnp.maximum(sums.counts, jnp.finfo(sums.counts.dtype).tiny)
+    """The mixture that maximises the expected log-likelihood, plus epsilon I.
+
+    A component without any responsibility keeps its mean and covariance, with weight 0.
+    """
+    tiny = jnp.finfo(sums.counts.dtype).tiny
+    count = jnp.maximum(sums.counts, tiny)
     shift = sums.first / count[:, None]
     lower = factors(mixture.covariances)
     if lower.ndim == 2:
@@ -95,7 +99,20 @@ def m_step(mixture: Mixture, sums: Sums, epsilon: float | Array) -> Mixture:
         product = partial(jnp.matmul, precision="highest")
         covariances = product(product(lower, spread), lower.swapaxes(1, 2))
         covariances = covariances + epsilon * jnp.eye(lower.shape[-1], dtype=lower.dtype)
-    return Mixture(sums.counts / sums.counts.sum(), means, covariances)
+    gone = sums.counts < tiny
+    weights = sums.counts / sums.counts.sum()
+    return Mixture(
+        weights,
+        _choose(gone, mixture.means, means),
+        _choose(gone, mixture.covariances, covariances),
+    )
+
+
+def _choose(
+    which: Bool[Array, "K"], ours: Float[Array, "..."], theirs: Float[Array, "K ..."]
+) -> Float[Array, "K ..."]:
+    """`ours` for the components in question, `theirs` for the others."""
+    return jnp.where(which.reshape(-1, *(1,) * (theirs.ndim - 1)), ours, theirs)
 
 
 def rescue(
@@ -109,9 +126,8 @@ def rescue(
     points = blocks.x.swapaxes(1, 2).reshape(-1, dim)[place]
     pooled = jnp.tensordot(mixture.weights, mixture.covariances, 1)
     weights = jnp.where(empty, 1 / blocks.real.sum(), mixture.weights)
-    choose = lambda new, old: jnp.where(empty.reshape(-1, *(1,) * (old.ndim - 1)), new, old)
     return Mixture(
         weights / weights.sum(),
-        choose(points, mixture.means),
-        choose(pooled, mixture.covariances),
+        _choose(empty, points, mixture.means),
+        _choose(empty, pooled, mixture.covariances),
     )

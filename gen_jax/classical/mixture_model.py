@@ -68,6 +68,9 @@ def gaussian_mixture(
 ) -> GenerativeModel:
     """A mixture of k Gaussians, started by k-means++ from the first batch.
 
+    Whoever takes the steps decides how many; nothing restarts them or moves a component that has
+    lost its points. `fit_em` has restarts, a stop rule and that rescue, in one compiled loop.
+
     Args:
       shape: of one example after the transform.
       method: "em" or "gradient".

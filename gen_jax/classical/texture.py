@@ -68,8 +68,9 @@ def spot(
 ) -> tuple[Float[Array, "C"], Float[Array, "H2 W2 C"]]:
     """Mean [C] of a texture and the spot whose convolution with white noise is its field.
 
-    For a larger size the image is faded out at its ends and set into zeros, with its sum of squares
-    kept (galerne2011).
+    For a larger size the image is faded out at its ends and set into zeros (galerne2011). The
+    fading window has mean square 1: the sum of squares, which is the field's variance, is kept on
+    average over the image's translations, not by each of them.
     """
     height, width, _ = image.shape
     mean = image.mean((0, 1))

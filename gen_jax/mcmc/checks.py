@@ -1,10 +1,6 @@
-"""What is refused at the door: log-densities, start points and step sizes that cannot work."""
-
-from collections.abc import Callable
-from typing import Any
+"""What is refused at the door: start points and step sizes that cannot work."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.errors import ConfigError
@@ -12,22 +8,6 @@ from gen_jax.types import Array, Num, State
 
 StepSize = float | Num[Array | np.ndarray, "..."]
 """One number, or one per chain [B]."""
-
-
-def checked(log_density: Callable[[Any], Array]) -> Callable[[Any], Array]:
-    """The log-density, which raises ConfigError while it is traced unless it returns [B]."""
-
-    def evaluate(x: Any) -> Array:
-        values = log_density(x)
-        expected, shape = (len(jax.tree.leaves(x)[0]),), jnp.shape(values)
-        if shape != expected or not jnp.issubdtype(jnp.result_type(values), jnp.floating):
-            raise ConfigError(
-                f"log_density returned shape {shape} of {jnp.result_type(values)}, "
-                f"allowed: one number per chain, {expected}"
-            )
-        return values
-
-    return evaluate
 
 
 def check_start(state: State) -> None:

@@ -14,9 +14,10 @@ import numpy as np
 from jax.extend.random import threefry_2x32
 from jax.scipy.special import erfinv
 
-from gen_jax.mcmc.checks import check_start, checked
+from gen_jax.mcmc.checks import check_start
 from gen_jax.mcmc.positions import flatten
 from gen_jax.model import sample_keys
+from gen_jax.sampling.checks import checked
 from gen_jax.types import Array, Bool, Float, Key, State
 
 

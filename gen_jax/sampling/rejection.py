@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.errors import check_range
+from gen_jax.sampling.checks import checked
 from gen_jax.types import Array, Bool, Float, Int, Key, Num
 
 
@@ -55,9 +56,11 @@ def rejection(
     Args:
       log_density, log_proposal: `x [B, ...] -> [B]`; log_density need not be normalised.
       propose: `(key, B) -> x [B, ...]`, draws of exp(log_proposal).
+    Raises ConfigError for numbers out of range and densities of another shape.
     """
     check_range("n", n, 1, integer=True)
     check_range("max_rounds", max_rounds, 1, integer=True)
+    log_p, log_q = checked(log_density), checked(log_proposal, "log_proposal")
     size = n if batch_size is None else check_range("batch_size", batch_size, 1, integer=True)
 
     def unfinished(carry):
@@ -68,7 +71,7 @@ def rejection(
         index, x, counts = carry
         key_propose, key_accept = jax.random.split(jax.random.fold_in(key, index))
         candidates = propose(key_propose, size)
-        log_ratio = log_density(candidates) - log_proposal(candidates) - log_bound
+        log_ratio = log_p(candidates) - log_q(candidates) - log_bound
         invalid = jnp.isnan(log_ratio)
         u = jax.random.uniform(key_accept, (size,), log_ratio.dtype)
         accepted = ~invalid & (jnp.log1p(-u) < log_ratio)

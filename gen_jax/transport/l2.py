@@ -10,6 +10,7 @@ from jax.scipy.special import logsumexp
 
 from gen_jax.flows import Bijector
 from gen_jax.flows.density import push
+from gen_jax.sampling.checks import checked
 from gen_jax.types import Array, Float
 
 FLOOR = 1e-6
@@ -41,6 +42,7 @@ def l2_objective(
     """q(x) - 2 p(x) at x = T(z) (qiu2024, algorithm 3): its mean is |q - p|^2 - |p|^2.
 
     `log_density` must be normalised. Sampled from q itself, it is blind where q is not.
+    Raises ConfigError unless `log_density` returns [B].
     """
     x, log_q = push(bijector, z)
-    return jnp.exp(log_q) - 2 * jnp.exp(log_density(x))
+    return jnp.exp(log_q) - 2 * jnp.exp(checked(log_density)(x))

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from gen_jax.errors import check_range
 from gen_jax.model import fold_in, sample_keys
+from gen_jax.sampling.checks import check_per_point, checked
 from gen_jax.types import Array, Float, Key
 
 MARGIN = 1.5
@@ -53,6 +54,7 @@ def refine(
       propose: `keys [m] -> (x [m, D], log q [m])`, for m = n and for fewer.
       log_normalizer: estimate of log Z of `log_density`.
       max_rounds: 10 margin, at least 100, if not given: about 1 / margin is accepted in each.
+    Raises ConfigError for numbers out of range, and unless both log-densities are [m].
     """
     check_range("margin", margin, 0, open_low=True)
     if max_rounds is None:
@@ -64,7 +66,8 @@ def refine(
     def proposal(keys, index):
         key_propose, key_accept = (fold_in(fold_in(keys, index), use) for use in (0, 1))
         x, log_q = propose(key_propose)
-        excess = log_density(x) - log_q - log_bound
+        check_per_point("log q of propose", log_q, len(x))
+        excess = checked(log_density)(x) - log_q - log_bound
         u = jax.vmap(lambda k: jax.random.uniform(k, (), x.dtype))(key_accept)
         return x, jnp.log(u) < excess, excess > 0
 

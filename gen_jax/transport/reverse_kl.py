@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from gen_jax.flows import Bijector
 from gen_jax.flows.density import push
+from gen_jax.sampling.checks import checked
 from gen_jax.types import Array, Float
 
 
@@ -17,6 +18,7 @@ def reverse_kl_loss(
 
     Its mean over z ~ N(0, I) is KL(q || p_beta) - log Z, Z the integral of p^beta (rezende2015
     section 4.4). Modes that q does not visit cost nothing: it may drop them.
+    Raises ConfigError unless `log_density` returns [B].
     """
     x, log_q = push(bijector, z)
-    return log_q - beta * log_density(x), {"x": x, "log_q": log_q}
+    return log_q - beta * checked(log_density)(x), {"x": x, "log_q": log_q}

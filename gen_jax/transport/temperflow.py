@@ -17,6 +17,7 @@ import optax
 
 from gen_jax.flows import Layer, density
 from gen_jax.model import GenerativeModel, sample_keys
+from gen_jax.sampling.checks import checked
 from gen_jax.sampling.importance import log_normalizer
 from gen_jax.transport.forward_kl import forward_kl_loss
 from gen_jax.transport.l2 import log_l2_distance
@@ -30,7 +31,7 @@ FIRST, L2, LAST, POLISH, DONE = range(5)
 """Phases: reverse KL at the first b, L2 on the way, L2 at b = 1, a polish at b = 1, nothing."""
 
 REFRESH = (0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.01, 0.001)
-"""The reference is renewed when KL first falls below each of these shares of its first value."""
+"""The reference is renewed when KL falls below another of these shares of its first value."""
 
 NEW_WEIGHT = 0.8
 """Weight of the newest batch in log Z."""
@@ -94,6 +95,13 @@ class Problem(NamedTuple):
         """n samples of the flow and their log q; one key, or one per sample."""
         return density.sample(key, self.layer.bijector(params), n, self.dim)
 
+    def measure(self, key: Key[Array, ""], params: State) -> tuple[Array, Array]:
+        """Energies -log p and log q of many samples of the flow, [N] each."""
+        keys = jax.random.split(key, MEASURED_BATCHES)
+        draw = lambda key: self.draw(key, params, self.schedule.batch_size)
+        x, log_q = jax.lax.map(draw, keys)
+        return -jax.vmap(self.log_density)(x).reshape(-1), log_q.reshape(-1)
+
 
 def temperflow(
     log_density: Callable[[Array], Array],
@@ -107,13 +115,14 @@ def temperflow(
       log_density: `x [B, D] -> [B]`, unnormalised; values that are not finite count as -1e5.
       layer: the flow, forward from the base to the data.
     `sample(key, state, n, refined=False, margin=1.5)` draws from the flow, or by rejection.
-    Steps after the last stage change nothing. Raises ConfigError for a bad schedule.
+    Steps after the last stage change nothing. Raises ConfigError for a bad schedule, and at the
+    first step unless `log_density` returns [B].
     """
     schedule = schedule or Schedule()
     schedule.check()
 
     def guarded(x):
-        value = log_density(x)
+        value = checked(log_density)(x)
         return jnp.where(jnp.isfinite(value), value, LOWEST)
 
     problem = Problem(guarded, dim, layer, schedule)
@@ -140,12 +149,26 @@ def temperflow(
         propose = lambda keys: problem.draw(keys, state.params, len(keys))
         if not refined:
             return propose(sample_keys(key, n))[0]
-        return refine(key, propose, guarded, state.stage.log_z, n, margin=margin)[0]
+        log_z = _log_normalizer(problem, state)
+        return refine(key, propose, guarded, log_z, n, margin=margin)[0]
 
     def log_prob(key, state, x):
         return density.log_density(layer.bijector(state.params), x)
 
     return GenerativeModel(init, step, sample, log_prob, "exact")
+
+
+def _log_normalizer(problem: Problem, state: TemperState) -> Float[Array, ""]:
+    """log Z of p itself: the stage's, or, where that is of p^b or of nothing yet, a new estimate.
+
+    Its draws are the same at each call, so that no sample depends on those it is drawn with.
+    """
+
+    def estimate():
+        energy, log_q = problem.measure(jax.random.key(0), state.params)
+        return log_normalizer(-energy - log_q).value
+
+    return jax.lax.cond(state.stage.phase >= LAST, lambda: state.stage.log_z, estimate)
 
 
 def _reverse_kl(problem: Problem, params: State, state: TemperState, key: Array):
@@ -200,11 +223,8 @@ def _improve(problem: Problem, state: TemperState, key: Array) -> tuple[TemperSt
 
 def _advance(problem: Problem, state: TemperState, key: Array) -> TemperState:
     """Measure the curve with draws of the flow, and begin the next stage."""
-    keys = jax.random.split(key, MEASURED_BATCHES)
-    draw = lambda key: problem.draw(key, state.params, problem.schedule.batch_size)
-    x, log_q = jax.lax.map(draw, keys)
-    energy = -jax.vmap(problem.log_density)(x).reshape(-1)
-    following = next_stage(problem.schedule, state.stage, energy, log_q.reshape(-1))
+    energy, log_q = problem.measure(key, state.params)
+    following = next_stage(problem.schedule, state.stage, energy, log_q)
     fresh = lambda a, b: jnp.where(following.renew, a, b)
     return TemperState(
         state.params,

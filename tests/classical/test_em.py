@@ -149,6 +149,24 @@ def test_an_empty_component_is_rescued(x64, points):
     )
 
 
+@pytest.mark.parametrize("covariance", gm.COVARIANCES)
+def test_without_any_point_a_component_stays_as_it_is(x64, points, covariance):
+    """So far away that its densities are 0: the others move as they would without it."""
+    x, k = jnp.asarray(points), 3
+    first = start_of(x, k, covariance)
+    lost = first._replace(
+        means=first.means.at[1].set(1e3), covariances=first.covariances.at[1].multiply(0.7)
+    )
+    blocks = em_steps.in_blocks(x, k)
+    update = lambda m: em_steps.m_step(m, em_steps.e_step(m, blocks)[0], 1e-6)
+    after, kept = update(lost), np.array([0, 2])
+    assert after.weights[1] == 0
+    np.testing.assert_array_equal(after.means[1], lost.means[1])
+    np.testing.assert_array_equal(after.covariances[1], lost.covariances[1])
+    alone = update(jax.tree.map(lambda leaf: leaf[kept], lost))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a[kept], b, rtol=1e-9), after, alone)
+
+
 def test_k_means_plus_plus_spreads_its_centres(key):
     """Eight distant groups: every one is found, which chance would do in 8!/8^8 = 0.2 %."""
     angle = 2 * np.pi * np.arange(8) / 8

@@ -88,7 +88,7 @@ def test_starts_outside_the_support_are_refused(key, value, message):
 @pytest.mark.parametrize("name", MAKE)
 def test_log_densities_of_the_wrong_shape_are_refused(name, key):
     for wrong in (lambda x: jnp.sum(x**2), lambda x: x**2, lambda x: jnp.ones(len(x), int)):
-        with pytest.raises(ConfigError, match=r"one number per chain, \((3|6),\)"):
+        with pytest.raises(ConfigError, match=r"one number per point, \((3|6),\)"):
             mcmc.run(key, MAKE[name](wrong), jnp.zeros((3, 2)), 5)
 
 

@@ -107,6 +107,16 @@ def test_bad_rejection_options(option, key):
         draw(key, **{option: 0})
 
 
+@pytest.mark.parametrize("wrong", [lambda f: f[:, None], jnp.sum, lambda f: f.astype(int)])
+def test_densities_of_the_wrong_shape_are_refused(key, wrong):
+    """[B, 1] would broadcast to [B, B], and a sum [] would pass unseen."""
+    told = "returned shape .* allowed: one number per point"
+    with pytest.raises(ConfigError, match=f"log_density {told}"):
+        draw(key, n=10, log_density=lambda x: wrong(log_density(x)))
+    with pytest.raises(ConfigError, match=f"log_proposal {told}"):
+        rejection(key, log_density, propose, lambda x: wrong(log_proposal(x)), BOUND, 10)
+
+
 def replicates(key, statistic, count=400, n=2000):
     """Estimates and their errors over independent sets of n proposals."""
 

@@ -8,6 +8,7 @@ import pytest
 from jax.scipy.special import logsumexp
 from jax.scipy.stats import norm
 
+from gen_jax.errors import ConfigError
 from gen_jax.flows import Bijector
 from gen_jax.sampling.importance import log_normalizer
 from gen_jax.transport import (
@@ -136,6 +137,13 @@ def test_reverse_kl_is_that_of_quadrature(x64, beta):
     log_q = norm.logpdf(LINE, 0.4, 1.3)
     expected = np.sum(np.exp(log_q) * (log_q - beta * log_p(LINE))) * H
     assert np.sum(loss * norm.pdf(LINE)) * H == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", [reverse_kl_loss, l2_objective])
+@pytest.mark.parametrize("wrong", [lambda x: x, jnp.sum])
+def test_densities_of_the_wrong_shape_are_refused(loss, wrong):
+    with pytest.raises(ConfigError, match=r"one number per point, \(3,\)"):
+        loss(wrong, stretched(0.4, 1.3), jnp.ones((3, 1)))
 
 
 def test_forward_kl_is_the_cross_entropy_of_quadrature(x64):
