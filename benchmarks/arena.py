@@ -12,7 +12,7 @@ that this took, beside those of drawing 10,000 points, as they are and refined b
 Compilation is left out throughout.
 
 Printed and, target by target, written to `benchmarks/results/arena_DEVICE.json`: a run replaces the
-rows that it measures and keeps the others of the same settings. Beside it lie the table of all rows,
+rows that it measures and keeps the others of the same settings. Beside it lie the whole table,
 `arena_DEVICE.md` (total variation of the mode weights, sliced Wasserstein distance to exact samples
 less that between two exact sets, effective sample size per second of the slowest coordinate, error
 of log Z), and a heat map of the distances.
