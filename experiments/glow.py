@@ -45,7 +45,7 @@ class Config(RunConfig):
     architecture: str = "glow"
     """glow or realnvp"""
     levels: int = 2
-    """Image sides must be multiples of 2^levels."""
+    """Image sides must be multiples of 2^levels; for realnvp not both 2^levels itself."""
     depth: int = 4
     """Steps of Glow at each level."""
     width: int = 32

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -65,3 +66,15 @@ def log_prob_in_units(
     """log p(x) in nats and data units from `log_prob(u [B, *shape]) -> [B]`."""
     u = encode(units, key, x)
     return log_prob(u) + log_det(units, u)
+
+
+def density_kind(to_data: Callable[[Array], Array], shape: tuple[int, ...]) -> str:
+    """`log_prob_kind` of a density that is known exactly in a model's units: "exact", or "lower
+    bound" where data are whole numbers, of whose probabilities the density of dequantised ones is
+    a lower bound.
+
+    Args:
+      to_data: u [B, *shape] -> data units.
+    """
+    data = jax.eval_shape(to_data, jax.ShapeDtypeStruct((1, *shape), jnp.float32))
+    return "lower bound" if jnp.issubdtype(data.dtype, jnp.integer) else "exact"

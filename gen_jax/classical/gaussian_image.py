@@ -7,6 +7,7 @@ only projections on the axes (the Woodbury identity in their basis).
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -19,7 +20,7 @@ from gen_jax.errors import DataError, check_range
 from gen_jax.model import GenerativeModel, sample_keys
 from gen_jax.sampling.gaussian import LOG_2_PI
 from gen_jax.types import Array, Float, Key
-from gen_jax.units import Units, decode, encode_vectors, log_prob_in_units
+from gen_jax.units import Units, decode, density_kind, encode_vectors, log_prob_in_units
 
 
 class PrincipalGaussian(NamedTuple):
@@ -123,7 +124,8 @@ def moments_model(law_of: Callable[[Moments], PrincipalGaussian], units: Units) 
         of_vectors = lambda u: log_prob(law_of(state), u.reshape(len(u), -1))
         return log_prob_in_units(units, of_vectors, key, x)
 
-    return GenerativeModel(init, step, sample_, log_prob_, "exact")
+    kind = density_kind(partial(decode, units), units.shape)
+    return GenerativeModel(init, step, sample_, log_prob_, kind)
 
 
 def gaussian_image(

@@ -4,6 +4,7 @@ Stepwise EM (cappe2009): the statistics of each batch are mixed into those so fa
 rate_t = (t + 1)^-forgetting. With forgetting = 0 and all data in the batch it is plain EM.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +18,7 @@ from gen_jax.classical.kmeans import start_mixture
 from gen_jax.errors import check_choice, check_range
 from gen_jax.model import GenerativeModel
 from gen_jax.types import Array, Float, Int
-from gen_jax.units import Units, decode, encode_vectors, log_prob_in_units
+from gen_jax.units import Units, decode, density_kind, encode_vectors, log_prob_in_units
 
 METHODS = ("em", "gradient")
 
@@ -121,4 +122,5 @@ def gaussian_mixture(
         of_vectors = lambda u: log_prob(mixture, u.reshape(len(u), -1))
         return log_prob_in_units(units, of_vectors, key, x)
 
-    return GenerativeModel(init, step, sample_, log_prob_, "exact")
+    kind = density_kind(partial(decode, units), units.shape)
+    return GenerativeModel(init, step, sample_, log_prob_, kind)

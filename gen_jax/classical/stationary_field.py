@@ -7,6 +7,7 @@ averages.
 """
 
 import math
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -18,7 +19,7 @@ from gen_jax.errors import ConfigError, check_range
 from gen_jax.model import GenerativeModel, sample_keys
 from gen_jax.sampling.gaussian import LOG_2_PI
 from gen_jax.types import Array, Complex, Float, Int, Key
-from gen_jax.units import Units, decode, encode, log_prob_in_units
+from gen_jax.units import Units, decode, density_kind, encode, log_prob_in_units
 
 LAGS = (0, 1)
 
@@ -134,4 +135,5 @@ def stationary_field(
     def log_prob_(key, state, x):
         return log_prob_in_units(units, lambda u: log_prob(state, u, epsilon), key, x)
 
-    return GenerativeModel(init, step, sample_, log_prob_, "exact")
+    kind = density_kind(partial(decode, units), units.shape)
+    return GenerativeModel(init, step, sample_, log_prob_, kind)

@@ -83,6 +83,7 @@ IMAGE_BIJECTORS: dict[str, Callable[[], Layer]] = {
     "causal_affine": lambda: causal_affine(8, 1, 2),
     "jacobi_causal_affine": lambda: causal_affine(8, 1, 2, inversion="jacobi"),
     "glow": lambda: glow(2, 1, width=4, network_depth=0),
+    "realnvp_images": lambda: realnvp_images(2, width=4, network_depth=0),
 }
 """Every kind of layer of images by name, at small sizes."""
 

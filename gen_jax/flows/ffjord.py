@@ -62,7 +62,8 @@ def ffjord(
       transform, num_classes, label_dropout, ema_decay: as of `flow`.
     `sample(key, state, n, temperature=1.0)`, with `label` where there are classes; `log_prob(key,
     state, x, label=None, divergence, steps, draws=1)`, by default with twice the steps of training
-    and the exact divergence up to 128 dimensions. Raises ConfigError for unknown names and values
+    and the exact divergence up to 128 dimensions: an estimate of log p(x), of dequantised images of
+    a lower bound on log P(x). Raises ConfigError for unknown names and values
     out of range.
     """
     check_range("steps", steps, 1, integer=True)

@@ -1,12 +1,12 @@
 """Glow and the multi-scale RealNVP: flows of images from couplings, mixing and squeezing."""
 
-from gen_jax.errors import check_choice, check_range
+from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.flows.actnorm import actnorm
 from gen_jax.flows.bijector import Layer, chain
 from gen_jax.flows.elementwise import ELEMENTWISE, Elementwise, affine
 from gen_jax.flows.image_coupling import image_coupling
 from gen_jax.flows.invertible_linear import MIXINGS, invertible_linear
-from gen_jax.flows.multiscale import factor_out, squeeze
+from gen_jax.flows.multiscale import factor_out, image_shape, squeeze
 
 
 def glow(
@@ -47,7 +47,9 @@ def realnvp_images(
     """The multi-scale RealNVP (dinh2017): at each level three checkerboards, squeeze, three
     couplings of channels; then half of the channels leave. Actnorm stands for batch norm.
 
-    Arguments are those of `glow`.
+    Arguments are those of `glow`. Image sides must be multiples of 2^levels, not both 2^levels: the
+    last checkerboards need two pixels. Raises ConfigError, for such shapes in `init` and
+    `base_shape`.
     """
     check_range("levels", levels, 1, integer=True)
     function = small_function(coupling)
@@ -64,7 +66,22 @@ def realnvp_images(
     for level in range(levels):
         inner = factor_out(layer) if level else layer
         layer = chain(inner, *channels, squeeze(), *boards)
-    return layer
+    whole = layer
+
+    def base_shape(shape):
+        h, w, _ = image_shape(shape)
+        if h == w == 2**levels:
+            raise ConfigError(
+                f"levels={levels} leaves one pixel of images of shape {shape}; RealNVP's "
+                "checkerboards need two (allowed: fewer levels, or architecture 'glow')"
+            )
+        return whole.base_shape(shape)
+
+    def init(key, shape, extra=0):
+        base_shape(shape)
+        return whole.init(key, shape, extra)
+
+    return whole._replace(init=init, base_shape=base_shape)
 
 
 def scales(levels: int, steps: tuple[Layer, ...], prior: Layer) -> Layer:

@@ -6,8 +6,9 @@ of [B, D]. On the surface, per unit of its own d-dimensional volume,
     log p(x) = log p(z) - log |det inner'| - (1/2) log det(J^T J),   J = d outer(pad(v)) / dv.
 """
 
+import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,11 +16,11 @@ import optax
 
 from gen_jax.descent import descend_averaged, first_state
 from gen_jax.errors import check_range
-from gen_jax.flows.bijector import Layer
+from gen_jax.flows.bijector import Layer, start_from_data
 from gen_jax.flows.density import log_density
-from gen_jax.flows.likelihood_model import check_batch
 from gen_jax.model import GenerativeModel, normal, sample_keys
 from gen_jax.types import Array, Float, State
+from gen_jax.units import Units, decode, encode_vectors
 
 
 class Surface(NamedTuple):
@@ -69,34 +70,42 @@ def manifold_flow(
     outer: Layer,
     optimizer: optax.GradientTransformation,
     *,
-    dim: int,
+    shape: tuple[int, ...],
     latent: int,
+    transform: Any = None,
     reconstruction: float = 50.0,
     ema_decay: float = 0.999,
 ) -> GenerativeModel:
-    """A rectangular flow of points [B, D]: likelihood of the projections and distance to them.
+    """A rectangular flow: likelihood of the projections, and distance to them.
 
     Args:
-      reconstruction: weight of |x - decode(encode(x))|^2, per example.
-    `sample` draws points of the surface. There is no `log_prob`: a density per volume of a surface
-    is not comparable with one in D dimensions; use `surface(...)` with the state's `ema`. Raises
-    ConfigError unless 1 <= latent < dim.
+      inner, outer: flows of vectors of `latent` and of D = prod(shape) numbers.
+      shape: of one example after the transform.
+      transform: `data.Transform`; for images best without noise, which lies off every surface.
+      reconstruction: weight of |u - decode(encode(u))|^2, per example, u in the flow's units.
+    `init` sets the actnorms from the batch. `sample` draws points of the surface. There is no
+    `log_prob`: a density per volume of a surface is not comparable with one in D dimensions; use
+    `surface(...)` with the state's `ema`. Raises ConfigError unless 1 <= latent < D.
     """
+    dim, units = math.prod(shape), Units(tuple(shape), transform)
     check_range("dim", dim, 2, integer=True)
     check_range("latent", latent, 1, dim - 1, integer=True)
     check_range("reconstruction", reconstruction, 0)
     check_range("ema_decay", ema_decay, 0, 1)
 
     def init(key, batch):
-        check_batch(batch, (dim,), 0)
-        key_inner, key_outer = jax.random.split(key)
-        params = {"inner": inner.init(key_inner, latent), "outer": outer.init(key_outer, dim)}
-        return first_state(params, optimizer)
+        key_inner, key_outer, key_data = jax.random.split(key, 3)
+        u = encode_vectors(units, key_data, batch["x"])
+        begun = start_from_data(outer, outer.init(key_outer, dim), u)
+        v = outer.bijector(begun).inverse(u)[0][:, :latent]
+        within = start_from_data(inner, inner.init(key_inner, latent), v)
+        return first_state({"inner": within, "outer": begun}, optimizer)
 
     def loss(params, key, batch):
         here = surface(inner, outer, params, dim, latent)
-        away = jnp.sum((batch["x"] - here.decode(here.encode(batch["x"]))) ** 2, -1)
-        log_p = here.log_prob(batch["x"])
+        u = encode_vectors(units, key, batch["x"])
+        away = jnp.sum((u - here.decode(here.encode(u))) ** 2, -1)
+        log_p = here.log_prob(u)
         return reconstruction * away - log_p, {"log_prob": log_p, "distance": away}
 
     def step(key, state, batch):
@@ -104,6 +113,6 @@ def manifold_flow(
 
     def sample(key, state, n):
         here = surface(inner, outer, state.ema, dim, latent)
-        return here.decode(normal(sample_keys(key, n), (latent,)))
+        return decode(units, here.decode(normal(sample_keys(key, n), (latent,))))
 
     return GenerativeModel(init, step, sample)

@@ -1,4 +1,4 @@
-"""A normalizing flow as a `GenerativeModel`: exact maximum likelihood."""
+"""A normalizing flow as a `GenerativeModel`: maximum likelihood."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ from gen_jax.flows.likelihood_model import (
 from gen_jax.flows.tarflow import denoise
 from gen_jax.model import GenerativeModel, fold_in, normal, sample_keys
 from gen_jax.types import Array, Float, Key, State
+from gen_jax.units import density_kind
 
 
 class Parts(NamedTuple):
@@ -96,9 +97,9 @@ def flow(
     `init` sets the actnorms from the batch. `sample(key, state, n, temperature=1.0)` takes `label`
     where there are classes; with noise > 0 also `denoised=True`, which takes the noise off the
     samples, and with classes `guidance` (1 is none). `log_prob(key, state, x, label=None, draws=1)`
-    of dequantised images has a mean over their noise that is a lower bound on log P(x), which
-    `draws` > 1 tightens; with a dequantizer it is called that. Raises ConfigError for what does not
-    fit.
+    is exact for data that are real numbers. Of images dequantised by the transform or by the
+    dequantizer, its mean over their noise is a lower bound on log P(x), which `draws` > 1 tightens;
+    `log_prob_kind` says which. Raises ConfigError for what does not fit.
     """
     check_range("num_classes", num_classes, 0, integer=True)
     check_range("label_dropout", label_dropout, 0, 1)
@@ -146,7 +147,7 @@ def flow(
         one = lambda keys: parts.score(state.ema, keys, x, told)
         return average_over(one, key, len(x), draws)
 
-    kind = "exact" if dequantizer is None else "lower bound"
+    kind = density_kind(parts.to_data, shape)
     offered = offer(sample, bool(num_classes), bool(noise))
     return GenerativeModel(init, step, offered, log_prob, kind)
 

@@ -7,7 +7,7 @@ imports matplotlib.
 
 from gen_jax.plotting.animations import image_animation, point_animation
 from gen_jax.plotting.curves import quality_versus_calls, read_metrics, training_curves
-from gen_jax.plotting.densities import density_map, point_panels
+from gen_jax.plotting.densities import density_curve, density_map, point_panels
 from gen_jax.plotting.grids import image_grid, label_rows, save_image, to_image
 from gen_jax.plotting.heat_map import heat_map
 from gen_jax.plotting.labelled import labelled_points
@@ -19,6 +19,7 @@ from gen_jax.plotting.trajectories import field_panels, trajectory_plot
 __all__ = [
     "COLOURS",
     "STYLE",
+    "density_curve",
     "density_map",
     "field_panels",
     "heat_map",

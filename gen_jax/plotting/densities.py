@@ -1,4 +1,4 @@
-"""Two-dimensional sets and densities, side by side."""
+"""Sets and densities in the plane, side by side; densities on the line."""
 
 from collections.abc import Callable, Mapping
 
@@ -107,4 +107,38 @@ def density_map(
         axes.scatter(points[:, 0], points[:, 1], s=3, c="white", alpha=0.5, linewidths=0)
     bare(axes, window)
     axes.set_title(title)
+    return figure
+
+
+@styled
+def density_curve(
+    log_density: Callable[[Array], Array],
+    window: tuple[float, float],
+    samples: Num[Array | np.ndarray, "N"] | Num[Array | np.ndarray, "N 1"] | None = None,
+    resolution: int = 400,
+    title: str = "",
+) -> Figure:
+    """exp(log_density) over an interval, with the histogram of samples under it if given.
+
+    Both have integral 1 over the window.
+
+    Args:
+      log_density: x [B, 1] -> [B], normalised or not; called once with `resolution` points.
+      window: (left, right); samples [N] or [N, 1] beyond it are not drawn.
+    Raises ConfigError when there is nothing in the window.
+    """
+    check_range("resolution", resolution, 2, integer=True)
+    x = np.linspace(*window, int(resolution))
+    values = np.asarray(log_density(jnp.asarray(x[:, None], jnp.float32)), np.float64)
+    density = np.exp(values - np.nanmax(values))
+    figure, (axes,) = panels(1, size=3.4)
+    if samples is not None:
+        points = np.asarray(samples, np.float64).ravel()
+        points = points[(points >= window[0]) & (points <= window[1])]
+        if len(points) == 0:
+            raise ConfigError(f"no samples in window={window}")
+        bins = int(np.clip(np.sqrt(len(points)) / 1.2, 12, 120))
+        axes.hist(points, bins, density=True, color=SAMPLES, alpha=0.35, range=window, linewidth=0)
+    axes.plot(x, density / np.trapezoid(density, x), color=DATA)
+    axes.set(xlim=window, ylim=(0, None), ylabel="density", title=title)
     return figure

@@ -131,6 +131,8 @@ def test_conditions_pass_through_chains_and_halves():
     [
         (lambda: flows.squeeze(), (5, 4, 1), "height 5 and width 4 must be multiples of 2"),
         (lambda: glow(2, 1), (6, 6, 1), "height 3 and width 3 must be multiples of 2"),
+        (lambda: flows.realnvp_images(2), (6, 6, 1), "height 3 and width 3 must be multiples of 2"),
+        (lambda: flows.realnvp_images(2), (4, 4, 1), r"levels=2 leaves one pixel .*\(4, 4, 1\)"),
         (lambda: flows.factor_out(flows.actnorm()), (4, 4, 3), "channels 3 must be even"),
         (lambda: flows.squeeze(), 4, "must be .H, W, C."),
         (lambda: flows.image_coupling(flows.affine()), (4, 4, 1), "nothing to couple"),

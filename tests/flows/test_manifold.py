@@ -49,7 +49,7 @@ def test_training_finds_a_line(key):
     along = jax.random.normal(key, (512, 1))
     x = along * jnp.array([2.0, 1.0]) + jnp.array([0.5, 0.0])
     outer = flows.chain(flows.invertible_linear(), flows.actnorm())
-    model = manifold_flow(flows.free(flows.affine()), outer, optax.adam(0.02), dim=2, latent=1)
+    model = manifold_flow(flows.free(flows.affine()), outer, optax.adam(0.02), shape=(2,), latent=1)
     state = model.init(key, {"x": x})
     run = lambda state, key: model.step(key, state, {"x": x})
     train = jax.jit(lambda s: jax.lax.scan(run, s, jax.random.split(key, 400))[0])
@@ -62,7 +62,7 @@ def test_training_finds_a_line(key):
 
 def test_bad_dimensions():
     with pytest.raises(ConfigError, match="latent=3"):
-        manifold_flow(INNER, OUTER, optax.sgd(0.1), dim=3, latent=3)
-    model = manifold_flow(INNER, OUTER, optax.sgd(0.1), dim=3, latent=1)
+        manifold_flow(INNER, OUTER, optax.sgd(0.1), shape=(3,), latent=3)
+    model = manifold_flow(INNER, OUTER, optax.sgd(0.1), shape=(3,), latent=1)
     with pytest.raises(ConfigError, match="does not fit"):
         model.init(KEY, {"x": jnp.zeros((4, 2))})

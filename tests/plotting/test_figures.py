@@ -7,10 +7,12 @@ import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.stats import norm
 
 from gen_jax import plotting
 from gen_jax.errors import ConfigError, DataError
 from gen_jax.plotting import (
+    density_curve,
     density_map,
     field_panels,
     heat_map,
@@ -37,6 +39,7 @@ FIGURES = {
     "scatter": lambda: point_panels({"data": POINTS, "samples": POINTS}),
     "histogram": lambda: point_panels({"data": POINTS}, kind="histogram"),
     "density": lambda: density_map(lambda x: -jnp.sum(x**2, 1), WINDOW, samples=POINTS),
+    "curve": lambda: density_curve(lambda x: -(x[:, 0] ** 2), WINDOW[:2], POINTS[:, :1]),
     "trajectories": lambda: trajectory_plot(np.cumsum(RNG.normal(size=(9, 300, 2)), 0)),
     "quiver": lambda: field_panels(lambda x, t: -x * t[:, None], [1.0, 0.5], WINDOW),
     "stream": lambda: field_panels(
@@ -76,6 +79,19 @@ def test_density_is_laid_out_with_the_vertical_axis_upwards():
     values = np.asarray(image.get_array())
     np.testing.assert_allclose(np.diff(np.log(values), axis=0), 4 / 8, rtol=1e-4)
     np.testing.assert_allclose(np.diff(values, axis=1), 0, atol=1e-6)
+
+
+def test_density_curve_and_histogram_have_integral_one_over_the_window():
+    """Of an unnormalised normal density, and of samples of which some lie outside."""
+    samples = np.array([0.1, 0.1, 0.2, 0.9, 5.0])
+    figure = density_curve(lambda x: 7 - x[:, 0] ** 2 / 2, (0.0, 1.0), samples)
+    x, y = figure.axes[0].lines[0].get_xydata().T
+    inside = norm.cdf(1) - norm.cdf(0)
+    np.testing.assert_allclose(y, norm.pdf(x) / inside, rtol=1e-4)
+    bars = figure.axes[0].patches
+    heights = np.array([bar.get_height() for bar in bars])
+    assert sum(heights) * bars[0].get_width() == pytest.approx(1)
+    np.testing.assert_allclose(heights[heights > 0] / heights.max(), [1, 0.5, 0.5])
 
 
 def test_field_has_the_directions_of_the_velocity():
@@ -147,6 +163,9 @@ BAD = {
     "cells without a row": lambda: heat_map(np.ones((2, 2)), "a", "bc", "distance"),
     "logarithm of zero": lambda: heat_map(np.eye(2), "ab", "cd", "distance", log_scale=True),
     "no cell": lambda: heat_map(np.full((1, 2), np.nan), "a", "bc", "distance"),
+    "no samples in the window": lambda: density_curve(
+        lambda x: -(x[:, 0] ** 2), (5.0, 6.0), POINTS[:, 0]
+    ),
     "format": lambda: save(point_panels({"data": POINTS}), "figure.exe"),
 }
 

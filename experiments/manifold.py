@@ -1,0 +1,134 @@
+"""Train a rectangular flow of images: a density on a surface of few dimensions among the pixels.
+
+    python -m experiments.manifold                              # 8x8 digits, 16 dimensions
+
+Then `python -m experiments.sample RUN_DIR` and `python -m experiments.evaluate RUN_DIR`, which also
+gives the mean squared error per pixel, white being 1, of test images projected on the surface and
+on PCA's plane of the same dimension.
+
+Measured with the defaults (3 minutes of CPU time; 20 minutes on a small share of one busy core) on
+599 test images: 0.00667 +- 0.00013, PCA 0.01124 +- 0.00019; samples have Frechet distance 5.7 +-
+0.8 (real 0.46), precision 0.57, recall 0.94. The projections keep strokes that PCA blurs; about
+half of the samples are clear digits, the others lie between two.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+from experiments.diffusion import optimizer_of
+from experiments.flow import check_images, check_training
+from experiments.runner import RunConfig, Saved, run
+from gen_jax import data, flows, plotting
+from gen_jax.classical import gaussian_image
+from gen_jax.data import DatasetSpec
+from gen_jax.errors import check_range
+from gen_jax.metrics import mean_and_error
+from gen_jax.model import GenerativeModel
+from gen_jax.training import run_main
+from gen_jax.types import State
+
+TRANSFORM = data.to_unit()
+"""Pixels in [0, 1], without noise: noise lies off the surface."""
+
+
+@dataclass(frozen=True)
+class Config(RunConfig):
+    """Couplings and free matrices in turn; the defaults take three minutes of one core."""
+
+    steps: int = 1000
+    batch_size: int = 64
+    latent: int = 16
+    """Dimensions of the surface."""
+    layers: int = 3
+    """Couplings of the outer flow, and of the inner one."""
+    hidden: tuple[int, ...] = (64,)
+    """Widths of each coupling's network."""
+    reconstruction: float = 50.0
+    """Weight of the squared error of an image, pixels in [0, 1], against its log-likelihood."""
+    learning_rate: float = 2e-3
+    """Peak of a one-cycle schedule of Adam."""
+    ema_decay: float = 0.998
+
+    def check(self) -> None:
+        """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
+        super().check()
+        check_range("latent", self.latent, 2, integer=True)
+        check_range("layers", self.layers, 1, integer=True)
+        check_training(self)
+
+
+def layers_of(config: Config) -> tuple[flows.Layer, flows.Layer]:
+    """The inner and the outer flow. A free matrix is nearest to the data: constant pixels have no
+    scale for an actnorm."""
+    masks = ("even", "odd")
+    parts = []
+    for i in range(config.layers):
+        moved = flows.coupling(flows.gated(), masks[i % 2], config.hidden)
+        parts += [moved, flows.actnorm(), flows.invertible_linear()]
+    return flows.make_flow("realnvp", config.layers, config.hidden), flows.chain(*parts)
+
+
+def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
+    """The model of a configuration; raises ConfigError for options that cannot work."""
+    config.check()
+    spec = spec or data.describe(config.dataset)
+    check_images(spec, "manifold")
+    return flows.manifold_flow(
+        *layers_of(config),
+        optimizer_of(config),
+        shape=spec.shape,
+        latent=config.latent,
+        transform=TRANSFORM,
+        reconstruction=config.reconstruction,
+        ema_decay=config.ema_decay,
+    )
+
+
+def as_vectors(x: np.ndarray) -> jax.Array:
+    """Images to pixels in [0, 1], [N, D]."""
+    return TRANSFORM.encode(jax.random.key(0), jnp.asarray(x)).reshape(len(x), -1)
+
+
+def projections(
+    config: Config, spec: DatasetSpec, state: State, u: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """u [N, D] projected on the surface by the outer flow, and on PCA's plane."""
+    here = flows.surface(*layers_of(config), state.ema, u.shape[1], config.latent)
+    law = gaussian_image.fit(as_vectors(data.load(spec.name, "train")["x"]), rank=config.latent)
+    flat = law.mean + (u - law.mean) @ law.axes @ law.axes.T
+    return jax.jit(lambda u: here.decode(here.encode(u)))(u), flat
+
+
+def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[str, Any]:
+    """Mean squared error per pixel (white is 1) of all test images on the surface and the plane."""
+    u = as_vectors(test["x"])
+    near, flat = projections(saved.config, saved.spec, saved.state, u)
+    error = lambda found: mean_and_error(np.asarray((u - found) ** 2).mean(1))
+    return {"reconstruction_error": error(near), "reconstruction_error_pca": error(flat)}
+
+
+def reconstructions(
+    config: Config, directory: Path, model: GenerativeModel, spec: DatasetSpec, state: State
+) -> Path:
+    """Ten test images; below them their projections on the surface, and on PCA's plane."""
+    u = as_vectors(data.load(spec.name, "test")["x"][:10])
+    rows = [u, *projections(config, spec, state, u)]
+    images = np.concatenate([TRANSFORM.decode(row.reshape(-1, *spec.shape)) for row in rows])
+    path = directory / "samples" / "reconstructions.png"
+    return plotting.save_image(path, plotting.image_grid(images, columns=10))
+
+
+def main() -> None:
+    config = tyro.cli(Config, description=__doc__)
+    run("manifold", config, build, partial(reconstructions, config))
+
+
+if __name__ == "__main__":
+    run_main(main)
