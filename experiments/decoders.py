@@ -9,14 +9,20 @@ from gen_jax.errors import ConfigError
 
 def likelihood_of(name: str, spec: DatasetSpec) -> tuple[vae.Likelihood, data.Transform]:
     """A likelihood and the units it needs. Raises ConfigError when they do not fit the data."""
+    black_and_white = spec.name.startswith(data.binarized.PREFIX)
     if name == "auto" and spec.kind == "images":
-        black_and_white = spec.name.startswith(data.binarized.PREFIX)
         name = "bernoulli" if black_and_white else "discretized_logistic"
     likelihood = vae.make_likelihood("gaussian_diagonal" if name == "auto" else name)
     if spec.kind == "points":
         if likelihood.values != "real":
             raise ConfigError(f"likelihood={name!r} is for images; {spec.name!r} has points")
         return likelihood, data.standardize(spec.mean, spec.std)
+    if likelihood.values == "binary" and not black_and_white:
+        # Cut at a threshold it would be another data set, whose numbers compare with nothing.
+        raise ConfigError(
+            f"likelihood={name!r} is for black and white images; {spec.name!r} is not: "
+            f"try dataset {data.binarized.PREFIX}{spec.name}, or another likelihood"
+        )
     units = {"binary": data.binarize, "levels": data.identity, "real": data.symmetric_images}
     return likelihood, units[likelihood.values]()
 

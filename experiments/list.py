@@ -27,7 +27,12 @@ from gen_jax.data import DATASETS, PATTERNS
 from gen_jax.divergences import F_DIVERGENCES
 from gen_jax.training import run_main
 
-MORE = {"anomaly": "experiments.anomaly", "classifier": "experiments.classifier"}
+MORE = {
+    "anomaly": "experiments.anomaly",
+    "classifier": "experiments.classifier",
+    "imputation": "experiments.imputation",
+    "latent_energy": "experiments.latent_energy",
+}
 
 WORDS: dict[str, dict[str, str]] = {
     "networks of pixels": {
@@ -92,6 +97,7 @@ WORDS: dict[str, dict[str, str]] = {
         "causal_affine": "TarFlow's layer: a causal transformer moves each patch (zhai2025).",
         "jacobi_causal_affine": "The same, sampled by iterating all patches at once.",
         "glow": "All of them in two levels (kingma2018).",
+        "realnvp_images": "Checkerboards, squeezes and channels in two levels (dinh2017).",
     },
     "flows of points": {
         "nice": "Additive couplings in turn (dinh2015).",

@@ -3,6 +3,7 @@
 The mathematics takes `encode(x) -> Posterior` and `decode(z) -> raw` numbers for a `Likelihood`.
 """
 
+from gen_jax.vae.aggregate import aggregate_target
 from gen_jax.vae.code_prior import independent_codes, num_codes
 from gen_jax.vae.coder import (
     Coder,
@@ -87,6 +88,7 @@ __all__ = [
     "Variant",
     "active_units",
     "aggregate_log_prob",
+    "aggregate_target",
     "annealed_log_prob",
     "check_values",
     "code_sides",

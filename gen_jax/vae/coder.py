@@ -1,7 +1,7 @@
 """The networks of a VAE as functions: encode, decode and prior at given parameters."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -50,6 +50,19 @@ class Options(NamedTuple):
     evaluation_samples: int = 64
 
 
+OPTIONAL = (
+    "prior",
+    "num_samples",
+    "kl",
+    "beta",
+    "warm_up",
+    "free_bits",
+    "weight",
+    "evaluation_samples",
+)
+"""Options that some models do not read."""
+
+
 class Parts(NamedTuple):
     """Networks and laws: what `Options` and two networks come to."""
 
@@ -87,6 +100,23 @@ def checked(options: Options) -> Options:
         check_range(name, getattr(options, name), 0)
     check_choice("kl", options.kl, KL_KINDS)
     return options
+
+
+def refuse_unread(
+    options: Options, owner: str, reads: Collection[str], readers: Mapping[str, Collection[str]]
+) -> None:
+    """Raise ConfigError for options that are not at their defaults and that `owner` does not read.
+
+    Args:
+      reads: those of OPTIONAL that it does read.
+      readers: other models -> what they read, to name those where the option has a meaning.
+    """
+    for name in OPTIONAL:
+        value = getattr(options, name)
+        if name not in reads and value != Options._field_defaults[name]:
+            known = ", ".join(model for model, names in readers.items() if name in names)
+            shown = repr(value) if isinstance(value, str | int | float) else "..."
+            raise ConfigError(f"{name}={shown} is not read by {owner} (it is by: {known})")
 
 
 def make_parts(encoder: Network, decoder: Network, options: Options) -> Parts:

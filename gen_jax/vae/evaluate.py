@@ -19,7 +19,7 @@ from gen_jax.types import Array, Estimate, Float, Key, Num
 from gen_jax.vae.elbo import log_likelihood, prior_log_prob
 from gen_jax.vae.iwae import log_weights
 from gen_jax.vae.likelihoods import Likelihood
-from gen_jax.vae.posterior import Posterior, draw, single
+from gen_jax.vae.posterior import Posterior, choose_stratum, draw, single
 from gen_jax.vae.priors import Prior, standard_normal
 
 PROPOSALS = ("posterior", "prior")
@@ -132,12 +132,12 @@ def annealed_log_prob(
     """log p(x) [B] in nats with its standard error [B] by annealed importance sampling (wu2017).
 
     Each example has `chains` Hamiltonian chains, which walk over `levels` steps from the proposal
-    to p(x, z). With proposal "posterior" q must be of one stratum (no mixture).
+    to p(x, z).
     """
     check_choice("proposal", proposal, PROPOSALS)
     check_range("chains", chains, 2, integer=True)
     check_range("levels", levels, 1, integer=True)
-    key_start, key_walk = jax.random.split(key)
+    key_start, key_walk, key_stratum = jax.random.split(key, 3)
     keys, b = sample_keys(key_start, len(x)), len(x)
     posterior = encode(x if encoder_input is None else encoder_input)
     dim = jax.eval_shape(posterior.draw, posterior.params, keys).z.shape[-1]
@@ -151,7 +151,9 @@ def annealed_log_prob(
         z = jax.vmap(lambda i: prior.sample(fold_in(keys, i)))(jnp.arange(chains))
         start = prior.log_prob
     else:
-        z = draw(posterior, keys, chains).z[:, 0]
+        # A chain starts at one draw of q itself: a stratum alone would not have q's density.
+        own = jax.vmap(jax.random.split, (0, None))(sample_keys(key_stratum, b), chains)
+        z = jax.vmap(choose_stratum)(own.T, draw(posterior, keys, chains))
         each = jax.vmap(lambda z: posterior.log_prob(posterior.params, z))
         start = lambda z: each(over_chains(z)).reshape(-1)
     walked = annealed_importance(

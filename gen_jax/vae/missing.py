@@ -13,7 +13,7 @@ from gen_jax.errors import ConfigError, check_range
 from gen_jax.model import fold_in, sample_keys
 from gen_jax.types import Array, Bool, Key, Num
 from gen_jax.vae.likelihoods import Likelihood, sample_each
-from gen_jax.vae.posterior import Posterior
+from gen_jax.vae.posterior import Posterior, choose_stratum
 
 
 def impute(
@@ -43,9 +43,8 @@ def impute(
     def decoded(x, index):
         own = fold_in(keys, index)
         posterior = encode(x)
-        z, _, log_share = posterior.draw(posterior.params, fold_in(own, 0))
-        stratum = jax.vmap(jax.random.categorical)(fold_in(own, 1), log_share.T)
-        return decode(z[stratum, jnp.arange(len(x))]), own
+        drawn = posterior.draw(posterior.params, fold_in(own, 0))
+        return decode(choose_stratum(fold_in(own, 1), drawn)), own
 
     def body(x, index):
         raw, own = decoded(x, index)
@@ -55,5 +54,6 @@ def impute(
     x, _ = jax.lax.scan(body, x, jnp.arange(rounds - mean))
     if not mean:
         return x
-    raw, _ = decoded(x, rounds)
-    return jnp.where(observed, x, likelihood.mean(raw).astype(x.dtype))
+    means = likelihood.mean(decoded(x, rounds)[0])
+    whole = jnp.issubdtype(x.dtype, jnp.integer)
+    return jnp.where(observed, x, (jnp.round(means) if whole else means).astype(x.dtype))

@@ -25,6 +25,7 @@ from gen_jax.vae.coder import (
     init_params,
     make_parts,
     network_inputs,
+    refuse_unread,
 )
 from gen_jax.vae.elbo import warm_up
 from gen_jax.vae.evaluate import estimate_log_prob
@@ -99,6 +100,8 @@ def _check_variant(name: str, options: Options) -> Variant:
     variant = VARIANTS[check_choice("variant", name, VARIANTS)]
     if variant.deterministic and options.posterior != "diagonal":
         raise ConfigError(f"variant={name!r} has a deterministic encoder: posterior='diagonal'")
+    readers = {other: each.reads for other, each in VARIANTS.items()}
+    refuse_unread(options, f"variant={name!r}", variant.reads, readers)
     return variant
 
 
@@ -172,10 +175,13 @@ def vae(
     `sample` takes `label` [n] (drawn evenly if not given) when num_classes > 0, and `mean=True` for
     E[x | z]. `log_prob` is the importance weighted bound of `num_samples` draws, below log p(x) in
     the mean, of p(x | label) when labels are given; None for deterministic encoders.
-    Raises ConfigError for unknown names and values out of range.
+    Raises ConfigError for unknown names, values out of range, and options that are not at their
+    defaults but that the variant does not read (`Variant.reads`).
     """
     parts = make_parts(encoder, decoder, Options(**options))
     objective = _check_variant(variant, parts.options)
+    if critic_optimizer is not None and objective.critic_loss is None:
+        raise ConfigError(f"critic_optimizer was given, but variant={variant!r} has no critic")
     critic_optimizer = critic_optimizer or optax.adam(1e-4, b1=0.5)
     critic = Critic()
     by_codes = objective.deterministic and not variant.startswith("wae")

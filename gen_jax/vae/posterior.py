@@ -80,6 +80,12 @@ def draw(posterior: Posterior, keys: Key[Array, "B"], num_samples: int) -> Draw:
     return jax.vmap(one)(jnp.arange(num_samples))
 
 
+def choose_stratum(keys: Key[Array, "B"], drawn: Draw) -> Float[Array, "B D"]:
+    """One z per example of a draw [S, B, D], its stratum chosen by the shares."""
+    stratum = jax.vmap(jax.random.categorical)(keys, drawn.log_share.T)
+    return drawn.z[stratum, jnp.arange(len(keys))]
+
+
 def posterior_mean(
     posterior: Posterior, keys: Key[Array, "B"], num_samples: int = 64
 ) -> Float[Array, "B D"]:

@@ -12,7 +12,7 @@ from gen_jax.flows import affine, chain, coupling
 from gen_jax.model import fold_in, normal
 from gen_jax.types import Array, State
 from gen_jax.vae.gaussians import log_mixture, log_normal
-from gen_jax.vae.posterior import Posterior
+from gen_jax.vae.posterior import Posterior, choose_stratum
 
 Encode = Callable[[Array], Posterior]
 
@@ -101,9 +101,7 @@ def vamp(components: int = 50, bounds: tuple[float, float] | None = (-1.0, 1.0))
         def sample(keys):
             pick = lambda key: jax.random.randint(key, (), 0, components)
             own = encode(params[jax.vmap(pick)(fold_in(keys, 0))])
-            z, _, log_share = own.draw(own.params, fold_in(keys, 1))
-            stratum = jax.vmap(jax.random.categorical)(fold_in(keys, 2), log_share.T)
-            return z[stratum, jnp.arange(len(keys))]
+            return choose_stratum(fold_in(keys, 2), own.draw(own.params, fold_in(keys, 1)))
 
         return Prior(log_prob, sample)
 

@@ -15,6 +15,7 @@ import optax
 
 from gen_jax.descent import descend
 from gen_jax.errors import check_range
+from gen_jax.labels import checked_labels
 from gen_jax.model import GenerativeModel, fold_in, sample_keys
 from gen_jax.types import Array, Float, Int, Key, Num
 from gen_jax.units import log_det
@@ -27,9 +28,14 @@ from gen_jax.vae.coder import (
     init_params,
     make_parts,
     network_inputs,
+    refuse_unread,
 )
-from gen_jax.vae.elbo import elbo
+from gen_jax.vae.elbo import elbo, warm_up
 from gen_jax.vae.model import draw_samples
+from gen_jax.vae.variants import VARIANTS
+
+READS = ("prior", "num_samples", "kl", "beta", "warm_up", "free_bits", "weight")
+"""Those of `coder.OPTIONAL` that have a meaning here."""
 
 
 class SemiState(NamedTuple):
@@ -41,9 +47,17 @@ class SemiState(NamedTuple):
 
 
 def bounds_of_labels(
-    key: Key[Array, "B"], parts: Parts, params: dict[str, Any], u: Num[Array, "B ..."]
+    key: Key[Array, "B"],
+    parts: Parts,
+    params: dict[str, Any],
+    u: Num[Array, "B ..."],
+    beta: float | Float[Array, ""] = 1.0,
+    free_bits: float = 0.0,
 ) -> Float[Array, "B C"]:
-    """log p(y) + ELBO of x given y, a lower bound of log p(x, y), for every y; in nats."""
+    """log p(y) + ELBO of x given y, a lower bound of log p(x, y), for every y; in nats.
+
+    With `beta` or `free_bits`, see `elbo`, what is maximised in its place.
+    """
     classes = parts.options.num_classes
 
     def one(y):
@@ -57,6 +71,9 @@ def bounds_of_labels(
             likelihood=functions.likelihood,
             prior=functions.prior,
             num_samples=parts.options.num_samples,
+            kl=parts.options.kl,
+            beta=beta,
+            free_bits=free_bits,
             encoder_input=network_inputs(parts, u, label),
         )
         return value - jnp.log(classes)
@@ -98,9 +115,12 @@ def semi_supervised(
       classifier: number of classes -> Flax module from vectors to logits, q(y | x).
       weight: of the cross-entropy on labelled examples.
     `sample` takes `label` [n], drawn evenly if not given. `log_prob` is the bound -U(x). The
-    guesses are `label_logits`. Raises ConfigError for values out of range.
+    guesses are `label_logits`. Raises ConfigError for values out of range, and for
+    evaluation_samples, which the bound has no use for.
     """
     parts = make_parts(encoder, decoder, Options(**options))
+    readers = {name: variant.reads for name, variant in VARIANTS.items()}
+    refuse_unread(parts.options, "semi_supervised", READS, readers)
     check_range("num_classes", parts.options.num_classes, 2, integer=True)
     check_range("weight", weight, 0)
     network = classifier(parts.options.num_classes)
@@ -123,10 +143,12 @@ def semi_supervised(
 
     def step(key, state, batch):
         key_encode, key_draw = jax.random.split(key)
-        u = encode_data(parts, key_encode, batch["x"])
+        u, keys = encode_data(parts, key_encode, batch["x"]), sample_keys(key_draw, len(batch["x"]))
+        beta = parts.options.beta * warm_up(state.step, parts.options.warm_up)
+        free_bits = parts.options.free_bits
 
         def loss(params):
-            joint = bounds_of_labels(sample_keys(key_draw, len(u)), parts, params["coder"], u)
+            joint = bounds_of_labels(keys, parts, params["coder"], u, beta, free_bits)
             logits = logits_of(params, u)
             each, aux = semi_supervised_loss(joint, logits, batch["y"], weight)
             accuracy = jnp.sum(aux["right"]) / jnp.maximum(jnp.sum(aux["known"]), 1)
@@ -136,6 +158,7 @@ def semi_supervised(
         return SemiState(params, memory, state.step + 1), metrics
 
     def sample(key, state, n, label=None, mean=False):
+        label = checked_labels(label, n, parts.options.num_classes)
         return draw_samples(parts, state.params["coder"], sample_keys(key, n), label, mean)
 
     def log_prob(key, state, x):

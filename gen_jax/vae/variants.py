@@ -19,13 +19,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gen_jax.model import normal, sample_keys
+from gen_jax.model import fold_in, normal, sample_keys
 from gen_jax.types import Array, Float, Key, Num
 from gen_jax.vae.coder import Coder, Options
 from gen_jax.vae.elbo import elbo, log_likelihood
 from gen_jax.vae.iwae import iwae
 from gen_jax.vae.penalties import discriminate, mmd_squared, permute_dimensions
-from gen_jax.vae.posterior import draw
+from gen_jax.vae.posterior import choose_stratum
 
 Loss = tuple[Float[Array, "B"], dict[str, Array]]
 
@@ -52,12 +52,14 @@ class Variant(NamedTuple):
       critic_loss: `(key, Case) -> [B]`, minimised by the critic; None without one.
       critic_sees: "latent" or "data".
       deterministic: z is the posterior's mean; there is no bound on log p(x).
+      reads: those of `coder.OPTIONAL` that have a meaning.
     """
 
     loss: Callable[[Array, Case], Loss]
     critic_loss: Callable[[Array, Case], Array] | None = None
     critic_sees: str = "latent"
     deterministic: bool = False
+    reads: tuple[str, ...] = ()
 
 
 def bound(key: Key[Array, ""], case: Case) -> Loss:
@@ -97,12 +99,9 @@ def weighted_bound(key: Key[Array, ""], case: Case, gradient: str) -> Loss:
 
 def latents(key: Key[Array, ""], case: Case) -> Float[Array, "B D"]:
     """One draw of z per example; of a mixture, from a stratum chosen by its share."""
-    keys = sample_keys(key, len(case.u))
-    z, _, log_share = draw(case.coder.encode(case.inputs), keys, 1)
-    if z.shape[1] == 1:
-        return z[0, 0]
-    stratum = jax.random.categorical(jax.random.fold_in(key, 1), log_share[0].T)
-    return z[0, stratum, jnp.arange(len(keys))]
+    keys, posterior = sample_keys(key, len(case.u)), case.coder.encode(case.inputs)
+    drawn = posterior.draw(posterior.params, fold_in(keys, 0))
+    return choose_stratum(fold_in(keys, 1), drawn)
 
 
 def codes(case: Case) -> Float[Array, "B D"]:
@@ -179,14 +178,15 @@ def _real(case: Case) -> Float[Array, "B E"]:
 
 
 def _vae_gan(key, case):
-    _, aux = bound(key, case)
+    negative, aux = bound(key, case)
+    divergence = negative + aux["log_likelihood"]  # with its beta and free bits
     z, fresh = latents(key, case), prior_draws(jax.random.fold_in(key, 2), case)
     target = jax.lax.stop_gradient(case.critic(_real(case))[1])
     features = 0.5 * jnp.sum((case.critic(_images(case, z))[1] - target) ** 2, -1)
     # The judgement of samples trains the decoder alone: it must not reach the encoder.
     judged = [_images(case, jax.lax.stop_gradient(v)) for v in (z, fresh)]
     fooled = sum(jax.nn.softplus(-case.critic(image)[0]) for image in judged)
-    loss = case.beta * aux["kl"] + case.options.weight * features + fooled
+    loss = divergence + case.options.weight * features + fooled
     return loss, {**aux, "features": features, "adversarial": fooled}
 
 
@@ -197,16 +197,20 @@ def _vae_gan_critic(key, case):
     return discriminate(real, fake[0]) + jax.nn.softplus(fake[1])
 
 
+IMPORTANCE = ("prior", "num_samples", "evaluation_samples")
+DIVERGENCE = ("prior", "kl", "beta", "warm_up", "free_bits", "evaluation_samples")
+BOUND = ("num_samples", *DIVERGENCE)
+
 VARIANTS: dict[str, Variant] = {
-    "vae": Variant(bound),
-    "iwae": Variant(partial(weighted_bound, gradient="reparameterised")),
-    "dreg": Variant(partial(weighted_bound, gradient="doubly_reparameterised")),
-    "factor": Variant(_factor, _factor_critic),
-    "info": Variant(_info),
-    "wae_mmd": Variant(_wae_mmd, deterministic=True),
-    "wae_gan": Variant(_wae_gan, _wae_critic, deterministic=True),
-    "vae_gan": Variant(_vae_gan, _vae_gan_critic, "data"),
+    "vae": Variant(bound, reads=BOUND),
+    "iwae": Variant(partial(weighted_bound, gradient="reparameterised"), reads=IMPORTANCE),
+    "dreg": Variant(partial(weighted_bound, gradient="doubly_reparameterised"), reads=IMPORTANCE),
+    "factor": Variant(_factor, _factor_critic, reads=(*BOUND, "weight")),
+    "info": Variant(_info, reads=(*BOUND, "weight")),
+    "wae_mmd": Variant(_wae_mmd, deterministic=True, reads=("prior", "weight")),
+    "wae_gan": Variant(_wae_gan, _wae_critic, deterministic=True, reads=("prior", "weight")),
+    "vae_gan": Variant(_vae_gan, _vae_gan_critic, "data", reads=(*DIVERGENCE, "weight")),
     "autoencoder": Variant(_autoencoder, deterministic=True),
-    "denoising": Variant(_denoising, deterministic=True),
+    "denoising": Variant(_denoising, deterministic=True, reads=("weight",)),
 }
 """Every objective by name."""

@@ -36,6 +36,9 @@ from gen_jax.vae.quantize import (
 )
 from gen_jax.vae.units import draw_data, to_values
 
+COUNTING = 0.98
+"""Weight of the past in the counts of codes that learn by gradient."""
+
 
 class VQOptions(NamedTuple):
     """How a VQ-VAE is made.
@@ -172,9 +175,10 @@ def _follow_all(key, parts: VQParts, codebooks, levels: list[Quantised]):
     books, restarted = [], jnp.int32(0)
     for index, (book, level) in enumerate(zip(codebooks, levels)):
         flat, codes = level.z.reshape(-1, level.z.shape[-1]), level.codes.reshape(-1)
-        moved = follow(book, flat, codes, parts.options.decay or 0.98)
+        decay = parts.options.decay
+        moved = follow(book, flat, codes, COUNTING if decay is None else decay)
         # A codebook that learns by gradient keeps its vectors; only its use is counted.
-        book = moved if parts.options.decay is not None else moved._replace(vectors=book.vectors)
+        book = moved if decay is not None else moved._replace(vectors=book.vectors)
         if parts.options.revive_below:
             own = jax.random.fold_in(key, index)
             book, dead = revive(own, book, flat, parts.options.revive_below)

@@ -127,6 +127,35 @@ OTHERS = {
     "label of a mixture": ("sample MIXTURE --label 3", 2, "label=3 'mixture'"),
     "classifier of a mixture": ("sample MIXTURE --classifier GUIDE", 2, "classifier= 'mixture'"),
     "animated mixture": ("sample MIXTURE --animate", 2, "animate=True 'mixture'"),
+    "penalty of began": (
+        "gan --loss began --architecture autoencoder --penalty wgan_gp",
+        2,
+        "loss='began' takes no penalty penalty='wgan_gp'",
+    ),
+    "weight of no penalty": (
+        "gan --penalty none --penalty-weight 10",
+        2,
+        "penalty_weight=10.0 without a penalty",
+    ),
+    "no penalty now and then": ("gan --penalty none --remedy lazy", 2, "penalty_every=8 without"),
+    "no latents": ("vae --latent 0", 2, "latent=0 [1,"),
+    "option of other variants": (
+        "vae --variant iwae --beta 4",
+        2,
+        "beta=4.0 not read by variant='iwae' vae, factor",
+    ),
+    "grey values as two": (
+        "vae --likelihood bernoulli",
+        2,
+        "likelihood='bernoulli' 'digits' binarized:digits",
+    ),
+    "codebook above the data": (
+        "vqvae --batch-size 2 --codes 999",
+        2,
+        "codes=999 larger first batch has 32",
+    ),
+    "few labels of none": ("few_labels --labels 3", 2, "labels=3 [10,"),
+    "imputation of a mixture": ("imputation MIXTURE", 2, "'mixture' not among vae"),
     "too few to measure": ("evaluate RUN --num 3", 2, "num=3 [10,"),
     "negative likelihood": ("evaluate RUN --likelihood -1", 2, "likelihood=-1 [0,"),
     "importance samples of a density": (

@@ -59,3 +59,12 @@ def test_two_labels_are_enough_for_two_clusters(key):
 def test_labels_are_needed():
     with pytest.raises(ConfigError, match="num_classes=0"):
         vae.semi_supervised(*[vae.mlp((4,))] * 3, optax.adam(1e-2), shape=(2,), latent=1)
+
+
+@pytest.mark.parametrize("label", [2, -1, [0, 5]])
+def test_samples_have_labels_that_were_trained(key, label):
+    """2 stands for "not known" in training: its condition was never decoded."""
+    options = {"shape": (2,), "latent": 1, "num_classes": 2}
+    model = vae.semi_supervised(*[vae.mlp((4,))] * 3, optax.adam(1e-2), **options)
+    with pytest.raises(ConfigError, match=r"integers in \[0, 1\]"):
+        model.sample(key, None, 2, label=jnp.asarray(label))

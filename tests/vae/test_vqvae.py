@@ -9,7 +9,7 @@ import pytest
 from gen_jax import autoregressive, vae
 from gen_jax.errors import ConfigError
 from gen_jax.vae import code_prior, quantize
-from gen_jax.vae.vqvae import _log_likelihood, _pass
+from gen_jax.vae.vqvae import Quantised, _follow_all, _log_likelihood, _pass, training_loss
 
 
 def images(n=16, seed=0):
@@ -54,6 +54,41 @@ def test_gradients_reach_exactly_what_they_should(key):
     assert reached("likelihood") == (True, True, False)
     assert reached(0) == (False, False, True)
     assert reached(1) == (True, False, False)
+
+
+@pytest.mark.parametrize("decay", [None, 0.98])
+def test_the_training_loss_is_the_sum_of_its_terms(key, decay):
+    """Its gradient is that of -log p, the commitment and, without running averages, the codes."""
+    options = {"codes": 4, "dim": 2, "width": 4, "halvings": 1, "commitment": 0.7, "decay": decay}
+    parts = vae.make_vq_parts(vae.VQOptions((8, 8, 1), **options))
+    u = jnp.asarray(images(2))
+    params = parts.network.init(key, parts.likelihood.network_input(u))
+    params = jax.tree.map(lambda p: p + 0.1, params)
+    book = quantize.Codebook(jax.random.normal(key, (4, 2)), jnp.ones(4), jnp.ones((4, 2)))
+    books = lambda vectors: [book._replace(vectors=vectors)]
+
+    def terms(params, vectors):
+        maps, (level,) = _pass(parts, params, books(vectors), u)
+        codebook, commitment = quantize.quantisation_terms(level.z, level.q)
+        learned = codebook.mean() if decay is None else 0.0
+        return 0.7 * commitment.mean() + learned - _log_likelihood(parts, params, maps, u).mean()
+
+    whole = lambda params, vectors: training_loss(params, books(vectors), parts, u)[0]
+    found, truth = (jax.grad(f, (0, 1))(params, book.vectors) for f in (whole, terms))
+    assert (float(jnp.abs(found[1]).max()) > 0) == (decay is None)
+    for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(truth)):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("decay", "share"), [(0.0, 1.0), (0.5, 0.5), (None, 0.0)])
+def test_the_models_codebook_follows_by_its_decay(key, decay, share):
+    """From equal counts the vector moves by 1 - decay of the way to the mean; None stays."""
+    parts = vae.make_vq_parts(vae.VQOptions((8, 8, 1), codes=1, decay=decay, revive_below=0.0))
+    book = quantize.Codebook(jnp.zeros((1, 2)), jnp.full(1, 8.0), jnp.zeros((1, 2)))
+    z = jax.random.normal(key, (2, 2, 2, 2)) + 3.0
+    level = Quantised(z, jnp.zeros((2, 2, 2), jnp.int32), z)
+    (moved,), _ = _follow_all(key, parts, (book,), [level])
+    np.testing.assert_allclose(moved.vectors[0], share * z.reshape(-1, 2).mean(0), rtol=1e-4)
 
 
 def test_without_memory_the_codebook_takes_a_step_of_k_means(key):

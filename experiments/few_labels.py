@@ -1,0 +1,155 @@
+"""Train a VAE from images of which few have labels; it classifies, and samples by class (model M2).
+
+    python -m experiments.few_labels                                           # 8x8 digits
+    python -m experiments.few_labels --labels 20
+
+Then `python -m experiments.sample RUN_DIR` and `python -m experiments.evaluate RUN_DIR`, which also
+measures a plain classifier: the same network, trained on the labelled images alone.
+
+Measured with the first command (three minutes on a shared machine): accuracy on the 599 test images
+93.7 +- 1.0 percent, of the plain classifier 87.3 +- 1.4; bound 3.50 +- 0.04 bits/dim (100 images),
+88.6 +- 1.3 percent of the samples by class read as asked by a classifier.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import tyro
+
+from experiments import pictures
+from experiments.decoders import model_options
+from experiments.diffusion import optimizer_of
+from experiments.runner import RunConfig, Saved, start
+from gen_jax import data, training, vae
+from gen_jax.data import DatasetSpec
+from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.metrics import mean_and_error
+from gen_jax.model import GenerativeModel
+from gen_jax.types import Array, Float, Int, State
+
+PLAIN_STEPS = 500
+"""Updates of the plain classifier, each on all labelled images; its training loss ends near 0."""
+
+
+@dataclass(frozen=True)
+class Config(RunConfig):
+    """A semi-supervised VAE; the defaults train on 8x8 digits in minutes on two cores."""
+
+    steps: int = 1500
+    labels: int = 50
+    """Training images whose labels are kept, as many of each class."""
+    likelihood: str = "auto"
+    """auto, gaussian, gaussian_scalar, gaussian_diagonal, bernoulli, categorical,
+    discretized_logistic or discretized_logistic_mixture"""
+    latent: int = 8
+    hidden: tuple[int, ...] = (256,)
+    weight: float = 100.0
+    """Of the classifier's cross-entropy on labelled images."""
+    num_samples: int = 1
+    """Draws of z per example and label."""
+    beta: float = 1.0
+    warm_up: int = 0
+    """Steps over which beta rises from 0."""
+    free_bits: float = 0.0
+    """Nats per latent dimension that cost nothing more."""
+    learning_rate: float = 2e-3
+    """Peak of a one-cycle schedule of Adam."""
+
+    def check(self) -> None:
+        """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
+        super().check()
+        check_choice("likelihood", self.likelihood, ["auto", *vae.LIKELIHOODS])
+        check_range("learning_rate", self.learning_rate, 0, open_low=True)
+        for width in self.hidden:
+            check_range("hidden", width, 1, integer=True)
+
+
+def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
+    """The model of a configuration; raises ConfigError for options that cannot work."""
+    config.check()
+    spec = spec or data.describe(config.dataset)
+    if spec.kind != "images" or spec.num_classes < 2:
+        raise ConfigError(f"dataset={config.dataset!r} has no labelled images")
+    check_range("labels", config.labels, spec.num_classes, integer=True)
+    options = model_options(config, spec, vae.Options)
+    network, optimizer = vae.mlp(config.hidden), optimizer_of(config)
+    options["num_classes"] = spec.num_classes
+    return vae.semi_supervised(network, network, network, optimizer, **options)
+
+
+def labelled(config: Config, y: Int[np.ndarray, "N"], classes: int) -> Int[np.ndarray, "n"]:
+    """The examples whose labels are kept: labels // classes of each class, chosen by the seed."""
+    order = np.random.default_rng(config.seed).permutation(len(y))
+    each = config.labels // classes
+    return np.sort(np.concatenate([order[y[order] == label][:each] for label in range(classes)]))
+
+
+def plain_classifier(
+    config: Config, inputs: Float[Array, "n E"], y: Int[Array, "n"], classes: int
+) -> Any:
+    """Parameters of the classifier's network, trained on labelled examples alone."""
+    network, optimizer = vae.mlp(config.hidden)(classes), optax.adam(1e-3)
+    loss = lambda params: optax.softmax_cross_entropy_with_integer_labels(
+        network.apply(params, inputs), y
+    ).mean()
+
+    def step(carry, _):
+        params, memory = carry
+        change, memory = optimizer.update(jax.grad(loss)(params), memory)
+        return (optax.apply_updates(params, change), memory), None
+
+    params = network.init(jax.random.key(config.seed), inputs)
+    first = (params, optimizer.init(params))
+    return jax.jit(lambda first: jax.lax.scan(step, first, None, PLAIN_STEPS)[0][0])(first)
+
+
+def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[str, Any]:
+    """Accuracy on the whole test set, of the model's classifier and of one by the labels alone."""
+    config, classes, key = saved.config, saved.spec.num_classes, jax.random.key(0)
+    options, network = model_options(config, saved.spec, vae.Options), vae.mlp(config.hidden)
+    parts = vae.make_parts(network, network, vae.Options(num_classes=classes, **options))
+
+    def inputs(x):
+        u = vae.encode_data(parts, key, x)
+        return parts.likelihood.network_input(u).reshape(len(u), -1)
+
+    train, x = data.load(saved.spec.name, "train"), inputs(test["x"])
+    rows = labelled(config, train["y"], classes)
+    alone = plain_classifier(
+        config, inputs(train["x"][rows]), jnp.asarray(train["y"][rows]), classes
+    )
+    guesses = {
+        "classifier_accuracy": vae.label_logits(network, saved.state, x, classes),
+        "labels_alone_accuracy": network(classes).apply(alone, x),
+    }
+    right = lambda logits: (np.asarray(logits).argmax(1) == test["y"]).astype(np.float64)
+    return {name: mean_and_error(right(logits)) for name, logits in guesses.items()}
+
+
+def main() -> None:
+    config = tyro.cli(Config, description=__doc__)
+    begun = start("few_labels", config)
+    model, classes, y = build(config, begun.spec), begun.spec.num_classes, begun.train["y"]
+    kept = np.isin(np.arange(len(y)), labelled(config, y, classes))
+    known = {"x": begun.train["x"], "y": np.where(kept, y, classes).astype(np.int32)}
+
+    def write(step: int, state: State) -> None:
+        print(f"picture: {pictures.write_samples(begun.directory, model, begun.spec, state, step)}")
+
+    state = training.fit(
+        begun.key,
+        model,
+        known,
+        sample_every=config.sample_every,
+        on_sample=write,
+        **begun.fit_options,
+    )
+    write(config.steps, state)
+
+
+if __name__ == "__main__":
+    training.run_main(main)

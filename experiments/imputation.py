@@ -1,0 +1,142 @@
+"""Fill in hidden pixels of test images by a trained VAE, beside the mean image.
+
+    python -m experiments.vae --directory runs/vae-digits
+    python -m experiments.imputation runs/vae-digits
+    python -m experiments.imputation runs/vae-digits --hide pixels
+
+Writes `imputation.json` and a picture in the run directory: test images, what is hidden, filled in
+by a chain, by the mean of all chains, and by the mean of the training images.
+
+Measured with these commands (each in less than a minute of one core; on a shared machine up to
+six), root mean square error of the hidden pixels in grey levels of 255, 500 test images: lower half
+65.1 +- 1.0 by the mean of ten chains, 74.0 +- 1.2 by one, 70.8 +- 0.4 by the mean image; every
+second pixel 45.1 +- 0.8, 50.9 +- 0.9, 68.9 +- 0.5.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+from experiments.evaluate import as_json
+from experiments.runner import EXPERIMENTS, Saved, rebuild
+from experiments.vae import options_of
+from gen_jax import data, metrics, plotting, training, vae
+from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.types import Array, Bool, Estimate, Float, UInt8
+
+HIDE = ("lower", "pixels")
+SHOWN = 16
+ROWS = {"one_chain": "one chain", "vae": "mean of chains", "mean_image": "mean image"}
+"""Rows of the picture below the hidden images."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Which run, and what is hidden."""
+
+    run: Annotated[str, tyro.conf.Positional]
+    """Directory of a run of experiments.vae on images."""
+    hide: str = "lower"
+    """lower: the lower half; pixels: every second one, at random"""
+    num: int = 500
+    """Test images."""
+    chains: int = 10
+    """Of each image; their average is compared."""
+    rounds: int = 30
+    """Of each chain."""
+    seed: int = 0
+    checkpoint: int | None = None
+    """A saved step; the newest if not given."""
+
+    def check(self) -> None:
+        """Raise ConfigError for what cannot work, before anything is read."""
+        check_choice("hide", self.hide, HIDE)
+        check_range("num", self.num, 2, integer=True)
+        for name in ("chains", "rounds"):
+            check_range(name, getattr(self, name), 1, integer=True)
+        check_range("seed", self.seed, 0, 2**32 - 1, integer=True)
+
+
+def seen_pixels(config: Config, shape: tuple[int, ...]) -> Bool[np.ndarray, "N H W C"]:
+    """Which pixels are not hidden, the same for all channels."""
+    n, height, width, channels = shape
+    if config.hide == "lower":
+        seen = np.broadcast_to(np.arange(height)[:, None] < height // 2, (n, height, width))
+    else:
+        seen = np.random.default_rng(config.seed).random((n, height, width)) < 0.5
+    return np.broadcast_to(seen[..., None], (n, height, width, channels))
+
+
+def filled_in(
+    config: Config, saved: Saved, x: UInt8[np.ndarray, "N H W C"], seen: np.ndarray, y: Any
+) -> Float[np.ndarray, "K N H W C"]:
+    """Grey levels 0 .. 255 of each chain's images, E[x | z] at its last z where hidden.
+
+    Args:
+      x: what the chains start from where it is hidden.
+    """
+    network = vae.mlp(saved.config.hidden)
+    parts = vae.make_parts(network, network, options_of(saved.config, saved.spec))
+    label = jnp.asarray(y) if parts.options.num_classes else None
+    functions = vae.coder(parts, saved.state.params, label)
+    u = vae.encode_data(parts, jax.random.key(config.seed), x)
+
+    def chain(key: Array) -> Array:
+        values = vae.impute(
+            key,
+            lambda u: functions.encode(vae.network_inputs(parts, u, label)),
+            functions.decode,
+            u,
+            jnp.asarray(seen),
+            likelihood=functions.likelihood,
+            rounds=config.rounds,
+            mean=True,
+        )
+        return (functions.likelihood.network_input(values) + 1) * 127.5
+
+    keys = jax.random.split(jax.random.key(config.seed), config.chains)
+    return np.asarray(jax.jit(lambda keys: jax.lax.map(chain, keys))(keys))
+
+
+def error_of(guess: np.ndarray, x: np.ndarray, hidden: np.ndarray) -> Estimate:
+    """Root mean square error of hidden pixels in grey levels, with its standard error."""
+    square = np.where(hidden, (guess - x.astype(np.float64)) ** 2, 0).reshape(len(x), -1).sum(1)
+    mean = metrics.mean_and_error(square * len(x) / hidden.sum())
+    root = float(np.sqrt(mean.value))
+    return Estimate(root, float(mean.error) / (2 * root))
+
+
+def main() -> None:
+    config = tyro.cli(Config, description=__doc__)
+    config.check()
+    training.configure_backend(1)
+    saved = rebuild(config.run, config.checkpoint, {"vae": EXPERIMENTS["vae"]})
+    if saved.spec.kind != "images" or saved.model.log_prob is None:
+        raise ConfigError(f"run {config.run!r} is no VAE of images with a posterior")
+    train, test = data.load(saved.spec.name, "train")["x"], data.load(saved.spec.name, "test")
+    x, y = test["x"][: config.num], test["y"][: config.num] if "y" in test else None
+    seen = seen_pixels(config, x.shape)
+    fill = lambda values: np.where(seen, x, values.astype(np.uint8))
+    mean = np.broadcast_to(train.mean(0), x.shape)
+    drawn = filled_in(config, saved, fill(np.round(mean)), seen, y)
+    guesses = {"vae": drawn.mean(0), "one_chain": drawn[0], "mean_image": mean}
+    report: dict[str, Any] = {"hide": config.hide, "num": len(x)}
+    report |= {f"rmse_{name}": error_of(guess, x, ~seen) for name, guess in guesses.items()}
+    for name, value in report.items():
+        print(f"{name:16s}  {value}")
+    rows = [x, fill(np.full(x.shape, 100)), *(fill(np.round(guesses[n])) for n in ROWS)]
+    grid = plotting.image_grid(np.concatenate([row[:SHOWN] for row in rows]), columns=SHOWN)
+    named = plotting.label_rows(grid, ["test images", "hidden", *ROWS.values()])
+    picture = plotting.save_image(saved.directory / "samples" / "imputation.png", named)
+    path = saved.directory / "imputation.json"
+    path.write_text(json.dumps({k: as_json(v) for k, v in report.items()}, indent=2) + "\n")
+    print(f"picture: {picture}\nwritten: {path}")
+
+
+if __name__ == "__main__":
+    training.run_main(main)
