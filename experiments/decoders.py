@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from experiments.values import check_black_and_white
 from gen_jax import data, vae
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError
@@ -17,12 +18,8 @@ def likelihood_of(name: str, spec: DatasetSpec) -> tuple[vae.Likelihood, data.Tr
         if likelihood.values != "real":
             raise ConfigError(f"likelihood={name!r} is for images; {spec.name!r} has points")
         return likelihood, data.standardize(spec.mean, spec.std)
-    if likelihood.values == "binary" and not black_and_white:
-        # Cut at a threshold it would be another data set, whose numbers compare with nothing.
-        raise ConfigError(
-            f"likelihood={name!r} is for black and white images; {spec.name!r} is not: "
-            f"try dataset {data.binarized.PREFIX}{spec.name}, or another likelihood"
-        )
+    if likelihood.values == "binary":
+        check_black_and_white(name, spec)
     units = {"binary": data.binarize, "levels": data.identity, "real": data.symmetric_images}
     return likelihood, units[likelihood.values]()
 

@@ -43,6 +43,7 @@ def make_likelihood(
     if spec.kind == "text" or (name in DENSITIES) != (spec.kind == "points"):
         raise ConfigError(f"likelihood={name!r} does not fit dataset {spec.name!r} ({spec.kind})")
     if name == "bernoulli":
+        check_black_and_white(name, spec)
         return LIKELIHOODS[name](), data.binarize()
     if name == "gaussian":
         return LIKELIHOODS[name](), data.standardize(spec.mean, spec.std)
@@ -52,6 +53,16 @@ def make_likelihood(
         channels = spec.shape[-1] if by_pixel else 1
         return LIKELIHOODS[name](components, channels), data.integers()
     return LIKELIHOODS[name](256), data.integers()
+
+
+def check_black_and_white(name: str, spec: DatasetSpec) -> None:
+    """Raise ConfigError for images in grey: cut at a threshold they would be another data set,
+    whose numbers compare with nothing."""
+    if not spec.name.startswith(data.binarized.PREFIX):
+        raise ConfigError(
+            f"likelihood={name!r} is for black and white images; {spec.name!r} is not: "
+            f"try dataset {data.binarized.PREFIX}{spec.name}, or another likelihood"
+        )
 
 
 def classes_of(config: Any, spec: DatasetSpec) -> int:
