@@ -5,11 +5,13 @@
         --penalty-weight 0.1 --remedy n_critic
     python -m experiments.gan --dataset mnist --conditional projection --watch 2000 --patience 5
 
-Then `python -m experiments.sample RUN_DIR`, `python -m experiments.evaluate RUN_DIR`, which also
-measures discriminator rejection (azadi2019) where the loss makes a critic of density ratios: the
-critic is first trained on alone for 500 steps, without the penalty. With --watch the Frechet
-distance to training images is measured at every save, and the best checkpoint is kept; with
---patience the run ends when it no longer falls.
+A run of images ends with pictures of arcs between latents, of truncations (brock2019) and of sums
+of latents (radford2016). Then `python -m experiments.sample RUN_DIR`, `python -m
+experiments.evaluate RUN_DIR`, which also says whether the critic knows its training examples by
+heart, how many sums of latents are read as asked, and measures discriminator rejection (azadi2019)
+where the loss makes a critic of density ratios: the critic is first trained on alone for 500 steps,
+without the penalty. With --watch the Frechet distance to training images is measured at every save,
+and the best checkpoint is kept; with --patience the run ends when it no longer falls.
 
 Measured on two busy cores, with the bundled classifiers' features:
 
@@ -43,6 +45,7 @@ from experiments.diffusion import transform_of
 from experiments.gan_parts import ARCHITECTURES, REMEDIES, Condition, Remedy, networks_of
 from experiments.gan_pictures import gan_pictures
 from experiments.gan_rejection import after_rejection
+from experiments.gan_signs import analogies, critic_signs
 from experiments.gan_watch import run_watched
 from experiments.runner import RunConfig, Saved
 from gen_jax import data, gan
@@ -62,7 +65,7 @@ class Config(RunConfig):
     """minimax, non_saturating, lsgan, wgan, hinge, relativistic, began, f_kl, ...;
     `python -m experiments.list` shows all"""
     penalty: str = "r1"
-    """none, wgan_gp, wgan_lp, dragan, r1, r2 or r1_r2"""
+    """none, wgan_gp, wgan_lp, dragan, r1, r2 or r1_r2; began takes none"""
     penalty_weight: float | None = None
     """That of the penalty's paper if not given."""
     remedy: tuple[str, ...] = ()
@@ -132,7 +135,7 @@ def parts_of(config: Config, spec: DatasetSpec) -> Parts:
         raise ConfigError(f"conditional={kind!r}, but dataset {spec.name!r} has no labels")
     classes = 0 if kind in ("none", "info") else spec.num_classes
     code = config.code if kind == "info" else (0, 0)
-    penalty = None if config.penalty == "none" or config.loss == "began" else config.penalty
+    penalty = None if config.penalty == "none" else config.penalty
     networks = networks_of(
         config.architecture,
         spec,
@@ -151,7 +154,7 @@ def parts_of(config: Config, spec: DatasetSpec) -> Parts:
         latent=config.latent,
         loss=config.loss,
         penalty=penalty,
-        penalty_weight=config.penalty_weight if penalty else None,
+        penalty_weight=config.penalty_weight,
         num_classes=classes,
         conditional=kind,
         code=code,
@@ -175,8 +178,13 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
 
 
 def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[str, Any]:
-    """The numbers of samples that pass the critic, where it says how likely they are."""
-    return after_rejection(parts_of(saved.config, saved.spec), saved, test)
+    """Signs of overfitting, how many sums of latents are read as asked, and the numbers of samples
+    that pass the critic, each where it has a meaning."""
+    parts = parts_of(saved.config, saved.spec)
+    signs = critic_signs(parts, saved, test)
+    if found := analogies(parts, saved.state, saved.spec):
+        signs["analogy_accuracy"] = found.accuracy
+    return signs | after_rejection(parts, saved, test)
 
 
 def main() -> None:

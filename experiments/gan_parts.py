@@ -101,7 +101,7 @@ def _dcgan(
     known(DCGANCritic, given, "dcgan")
     critic_widths = tuple(max(width // 2, 1) for width in reversed(widths))
     generator = DCGANGenerator(spec.shape, widths, condition.num_classes)
-    return generator, DCGANCritic(critic_widths, *condition, norm=norm)
+    return generator, DCGANCritic(critic_widths, *condition, norm=norm, **given)
 
 
 def _residual(
@@ -112,9 +112,10 @@ def _residual(
     critic: dict,
 ) -> Networks:
     """Every layer has spectral norm 1 already."""
-    known(ResidualCritic, {k: v for k, v in critic.items() if k != "spectral"}, "of residuals")
+    given = {k: v for k, v in critic.items() if k != "spectral"}
+    known(ResidualCritic, given, "of residuals")
     made: Any = generator(shape=spec.shape, widths=widths, num_classes=condition.num_classes)  # type: ignore[call-arg]
-    return made, ResidualCritic((*reversed(widths), widths[0]), *condition)
+    return made, ResidualCritic((*reversed(widths), widths[0]), *condition, **given)
 
 
 def _autoencoder(

@@ -1,21 +1,44 @@
-"""Pictures of a trained GAN: the critic's scores in the plane; images on arcs between latents."""
+"""Pictures of a trained GAN: the critic's scores in the plane; of images arcs between latents, sums
+of latents, and truncations."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.pictures import draw
+from experiments.gan_signs import analogies
+from experiments.pictures import balanced_labels, draw
 from gen_jax import gan, plotting
 from gen_jax.data import DatasetSpec
 from gen_jax.gan.diagnostics import spherical
 from gen_jax.gan.options import GanState, Parts
-from gen_jax.model import GenerativeModel
-from gen_jax.types import Array
+from gen_jax.model import GenerativeModel, sample_keys
+from gen_jax.types import Array, State
 from gen_jax.units import encode
 
 ROWS, COLUMNS = 8, 10
+
+SWEEP = (0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 4.0)
+"""Largest |z| of the picture of truncations, one a column."""
+
+
+def truncations(
+    path: Path,
+    model: GenerativeModel,
+    spec: DatasetSpec,
+    state: State,
+    sweep: Sequence[float] = SWEEP,
+) -> Path:
+    """ROWS samples by every truncation, each row with one key and one label."""
+    keys, label = sample_keys(jax.random.key(1), ROWS), balanced_labels(model, spec, ROWS)
+    condition = {} if label is None else {"label": label}
+    make = jax.jit(lambda psi: model.sample(keys, state, ROWS, truncation=psi, **condition))
+    columns = np.stack([np.asarray(make(psi)) for psi in sweep], 1)
+    return plotting.save_image(
+        path, plotting.image_grid(columns.reshape(-1, *spec.shape), len(sweep))
+    )
 
 
 def arcs(parts: Parts, state: GanState, seed: int = 0) -> Array:
@@ -38,11 +61,17 @@ def arcs(parts: Parts, state: GanState, seed: int = 0) -> Array:
 def gan_pictures(
     parts: Parts, directory: Path, model: GenerativeModel, spec: DatasetSpec, state: GanState
 ) -> Path:
-    """Scores of the critic beside samples for points, arcs between latents for images."""
+    """Writes in `samples/` of a run `critic.png` of points: scores of the critic beside samples. Of
+    images `arcs.png`, `truncation.png`, and `analogies.png` where a classifier reads the samples.
+    """
     if spec.kind == "images":
-        path = directory / "samples" / "arcs.png"
+        folder = directory / "samples"
+        truncations(folder / "truncation.png", model, spec, state)
+        if found := analogies(parts, state, spec):
+            grid = plotting.image_grid(found.rows.reshape(-1, *spec.shape), found.rows.shape[1])
+            plotting.save_image(folder / "analogies.png", grid)
         grid = plotting.image_grid(np.asarray(arcs(parts, state)), columns=COLUMNS)
-        return plotting.save_image(path, grid)
+        return plotting.save_image(folder / "arcs.png", grid)
     samples = draw(model, spec, state, 1000, seed=1)
     label = jnp.zeros(1, jnp.int32) if parts.judged_label else None
 

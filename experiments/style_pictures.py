@@ -5,8 +5,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from experiments.gan_pictures import truncations
 from gen_jax import data, plotting
 from gen_jax.data import DatasetSpec
 from gen_jax.model import GenerativeModel, normal, sample_keys
@@ -44,12 +44,8 @@ def style_pictures(
     n = 8
     keys = sample_keys(jax.random.key(1), n)
     label = jnp.arange(n) % spec.num_classes if network.num_classes else None
-    condition = {} if label is None else {"label": label}
     w: Any = network.apply(state.ema, normal(keys, (latent,)), label, method="styles")
     folder, decode = directory / "samples", data.symmetric_images().decode
     grid = plotting.image_grid(decode(mixtures(network, state, w, keys)), n + 1)
     plotting.save_image(folder / "mixing.png", grid)
-    draw = jax.jit(lambda psi: model.sample(keys, state, n, truncation=psi, **condition))
-    columns = np.stack([np.asarray(draw(psi)) for psi in SWEEP], 1)
-    grid = plotting.image_grid(columns.reshape(-1, *spec.shape), len(SWEEP))
-    return plotting.save_image(folder / "truncation.png", grid)
+    return truncations(folder / "truncation.png", model, spec, state, SWEEP)

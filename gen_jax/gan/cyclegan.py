@@ -35,7 +35,7 @@ from gen_jax.gan.translation import (
     join_pair,
     patch_loss,
     remember,
-    rename,
+    report,
     split_pair,
     units,
 )
@@ -185,7 +185,9 @@ def cyclegan(
         generators, metrics = update_generators(state, images)
         pools, (critics, moments, judged) = update_critics(key_pools, state, images, fakes)
         memory = remember(state.images, batch["x"])
-        metrics = rename(metrics, "generator") | rename(judged, "critic")
+        metrics = report(metrics, "generator", generators.params) | report(
+            judged, "critic", critics
+        )
         return CycleGANState(generators, critics, moments, pools, memory), metrics
 
     def sample(key, state, n, source=None, direction="forward"):

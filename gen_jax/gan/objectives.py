@@ -12,7 +12,7 @@ from gen_jax.gan.networks import Label, draw_latent, generate, judge
 from gen_jax.gan.options import Options, Parts
 from gen_jax.gan.orthogonal import orthogonal_penalty
 from gen_jax.gan.penalties import Penalty
-from gen_jax.gan.remedies import annealed, feature_matching, instance_noise
+from gen_jax.gan.remedies import annealed, feature_matching, instance_noise, mean_leaf
 from gen_jax.model import sample_keys
 from gen_jax.nets.judgement import Judgement
 from gen_jax.types import Array, Float, Int, Key, Metrics
@@ -23,7 +23,8 @@ class Scene(NamedTuple):
 
     Fields:
       key: of everything random in it.
-      x: real examples [B, *shape] in the networks' units; `label` [B] of real and generated ones.
+      x: real examples [B, *shape] in the networks' units, as the generator's `shown` has them;
+        `label` [B] of real and generated ones.
       generator_stats, critic_stats: collections before the update.
       balance: k of "began".
     """
@@ -152,7 +153,7 @@ def critic_loss(parts: Parts, critic: Any, generator: Any, scene: Scene) -> Outc
     if parts.penalty is not None:
         metrics["penalty"] = penalty_of(parts, parts.penalty, critic, scene, fake)
         total = total + metrics["penalty"]
-    stats = jax.tree.map(lambda a, b: 0.5 * (a + b), stats, fake_stats)
+    stats = jax.tree.map(lambda *both: mean_leaf(jnp.stack(both)), stats, fake_stats)
     return total, (metrics | terms, stats)
 
 

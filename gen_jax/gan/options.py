@@ -162,9 +162,12 @@ def _check_together(options: Options) -> None:
     began = options.loss == "began"
     if options.penalty_weight is not None and options.penalty is None:
         raise ConfigError(f"penalty_weight={options.penalty_weight} was given without a penalty")
+    if options.penalty_every > 1 and options.penalty is None:
+        raise ConfigError(f"penalty_every={options.penalty_every} was given without a penalty")
     if began and options.penalty is not None:
         raise ConfigError(
-            "loss='began' takes no penalty: its scores are reconstruction errors, not potentials"
+            f"loss='began' takes no penalty (penalty={options.penalty!r}): its scores are "
+            "reconstruction errors, not potentials"
         )
     if began and options.freeze_above < 1:
         raise ConfigError("loss='began' takes no freeze_above: its balance k does that")

@@ -28,7 +28,7 @@ from gen_jax.gan.translation import (
     join_pair,
     patch_loss,
     remember,
-    rename,
+    report,
     split_pair,
     units,
 )
@@ -138,7 +138,7 @@ def pix2pix(
             loss_of_generator, generator_optimizer, ema_decay, state.generator
         )
         sources = remember(state.sources, split_pair(batch["x"])[0])
-        metrics = rename(metrics, "generator") | rename(judged, "critic")
+        metrics = report(metrics, "generator", made.params) | report(judged, "critic", params)
         return Pix2PixState(made, params, moments, sources), metrics
 
     def sample(key, state, n, source=None):

@@ -51,10 +51,15 @@ def split_batch(batch: Batch, parts: int, argument: str = "n_critic") -> list[Ba
     return [{name: pieces[i] for name, pieces in cut.items()} for i in range(parts)]
 
 
+def mean_leaf(values: Array) -> Array:
+    """Mean over the first axis; of whole numbers, which count and keep their type, the last."""
+    return values.mean(0) if jnp.issubdtype(values.dtype, jnp.inexact) else values[-1]
+
+
 def accumulated(
     value_and_grad: Callable[[Any], tuple[Any, Any]], parts: list[Any]
 ) -> tuple[Any, Any]:
-    """Mean of `value_and_grad(part)` over the parts, one after the other in memory.
+    """Mean (`mean_leaf`) of `value_and_grad(part)` over the parts, one after the other in memory.
 
     For a loss that averages over examples it is what the whole would give; where examples are
     coupled (normalisation over the batch, minibatch discrimination) it is that of small batches.
@@ -62,4 +67,4 @@ def accumulated(
     if len(parts) == 1:
         return value_and_grad(parts[0])
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *parts)
-    return jax.tree.map(lambda v: v.mean(0), jax.lax.map(value_and_grad, stacked))
+    return jax.tree.map(mean_leaf, jax.lax.map(value_and_grad, stacked))

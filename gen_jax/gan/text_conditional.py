@@ -15,7 +15,7 @@ from gen_jax.descent import descend, moving_average, start_average
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.gan.networks import apply
 from gen_jax.gan.options import GanState
-from gen_jax.gan.translation import rename, units
+from gen_jax.gan.translation import report, units
 from gen_jax.labels import checked_labels
 from gen_jax.model import GenerativeModel, fold_in, normal, sample_keys
 from gen_jax.nets.captioned import Caption, Captioned
@@ -126,7 +126,7 @@ def _update_critic(
         critic_stats=moved,
         generator_stats=generator_stats,
     )
-    return after, rename(metrics, "critic")
+    return after, report(metrics, "critic", critic)
 
 
 def _update_generator(
@@ -153,7 +153,8 @@ def _update_generator(
     present = {"params": generator, **state.generator_stats}
     ema = moving_average(state.ema, present, state.step, options.ema_decay)
     after = state._replace(generator=generator, generator_optimizer=memory, ema=ema)
-    return after._replace(step=state.step + 1), rename(metrics, "generator")
+    after = after._replace(step=state.step + 1)
+    return after, report(metrics, "generator", generator)
 
 
 def _captions(parts: TextParts, keys: Key[Array, "n"], n: int, label: Any, caption: Any) -> Array:

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from flax import linen as nn
 
 from gen_jax.errors import ConfigError, check_range
@@ -98,7 +99,13 @@ def check_weights(**weights: float) -> None:
         check_range(name, value, 0)
 
 
-def rename(metrics: dict[str, Array], network: str) -> dict[str, Array]:
-    """The loss and the norm of the gradient under the network's name."""
-    own = {name: f"{network}_{name}" for name in ("loss", "gradient_norm")}
+def report(metrics: dict[str, Array], network: str, params: Any) -> dict[str, Array]:
+    """The loss, its adversarial part and the norms of gradient and parameters, by network.
+
+    Args:
+      params: after the update: where they are lost, the first of the names that a run stops with is
+        this network's, and not that of the other, which meets them next.
+    """
+    metrics = metrics | {"norm": optax.global_norm(params)}
+    own = {name: f"{network}_{name}" for name in ("loss", "adversarial", "gradient_norm", "norm")}
     return {own.get(name, name): value for name, value in metrics.items()}

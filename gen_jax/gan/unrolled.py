@@ -8,25 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import optax
 
 
-def unrolled_critic(
-    critic_loss: Callable[[Any], jax.Array],
-    optimizer: optax.GradientTransformation,
-    params: Any,
-    moments: Any,
-    k: int,
-) -> Any:
-    """The critic's parameters after k steps of its optimizer on one loss; differentiable.
+def unrolled(step: Callable[[Any, Any], tuple[Any, Any]], critic: Any, moments: Any, k: int) -> Any:
+    """The critic's parameters after k of its own steps; differentiable.
 
     Args:
-      critic_loss: `parameters -> []`; what it closes over (generated examples) is differentiated.
+      step: `(parameters, optimizer's state) -> (the same, after a step)`, all that a step of the
+        critic does (its projection too); what it closes over (generated examples) is
+        differentiated.
     """
-
-    def ahead(carry, _):
-        params, moments = carry
-        updates, moments = optimizer.update(jax.grad(critic_loss)(params), moments, params)
-        return (optax.apply_updates(params, updates), moments), None
-
-    return jax.lax.scan(ahead, (params, moments), None, k)[0][0]
+    return jax.lax.scan(lambda carry, _: (step(*carry), None), (critic, moments), None, k)[0][0]

@@ -13,20 +13,22 @@ from gen_jax.gan.consensus import add_scaled, consensus_gradients
 from gen_jax.gan.objectives import Scene, critic_loss, generator_loss
 from gen_jax.gan.options import GanState, Parts
 from gen_jax.gan.remedies import accumulated, clip_weights, keep_where, split_batch
-from gen_jax.gan.unrolled import unrolled_critic
+from gen_jax.gan.unrolled import unrolled
 from gen_jax.types import Array, Batch, Key, Metrics
 
 
-def scene_of(state: GanState, key: Key[Array, ""], part: Batch) -> Scene:
-    """What an update sees of the state, with encoded examples."""
+def scene_of(parts: Parts, state: GanState, key: Key[Array, ""], part: Batch) -> Scene:
+    """What an update sees of the state, with encoded examples as the generator shows them."""
+    shown = getattr(parts.generator, "shown", lambda x, step: x)
     stats = state.generator_stats, state.critic_stats
-    return Scene(key, part["x"], part.get("y"), *stats, state.balance, state.step)
+    x = shown(part["x"], state.step)
+    return Scene(key, x, part.get("y"), *stats, state.balance, state.step)
 
 
 def _scenes(parts: Parts, state: GanState, key: Key[Array, ""], part: Batch) -> list[Scene]:
     """One for each part of an accumulated gradient."""
     pieces = split_batch(part, parts.options.accumulate, "accumulate")
-    return [scene_of(state, jax.random.fold_in(key, i), p) for i, p in enumerate(pieces)]
+    return [scene_of(parts, state, jax.random.fold_in(key, i), p) for i, p in enumerate(pieces)]
 
 
 def _descend(loss: Callable, params: Any, scenes: list[Scene]):
@@ -38,6 +40,19 @@ def _consensus(parts: Parts, state: GanState, scene: Scene) -> tuple[Any, Any]:
     critic = lambda c, g: critic_loss(parts, c, g, scene)[0]
     generator = lambda c, g: generator_loss(parts, c, g, scene)[0]
     return consensus_gradients(critic, generator, state.critic, state.generator)
+
+
+def _critic_step(
+    parts: Parts, critic: Any, moments: Any, gradient: Any, accuracy: Array
+) -> tuple[Any, Any]:
+    """The optimizer's step and the projection; the old critic where it ranks too well."""
+    updates, moved = parts.critic_optimizer.update(gradient, moments, critic)
+    after = optax.apply_updates(critic, updates)
+    if parts.options.clip:
+        after = clip_weights(after, parts.options.clip)
+    if parts.options.freeze_above == 1:
+        return after, moved
+    return keep_where(accuracy > parts.options.freeze_above, (critic, moments), (after, moved))
 
 
 def update_critic(
@@ -55,16 +70,11 @@ def update_critic(
     if options.consensus:
         extra, _ = _consensus(parts, state, scenes[0])
         gradient = add_scaled(gradient, extra, options.consensus)
-    updates, moments = parts.critic_optimizer.update(gradient, state.critic_optimizer, state.critic)
-    critic = optax.apply_updates(state.critic, updates)
-    if options.clip:
-        critic = clip_weights(critic, options.clip)
+    accuracy = metrics["critic_accuracy"]
+    critic, moments = _critic_step(parts, state.critic, state.critic_optimizer, gradient, accuracy)
     metrics["critic_norm"] = optax.global_norm(critic)
     if options.freeze_above < 1:
-        frozen = metrics["critic_accuracy"] > options.freeze_above
-        critic = keep_where(frozen, state.critic, critic)
-        moments = keep_where(frozen, state.critic_optimizer, moments)
-        metrics["critic_frozen"] = frozen.astype(jnp.float32)
+        metrics["critic_frozen"] = (accuracy > options.freeze_above).astype(jnp.float32)
     return state._replace(critic=critic, critic_optimizer=moments, critic_stats=stats), metrics
 
 
@@ -72,13 +82,16 @@ def _critic_ahead(parts: Parts, state: GanState, scene: Scene) -> Callable[[Any]
     """The critic that the generator plays against, as a function of the generator."""
     if not parts.options.unroll:
         return lambda generator: state.critic
-    return lambda generator: unrolled_critic(
-        lambda critic: critic_loss(parts, critic, generator, scene)[0],
-        parts.critic_optimizer,
-        state.critic,
-        state.critic_optimizer,
-        parts.options.unroll,
-    )
+
+    def ahead(generator):
+        def step(critic, moments):
+            loss = lambda critic: critic_loss(parts, critic, generator, scene)
+            gradient, (metrics, _) = jax.grad(loss, has_aux=True)(critic)
+            return _critic_step(parts, critic, moments, gradient, metrics["critic_accuracy"])
+
+        return unrolled(step, state.critic, state.critic_optimizer, parts.options.unroll)
+
+    return ahead
 
 
 def update_generator(

@@ -17,7 +17,7 @@ from gen_jax.types import Array, Float
 
 class BigGANGenerator(nn.Module):
     """z is cut into one piece for the start and one per block; every normalisation of a block is
-    linear in its piece beside the shared embedding of the label.
+    linear in its piece beside the shared embedding of the label. The last one is plain.
 
     Its critic is `ResidualCritic` with conditional="projection". Truncation is the sampler's: z of
     a normal law without its tails.

@@ -8,6 +8,7 @@ from flax import linen as nn
 from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.nets.conditioning import condition_vector
 from gen_jax.nets.judgement import Judgement
+from gen_jax.nets.minibatch import MINIBATCH
 from gen_jax.nets.spectral import normalised
 from gen_jax.types import Array, Float
 
@@ -24,6 +25,10 @@ class CriticHead(nn.Module):
         ac             w f + b, and logits of the label                  (odena2017)
         info           w f + b, and `codes` numbers of the code          (chen2016)
 
+    Fields:
+      spectral: every layer `normalised`.
+      dropout: rate at which features are left out, in training only (collection of keys "dropout").
+      minibatch: a name in MINIBATCH, what f knows of the other examples; after the dropout.
     Raises ConfigError for an unknown condition, or one without its classes or codes.
     """
 
@@ -31,11 +36,15 @@ class CriticHead(nn.Module):
     num_classes: int = 0
     codes: int = 0
     spectral: bool = False
+    dropout: float = 0.0
+    minibatch: str = "none"
 
     def __post_init__(self):
         check_choice("conditional", self.conditional, CONDITIONS)
         check_range("num_classes", self.num_classes, 0, integer=True)
         check_range("codes", self.codes, 0, integer=True)
+        check_range("dropout", self.dropout, 0, 1)
+        check_choice("minibatch", self.minibatch, MINIBATCH)
         if self.conditional in ("concat", "projection", "ac") and not self.num_classes:
             raise ConfigError(f"conditional={self.conditional!r} needs num_classes")
         if (self.conditional == "info") != bool(self.codes):
@@ -47,6 +56,8 @@ class CriticHead(nn.Module):
         self, features: Float[Array, "B F"], label: Any = None, *, train: bool = False
     ) -> Judgement:
         """Scores, features, and logits or code when there are any."""
+        features = nn.Dropout(self.dropout)(features, deterministic=not train)
+        features = MINIBATCH[self.minibatch](features)
         bounded = lambda layer, x: normalised(layer, self.spectral)(x, train)
         linear = lambda size, name: bounded(nn.Dense(size, name=name), features)
         score = linear(1, "score")[:, 0]

@@ -7,6 +7,7 @@ from flax import linen as nn
 from gen_jax.errors import check_choice, check_widths
 from gen_jax.nets.blocks import check_image
 from gen_jax.nets.conditioning import condition_vector, join
+from gen_jax.nets.convolution import Conv
 from gen_jax.nets.critic_head import CriticHead
 from gen_jax.nets.judgement import Judgement
 from gen_jax.nets.resampling import base_size
@@ -62,6 +63,7 @@ class DCGANCritic(nn.Module):
     Fields:
       norm: "batch" (all layers but the first; not with gradient penalties, which it would tie
         together), "spectral" (every layer, also the head) or "none".
+      dropout, minibatch: of the head.
     """
 
     widths: tuple[int, ...] = (64, 128)
@@ -69,6 +71,8 @@ class DCGANCritic(nn.Module):
     num_classes: int = 0
     codes: int = 0
     norm: str = "batch"
+    dropout: float = 0.0
+    minibatch: str = "none"
 
     def __post_init__(self):
         check_widths("widths", self.widths)
@@ -90,9 +94,10 @@ class DCGANCritic(nn.Module):
         bounded = self.spectral
         for level, width in enumerate(self.widths):
             init = nn.initializers.lecun_normal() if bounded else SMALL
-            x = normalised(nn.Conv(width, (4, 4), 2, kernel_init=init), bounded)(x, train)
+            x = normalised(Conv(width, (4, 4), 2, kernel_init=init), bounded)(x, train)
             if self.norm == "batch" and level:
                 x = batch_norm(train)(x)
             x = nn.leaky_relu(x, 0.2)
-        head = CriticHead(self.conditional, self.num_classes, self.codes, bounded)
+        condition = self.conditional, self.num_classes, self.codes
+        head = CriticHead(*condition, bounded, self.dropout, self.minibatch)
         return head(x.reshape(len(x), -1), label, train=train)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from gen_jax.nets.convolution import convolution
 from gen_jax.types import Array, Float
 
 
@@ -33,7 +34,7 @@ class Equalized(nn.Module):
         if not self.kernel:
             return x @ weight + self.rate * bias
         numbers = ("NHWC", "HWIO", "NHWC")
-        y = jax.lax.conv_general_dilated(x, weight, (1, 1), "SAME", dimension_numbers=numbers)
+        y = convolution(x, weight, (1, 1), "SAME", dimension_numbers=numbers)
         return y + self.rate * bias
 
 

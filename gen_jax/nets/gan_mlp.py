@@ -10,16 +10,9 @@ from gen_jax.errors import check_choice, check_range, check_widths
 from gen_jax.labels import one_hot
 from gen_jax.nets.critic_head import CriticHead
 from gen_jax.nets.judgement import Judgement
-from gen_jax.nets.minibatch import MinibatchDiscrimination, minibatch_deviation
+from gen_jax.nets.minibatch import MINIBATCH
 from gen_jax.nets.spectral import normalised
 from gen_jax.types import Array, Float, Int
-
-MINIBATCH = {
-    "none": lambda h: h,
-    "deviation": minibatch_deviation,
-    "discrimination": lambda h: MinibatchDiscrimination()(h),
-}
-"""What a critic knows of the other examples; call inside a compact method."""
 
 
 def with_label(

@@ -1,14 +1,15 @@
 """Progressive growing (karras2018): resolutions fade in one after the other, with one program.
 
 All arrays have the size of the full image from the start, so that nothing is compiled anew; images
-of a lower resolution are shown with larger pixels, and the critic sees them through means.
+of a lower resolution are shown with larger pixels, and the critic sees them through means. Real
+images are shown as generated ones are: at the present resolution, or blended between two.
 """
 
 from typing import Any
 
 import jax.numpy as jnp
 
-from gen_jax.nets.resampling import double
+from gen_jax.nets.resampling import double, halve
 from gen_jax.types import Array, Float, Int
 
 
@@ -31,3 +32,8 @@ def blend(images: list[Array], level: Any) -> Float[Array, "B H W C"]:
     last = len(images) - 1
     weights = jnp.clip(1 - jnp.abs(level - jnp.arange(last + 1)), 0, 1)
     return sum(w * double(x, last - i) for i, (w, x) in enumerate(zip(weights, images)))
+
+
+def grown(x: Float[Array, "B H W C"], level: Any, levels: int) -> Float[Array, "B H W C"]:
+    """Real images as a generator of so many levels would show them (karras2018, fig. 2)."""
+    return blend([halve(x, times) for times in range(levels - 1, -1, -1)], level)

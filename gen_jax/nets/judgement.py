@@ -9,6 +9,9 @@ arguments of these names is given them:
     keys        [B] one key per example: noise inside the generator that knows no other example
     step        [] int32, updates made so far: fading in, annealing
     truncation  a number, only in sampling: for generators that truncate by themselves
+
+A generator may have a method `shown(x [B, *shape], step) -> x`: real examples as its critic is to
+see them in training at that step, beside what the generator makes of them (growing).
 """
 
 from typing import NamedTuple

@@ -1,5 +1,7 @@
 """Features of an example among its batch, by which a critic sees that samples are all alike."""
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 from flax import linen as nn
 
@@ -27,3 +29,11 @@ class MinibatchDiscrimination(nn.Module):
         distance = jnp.abs(m[:, None] - m[None]).sum(-1)
         closeness = jnp.exp(-distance).sum(1) - 1  # but for itself, at distance 0
         return jnp.concatenate([h, closeness], -1)
+
+
+MINIBATCH: dict[str, Callable[[Array], Array]] = {
+    "none": lambda h: h,
+    "deviation": minibatch_deviation,
+    "discrimination": lambda h: MinibatchDiscrimination()(h),
+}
+"""What a critic knows of the other examples; call inside a compact method."""

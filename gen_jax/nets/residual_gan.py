@@ -3,6 +3,7 @@
 import jax
 from flax import linen as nn
 
+from gen_jax.nets.convolution import Conv
 from gen_jax.nets.dcgan import batch_norm
 from gen_jax.nets.resampling import double, halve
 from gen_jax.nets.spectral import normalised
@@ -13,7 +14,7 @@ INIT = nn.initializers.glorot_uniform()
 
 def convolution(x: Array, width: int, size: int, bounded: bool, train: bool, name: str) -> Array:
     """A size x size convolution with spectral norm 1 if `bounded`."""
-    layer = nn.Conv(width, (size, size), kernel_init=INIT, name=name)
+    layer = Conv(width, (size, size), kernel_init=INIT, name=name)
     return normalised(layer, bounded)(x, train)
 
 

@@ -30,7 +30,8 @@ def check_attention(attention: int, widths: tuple[int, ...]) -> None:
 class SAGANGenerator(nn.Module):
     """A dense layer, a block per width that doubles, attention after one of them, tanh.
 
-    Labels reach every normalisation, as a scale and a shift per class.
+    Labels reach every normalisation of the blocks, as a scale and a shift per class; the last one,
+    before the pixels, is plain, as in the authors' code.
 
     Fields:
       widths: of each block, from the smallest image on.
@@ -69,7 +70,8 @@ class ResidualCritic(nn.Module):
 
     Fields:
       attention: after this many blocks; 0 for none.
-      conditional, num_classes, codes: of `CriticHead`; the papers' is "projection".
+      conditional, num_classes, codes, dropout, minibatch: of `CriticHead`; the papers' are
+        "projection" and nothing of the last two.
     """
 
     widths: tuple[int, ...] = (32, 64, 64)
@@ -77,6 +79,8 @@ class ResidualCritic(nn.Module):
     num_classes: int = 0
     codes: int = 0
     attention: int = 1
+    dropout: float = 0.0
+    minibatch: str = "none"
 
     def __post_init__(self):
         check_widths("widths", self.widths)
@@ -101,5 +105,6 @@ class ResidualCritic(nn.Module):
             x = CriticBlock(width, block == 1, block < last)(x, train)
             x = ImageAttention()(x, train) if block == self.attention else x
         features = jnp.sum(nn.relu(x), (1, 2))
-        head = CriticHead(self.conditional, self.num_classes, self.codes, self.spectral)
+        condition = self.conditional, self.num_classes, self.codes
+        head = CriticHead(*condition, self.spectral, self.dropout, self.minibatch)
         return head(features, label, train=train)

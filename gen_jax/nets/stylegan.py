@@ -10,7 +10,7 @@ from gen_jax.errors import check_range, check_widths
 from gen_jax.model import fold_in, normal
 from gen_jax.nets.conditioning import condition_vector, join
 from gen_jax.nets.equalized import Equalized, leaky, pixel_norm
-from gen_jax.nets.growing import blend, grown_level
+from gen_jax.nets.growing import blend, grown, grown_level
 from gen_jax.nets.resampling import base_size, double
 from gen_jax.types import Array, Float, Int, Key
 
@@ -98,6 +98,13 @@ class StyleGenerator(nn.Module):
         self.pixels = [Equalized(self.shape[-1], gain=1.0) for _ in self.widths]
         self.mean_style = self.variable("mean_style", "mean", jnp.zeros, (self.style,))
         self.seen = self.variable("mean_style", "updates", jnp.zeros, (), jnp.int32)
+
+    def shown(
+        self, x: Float[Array, "B H W C"], step: Int[Array, ""] | None
+    ) -> Float[Array, "B H W C"]:
+        """Real images at the resolution of this step, between two blended as its own are."""
+        level = grown_level(step, self.fade_steps, len(self.widths))
+        return x if level is None else grown(x, level, len(self.widths))
 
     def styles(self, z: Float[Array, "B L"], label: Any = None) -> Float[Array, "B S"]:
         """w of each latent: the mapping network."""

@@ -11,6 +11,12 @@ from gen_jax.errors import ConfigError
 from gen_jax.gan import of_parts
 
 
+def rate(optimizer):
+    """Length of the first step of Adam along a number."""
+    one = jnp.ones(())
+    return -float(optimizer.update(one, optimizer.init(one), one)[0])
+
+
 @pytest.mark.parametrize("remedy", [name for name in REMEDIES if name != "augmentation"])
 def test_every_remedy_makes_a_model_of_points(remedy):
     config = gan.Config(dataset="8gaussians", remedy=(remedy,), batch_size=8)
@@ -18,12 +24,23 @@ def test_every_remedy_makes_a_model_of_points(remedy):
     assert parts.options.loss == "non_saturating"
     plain = gan.parts_of(gan.Config(dataset="8gaussians"), data.describe(config.dataset))
     changed = parts.options != plain.options._replace(transform=parts.options.transform)
+    faster = rate(parts.critic_optimizer) / rate(plain.critic_optimizer)
+    assert faster == pytest.approx(4.0 if remedy == "ttur" else 1.0)
+    assert rate(parts.generator_optimizer) == rate(plain.generator_optimizer)
     assert changed or parts.critic != plain.critic or remedy == "ttur"
     model = of_parts(parts)
     rows = lambda n: {"x": jnp.zeros((n, 2))}
     state = jax.eval_shape(model.init, jax.random.key(0), rows(2))  # so a saved run is rebuilt
     after, _ = jax.eval_shape(model.step, jax.random.key(0), state, rows(8))
     assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, state)
+
+
+@pytest.mark.parametrize("architecture", ["mlp", "dcgan", "sagan", "biggan"])
+def test_critics_of_images_take_dropout_and_features_of_the_batch(architecture):
+    remedy = ("dropout", "minibatch_deviation")
+    config = gan.Config(architecture=architecture, widths=(8, 4), remedy=remedy)
+    critic = gan.parts_of(config, data.describe(config.dataset)).critic
+    assert (critic.dropout, critic.minibatch) == (0.3, "deviation")
 
 
 @pytest.mark.parametrize(
@@ -37,7 +54,13 @@ def test_every_remedy_makes_a_model_of_points(remedy):
         ({"dataset": "8gaussians", "architecture": "dcgan"}, "needs images"),
         ({"dataset": "8gaussians", "conditional": "concat"}, "has no labels"),
         ({"dataset": "8gaussians", "remedy": ("augmentation",)}, "for images"),
-        ({"architecture": "dcgan", "remedy": ("dropout",)}, "no critic with 'dropout'"),
+        ({"architecture": "lipschitz", "remedy": ("dropout",)}, "no critic with 'dropout'"),
+        (
+            {"loss": "began", "architecture": "autoencoder", "penalty": "wgan_gp"},
+            "takes no penalty .penalty='wgan_gp'",
+        ),
+        ({"penalty": "none", "penalty_weight": 10.0}, "penalty_weight=10.0 was given without"),
+        ({"penalty": "none", "remedy": ("lazy",)}, "penalty_every=8 was given without"),
         ({"architecture": "lipschitz", "conditional": "projection"}, "'lipschitz' is not for"),
     ],
 )

@@ -19,17 +19,27 @@ from gen_jax.gan.remedies import (
     keep_where,
     split_batch,
 )
-from gen_jax.gan.unrolled import unrolled_critic
+from gen_jax.gan.unrolled import unrolled
 from gen_jax.nets import LipschitzCritic, MLPCritic
 from gen_jax.nets.lipschitz import group_sort, orthonormalised
 from gen_jax.nets.minibatch import MinibatchDiscrimination, minibatch_deviation
 from gen_jax.nets.spectral import normalised
 
 
+def descent(loss, optimizer):
+    """A step of the optimizer on the loss."""
+
+    def step(params, moments):
+        updates, moments = optimizer.update(jax.grad(loss)(params), moments, params)
+        return optax.apply_updates(params, updates), moments
+
+    return step
+
+
 def ahead(generator, critic, optimizer, k):
     """The critic k steps on, of the loss sum (c - g)^2 / 2 + sum c^4 / 40."""
     loss = lambda c: jnp.sum(0.5 * (c - generator) ** 2 + c**4 / 40)
-    return unrolled_critic(loss, optimizer, critic, optimizer.init(critic), k)
+    return unrolled(descent(loss, optimizer), critic, optimizer.init(critic), k)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +65,7 @@ def test_unrolled_gradient_descent_in_closed_form(x64):
     g, c, a = jnp.array(2.0), jnp.array(-1.0), 0.3
     loss = lambda c: 0.5 * (c - g) ** 2
     for k in (0, 1, 5):
-        found = unrolled_critic(loss, optax.sgd(a), c, optax.sgd(a).init(c), k)
+        found = unrolled(descent(loss, optax.sgd(a)), c, optax.sgd(a).init(c), k)
         np.testing.assert_allclose(found, 2 + (1 - a) ** k * -3, rtol=1e-12)
 
 
@@ -137,6 +147,9 @@ def test_accumulated_gradients_are_those_of_the_whole(key):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), found, whole)
     with pytest.raises(ConfigError, match="batch of 12 is not divisible by n_critic=5"):
         split_batch({"x": x}, 5)
+    counts = lambda x: (x, 3 + x.astype(jnp.int32))
+    mean, seen = accumulated(counts, [jnp.float32(1), jnp.float32(2)])
+    assert (mean, seen, seen.dtype) == (1.5, 5, jnp.int32)
 
 
 class Layer(nn.Module):

@@ -26,13 +26,13 @@ def networks():
     return generator, Captioned(DCGANCritic((4,), "projection", E, norm="spectral"), encoder)
 
 
-def model(**options):
+def model(rates=(ADAM, ADAM), **options):
     options = {
         "prompts": captions.prompts(every=False),
         "transform": data.symmetric_images(),
         **options,
     }
-    return gan.text_conditional(*networks(), ADAM, ADAM, shape=SHAPE, latent=LATENT, **options)
+    return gan.text_conditional(*networks(), *rates, shape=SHAPE, latent=LATENT, **options)
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +121,20 @@ def test_a_step_moves_both_networks_and_their_collections_once(trained):
     told, _ = step(jax.random.key(1), state, {**batch, "caption": prompts})
     by_label, _ = jax.jit(made.step)(jax.random.key(1), state, {n: batch[n] for n in ("x", "y")})
     jax.tree.map(partial(np.testing.assert_allclose, atol=1e-6), told, by_label)
+
+
+@pytest.mark.parametrize("lost", ["generator", "critic"])
+def test_the_network_that_is_lost_is_named_first(trained, lost):
+    """`training.fit` names what is not finite in the order of the alphabet."""
+    _, state, _, batch = trained
+    rates = [optax.sgd(jnp.inf if lost == name else 0.1) for name in ("generator", "critic")]
+    state = state._replace(
+        generator_optimizer=rates[0].init(state.generator),
+        critic_optimizer=rates[1].init(state.critic),
+    )
+    _, metrics = jax.jit(model(rates).step)(jax.random.key(1), state, batch)
+    names = sorted(name for name, value in metrics.items() if not np.isfinite(value))
+    assert names[0].startswith(lost)
 
 
 def test_samples_follow_their_sentence_and_stay_apart(trained):

@@ -145,6 +145,18 @@ def test_each_optimizer_moves_its_own_networks(kind, frozen, batch):
     assert moved == [frozen == 1, frozen == 0]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("lost", ["generator", "critic"])
+def test_the_network_that_is_lost_is_named_first(kind, lost, batch):
+    """`training.fit` names what is not finite in the order of the alphabet."""
+    optimizers = [optax.sgd(jnp.inf if lost == name else 0.1) for name in ("generator", "critic")]
+    model = model_of(kind, (Affine(), Pixels()), optimizers)
+    state = model.init(jax.random.key(0), batch)
+    _, metrics = jax.jit(model.step)(jax.random.key(1), state, batch)
+    names = sorted(name for name, value in metrics.items() if not np.isfinite(value))
+    assert names[0].startswith(lost)
+
+
 def test_pools_keep_what_the_generators_made(started, batch):
     """The first step fills them with the translations by the initial parameters."""
     kind, _, first, last, _ = started
@@ -181,8 +193,9 @@ def test_a_resumed_run_is_the_unbroken_one_bit_for_bit(kind, tmp_path):
 def test_a_step_reports_finite_numbers_of_both_networks(started):
     kind, _, _, _, metrics = started
     own = {"l1"} if kind == "pix2pix" else {"cycle", "identity"}
-    names = {f"{n}_{m}" for n in ("generator", "critic") for m in ("loss", "gradient_norm")}
-    assert set(metrics) == names | own | {"adversarial", "real_score", "fake_score"}
+    numbers = ("loss", "gradient_norm", "norm")
+    names = {f"{n}_{m}" for n in ("generator", "critic") for m in numbers}
+    assert set(metrics) == names | own | {"generator_adversarial", "real_score", "fake_score"}
     assert all(np.isfinite(value) and value.shape == () for value in metrics.values())
 
 

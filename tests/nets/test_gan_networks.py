@@ -1,5 +1,7 @@
 """Generators and critics of images: conditions against formulas, running statistics, shapes."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,7 @@ from scipy import stats
 from scipy.signal import convolve2d
 
 from gen_jax.errors import ConfigError
-from gen_jax.nets import CriticHead, DCGANCritic, DCGANGenerator
+from gen_jax.nets import CriticHead, DCGANCritic, DCGANGenerator, ResidualCritic
 from gen_jax.nets.conditioning import condition_vector, join
 
 N, K, LATENT = 6, 3, 5
@@ -132,6 +134,28 @@ def test_examples_stay_apart_outside_training(norm):
     np.testing.assert_allclose(critic.apply(variables, x[1:2]).score[0], whole[1], rtol=1e-4)
     collections = {"batch": {"batch_stats"}, "spectral": {"spectral"}, "none": set()}
     assert variables.keys() - {"params"} == collections[norm]
+
+
+@pytest.mark.parametrize(
+    "critic",
+    [partial(DCGANCritic, (4,), norm="none"), partial(ResidualCritic, (4,))],
+    ids=["dcgan", "residual"],
+)
+def test_what_a_critic_of_images_knows_of_its_batch_and_forgets_by_dropout(critic):
+    x = 0.1 * jax.random.normal(jax.random.key(1), (4, *SHAPE))  # alike enough to be seen so
+    for minibatch in ("none", "deviation", "discrimination"):
+        made = critic(minibatch=minibatch)
+        variables = made.init(jax.random.key(2), x)
+        together, alone = (made.apply(variables, a).score for a in (x, x[:2]))
+        assert np.allclose(together[:2], alone, atol=1e-6) == (minibatch == "none")
+    made = critic(dropout=0.5)
+    variables = made.init(jax.random.key(2), x)
+    rows = {"rngs": {"dropout": jax.random.key(3)}, "mutable": ["spectral"]}
+    noisy = made.apply(variables, x, train=True, **rows)[0].features
+    kept = made.apply(variables, x).features
+    dropped = (noisy == 0) & (kept != 0)
+    assert 0 < dropped.mean() < 1
+    np.testing.assert_allclose(noisy[~dropped], 2 * kept[~dropped], rtol=1e-5)
 
 
 def test_spectral_layers_converge_to_norm_one():

@@ -3,9 +3,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
+from gen_jax import gan
 from gen_jax.errors import ConfigError
+from gen_jax.gan.updates import scene_of
 from gen_jax.model import sample_keys
 from gen_jax.nets import StyleCritic, StyleGenerator
 from gen_jax.nets.equalized import Equalized
@@ -167,6 +170,32 @@ def test_a_growing_generator_shows_larger_pixels_and_blends_between(generator):
     np.testing.assert_allclose(image(jnp.int32(FADE + 5)), (coarse + middle) / 2, atol=1e-5)
     np.testing.assert_allclose(full, network.apply(variables, z, keys=keys), atol=1e-5)
     assert np.abs(double(halve(full)) - full).max() > 0.01
+
+
+def pixelated(x, size):
+    """Means of size x size pixels in their places, in NumPy."""
+    blocks = np.asarray(x).reshape(len(x), 8 // size, size, 8 // size, size, 1).mean((2, 4))
+    return np.kron(blocks, np.ones((1, size, size, 1)))
+
+
+def test_real_images_grow_as_generated_ones_do(generator):
+    """karras2018: also between two resolutions; in what both updates of a GAN see."""
+    rates = optax.set_to_zero(), optax.set_to_zero()
+    critic = StyleCritic(WIDTHS, fade_steps=FADE)
+    parts = gan.make_parts(generator[0], critic, *rates, gan.Options(SHAPE, LATENT))
+    x = jax.random.normal(jax.random.key(3), (N, *SHAPE))
+    coarse, middle, full = (pixelated(x, size) for size in (4, 2, 1))
+    for count, wanted in (
+        (0, coarse),
+        (FADE + 4, 0.6 * coarse + 0.4 * middle),
+        (2 * FADE, middle),
+        (3 * FADE + 5, 0.5 * middle + 0.5 * full),
+        (5 * FADE, full),
+    ):
+        state = gan.GanState(*[None] * 8, jnp.int32(count))
+        seen = scene_of(parts, state, jax.random.key(0), {"x": x}).x
+        np.testing.assert_allclose(seen, wanted, atol=1e-5)
+    assert np.abs(coarse - middle).max() > 0.1
 
 
 def test_a_growing_critic_sees_means_only_and_fades_in():

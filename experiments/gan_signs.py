@@ -1,0 +1,93 @@
+"""What a trained GAN has learnt: whether its critic knows the training set, sums of its latents."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.pictures import balanced_labels, draw
+from experiments.runner import Saved
+from gen_jax import data, gan, metrics
+from gen_jax.data import DatasetSpec
+from gen_jax.errors import ConfigError
+from gen_jax.gan.diagnostics import analogy, overfitting
+from gen_jax.gan.options import GanState, Parts
+from gen_jax.types import Array
+from gen_jax.units import encode
+
+MOST = 1000
+"""Examples of each kind that the critic judges, and latents to take the sums of."""
+
+COLUMNS = 10
+
+BORDER = ("minimax", "non_saturating", "hinge")
+"""Losses whose critic says "real" with a score above 0."""
+
+
+def critic_signs(parts: Parts, saved: Saved, test: dict[str, np.ndarray]) -> dict[str, Any]:
+    """`overfitting` of the critic as it was trained; nothing for began, which has no scores."""
+    if parts.options.loss == "began":
+        return {}
+    train = data.load(saved.spec.name, "train")
+    n = min(len(train["x"]), len(test["x"]), MOST)
+    samples = {"x": draw(saved.model, saved.spec, saved.state, n)}
+    if parts.classes:
+        samples["y"] = np.asarray(balanced_labels(saved.model, saved.spec, n))
+
+    def scores(batch):
+        u = encode(parts.options, jax.random.key(0), jnp.asarray(batch["x"][:n]))
+        label = jnp.asarray(batch["y"][:n]) if parts.judged_label else None
+        return gan.judgement_of(parts, saved.state, u, label).score
+
+    found = overfitting(*(jax.jit(scores)(batch) for batch in (train, test, samples)))
+    signs = {"critic_overfitting": float(found.ratio)}
+    if parts.options.loss in BORDER:
+        signs["critic_sure_of_training"] = float(found.sure)
+    return signs
+
+
+class Analogies(NamedTuple):
+    """Images of a class, and each with what the next class has and its own has not.
+
+    Fields:
+      rows: [2 R, COLUMNS, H, W, C], images and below them their analogies.
+      accuracy: share of the analogies that the classifier reads as the next class.
+    """
+
+    rows: np.ndarray
+    accuracy: float
+
+
+def analogies(parts: Parts, state: GanState, spec: DatasetSpec) -> Analogies | None:
+    """z + mean(z of class k + 1) - mean(z of class k) for latents of every class k (radford2016),
+    classes as the bundled classifier reads the samples.
+
+    None where labels or codes enter beside z, where there is no classifier, or no two classes that
+    follow one another have COLUMNS samples of MOST.
+    """
+    if spec.kind != "images" or parts.options.conditional != "none":
+        return None
+    try:
+        read = metrics.load_classifier(spec.name).predict
+    except ConfigError:
+        return None
+    keys = jax.random.split(jax.random.key(3), MOST)
+    make = jax.jit(lambda z: gan.from_latent(parts, state, keys[: len(z)], z))
+    z = jax.random.normal(jax.random.key(4), (MOST, parts.options.latent))
+    images = np.asarray(make(z))
+    named = read(images)
+    rows, right = [], []
+    for k in range(spec.num_classes):
+        own, wanted = (
+            np.flatnonzero(named == k),
+            np.flatnonzero(named == (k + 1) % spec.num_classes),
+        )
+        if min(len(own), len(wanted)) < COLUMNS:
+            continue
+        give = lambda c, own=z[own], wanted=z[wanted]: analogy(wanted, own, c[None])
+        chosen: Array = z[own[:COLUMNS]]
+        made = np.asarray(make(jax.vmap(give)(chosen)))
+        rows += [images[own[:COLUMNS]], made]
+        right.append(read(made) == (k + 1) % spec.num_classes)
+    return Analogies(np.stack(rows), float(np.mean(right))) if rows else None
