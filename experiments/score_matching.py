@@ -13,7 +13,9 @@ with its learned log Z of 0.06 (annealing says -0.08 +- 0.04), weights off by 0.
 `--loss ncsn`, 2,500 steps, -0.32 +- 0.05 by the probability-flow ODE, weights off by 0.02, distance
 0.09. `--loss sliced`, 2,500 steps, shows that score matching does not see the weights of modes
 apart: each mode has its shape, but the weights are off by 0.37 and log p is -5.7 +- 0.2. The other
-losses are tested on known densities; no full run of theirs has been measured.
+losses are tested on known densities; no full run of theirs has been measured. `--loss ncsn
+--dataset digits` (5,000 steps, 46 seconds of CPU time): Frechet distance of 599 samples 1.02 +-
+0.31 (real 0.46), label accuracy 0.945 +- 0.009, precision 0.71, recall 0.92.
 """
 
 from dataclasses import dataclass

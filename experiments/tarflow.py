@@ -5,6 +5,9 @@
 
 Then `python -m experiments.sample RUN_DIR` (`--guidance 2` where it is conditional) and
 `python -m experiments.evaluate RUN_DIR`.
+
+Measured with the first command (five minutes of CPU time): 6.438 +- 0.010 bits/dim of 500 test
+digits, a bound; Frechet distance 3.3 +- 0.7 (real 0.46), precision 0.60, recall 0.93.
 """
 
 from dataclasses import dataclass
