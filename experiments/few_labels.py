@@ -21,12 +21,12 @@ import optax
 import tyro
 
 from experiments import pictures
-from experiments.decoders import model_options
+from experiments.decoders import check_shared, model_options
 from experiments.diffusion import optimizer_of
 from experiments.runner import RunConfig, Saved, start
 from gen_jax import data, training, vae
 from gen_jax.data import DatasetSpec
-from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.errors import ConfigError, check_range
 from gen_jax.metrics import mean_and_error
 from gen_jax.model import GenerativeModel
 from gen_jax.types import Array, Float, Int, State
@@ -62,10 +62,7 @@ class Config(RunConfig):
     def check(self) -> None:
         """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
         super().check()
-        check_choice("likelihood", self.likelihood, ["auto", *vae.LIKELIHOODS])
-        check_range("learning_rate", self.learning_rate, 0, open_low=True)
-        for width in self.hidden:
-            check_range("hidden", width, 1, integer=True)
+        check_shared(self)
 
 
 def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:

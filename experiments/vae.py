@@ -24,13 +24,13 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from experiments.decoders import likelihood_of
+from experiments.decoders import check_shared, likelihood_of
 from experiments.diffusion import optimizer_of
 from experiments.latent_pictures import latent_pictures
 from experiments.runner import RunConfig, Saved, run
 from gen_jax import data, vae
 from gen_jax.data import DatasetSpec
-from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.errors import ConfigError, check_choice
 from gen_jax.metrics import mean_and_error
 from gen_jax.model import GenerativeModel
 from gen_jax.training import run_main
@@ -87,13 +87,10 @@ class Config(RunConfig):
     def check(self) -> None:
         """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
         super().check()
-        check_choice("likelihood", self.likelihood, ["auto", *vae.LIKELIHOODS])
+        check_shared(self)
         check_choice("variant", self.variant, vae.VARIANTS)
         check_choice("prior", self.prior, vae.PRIORS)
         check_choice("posterior", self.posterior, vae.POSTERIORS)
-        check_range("learning_rate", self.learning_rate, 0, open_low=True)
-        for width in self.hidden:
-            check_range("hidden", width, 1, integer=True)
 
 
 def options_of(config: Config, spec: DatasetSpec) -> vae.Options:

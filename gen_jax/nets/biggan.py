@@ -9,7 +9,7 @@ from gen_jax.errors import ConfigError, check_range, check_widths
 from gen_jax.nets.conditioning import condition_vector
 from gen_jax.nets.dcgan import batch_norm
 from gen_jax.nets.resampling import base_size
-from gen_jax.nets.residual_gan import GeneratorBlock, ImageAttention, convolution
+from gen_jax.nets.residual_gan import GeneratorBlock, ImageAttention, convolve
 from gen_jax.nets.sagan import check_attention
 from gen_jax.nets.spectral import normalised
 from gen_jax.types import Array, Float
@@ -63,4 +63,4 @@ class BigGANGenerator(nn.Module):
             h = GeneratorBlock(width)(h, jnp.concatenate([*shared, piece], -1), train)
             h = ImageAttention()(h, train) if block == self.attention else h
         h = nn.relu(batch_norm(train)(h))
-        return nn.tanh(convolution(h, self.shape[-1], 3, True, train, "pixels"))
+        return nn.tanh(convolve(h, self.shape[-1], 3, True, train, "pixels"))

@@ -4,7 +4,7 @@
 and in w, so every derivative of any order is made of three maps: the convolution and its transposes
 in x and in w. jax derives the same numbers, but the gradient of its transpose in x, which a
 gradient penalty needs, ends in a reversed kernel; XLA folds that into a form for which it has but a
-slow loop on CPUs: the penalty of a DCGAN's critic takes five times as long. The rule below never
+slow loop on CPUs: the penalty of a strided layer takes five times as long. The rule below never
 reverses. It has no forward mode (`jax.jvp`).
 """
 

@@ -12,7 +12,7 @@ from gen_jax.types import Array, Float
 INIT = nn.initializers.glorot_uniform()
 
 
-def convolution(x: Array, width: int, size: int, bounded: bool, train: bool, name: str) -> Array:
+def convolve(x: Array, width: int, size: int, bounded: bool, train: bool, name: str) -> Array:
     """A size x size convolution with spectral norm 1 if `bounded`."""
     layer = Conv(width, (size, size), kernel_init=INIT, name=name)
     return normalised(layer, bounded)(x, train)
@@ -53,7 +53,7 @@ class ImageAttention(nn.Module):
     def __call__(self, x: Float[Array, "B H W C"], train: bool = False) -> Float[Array, "B H W C"]:
         b, h, w, c = x.shape
         near = halve(x) if h % 2 == 0 and w % 2 == 0 else x
-        make = lambda x, width, name: convolution(x, width, 1, self.bounded, train, name)
+        make = lambda x, width, name: convolve(x, width, 1, self.bounded, train, name)
         flat = lambda x: x.reshape(b, -1, x.shape[-1])
         query = flat(make(x, max(c // 8, 1), "query"))
         key = flat(make(near, max(c // 8, 1), "key"))
@@ -73,7 +73,7 @@ class GeneratorBlock(nn.Module):
     def __call__(
         self, x: Float[Array, "B H W C"], condition: Float[Array, "B E"] | None, train: bool = False
     ) -> Float[Array, "B H2 W2 D"]:
-        make = lambda x, size, name: convolution(x, self.width, size, self.bounded, train, name)
+        make = lambda x, size, name: convolve(x, self.width, size, self.bounded, train, name)
         norm = lambda x, name: nn.relu(
             ConditionalBatchNorm(self.bounded, name=name)(x, condition, train)
         )
@@ -90,7 +90,7 @@ class CriticBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"], train: bool = False) -> Float[Array, "B h w D"]:
-        make = lambda x, size, name: convolution(x, self.width, size, True, train, name)
+        make = lambda x, size, name: convolve(x, self.width, size, True, train, name)
         smaller = halve if self.shrink else lambda x: x
         h = make(x if self.first else nn.relu(x), 3, "conv_in")
         return smaller(make(nn.relu(h), 3, "conv_out") + make(x, 1, "skip"))

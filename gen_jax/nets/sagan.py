@@ -16,7 +16,7 @@ from gen_jax.nets.residual_gan import (
     CriticBlock,
     GeneratorBlock,
     ImageAttention,
-    convolution,
+    convolve,
 )
 from gen_jax.nets.spectral import normalised
 from gen_jax.types import Array, Float
@@ -62,7 +62,7 @@ class SAGANGenerator(nn.Module):
             h = GeneratorBlock(width)(h, condition, train)
             h = ImageAttention()(h, train) if block == self.attention else h
         h = nn.relu(batch_norm(train)(h))
-        return nn.tanh(convolution(h, self.shape[-1], 3, True, train, "pixels"))
+        return nn.tanh(convolve(h, self.shape[-1], 3, True, train, "pixels"))
 
 
 class ResidualCritic(nn.Module):
