@@ -49,7 +49,7 @@ from experiments.diffusion import transform_of
 from experiments.gan_parts import ARCHITECTURES, REMEDIES, Condition, Remedy, networks_of
 from experiments.gan_pictures import gan_pictures
 from experiments.gan_rejection import after_rejection
-from experiments.gan_signs import analogies, critic_signs
+from experiments.gan_signs import analogies, code_accuracy, critic_signs
 from experiments.gan_watch import run_watched
 from experiments.runner import RunConfig, Saved
 from gen_jax import data, gan
@@ -182,10 +182,10 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
 
 
 def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[str, Any]:
-    """Signs of overfitting, how many sums of latents are read as asked, and the numbers of samples
-    that pass the critic, each where it has a meaning."""
+    """Signs of overfitting, what the code knows of the classes, how many sums of latents are read
+    as asked, and the numbers of samples that pass the critic, each where it has a meaning."""
     parts = parts_of(saved.config, saved.spec)
-    signs = critic_signs(parts, saved, test)
+    signs = critic_signs(parts, saved, test) | code_accuracy(parts, saved, test)
     if found := analogies(parts, saved.state, saved.spec):
         signs["analogy_accuracy"] = found.accuracy
     return signs | after_rejection(parts, saved, test)

@@ -1,5 +1,5 @@
 """Pictures of a trained GAN: the critic's scores in the plane; of images arcs between latents, sums
-of latents, and truncations."""
+of latents, truncations, and the parts of a code."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,11 +58,37 @@ def arcs(parts: Parts, state: GanState, seed: int = 0) -> Array:
     return jax.jit(lambda state: gan.from_latent(parts, state, keys, z, label))(state)
 
 
+def codes(parts: Parts, state: GanState, seed: int = 0) -> Array:
+    """Images [blocks * ROWS, columns, H, W, C] of "info", a row with one noise (chen2016, fig. 2):
+    a block where the category grows along the row, then one for each number, from -2 to 2, whose
+    rows have one category each.
+    """
+    options = parts.options
+    categories, numbers = options.code
+    columns = categories or COLUMNS
+    row, column = jnp.indices((ROWS, columns))
+    category = lambda index: jax.nn.one_hot(index % max(categories, 1), categories)
+    still = jnp.zeros((ROWS, columns, numbers))
+    blocks = [jnp.concatenate([category(column), still], -1)] if categories else []
+    for i in range(numbers):
+        moved = still.at[:, :, i].set(jnp.linspace(-2, 2, columns))
+        blocks.append(jnp.concatenate([category(row), moved], -1))
+    code = jnp.concatenate(blocks)
+    key_noise, key = jax.random.split(jax.random.key(seed))
+    of_row = lambda rows: jnp.repeat(jnp.concatenate([rows] * len(blocks)), columns, axis=0)
+    noise = of_row(jax.random.normal(key_noise, (ROWS, options.latent)))
+    z = jnp.concatenate([noise, code.reshape(len(noise), -1)], 1)
+    keys = of_row(jax.random.split(key, ROWS))
+    images = jax.jit(lambda state: gan.from_latent(parts, state, keys, z))(state)
+    return images.reshape(-1, columns, *options.shape)
+
+
 def gan_pictures(
     parts: Parts, directory: Path, model: GenerativeModel, spec: DatasetSpec, state: GanState
 ) -> Path:
     """Writes in `samples/` of a run `critic.png` of points: scores of the critic beside samples. Of
-    images `arcs.png`, `truncation.png`, and `analogies.png` where a classifier reads the samples.
+    images `arcs.png`, `truncation.png`, `codes.png` of "info", and `analogies.png` where a
+    classifier reads the samples.
     """
     if spec.kind == "images":
         folder = directory / "samples"
@@ -70,6 +96,10 @@ def gan_pictures(
         if found := analogies(parts, state, spec):
             grid = plotting.image_grid(found.rows.reshape(-1, *spec.shape), found.rows.shape[1])
             plotting.save_image(folder / "analogies.png", grid)
+        if parts.options.conditional == "info":
+            rows = np.asarray(codes(parts, state))
+            grid = plotting.image_grid(rows.reshape(-1, *spec.shape), columns=rows.shape[1])
+            plotting.save_image(folder / "codes.png", grid)
         grid = plotting.image_grid(np.asarray(arcs(parts, state)), columns=COLUMNS)
         return plotting.save_image(folder / "arcs.png", grid)
     samples = draw(model, spec, state, 1000, seed=1)

@@ -1,11 +1,14 @@
-"""What a trained GAN has learnt: whether its critic knows the training set, sums of its latents."""
+"""What a trained GAN has learnt: whether its critic knows the training set, whether its code knows
+the classes, sums of its latents."""
 
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from optax.assignment import hungarian_algorithm
 
+from experiments.likelihoods import in_batches
 from experiments.pictures import balanced_labels, draw
 from experiments.runner import Saved
 from gen_jax import data, gan, metrics
@@ -45,6 +48,37 @@ def critic_signs(parts: Parts, saved: Saved, test: dict[str, np.ndarray]) -> dic
     if parts.options.loss in BORDER:
         signs["critic_sure_of_training"] = float(found.sure)
     return signs
+
+
+def code_accuracy(parts: Parts, saved: Saved, test: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Share of test images whose likeliest category under q(code | x) is that of their class
+    (chen2016, 7.2), and that of the class that most training images have, for comparison.
+
+    Each category is named after a class by training images, one to one, so that most are right.
+    Nothing without categories or labels.
+    """
+    categories, classes = parts.options.code[0], saved.spec.num_classes
+    if not (categories and classes):
+        return {}
+    train = data.load(saved.spec.name, "train")
+
+    @jax.jit
+    def likeliest(key, x):
+        judgement = gan.judgement_of(parts, saved.state, encode(parts.options, key, x))
+        return jnp.argmax(jnp.asarray(judgement.code)[:, :categories], 1)
+
+    read = lambda split: in_batches(likeliest, split["x"][: 10 * MOST]).astype(int)
+    found, label = read(train), train["y"][: 10 * MOST]
+    together = np.zeros((categories, classes))
+    np.add.at(together, (found, label), 1)
+    names = np.full(categories, -1)
+    named, of = hungarian_algorithm(jnp.asarray(-together))
+    names[np.asarray(named)] = np.asarray(of)
+    label = test["y"][: 10 * MOST]
+    return {
+        "code_accuracy": metrics.mean_and_error((names[read(test)] == label).astype(float)),
+        "code_accuracy_of_one_class": float(np.mean(label == np.argmax(np.bincount(train["y"])))),
+    }
 
 
 class Analogies(NamedTuple):

@@ -1,4 +1,6 @@
-"""What is said of a trained GAN: signs of overfitting, sums of latents, pictures of truncations."""
+"""What is said of a trained GAN: signs of overfitting, sums of latents, codes, truncations."""
+
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,7 @@ from PIL import Image
 
 from experiments import gan_signs
 from experiments.gan import Config, parts_of
-from experiments.gan_pictures import truncations
+from experiments.gan_pictures import ROWS, codes, truncations
 from experiments.runner import Saved
 from gen_jax import gan
 from gen_jax.data import DatasetSpec
@@ -35,6 +37,25 @@ class Grey(nn.Module):
     def __call__(self, x, label=None, *, train=False):
         score = x.mean((1, 2, 3)) + 0 * self.param("none", nn.initializers.zeros, ())
         return Judgement(score, x.reshape(len(x), -1))
+
+
+class Coder(nn.Module):
+    """A critic whose three categories are dark, grey and bright images: 2, 0 and 1 of the code."""
+
+    @nn.compact
+    def __call__(self, x, label=None, *, train=False):
+        grey = x.mean((1, 2, 3)) + 0 * self.param("none", nn.initializers.zeros, ())
+        code = -jnp.abs(grey[:, None] - jnp.array([0.0, 1.0, -1.0]))
+        return Judgement(grey, x.reshape(len(x), -1), code=code)
+
+
+class Said(nn.Module):
+    """Images of one row: z and what stands beside it, as greys."""
+
+    @nn.compact
+    def __call__(self, z, label=None, *, train=False):
+        said = z + 0 * self.param("none", nn.initializers.zeros, ())
+        return said[:, None, :, None]
 
 
 class Reader:
@@ -107,3 +128,44 @@ def test_truncations_stand_in_columns(tmp_path):
     assert [value in pixels for value in (30, 120, 240)] == [True] * 3
     first, last = (np.argwhere(pixels == value)[:, 1] for value in (30, 240))
     assert first.max() < last.min()
+
+
+def test_categories_are_named_by_training_images_and_scored_on_test_images(monkeypatch):
+    """Dark is class 1 and bright class 0 in training; of four test images one is of the other
+    class and one is read as the third category, which names no class."""
+    parts = parts_of(Config(latent=4, conditional="info", code=(3, 0)), SPEC)
+    parts = parts._replace(generator=Plain(), critic=Coder())
+    state = gan.of_parts(parts).init(jax.random.key(0), {"x": jnp.zeros((2, 8, 8, 1), jnp.uint8)})
+    saved = Saved("gan", None, None, SPEC, None, state, 0)
+    rows = lambda greys, labels: {
+        "x": np.concatenate([np.full((1, 8, 8, 1), grey, np.uint8) for grey in greys]),
+        "y": np.array(labels),
+    }
+    train = rows([0, 0, 0, 255, 255, 0], [1, 1, 1, 0, 0, 0])
+    monkeypatch.setattr(gan_signs.data, "load", lambda name, split: train)
+    test = rows([0, 255, 255, 127], [1, 0, 1, 1])
+    found = gan_signs.code_accuracy(parts, saved, test)
+    assert found["code_accuracy"].value == 0.5
+    assert found["code_accuracy_of_one_class"] == 0.25
+    assert gan_signs.code_accuracy(started()[0], saved, test) == {}
+
+
+@pytest.mark.parametrize(("code", "blocks", "columns"), [((3, 2), 3, 3), ((0, 1), 1, 10)])
+def test_one_part_of_the_code_changes_along_a_row(code, blocks, columns):
+    spec = replace(SPEC, shape=(1, 2 + sum(code), 1))
+    parts = parts_of(Config(latent=2, conditional="info", code=code), spec)
+    parts = parts._replace(generator=Said())
+    state = gan.of_parts(parts).init(
+        jax.random.key(0), {"x": jnp.zeros((2, *spec.shape), jnp.uint8)}
+    )
+    parts = parts._replace(options=parts.options._replace(transform=None))
+    said = np.asarray(codes(parts, state))[:, :, 0, :, 0]
+    said = said.reshape(blocks, ROWS, columns, -1)
+    changes = np.ptp(said, axis=2).max(1) > 0
+    assert not changes[:, :2].any()
+    expected = []
+    if code[0]:
+        expected.append([True] * code[0] + [False] * code[1])
+    expected += [[False] * code[0] + [i == j for j in range(code[1])] for i in range(code[1])]
+    np.testing.assert_array_equal(changes[:, 2:], expected)
+    np.testing.assert_allclose(said[-1, 0, :, -1], np.linspace(-2, 2, columns), atol=1e-6)
