@@ -1,7 +1,8 @@
 """Which losses need which cure? Every loss with every penalty, many seeds of each under one vmap.
 
     python -m benchmarks.stability_map                                 # eight Gaussians
-    python -m benchmarks.stability_map --dataset 25grid --weight 0.2 --fourier 64
+    python -m benchmarks.stability_map --dataset 25grid --latent 2 --learning-rate 8e-3 \\
+        --steps 5000 --weight 0.5 --fourier 32                          # an hour and a half of a core
     python -m benchmarks.stability_map --dataset 25grid --name wide --losses relativistic \\
         --cures r1_r2 --weight 0.2 --fourier 64 --widths 128 128 --batch-size 512 \\
         --steps 20000                                                  # for a GPU
