@@ -31,8 +31,8 @@ Measured on two busy cores, with the bundled classifiers' features:
   orthogonal --widths 32 16 --batch-size 64 --learning-rate 2e-4 --beta1 0.0 --watch 1000 --steps
   6000` (4 minutes of CPU time): label accuracy 0.997 +- 0.002, Frechet distance 0.51 +- 0.26,
   precision 0.88, recall 0.77.
-- digits, the same with `--architecture sagan --remedy ttur` (4 minutes of one core): 0.985 +- 0.005,
-  0.60 +- 0.31, 0.83, 0.73.
+- digits, the same with `--architecture sagan --remedy ttur` (4 minutes): 0.985 +- 0.005, 0.60 +-
+  0.31, 0.83, 0.73.
 - digits, `--conditional info --watch 1500` (40 seconds of CPU time): the code names the digit of
   64.3 +- 2.0 % of the test images; of MNIST (a DCGAN with the options above, 5,000 steps) 36 %.
 - eight Gaussians, `--dataset 8gaussians`: all modes, weights off by 0.012, 87 % of samples within
