@@ -61,6 +61,22 @@ class Normalised(nn.Module):
         return Judgement(nn.Dense(1)(h)[:, 0], h)
 
 
+class Point(nn.Module):
+    """The generator of the Dirac-GAN: always its parameter."""
+
+    @nn.compact
+    def __call__(self, z, label=None, *, train=False):
+        return jnp.broadcast_to(self.param("x", nn.initializers.ones, (1,)), (len(z), 1))
+
+
+class Slope(nn.Module):
+    """The critic of the Dirac-GAN: w x."""
+
+    @nn.compact
+    def __call__(self, x, label=None, *, train=False):
+        return Judgement(x[:, 0] * self.param("w", nn.initializers.zeros, (1,)), x)
+
+
 def make(generator=None, critic=None, rates=(ADAM, ADAM), **options):
     settings = {"shape": (2,), "latent": 3} | options
     networks = generator or MLPGenerator((2,), (8,)), critic or MLPCritic((8,))

@@ -4,22 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.stats import norm
-from small_gans import (
-    ADAM,
-    Affine,
-    Classifier,
-    bits,
-    make,
-    run_steps,
-)
+from small_gans import ADAM, Affine, Classifier, bits, make, run_steps
 
 from gen_jax import gan
 from gen_jax.data.transforms import symmetric_images
 from gen_jax.gan.model import judgement_of
-from gen_jax.nets import (
-    MLPCritic,
-    MLPGenerator,
-)
+from gen_jax.nets import MLPCritic, MLPGenerator
 
 
 def labelled_batch(key, n=96):

@@ -7,22 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from small_gans import (
-    ADAM,
-    QUIET,
-    Affine,
-    Normalised,
-    Reconstruction,
-    bits,
-    make,
-    normal_data,
-)
+from small_gans import ADAM, QUIET, Affine, Normalised, Reconstruction, bits, make, normal_data
 
 from gen_jax import training
 from gen_jax.gan.began import next_balance
-from gen_jax.nets import (
-    MLPCritic,
-)
+from gen_jax.nets import MLPCritic
 
 CARRIED = {
     "statistics": {"critic": Normalised()},

@@ -5,20 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from flax import linen as nn
-from small_gans import (
-    Affine,
-    Quadratic,
-    make,
-    run_steps,
-)
+from small_gans import Affine, Point, Quadratic, Slope, make, run_steps
 
 from gen_jax import gan
 from gen_jax.gan.model import judgement_of
-from gen_jax.nets import (
-    Judgement,
-    MLPCritic,
-)
+from gen_jax.nets import MLPCritic
 
 
 @pytest.mark.parametrize("loss", ["non_saturating", "relativistic", "wgan"])
@@ -56,22 +47,6 @@ def test_the_critic_of_a_generator_at_rest_is_the_optimal_one(key, optimized, lo
     found = judgement_of(parts, state, jnp.asarray(x)).score
     assert np.abs(found - OPTIMAL[loss](0.8 * x[:, 0] - 0.32)).mean() < 0.1
     assert np.abs(found - OPTIMAL[loss](0.32 - 0.8 * x[:, 0])).mean() > 0.3  # planted: exchanged
-
-
-class Point(nn.Module):
-    """The generator of the Dirac-GAN: always its parameter."""
-
-    @nn.compact
-    def __call__(self, z, label=None, *, train=False):
-        return jnp.broadcast_to(self.param("x", nn.initializers.ones, (1,)), (len(z), 1))
-
-
-class Slope(nn.Module):
-    """The critic of the Dirac-GAN: w x."""
-
-    @nn.compact
-    def __call__(self, x, label=None, *, train=False):
-        return Judgement(x[:, 0] * self.param("w", nn.initializers.zeros, (1,)), x)
 
 
 @pytest.mark.parametrize("cure", [{}, {"penalty": "r1"}, {"consensus": 1.0}], ids=str)

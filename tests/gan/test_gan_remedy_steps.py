@@ -6,21 +6,10 @@ import numpy as np
 import optax
 import pytest
 from flax import linen as nn
-from small_gans import (
-    Quadratic,
-    bits,
-    make,
-    normal_data,
-)
+from small_gans import Point, Quadratic, Slope, bits, make, normal_data
 
 from gen_jax import gan
-from gen_jax.nets import (
-    Judgement,
-    LipschitzCritic,
-    MLPCritic,
-    StyleCritic,
-    StyleGenerator,
-)
+from gen_jax.nets import Judgement, LipschitzCritic, MLPCritic, StyleCritic, StyleGenerator
 
 REMEDIES = {
     "accumulate": {"accumulate": 2},
