@@ -2,7 +2,7 @@
 
     python -m benchmarks.stability_map                                 # eight Gaussians
     python -m benchmarks.stability_map --dataset 25grid --latent 2 --learning-rate 8e-3 \\
-        --steps 5000 --weight 0.5 --fourier 32                         # 80 minutes of a core
+        --steps 5000 --weight 0.5 --fourier 32                         # 74 minutes of a core
     python -m benchmarks.stability_map --dataset 25grid --name wide --losses relativistic \\
         --cures r1_r2 --weight 0.2 --fourier 64 --widths 128 128 --batch-size 512 \\
         --steps 20000                                                  # for a GPU

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.gan_signs import analogies
-from experiments.pictures import balanced_labels, draw
+from experiments.pictures import balanced_labels, draw, picture
 from gen_jax import gan, plotting
 from gen_jax.data import DatasetSpec
 from gen_jax.gan.diagnostics import spherical
@@ -36,9 +36,7 @@ def truncations(
     condition = {} if label is None else {"label": label}
     make = jax.jit(lambda psi: model.sample(keys, state, ROWS, truncation=psi, **condition))
     columns = np.stack([np.asarray(make(psi)) for psi in sweep], 1)
-    return plotting.save_image(
-        path, plotting.image_grid(columns.reshape(-1, *spec.shape), len(sweep))
-    )
+    return picture(path, spec, columns.reshape(-1, *spec.shape), len(sweep))
 
 
 def arcs(parts: Parts, state: GanState, seed: int = 0) -> Array:
@@ -94,14 +92,12 @@ def gan_pictures(
         folder = directory / "samples"
         truncations(folder / "truncation.png", model, spec, state)
         if found := analogies(parts, state, spec):
-            grid = plotting.image_grid(found.rows.reshape(-1, *spec.shape), found.rows.shape[1])
-            plotting.save_image(folder / "analogies.png", grid)
+            rows = found.rows
+            picture(folder / "analogies.png", spec, rows.reshape(-1, *spec.shape), rows.shape[1])
         if parts.options.conditional == "info":
             rows = np.asarray(codes(parts, state))
-            grid = plotting.image_grid(rows.reshape(-1, *spec.shape), columns=rows.shape[1])
-            plotting.save_image(folder / "codes.png", grid)
-        grid = plotting.image_grid(np.asarray(arcs(parts, state)), columns=COLUMNS)
-        return plotting.save_image(folder / "arcs.png", grid)
+            picture(folder / "codes.png", spec, rows.reshape(-1, *spec.shape), rows.shape[1])
+        return picture(folder / "arcs.png", spec, np.asarray(arcs(parts, state)), COLUMNS)
     samples = draw(model, spec, state, 1000, seed=1)
     label = jnp.zeros(1, jnp.int32) if parts.judged_label else None
 
