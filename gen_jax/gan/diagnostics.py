@@ -6,28 +6,18 @@ Modes covered and nearest neighbours are those of `gen_jax.metrics`, optimal cri
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
+from gen_jax.sampling import slerp
 from gen_jax.types import Array, Float
 
 
 def spherical(
     start: Float[Array, "B L"], end: Float[Array, "B L"], share: Float[Array, "T"]
 ) -> Float[Array, "T B L"]:
-    """Great arcs from start to end, length included (white2016).
-
-    A straight line between normal latents passes through norms that they never have; the arc does
-    not. Parallel ends are joined by the line.
-    """
-    lengths = [jnp.linalg.norm(z, axis=1, keepdims=True) for z in (start, end)]
-    cosine = jnp.sum(start * end, 1, keepdims=True) / (lengths[0] * lengths[1])
-    angle = jnp.arccos(jnp.clip(cosine, -1, 1))
-    sine, t = jnp.sin(angle), share[:, None, None]
-    arc = sine > 1e-4
-    safe = jnp.where(arc, sine, 1.0)
-    first = jnp.where(arc, jnp.sin((1 - t) * angle) / safe, 1 - t)
-    last = jnp.where(arc, jnp.sin(t * angle) / safe, t)
-    return first * start + last * end
+    """Arcs from start to end at the shares t of the way: `sampling.slerp` (white2016)."""
+    return jax.vmap(slerp, (None, None, 0))(start, end, share)
 
 
 def analogy(

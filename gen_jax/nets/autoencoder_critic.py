@@ -7,6 +7,7 @@ from flax import linen as nn
 
 from gen_jax.errors import check_range, check_widths
 from gen_jax.nets.blocks import check_image
+from gen_jax.nets.conditioning import condition_vector
 from gen_jax.nets.judgement import Judgement
 from gen_jax.nets.resampling import base_size, double, halve
 from gen_jax.types import Array, Float
@@ -34,6 +35,7 @@ class AutoencoderCritic(nn.Module):
         self, x: Float[Array, "B ..."], label: Any = None, *, train: bool = False
     ) -> Judgement:
         check_image(x)
+        condition_vector(label, self.num_classes, len(x))  # refuses labels
         size = base_size(x.shape[1:], len(self.widths))
         h = x
         for width in self.widths:

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from gen_jax.errors import check_range
+from gen_jax.nets.conditioning import check_wrapped
 from gen_jax.types import Array, Float, Int
 
 
@@ -48,10 +49,15 @@ class Captioned(nn.Module):
     Fields:
       network: with num_classes = the encoder's width; of a critic conditional="projection" makes
         the score a match of image and sentence.
+    Raises ConfigError for a network whose call is not (x, label, *, train).
     """
 
     network: nn.Module
     encoder: SentenceEncoder
+
+    def __post_init__(self):
+        check_wrapped("Captioned", self.network)
+        super().__post_init__()
 
     def __call__(self, x: Float[Array, "B ..."], caption: Caption, *, train: bool = False) -> Any:
         """What the network says of x (or of z) under the sentence."""

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from gen_jax.errors import ConfigError
+from gen_jax.errors import ConfigError, check_range
 from gen_jax.types import Array, Float, Int
 
 Offsets = tuple[tuple[int, int], ...]
@@ -25,6 +25,13 @@ layer's, or "image" for strict layers, which look at the image itself."""
 def window(rows: range, columns: range) -> Offsets:
     """All offsets of a rectangle."""
     return tuple((i, j) for i in rows for j in columns)
+
+
+def check_window(argument: str, side: int) -> None:
+    """Raise ConfigError unless a window of so many pixels has a centre and neighbours."""
+    check_range(argument, side, 3, integer=True)
+    if side % 2 == 0:
+        raise ConfigError(f"{argument}={side} must be odd: the window has its pixel in the middle")
 
 
 def raster(kernel: int, own: bool) -> Offsets:

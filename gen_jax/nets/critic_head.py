@@ -29,7 +29,8 @@ class CriticHead(nn.Module):
       spectral: every layer `normalised`.
       dropout: rate at which features are left out, in training only (collection of keys "dropout").
       minibatch: a name in MINIBATCH, what f knows of the other examples; after the dropout.
-    Raises ConfigError for an unknown condition, or one without its classes or codes.
+    Raises ConfigError for an unknown condition, one without its classes or codes, and a label
+    that the condition does not read.
     """
 
     conditional: str = "none"
@@ -56,6 +57,10 @@ class CriticHead(nn.Module):
         self, features: Float[Array, "B F"], label: Any = None, *, train: bool = False
     ) -> Judgement:
         """Scores, features, and logits or code when there are any."""
+        if label is not None and self.conditional not in ("concat", "projection"):
+            raise ConfigError(
+                f"a critic with conditional={self.conditional!r} does not read labels"
+            )
         features = nn.Dropout(self.dropout)(features, deterministic=not train)
         features = MINIBATCH[self.minibatch](features)
         bounded = lambda layer, x: normalised(layer, self.spectral)(x, train)

@@ -1,28 +1,19 @@
 """Multi-layer perceptrons as generator and critic: for points, and for small images as vectors."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from gen_jax.errors import check_choice, check_range, check_widths
-from gen_jax.labels import one_hot
+from gen_jax.nets.conditioning import condition_vector, join
 from gen_jax.nets.critic_head import CriticHead
 from gen_jax.nets.judgement import Judgement
 from gen_jax.nets.minibatch import MINIBATCH
 from gen_jax.nets.spectral import normalised
-from gen_jax.types import Array, Float, Int
-
-
-def with_label(
-    x: Float[Array, "B D"], label: Int[Array, "B"] | None, num_classes: int
-) -> Float[Array, "B D2"]:
-    """x beside the one-hot label, zeros when there is none; x itself without classes."""
-    if not num_classes:
-        return x
-    rows = jnp.full(len(x), num_classes) if label is None else label
-    return jnp.concatenate([x, one_hot(rows, num_classes).astype(x.dtype)], -1)
+from gen_jax.types import Array, Float
 
 
 class MLPGenerator(nn.Module):
@@ -45,10 +36,10 @@ class MLPGenerator(nn.Module):
 
     @nn.compact
     def __call__(
-        self, z: Float[Array, "B L"], label: Int[Array, "B"] | None = None, *, train: bool = False
+        self, z: Float[Array, "B L"], label: Any = None, *, train: bool = False
     ) -> Float[Array, "B ..."]:
         """[B, *shape]."""
-        h = with_label(z, label, self.num_classes)
+        h = join(z, condition_vector(label, self.num_classes, len(z)))
         for width in self.features:
             h = nn.relu(nn.Dense(width)(h))
         x = nn.Dense(math.prod(self.shape), name="out")(h).reshape(len(z), *self.shape)
@@ -81,11 +72,12 @@ class MLPCritic(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "B ..."], label: Int[Array, "B"] | None = None, *, train: bool = False
+        self, x: Float[Array, "B ..."], label: Any = None, *, train: bool = False
     ) -> Judgement:
         """Scores [B], the last hidden layer, and logits or a code if there are any."""
-        beside = self.num_classes if self.conditional == "concat" else 0
-        h = with_label(x.reshape(len(x), -1), label, beside)
+        h = x.reshape(len(x), -1)
+        if self.conditional == "concat":
+            h = join(h, condition_vector(label, self.num_classes, len(x)))
         for width in self.features:
             h = jax.nn.leaky_relu(normalised(nn.Dense(width), self.spectral)(h, train), 0.2)
             h = nn.Dropout(self.dropout)(h, deterministic=not train)

@@ -13,6 +13,7 @@ from gen_jax.nets.causal import (
     Label,
     See,
     check_units,
+    check_window,
     per_unit,
     whole,
     window,
@@ -102,7 +103,7 @@ class GatedPixelCNN(nn.Module):
     def __post_init__(self):
         for name in ("outputs", "units", "width", "depth"):
             check_range(name, getattr(self, name), 1, integer=True)
-        check_range("kernel", self.kernel, 3, integer=True)
+        check_window("kernel", self.kernel)
         super().__post_init__()
 
     def setup(self):

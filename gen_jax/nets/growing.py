@@ -9,8 +9,16 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from gen_jax.errors import ConfigError, check_range
 from gen_jax.nets.resampling import double, halve
 from gen_jax.types import Array, Float, Int
+
+
+def check_growth(fade_steps: int, levels: int) -> None:
+    """Raise ConfigError for steps out of range, or where there is nothing to fade in."""
+    check_range("fade_steps", fade_steps, 0, integer=True)
+    if fade_steps and levels == 1:
+        raise ConfigError(f"fade_steps={fade_steps} with one resolution: there is none to fade in")
 
 
 def grown_level(

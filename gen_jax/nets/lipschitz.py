@@ -4,14 +4,16 @@ Its slope can be 1 everywhere, which relu networks of bounded norms lose at ever
 no penalty to reach a Wasserstein distance.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from gen_jax.errors import ConfigError, check_range, check_widths
-from gen_jax.nets.gan_mlp import with_label
+from gen_jax.nets.conditioning import condition_vector, join
 from gen_jax.nets.judgement import Judgement
-from gen_jax.types import Array, Float, Int
+from gen_jax.types import Array, Float
 
 
 def orthonormalised(matrix: Float[Array, "I O"], iterations: int = 15) -> Float[Array, "I O"]:
@@ -65,15 +67,17 @@ class LipschitzCritic(nn.Module):
 
     def __post_init__(self):
         check_widths("features", self.features)
+        check_range("num_classes", self.num_classes, 0, integer=True)
         check_range("group", self.group, 2, integer=True)
+        check_range("iterations", self.iterations, 1, integer=True)
         super().__post_init__()
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "B ..."], label: Int[Array, "B"] | None = None, *, train: bool = False
+        self, x: Float[Array, "B ..."], label: Any = None, *, train: bool = False
     ) -> Judgement:
         """Scores [B] and the last hidden layer."""
-        h = with_label(x.reshape(len(x), -1), label, self.num_classes)
+        h = join(x.reshape(len(x), -1), condition_vector(label, self.num_classes, len(x)))
         for width in self.features:
             h = group_sort(Orthonormal(width, self.iterations)(h), self.group)
         return Judgement(Orthonormal(1, self.iterations, name="out")(h)[:, 0], h)

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from gen_jax.errors import ConfigError, check_range
+from gen_jax.nets.conditioning import check_wrapped
 from gen_jax.types import Array, Float
 
 
@@ -23,6 +24,7 @@ class PairGenerator(nn.Module):
 
     def __post_init__(self):
         check_range("content", self.content, 1, integer=True)
+        check_wrapped("PairGenerator", self.network)
         super().__post_init__()
 
     def __call__(

@@ -10,7 +10,16 @@ from flax import linen as nn
 
 from gen_jax.errors import check_range
 from gen_jax.nets.blocks import check_image
-from gen_jax.nets.causal import CausalConv, Label, check_units, neighbours, per_unit, raster, window
+from gen_jax.nets.causal import (
+    CausalConv,
+    Label,
+    check_units,
+    check_window,
+    neighbours,
+    per_unit,
+    raster,
+    window,
+)
 from gen_jax.types import Array, Float, Int
 
 BESIDE = window(range(1), range(-1, 2))
@@ -57,7 +66,7 @@ class PixelRNN(nn.Module):
     def __post_init__(self):
         for name in ("outputs", "units", "width", "depth"):
             check_range(name, getattr(self, name), 1, integer=True)
-        check_range("first", self.first, 3, integer=True)
+        check_window("first", self.first)
         super().__post_init__()
 
     @nn.compact

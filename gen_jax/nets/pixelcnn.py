@@ -4,7 +4,16 @@ from flax import linen as nn
 
 from gen_jax.errors import check_range
 from gen_jax.nets.blocks import check_image
-from gen_jax.nets.causal import CausalConv, Label, See, check_units, per_unit, raster, whole
+from gen_jax.nets.causal import (
+    CausalConv,
+    Label,
+    See,
+    check_units,
+    check_window,
+    per_unit,
+    raster,
+    whole,
+)
 from gen_jax.types import Array, Float, Int
 
 
@@ -27,7 +36,7 @@ class PixelCNN(nn.Module):
         for name in ("outputs", "units", "width", "depth"):
             check_range(name, getattr(self, name), 1, integer=True)
         for name in ("kernel", "first"):
-            check_range(name, getattr(self, name), 3, integer=True)
+            check_window(name, getattr(self, name))
         super().__post_init__()
 
     @nn.compact

@@ -10,7 +10,7 @@ from gen_jax.nets.blocks import check_image
 from gen_jax.nets.conditioning import condition_vector, join
 from gen_jax.nets.critic_head import CriticHead
 from gen_jax.nets.equalized import Equalized, leaky
-from gen_jax.nets.growing import grown_level
+from gen_jax.nets.growing import check_growth, grown_level
 from gen_jax.nets.judgement import Judgement
 from gen_jax.nets.minibatch import minibatch_deviation
 from gen_jax.nets.resampling import base_size, halve
@@ -39,7 +39,7 @@ class StyleCritic(nn.Module):
     def __post_init__(self):
         check_widths("widths", self.widths)
         check_range("features", self.features, 1, integer=True)
-        check_range("fade_steps", self.fade_steps, 0, integer=True)
+        check_growth(self.fade_steps, len(self.widths))
         super().__post_init__()
 
     @nn.compact

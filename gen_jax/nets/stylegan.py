@@ -10,7 +10,7 @@ from gen_jax.errors import check_range, check_widths
 from gen_jax.model import fold_in, normal
 from gen_jax.nets.conditioning import condition_vector, join
 from gen_jax.nets.equalized import Equalized, leaky, pixel_norm
-from gen_jax.nets.growing import blend, grown, grown_level
+from gen_jax.nets.growing import blend, check_growth, grown, grown_level
 from gen_jax.nets.resampling import base_size, double
 from gen_jax.types import Array, Float, Int, Key
 
@@ -80,7 +80,7 @@ class StyleGenerator(nn.Module):
             check_range(name, getattr(self, name), 1, integer=True)
         check_range("rate", self.rate, 0, open_low=True)
         check_range("mixing", self.mixing, 0, 1)
-        check_range("fade_steps", self.fade_steps, 0, integer=True)
+        check_growth(self.fade_steps, len(self.widths))
         check_range("decay", self.decay, 0, 1)
         super().__post_init__()
 

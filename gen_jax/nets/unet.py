@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from gen_jax.errors import check_range, check_widths
+from gen_jax.errors import ConfigError, check_range, check_widths
 from gen_jax.nets.blocks import (
     GroupNorm,
     SelfAttention,
@@ -18,6 +18,16 @@ from gen_jax.nets.embeddings import Condition, per_example
 from gen_jax.types import Array, Float, Int
 
 ZEROS = nn.initializers.zeros
+
+
+def check_attention(attention: tuple[int, ...], height: int, levels: int) -> None:
+    """Raise ConfigError for a height that no level of a feature map so high has."""
+    heights = [height // 2**level for level in range(levels)]
+    for wanted in attention:
+        if wanted not in heights:
+            raise ConfigError(
+                f"attention={attention}: no level is {wanted} high (choose from: {heights})"
+            )
 
 
 class ResidualBlock(nn.Module):
@@ -80,7 +90,7 @@ class UNet(nn.Module):
     residual blocks on the way down and as many on the way up, joined by concatenation. Attention
     follows every block whose feature map is H high with H in `attention`, and sits once in the
     middle. Images are padded with zeros (below, right) to a multiple of 2^(levels - 1) and the
-    result is cropped back.
+    result is cropped back. A call raises ConfigError for an H that none of its feature maps has.
     """
 
     widths: tuple[int, ...] = (32, 64)
@@ -94,6 +104,8 @@ class UNet(nn.Module):
     def __post_init__(self):
         check_widths("widths", self.widths, 4)
         check_range("blocks", self.blocks, 1, integer=True)
+        for height in self.attention:
+            check_range("attention", height, 1, integer=True)
         check_range("num_classes", self.num_classes, 0, integer=True)
         check_range("dropout", self.dropout, 0, 1)
         super().__post_init__()
@@ -120,9 +132,9 @@ class UNet(nn.Module):
         def attend(h):
             return AttentionBlock(**types)(h) if h.shape[1] in self.attention else h
 
-        h = nn.Conv(self.widths[0], (3, 3), **types)(
-            pad_to_multiple(x, 2 ** (len(self.widths) - 1))
-        )
+        padded = pad_to_multiple(x, 2 ** (len(self.widths) - 1))
+        check_attention(self.attention, padded.shape[1], len(self.widths))
+        h = nn.Conv(self.widths[0], (3, 3), **types)(padded)
         skips = []
         for level, width in enumerate(self.widths):
             if level:

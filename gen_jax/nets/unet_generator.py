@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from gen_jax.errors import check_range, check_widths
+from gen_jax.errors import ConfigError, check_range, check_widths
 from gen_jax.model import fold_in
 from gen_jax.nets.blocks import check_image, instance_norm, pad_to_multiple
 from gen_jax.types import Array, Float, Key
@@ -51,6 +51,11 @@ class UNetGenerator(nn.Module):
     def __post_init__(self):
         check_channels(self.outputs, self.widths)
         check_range("dropout", self.dropout, 0, 0.99)
+        if self.dropout and len(self.widths) == 1:
+            raise ConfigError(
+                f"dropout={self.dropout} has no layer to act on: widths={self.widths} is one level "
+                "(dropout=0, or more levels)"
+            )
         super().__post_init__()
 
     @nn.compact

@@ -18,6 +18,7 @@ from gen_jax.sampling import (
 )
 from gen_jax.sampling.inverse_cdf import QUANTILES
 from gen_jax.sampling.lcg import GENERATORS
+from gen_jax.sampling.slerp import slerp
 from gen_jax.sampling.targets import (
     TARGETS,
     Target,
@@ -55,4 +56,5 @@ __all__ = [
     "many_well",
     "rejection",
     "ring",
+    "slerp",
 ]

@@ -1,9 +1,10 @@
 """Points of the latent space to decode for pictures: manifolds, traversals, interpolations."""
 
+import jax
 import jax.numpy as jnp
 
 from gen_jax.errors import check_range
-from gen_jax.sampling import inverse_cdf
+from gen_jax.sampling import inverse_cdf, slerp
 from gen_jax.types import Array, Float
 
 
@@ -30,19 +31,11 @@ def traversal(z: Float[Array, "D"], steps: int = 9, reach: float = 2.5) -> Float
 def interpolate(
     a: Float[Array, "*B D"], b: Float[Array, "*B D"], steps: int = 9, spherical: bool = False
 ) -> Float[Array, "*B S D"]:
-    """From a to b in equal steps, on the line, or on the great circle (white2016).
+    """From a to b in equal steps t, on the line, or on the arc of `sampling.slerp` (white2016).
 
-    The latter keeps to lengths that a Gaussian prior has; lengths change geometrically.
+    The latter keeps to lengths that a Gaussian prior has.
     """
     check_range("steps", steps, 2, integer=True)
-    t = jnp.linspace(0, 1, steps)[:, None]
-    a, b = a[..., None, :], b[..., None, :]
-    if not spherical:
-        return (1 - t) * a + t * b
-    norm_a, norm_b = (jnp.linalg.norm(v, axis=-1, keepdims=True) for v in (a, b))
-    unit_a, unit_b = a / norm_a, b / norm_b
-    cosine = jnp.clip(jnp.sum(unit_a * unit_b, -1, keepdims=True), -1, 1)
-    angle = jnp.maximum(jnp.arccos(cosine), 1e-6)
-    weights = (jnp.sin((1 - t) * angle), jnp.sin(t * angle))
-    direction = (weights[0] * unit_a + weights[1] * unit_b) / jnp.sin(angle)
-    return norm_a ** (1 - t) * norm_b**t * direction
+    line = lambda a, b, t: (1 - t) * a + t * b
+    point = slerp if spherical else line
+    return jax.vmap(point, (None, None, 0), -2)(a, b, jnp.linspace(0, 1, steps))

@@ -254,6 +254,19 @@ def test_attention_is_placed_where_asked(key):
     )["params"]
     count = lambda tree: sum(name.startswith("AttentionBlock") for name in tree)
     assert [count(shapes(a)) for a in ((), (8,), (4, 8))] == [1, 5, 9]
+    for wrong in ((7,), (8, 2), (16,)):
+        with pytest.raises(ConfigError, match=rf"attention=.*{wrong[-1]} high.*\[8, 4\]"):
+            shapes(wrong)
+
+
+def test_the_levels_of_a_padded_image_are_those_of_the_padding(key):
+    network = nets.UNet(widths=(8, 8), blocks=1, attention=(3,))
+    init = lambda height: jax.eval_shape(network.init, key, jnp.zeros((1, height, 6, 1)), 0.0)
+    assert "AttentionBlock_1" in init(5)["params"]
+    with pytest.raises(ConfigError, match=r"\[8, 4\]"):
+        init(8)
+    with pytest.raises(ConfigError, match="attention=0"):
+        nets.UNet(attention=(0,))
 
 
 def test_noise_embedding_resolves_a_fine_grid_that_bfloat16_would_not():

@@ -229,8 +229,11 @@ def test_refusals():
         ({"shape": SHAPE, "widths": ()}, "widths"),
         ({"shape": SHAPE, "widths": (4,), "mixing": 2}, "mixing"),
         ({"shape": SHAPE, "widths": (4,), "depth": 0}, "depth"),
+        ({"shape": SHAPE, "widths": (4,), "fade_steps": 9}, "fade_steps=9"),
     ):
         with pytest.raises(ConfigError, match=word):
             StyleGenerator(**options)
+    with pytest.raises(ConfigError, match="fade_steps=9"):
+        StyleCritic((4,), fade_steps=9)
     with pytest.raises(ConfigError, match="halved"):
         StyleCritic(WIDTHS).init(jax.random.key(0), jnp.zeros((1, 6, 6, 1)))

@@ -97,6 +97,7 @@ def test_instance_normalisation_whitens_each_map():
     [
         (lambda: UNetGenerator(widths=()), "widths"),
         (lambda: UNetGenerator(dropout=1.0), "dropout"),
+        (lambda: UNetGenerator(widths=(4,)), "dropout=0.5 has no layer"),
         (lambda: ResNetGenerator(outputs=0), "outputs"),
         (lambda: ResNetGenerator(blocks=-1), "blocks"),
         (lambda: PatchCritic(halvings=-1), "halvings"),

@@ -32,7 +32,7 @@ def test_interpolations_start_and_end_where_they_should(spherical):
     lines = np.asarray(vae.interpolate(a, b, 5, spherical))
     np.testing.assert_allclose(lines[:, 0], a, atol=1e-5)
     np.testing.assert_allclose(lines[:, -1], b, atol=1e-5)
-    middle = [np.sqrt(2) / np.sqrt(2), np.sqrt(2) / np.sqrt(2)] if spherical else [1.0, 0.5]
+    middle = [np.sqrt(2), np.sqrt(0.5)] if spherical else [1.0, 0.5]
     np.testing.assert_allclose(lines[0, 2], middle, rtol=1e-5)
 
 

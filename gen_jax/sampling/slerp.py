@@ -1,0 +1,24 @@
+"""Spherical linear interpolation: the arc between two vectors (shoemake1985)."""
+
+import jax.numpy as jnp
+
+from gen_jax.types import Array, Float
+
+
+def slerp(
+    start: Float[Array, "*B D"], end: Float[Array, "*B D"], share: float | Float[Array, ""]
+) -> Float[Array, "*B D"]:
+    """[sin((1 - t) w) start + sin(t w) end] / sin w, w the angle between them, t = `share`.
+
+    The formula of shoemake1985 (sec. 3.3) for vectors of any length, as in the code of white2016:
+    ends of one length are joined at that length, which a straight line between normal latents
+    leaves. Where there is no arc, w = 0 or pi or an end of length 0, they are joined by the line.
+    """
+    squares = [jnp.sum(z**2, -1, keepdims=True) for z in (start, end)]
+    u, v = (z / jnp.sqrt(jnp.where(s > 0, s, 1)) for z, s in zip((start, end), squares))
+    apart, together = (jnp.sum(z**2, -1, keepdims=True) for z in (u - v, u + v))
+    arc = (squares[0] > 0) & (squares[1] > 0) & (apart > 1e-8) & (together > 1e-8)
+    # Of chords and not of a cosine, which says nothing of small angles.
+    angle = 2 * jnp.arctan2(*(jnp.sqrt(jnp.where(arc, s, 1)) for s in (apart, together)))
+    weight = lambda t: jnp.where(arc, jnp.sin(t * angle) / jnp.sin(angle), t)
+    return weight(1 - share) * start + weight(share) * end
