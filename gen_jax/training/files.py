@@ -33,6 +33,15 @@ def write_atomic(path: Path, text: str) -> None:
     sync(path.parent)
 
 
+def read_json(path: Path) -> Any:
+    """The JSON value in a file. Raises OSError, or ValueError for whatever is not JSON."""
+    text = path.read_text(encoding="utf-8")
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
 def write_json(path: Path, value: Any) -> None:
     """`write_atomic` of strict JSON (non-finite numbers become null)."""
     write_atomic(path, json.dumps(plain(value), indent=2, allow_nan=False) + "\n")
