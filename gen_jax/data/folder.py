@@ -1,42 +1,45 @@
-"""A user's own images: every picture below a folder.
+"""A user's own images: every picture below a folder, of each file the first.
 
-Order: by the bytes of the relative path, the same on every machine. Every tenth image is held out
-for "test" (the last one if there are fewer than ten). When all images are in sub-folders, and there
-are at least two, the first-level sub-folder is the class, numbered in the same order.
+Order: by the bytes of the relative path, the same on every machine. When all images are in
+sub-folders, and there are at least two, the first-level sub-folder is the class, numbered in the
+same order. Every tenth image of each class (of all, without classes) is held out for "test", the
+last one if there are fewer than ten, but never the only one.
 """
 
 import os
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
+from gen_jax.data import picture
+from gen_jax.data.picture import Colour, Manner
 from gen_jax.errors import DataError, check_range
 
 PREFIX = "folder:"
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-MAX_PIXELS = 2**26
-"""Above this an image is refused before it is decoded."""
+MOST_NAMED = 8
+"""Suffixes, and folders, that a warning names."""
 
 
-def parse(name: str) -> tuple[str, int | None]:
-    """Split "folder:PATH" or "folder:PATH@SIZE" into PATH and SIZE.
+def parse(name: str) -> tuple[str, int | None, Colour]:
+    """Split "folder:PATH[@SIZE][@COLOUR]" into PATH, SIZE (None) and COLOUR (white).
 
     A folder whose own name ends in "@SIZE" is taken whole. Raises DataError without a PATH.
     """
     path = os.path.expanduser(name.removeprefix(PREFIX))
     if not path:
         raise DataError(f"dataset={name!r} names no folder (expected folder:PATH)")
-    base, at, size = path.rpartition("@")
-    if not at or os.path.isdir(path) or not (size.isascii() and size.isdigit()):
-        return path, None
-    return base, int(check_range("SIZE in folder:PATH@SIZE", int(size), 4, 1024, integer=True))
+    base, size, colour = picture.split_name(path, os.path.isdir)
+    if size is not None:
+        check_range("SIZE in folder:PATH@SIZE", size, 4, 1024, integer=True)
+    return base, size, colour
 
 
-def _walk(folder: str, seen: set[tuple[int, int]]) -> Iterator[str]:
-    """Paths of the images below `folder`; a folder reached twice (by a link) is entered once."""
+def _walk(folder: str, seen: set[tuple[int, int]]) -> Iterator[os.DirEntry]:
+    """What is below `folder` and no folder; one reached twice (by a link) is entered once."""
     status = os.stat(folder)
     if (status.st_dev, status.st_ino) in seen:
         return
@@ -46,86 +49,63 @@ def _walk(folder: str, seen: set[tuple[int, int]]) -> Iterator[str]:
             continue
         if entry.is_dir():
             yield from _walk(entry.path, seen)
-        elif entry.name.lower().endswith(SUFFIXES) and entry.is_file():
-            yield entry.path
+        else:
+            yield entry
+
+
+def _kind(entry: os.DirEntry) -> str:
+    """Why a file is skipped, in one or two words; empty for an image."""
+    suffix = os.path.splitext(entry.name)[1].lower()
+    if suffix not in picture.suffixes():
+        return suffix.encode("unicode_escape").decode() or "without suffix"
+    return "" if entry.is_file() else f"{suffix} that is no file"
+
+
+def _shown(words: list[str]) -> str:
+    more = len(words) - MOST_NAMED
+    return ", ".join([*words[:MOST_NAMED], *([f"{more} more"] if more > 0 else [])])
+
+
+def _skipped(kinds: Counter[str]) -> str:
+    """ "2 .txt, 1 without suffix"; the most frequent first."""
+    ordered = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
+    return _shown([f"{count} {kind}" for kind, count in ordered])
+
+
+def _without_images(root: str, paths: list[str]) -> list[str]:
+    """First-level folders that hold no image."""
+    used = {Path(os.path.relpath(path, root)).parts[0] for path in paths}
+    folders = (e.name for e in os.scandir(root) if e.is_dir() and not e.name.startswith("."))
+    return sorted(set(folders) - used, key=os.fsencode)
 
 
 def find_images(root: str) -> list[str]:
-    """The images below `root` in byte order. Raises DataError if there is no folder or no image."""
+    """The images below `root` in byte order: files with a suffix of a format that Pillow decodes.
+
+    One warning counts the files that were skipped, by suffix, and names the first-level folders
+    without an image. Hidden files and folders are left out without a word. Raises DataError if
+    there is no folder or no image.
+    """
     if not os.path.isdir(root):
         raise DataError(f"folder {root!r} does not exist or is not a folder")
+    paths, kinds = [], Counter[str]()
     try:
-        paths = sorted(_walk(root, set()), key=os.fsencode)
+        for entry in _walk(root, set()):
+            kind = _kind(entry)
+            kinds.update([kind] if kind else [])
+            paths += [] if kind else [entry.path]
+        paths.sort(key=os.fsencode)
+        empty = _without_images(root, paths)
     except OSError as error:
         raise DataError(f"folder {root!r} cannot be read ({error})") from error
+    skipped = f"skipped {_skipped(kinds)}" if kinds else ""
     if not paths:
-        raise DataError(f"folder {root!r} holds no images ({', '.join(SUFFIXES)})")
+        raise DataError(f"folder {root!r} holds no images ({skipped or 'it is empty'})")
+    named = f"no image in {_shown([repr(name) for name in empty])}" if empty else ""
+    if skipped or named:
+        text = f"folder {root!r}: {'; '.join(filter(None, (skipped, named)))}"
+        warnings.warn(text, stacklevel=2)
     return paths
-
-
-def _open(path: str):
-    """The image with its header read and its size checked, pixels not yet decoded."""
-    from PIL import Image
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # our own limit is lower than Pillow's warning
-            image = Image.open(path)
-    except Exception as error:
-        reason = "the file is empty" if os.path.getsize(path) == 0 else " ".join(str(error).split())
-        raise DataError(f"image {path!r} cannot be read ({reason})") from error
-    if image.width * image.height > MAX_PIXELS:
-        pixels = f"{image.width} x {image.height}"
-        raise DataError(f"image {path!r} is too large: {pixels} pixels (at most {MAX_PIXELS})")
-    return image
-
-
-def _orientation(image) -> int:
-    """The camera's mark of which side is up (EXIF 0x112) in a JPEG; 1, upright, if unreadable."""
-    try:
-        value = image.getexif().get(0x112, 1) if image.format == "JPEG" else 1
-    except Exception:
-        return 1
-    return value if value in range(1, 9) else 1
-
-
-def _upright_size(image) -> tuple[int, int]:
-    """(width, height) once the picture is turned upright."""
-    return (image.height, image.width) if _orientation(image) >= 5 else image.size
-
-
-def _is_grey(image) -> bool:
-    return image.mode in ("1", "L", "LA", "La") or image.mode.startswith("I")
-
-
-def _pixels(path: str, size: tuple[int, int], grey: bool, crop: bool) -> np.ndarray:
-    """Decode one image, uint8 [H, W, C]: no transparency, of 16-bit grey the high byte."""
-    from PIL import Image, ImageOps
-
-    try:
-        with warnings.catch_warnings(), _open(path) as image:
-            warnings.simplefilter("ignore")
-            if image.mode.startswith("I"):
-                levels = np.clip(np.asarray(image).astype(np.int64) >> 8, 0, 255)
-                picture = Image.fromarray(levels.astype(np.uint8))
-            else:
-                picture = ImageOps.exif_transpose(image) if _orientation(image) > 1 else image
-            picture = picture.convert("L" if grey else "RGB")
-            if crop and picture.size != size:
-                picture = ImageOps.fit(picture, size, Image.Resampling.BICUBIC)
-            pixels = np.asarray(picture)
-    except DataError:
-        raise
-    except Exception as error:
-        raise DataError(f"image {path!r} cannot be decoded ({error})") from error
-    return pixels[..., None] if grey else pixels
-
-
-def read_image(path: str) -> np.ndarray:
-    """One image file, uint8 [H, W, C], C 1 or 3. Raises DataError if it cannot be read."""
-    with _open(path) as image:
-        size, grey = _upright_size(image), _is_grey(image)
-    return _pixels(path, size, grey, crop=False)
 
 
 def _labels(root: str, paths: list[str]) -> np.ndarray | None:
@@ -139,48 +119,88 @@ def _labels(root: str, paths: list[str]) -> np.ndarray | None:
     return np.array([number[part[0]] for part in parts], np.int32)
 
 
-def _common_size(paths: list[str], sizes: list[tuple[int, int]], side: int | None):
-    if side is not None:
-        return side, side
-    for path, size in zip(paths, sizes):
-        if size != sizes[0]:
-            raise DataError(
-                f"images differ in size ({paths[0]!r} {sizes[0]}, {path!r} {size}): use "
-                "folder:PATH@64 to crop and resize them to 64 x 64"
-            )
-    return sizes[0]
+def held_out(labels: np.ndarray) -> np.ndarray:
+    """Which examples are "test": every tenth of a class, the last of a class of two to nine."""
+    chosen = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        chosen[members[9::10] if len(members) >= 10 else members[1:][-1:]] = True
+    return chosen
+
+
+def _differ(path: str, size: tuple[int, int], other: str, other_size: tuple[int, int]) -> DataError:
+    return DataError(
+        f"images differ in size ({path!r} {size}, {other!r} {other_size}): use "
+        "folder:PATH@64 to crop and resize them to 64 x 64"
+    )
+
+
+def _manner(
+    paths: tuple[str, ...], side: int | None, background: Colour
+) -> tuple[Manner, set[str]]:
+    """How all files are read, by their headers and, where these do not tell, by their pixels; and
+    the files of 16 bits per channel of which Pillow reads 8."""
+    sizes, in_colour, cut, tops = [], [], set(), dict[str, float]()
+    for path in paths:
+        with picture.open_image(path) as image:
+            sizes.append(image.size)
+            if not picture.stored_grey(image, background):
+                in_colour.append((path, image.mode in ("P", "PA")))
+            deep, mode = picture.is_deep(image), image.mode[0]
+            if picture.is_cut(image):
+                cut.add(path)
+        if side is None and sorted(sizes[-1]) != sorted(sizes[0]):  # either may lie on its side
+            raise _differ(paths[0], sizes[0], path, sizes[-1])
+        if deep:
+            tops[mode] = max(tops.get(mode, 0), picture.deep_top(path))
+    # A palette may be grey; and so may a file of colours, if others of the set are grey.
+    all_colour = len(in_colour) == len(paths) and not any(palette for _, palette in in_colour)
+    grey = not all_colour and not any(picture.shows_colour(p, background) for p, _ in in_colour)
+    if tops.get("I", 65535) < 65535:
+        bits = int(tops["I"]).bit_length()
+        text = f"grey files of 16 bits or more hold none above {tops['I']:.0f}: read as {bits}-bit"
+        warnings.warn(text, stacklevel=2)
+    return Manner(grey, None if side is None else (side, side), background, tops), cut
 
 
 @lru_cache(maxsize=4)
-def _read(root: str, paths: tuple[str, ...], side: int | None, stamp: tuple) -> dict:
+def _read(
+    root: str, paths: tuple[str, ...], side: int | None, background: Colour, stamp: tuple
+) -> dict[str, np.ndarray]:
     """All images and labels; `stamp` makes a changed folder another entry of the cache."""
-    sizes, greys = [], []
-    for path in paths:
-        with _open(path) as image:
-            sizes.append(_upright_size(image))
-            greys.append(_is_grey(image))
-    size, grey = _common_size(list(paths), sizes, side), all(greys)
-    x = np.empty((len(paths), size[1], size[0], 1 if grey else 3), np.uint8)
+    manner, cut = _manner(paths, side, background)
+    x, brightest = np.empty(0, np.uint8), 0
     for i, path in enumerate(paths):
-        x[i] = _pixels(path, size, grey, side is not None)
+        pixels = picture.read_pixels(path, manner)
+        x = np.empty((len(paths), *pixels.shape), np.uint8) if i == 0 else x
+        if pixels.shape != x.shape[1:]:
+            first, own = (array.shape[-2::-1] for array in (x[0], pixels))
+            raise _differ(paths[0], first, path, own)
+        x[i] = pixels
+        if path in cut:
+            brightest = max(brightest, int(pixels.max()))
+    if cut:
+        picture.check_bits(f"folder {root!r} has 16-bit colour files", brightest)
     y = _labels(root, list(paths))
     return {"x": x} if y is None else {"x": x, "y": y}
 
 
 def read_folder(name: str, split: str) -> dict[str, np.ndarray]:
-    """The images of "folder:PATH" or "folder:PATH@SIZE": "x" uint8 [N, H, W, C], perhaps "y" [N].
+    """The images of "folder:PATH[@SIZE][@COLOUR]": "x" uint8 [N, H, W, C], perhaps "y" [N].
 
-    Greyscale if all of them are, else RGB. With SIZE each is cropped to its centre square and
-    resized (bicubic with antialiasing); without, all must have one size. Raises DataError naming
-    the file or folder at fault.
+    Greyscale if none shows a colour and not all are stored in colour, else RGB. With SIZE each is
+    cropped to its centre square and resized (bicubic with antialiasing); without, all must have one
+    size. COLOUR lies behind transparent pixels. Grey levels of more than 8 bits are scaled by the
+    depth that holds the largest of the set. Raises DataError naming the file or folder at fault.
     """
-    path, side = parse(name)
+    path, side, background = parse(name)
     root = os.path.abspath(path)
     paths = find_images(root)
     if len(paths) < 2:
         raise DataError(f"folder {root!r} holds one image; train and test need one each")
     stamp = tuple((status.st_size, status.st_mtime_ns) for status in map(os.stat, paths))
-    arrays = _read(root, tuple(paths), side, stamp)
-    position = np.arange(len(paths))
-    test = position % 10 == 9 if len(paths) >= 10 else position == len(paths) - 1
+    arrays = _read(root, tuple(paths), side, background, stamp)
+    test = held_out(arrays.get("y", np.zeros(len(paths), np.int32)))
+    if not test.any():
+        raise DataError(f"folder {root!r} has no class of two images; none can be held out to test")
     return {key: values[test if split == "test" else ~test] for key, values in arrays.items()}

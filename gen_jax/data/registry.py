@@ -164,8 +164,10 @@ DATASETS: dict[str, DatasetEntry] = {
 PATTERNS: dict[str, str] = {
     "folder:PATH": "your own images, all of one size",
     "folder:PATH@SIZE": "your own images, cropped to squares and resized to SIZE x SIZE",
+    "folder:PATH@COLOUR": "the same behind transparent pixels, such as black or #ff8000, not white",
     "file:PATH": "patches of your own picture, 128x128 if it is large enough",
     "file:PATH@SIZE": "patches of your own picture, SIZE x SIZE",
+    "file:PATH@COLOUR": "the same with a colour behind transparent pixels",
     "binarized:NAME": "one of the sets of images, each pixel drawn black or white once (seed 0)",
     "binarized:NAME@SEED": "the same with another seed",
     "captions:NAME": "digits with a sentence about each: which one, its strokes, its ink",

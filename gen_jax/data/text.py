@@ -6,6 +6,7 @@ in its description of the data.
 
 import json
 import os
+import stat
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -21,6 +22,9 @@ GENESIS = Path(__file__).with_name("texts") / "genesis.txt"
 
 WINDOW, STRIDE = 128, 16
 """Tokens of an example, and from one training example to the next; test examples do not overlap."""
+
+MAX_BYTES = 2**28
+"""Above this a text is refused before it is read: its windows take 32 times as much memory."""
 
 SMALLEST_PAIRS, MOST_PAIRS = 257, 50_000
 
@@ -119,10 +123,27 @@ def parse(name: str) -> tuple[str, int | None]:
     return base, int(size)
 
 
-def read_file(path: str) -> str:
-    """A text file in UTF-8. Raises DataError if it is missing or unreadable."""
+def _check_file(path: str) -> os.stat_result:
+    """Its size and time. Raises DataError for no file, a device or a pipe, and one too large."""
     try:
-        return Path(path).read_text(encoding="utf-8")
+        status = os.stat(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"text {path!r} does not exist or is not a file") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError(f"text {path!r} does not exist or is not a file")
+    if status.st_size > MAX_BYTES:
+        raise DataError(f"text {path!r} has {status.st_size} bytes (at most {MAX_BYTES})")
+    return status
+
+
+def read_file(path: str) -> str:
+    """A text file in UTF-8, without its byte-order mark.
+
+    Raises DataError if it is missing, no file, too large or unreadable.
+    """
+    _check_file(path)
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8"
         raise DataError(f"text {path!r} cannot be read ({reason})") from error
@@ -145,10 +166,7 @@ def _read(path: str, size: int | None, stamp: tuple) -> tuple[Vocabulary, dict[s
 
 
 def _parts(path: str, size: int | None) -> tuple[Vocabulary, dict[str, np.ndarray]]:
-    try:
-        status = os.stat(path)
-    except OSError as error:
-        raise DataError(f"text {path!r} does not exist or is not a file") from error
+    status = _check_file(path)
     return _read(os.path.abspath(path), size, (status.st_size, status.st_mtime_ns))
 
 

@@ -9,7 +9,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from gen_jax.data import folder
+from gen_jax.data import picture as files
+from gen_jax.data.picture import Colour
 from gen_jax.errors import DataError, check_range
 
 PREFIX = "file:"
@@ -31,16 +32,18 @@ def read_faces(split: str) -> dict[str, np.ndarray]:
     return {"x": x[test if split == "test" else ~test]}
 
 
-def parse(name: str) -> tuple[str, int | None]:
-    """Split "file:PATH" or "file:PATH@SIZE" into PATH and SIZE. Raises DataError without a PATH."""
+def parse(name: str) -> tuple[str, int | None, Colour]:
+    """Split "file:PATH[@SIZE][@COLOUR]" into PATH, SIZE (None) and COLOUR (white).
+
+    Raises DataError without a PATH.
+    """
     path = os.path.expanduser(name.removeprefix(PREFIX))
     if not path:
         raise DataError(f"dataset={name!r} names no file (expected file:PATH)")
-    base, at, size = path.rpartition("@")
-    if not at or os.path.isfile(path) or not (size.isascii() and size.isdigit()):
-        return path, None
-    side = check_range("SIZE in file:PATH@SIZE", int(size), SMALLEST, 1024, integer=True)
-    return base, int(side)
+    base, size, colour = files.split_name(path, os.path.isfile)
+    if size is not None:
+        check_range("SIZE in file:PATH@SIZE", size, SMALLEST, 1024, integer=True)
+    return base, size, colour
 
 
 @lru_cache
@@ -53,10 +56,10 @@ def read_picture(name: str) -> np.ndarray:
         import skimage.data
 
         return getattr(skimage.data, name)()[..., None]
-    path, _ = parse(name)
+    path, _, background = parse(name)
     if not os.path.isfile(path):
         raise DataError(f"file {path!r} does not exist or is not a file")
-    return folder.read_image(path)
+    return files.read_image(path, background)
 
 
 def patches(picture: np.ndarray, side: int, split: str) -> np.ndarray:

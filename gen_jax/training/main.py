@@ -3,6 +3,7 @@
 import errno
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -64,6 +65,12 @@ def _quiet_late_callbacks() -> None:
     sys.unraisablehook = hook
 
 
+def _one_line_warnings() -> None:
+    """Warnings as one line, without the place in the source that gave them."""
+    line = lambda message, *rest: f"warning: {' '.join(str(message).split())}\n"
+    warnings.formatwarning = line  # type: ignore[assignment]
+
+
 def run_main(main: Callable) -> NoReturn:
     """Call `main()` and leave with the exit code of errors.py, or 1 for an unexpected error.
 
@@ -75,6 +82,7 @@ def run_main(main: Callable) -> NoReturn:
     sys.argv[1:] = [word for word in sys.argv[1:] if word != "--debug"]
     if not debug:
         _quiet_late_callbacks()
+        _one_line_warnings()
     try:
         result = main()
     except KeyboardInterrupt:

@@ -64,6 +64,121 @@ def test_subfolders_are_classes(tmp_path):
     assert "y" not in load(f"folder:{tmp_path}")
 
 
+FORMATS = ["gif", "TIF", "avif", "jfif", "Jpe", "webp", "jp2", "ppm", "tga", "ico", "apng", "bmp"]
+
+
+def test_classes_of_any_format_keep_their_numbers(tmp_path):
+    """One folder for each format; none disappears and no label moves up."""
+    write(
+        tmp_path, [f"{i:02d}/{k}.{s}" for i, s in enumerate(FORMATS) for k in "ab"], size=(16, 16)
+    )
+    data = both(f"folder:{tmp_path}")
+    for part in data.values():
+        assert part["y"].tolist() == [*range(len(FORMATS))]
+
+
+def test_of_an_animation_the_first_frame_is_read(tmp_path):
+    frames = [Image.new("RGB", (8, 8), (0, level, 0)) for level in (200, 100, 50)]
+    for name in ("a.gif", "b.tif", "c.webp", "d.png", "e.avif"):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+    for part in both(f"folder:{tmp_path}").values():
+        np.testing.assert_allclose(part["x"][..., 1], 200, atol=3)
+
+
+def test_what_is_skipped_is_counted_and_named(tmp_path):
+    write(tmp_path, [f"{c}/{i}.png" for c in "bd" for i in range(2)])
+    for name in (
+        "a/x.heic",
+        "a/y.HEIC",
+        "c/x.raw",
+        "b/notes",
+        "d/data.h5",
+        "d/Thumbs.db",
+        ".git/x",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"junk")
+    (tmp_path / "empty" / "deeper").mkdir(parents=True)
+    with pytest.warns(UserWarning, match="skipped") as caught:
+        data = load(f"folder:{tmp_path}")
+    (message,) = {str(warning.message) for warning in caught}
+    assert "skipped 2 .heic, 1 .db, 1 .h5, 1 .raw, 1 without suffix;" in message
+    assert "no image in 'a', 'c', 'empty'" in message
+    assert ".git" not in message
+    assert "\n" not in message
+    assert data["y"].tolist() == [0, 1]
+
+
+def test_a_folder_of_other_files_says_which(tmp_path):
+    for i in range(3):
+        (tmp_path / f"{i}.heic").write_bytes(b"junk")
+    assert "3 .heic" in refused(f"folder:{tmp_path}")
+
+
+COUNTS = {"many": 25, "one": 1, "two": 2, "ten": 10, "eleven": 11, "nine": 9}
+HELD_OUT = {"many": 2, "one": 0, "two": 1, "ten": 1, "eleven": 1, "nine": 1}
+
+
+def test_a_tenth_of_each_class_is_held_out(tmp_path):
+    write(tmp_path, [f"{c}/{i:02d}.png" for c, n in COUNTS.items() for i in range(n)])
+    data = both(f"folder:{tmp_path}")
+    names = sorted(COUNTS)
+    found = {split: np.bincount(part["y"], minlength=6) for split, part in data.items()}
+    assert dict(zip(names, found["test"].tolist())) == HELD_OUT
+    assert dict(zip(names, (found["train"] + found["test"]).tolist())) == COUNTS
+
+
+def test_what_is_held_out_does_not_hang_on_other_classes(tmp_path):
+    write(tmp_path, [f"b/{i:02d}.png" for i in range(13)] + [f"c/{i:02d}.png" for i in range(4)])
+    before = both(f"folder:{tmp_path}")["test"]
+    write(tmp_path, [f"a/{i:02d}.png" for i in range(7)])
+    after = both(f"folder:{tmp_path}")["test"]
+    np.testing.assert_array_equal(after["x"][after["y"] > 0], before["x"])
+
+
+def test_classes_of_one_image_leave_nothing_to_test(tmp_path):
+    write(tmp_path, [f"{c}/a.png" for c in "abc"])
+    assert "no class of two images" in refused(f"folder:{tmp_path}")
+
+
+def grey_palette(path):
+    picture(7, mode="L").convert("P").save(path)
+
+
+def dull_palette(path):
+    """Colours in the palette, grey in the picture."""
+    made = Image.fromarray(np.full((8, 8), 1, np.uint8), "P")
+    made.putpalette([255, 0, 0, 9, 9, 9])
+    made.save(path)
+
+
+def grey_of_16_bits_and_alpha(path):
+    picture(7, mode="LA").save(path)
+
+
+def grey_in_colours(path):
+    picture(7, mode="L").convert("RGB").save(path, lossless=True)
+
+
+@pytest.mark.parametrize(
+    ("add", "name"),
+    [(grey_palette, "c.png"), (grey_palette, "c.gif"), (dull_palette, "c.png")]
+    + [(grey_of_16_bits_and_alpha, "c.png"), (grey_in_colours, "c.webp")],
+)
+def test_a_grey_set_stays_grey(tmp_path, add, name):
+    write(tmp_path, ["a.png", "b.png", "d.png"], mode="L")
+    add(tmp_path / name)
+    assert load(f"folder:{tmp_path}")["x"].shape == (3, 8, 8, 1)
+
+
+def test_one_colour_makes_a_set_coloured(tmp_path):
+    write(tmp_path, ["a.png", "b.png"], mode="L")
+    made = Image.fromarray((np.arange(64) == 63).astype(np.uint8).reshape(8, 8), "P")
+    made.putpalette([9, 9, 9, 10, 9, 9])
+    made.save(tmp_path / "c.png")
+    assert load(f"folder:{tmp_path}")["x"].shape == (2, 8, 8, 3)
+
+
 def test_all_grey_has_one_channel(tmp_path):
     write(tmp_path, ["a.png", "b.jpg"], mode="L")
     wide = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
@@ -128,9 +243,11 @@ def test_odd_names_hidden_files_and_links(tmp_path):
     (root / "loop").symlink_to(root, target_is_directory=True)
     (root / "broken.png").symlink_to(root / "nowhere.png")
     os.mkfifo(root / "pipe.png")
-    data = both(f"folder:{root}")  # an existing folder whose name ends in @8 is no SIZE
+    with pytest.warns(UserWarning, match=r"skipped 2 \.png that is no file, 1 \.txt; .*'loop'"):
+        data = both(f"folder:{root}")  # an existing folder whose name ends in @8 is no SIZE
     assert sum(len(part["x"]) for part in data.values()) == 5
-    assert len(folder.find_images(str(root))) == 5
+    with pytest.warns(UserWarning, match="skipped"):
+        assert len(folder.find_images(str(root))) == 5
 
 
 def test_changed_folder_is_read_again(tmp_path):
@@ -183,7 +300,7 @@ def test_a_huge_image_is_refused_before_decoding(tmp_path, monkeypatch):
     def decoded(*arguments):
         raise AssertionError("decoded")
 
-    monkeypatch.setattr(folder, "_pixels", decoded)
+    monkeypatch.setattr(folder.picture, "read_pixels", decoded)
     text = refused(f"folder:{tmp_path}@64")
     assert "bomb.png" in text
     assert "12000 x 12000" in text

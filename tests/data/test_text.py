@@ -1,6 +1,7 @@
 """Windows of tokens, vocabularies there and back, and texts that will not do."""
 
 import builtins
+import os
 
 import numpy as np
 import pytest
@@ -74,6 +75,28 @@ def test_bad_files(tmp_path):
         load(f"text:{short}")
     with pytest.raises(DataError, match="not UTF-8"):
         load(f"text:{binary}")
+
+
+@pytest.mark.timeout(20)
+def test_devices_and_pipes_are_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in ("/dev/zero", tmp_path / "pipe", tmp_path):
+        with pytest.raises(DataError, match="not a file"):
+            load(f"text:{path}")
+        with pytest.raises(DataError, match="not a file"):
+            text.read_file(str(path))
+    with open(tmp_path / "large", "wb") as file:
+        file.truncate(text.MAX_BYTES + 1)
+    with pytest.raises(DataError, match="at most"):
+        load(f"text:{tmp_path}/large")
+
+
+def test_a_byte_order_mark_is_no_token(tmp_path):
+    for encoding in ("utf-8", "utf-8-sig"):
+        (tmp_path / encoding).write_text(STORY, encoding=encoding)
+    plain, marked = (f"text:{tmp_path}/{name}" for name in ("utf-8", "utf-8-sig"))
+    np.testing.assert_array_equal(load(marked)["x"], load(plain)["x"])
+    assert describe(marked).vocabulary == describe(plain).vocabulary
 
 
 def test_a_missing_library_names_the_extra(story, monkeypatch):

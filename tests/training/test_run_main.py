@@ -1,7 +1,9 @@
 """Exit codes and what stderr shows: one line, a traceback only with --debug."""
 
+import contextlib
 import errno
 import sys
+import warnings
 
 import pytest
 
@@ -81,3 +83,11 @@ def test_log_that_cannot_be_written(monkeypatch, tmp_path, capsys):
     (tmp_path / "gen_jax").write_text("a file, not a folder")
     code, text = outcome(monkeypatch, tmp_path, capsys, raising(RuntimeError("x")))
     assert (code, text) == (1, "error: RuntimeError: x (--debug shows the traceback)\n")
+
+
+def test_a_warning_is_one_line(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # put back at the end
+    main = lambda: print(warnings.formatwarning("two\n words", UserWarning, "x.py", 1), end="")
+    with contextlib.redirect_stdout(sys.stderr):
+        _, text = outcome(monkeypatch, tmp_path, capsys, main)
+    assert text == "warning: two words\n"
