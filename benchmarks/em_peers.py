@@ -50,14 +50,18 @@ class Config:
 
 
 def overlapping_points(config: Config) -> np.ndarray:
-    """Draws [N, D] of a mixture whose components overlap, so that EM has something to do."""
+    """Draws [N, D] of a mixture whose components overlap, so that EM has something to do.
+
+    Of unit variance, where our relative epsilon is scikit-learn's `reg_covar`.
+    """
     random = np.random.default_rng(0)
     k, d = config.components, config.dim
     means = 2 * random.normal(size=(k, d))
     roots = np.eye(d) + 0.4 * random.normal(size=(k, d, d))
     component = random.integers(0, k, config.points)
     noise = random.normal(size=(config.points, d))
-    return means[component] + np.einsum("nij,nj->ni", roots[component], noise)
+    points = means[component] + np.einsum("nij,nj->ni", roots[component], noise)
+    return points / points.std(0)
 
 
 def fit_theirs(x: np.ndarray, start: Mixture, iterations: int) -> GaussianMixture:

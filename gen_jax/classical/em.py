@@ -9,9 +9,9 @@ import numpy as np
 
 from gen_jax.classical.components import COVARIANCES, Mixture, factors
 from gen_jax.classical.em_steps import EMPTY, Blocks, e_step, in_blocks, m_step, rescue
-from gen_jax.classical.kmeans import start_mixture
+from gen_jax.classical.kmeans import start_mixture, variance_floor
 from gen_jax.errors import ConfigError, DataError, NumericalError, check_choice, check_range
-from gen_jax.types import Array, Bool, Float, Int, Key
+from gen_jax.types import Array, Bool, Float, Int, Key, Num
 
 
 class Fit(NamedTuple):
@@ -31,8 +31,39 @@ class Fit(NamedTuple):
     rescued: Int[Array, ""]
 
 
+class Unit(NamedTuple):
+    """Where data were centred [D], and what they were divided by []."""
+
+    centre: Float[Array, "D"]
+    scale: Float[Array, ""]
+
+    def of(self, mixture: Mixture) -> Mixture:
+        """A mixture of data, as one of the standardised data."""
+        means = (mixture.means - self.centre) / self.scale
+        return Mixture(mixture.weights, means, mixture.covariances / self.scale / self.scale)
+
+    def undo(self, fit: Fit) -> Fit:
+        """A fit to the standardised data, as one to the data."""
+        weights, means, covariances = fit.mixture
+        means, covariances = means * self.scale + self.centre, covariances * self.scale * self.scale
+        values = fit.log_likelihoods - len(self.centre) * jnp.log(self.scale)
+        return fit._replace(mixture=Mixture(weights, means, covariances), log_likelihoods=values)
+
+
+def standardise(x: Float[Array, "N D"]) -> tuple[Float[Array, "N D"], Unit]:
+    """The data with mean 0 and mean variance 1, and how to go back; equal points stay at 0."""
+    centre = x.mean(0)
+    x = x - centre
+    largest = jnp.abs(x).max()  # first, since the squares of small numbers would be 0
+    largest = jnp.where(largest > 0, largest, 1)
+    x = x / largest
+    spread = jnp.sqrt(jnp.mean(x**2))
+    spread = jnp.where(spread > 0, spread, 1)
+    return x / spread, Unit(centre, largest * spread)
+
+
 def iterate(
-    start: Mixture, blocks: Blocks, max_iterations: int, tolerance: Array, epsilon: Array
+    start: Mixture, blocks: Blocks, max_iterations: int, tolerance: Array, floor: Array
 ) -> Fit:
     """EM from one start until log p changes by less than the tolerance, as one compiled loop."""
     n = blocks.real.sum()
@@ -42,7 +73,7 @@ def iterate(
         sums, log_p = e_step(fit.mixture, blocks)
         value = sums.log_prob / n
         before = fit.log_likelihoods[jnp.maximum(i - 1, 0)]
-        mixture = m_step(fit.mixture, sums, epsilon)
+        mixture = m_step(fit.mixture, sums, floor)
         empty = jnp.sum(sums.counts < EMPTY, dtype=jnp.int32)
         mixture = jax.lax.cond(
             empty > 0, lambda m: rescue(m, sums.counts, blocks, log_p), lambda m: m, mixture
@@ -63,23 +94,18 @@ def iterate(
 
 @partial(jax.jit, static_argnames=("k", "covariance", "max_iterations", "restarts"))
 def _fit(key, x, start, k, covariance, max_iterations, restarts, tolerance, epsilon) -> Fit:
-    centre = x.mean(0)
-    x = x - centre
-    blocks = in_blocks(x, k)
+    x, unit = standardise(x)
+    blocks, floor = in_blocks(x, k), variance_floor(x, epsilon)
 
     def run(key):
-        if start is None:
-            first = start_mixture(key, x, k, covariance, epsilon)
-        else:
-            first = start._replace(means=start.means - centre)
-        return iterate(first, blocks, max_iterations, tolerance, epsilon)
+        first = start_mixture(key, x, k, covariance, floor) if start is None else unit.of(start)
+        return iterate(first, blocks, max_iterations, tolerance, floor)
 
     # One after the other: side by side they would all last as long as the longest.
     fits = jax.lax.map(run, jax.random.split(key, restarts))
     last = jnp.take_along_axis(fits.log_likelihoods, fits.iterations[:, None] - 1, 1)[:, 0]
     best = jnp.argmax(jnp.where(jnp.isfinite(last), last, -jnp.inf))
-    fit = jax.tree.map(lambda leaf: leaf[best], fits)
-    return fit._replace(mixture=fit.mixture._replace(means=fit.mixture.means + centre))
+    return unit.undo(jax.tree.map(lambda leaf: leaf[best], fits))
 
 
 def _rank(x: np.ndarray, covariance: str) -> int:
@@ -91,29 +117,41 @@ def _rank(x: np.ndarray, covariance: str) -> int:
     return int(np.linalg.matrix_rank(standard.T @ standard, hermitian=True))
 
 
-def check_points(x: Float[Array, "N D"], k: int, covariance: str, epsilon: float) -> None:
-    """Raise ConfigError or DataError for what no mixture can be fitted to."""
+def checked_points(
+    x: Num[Array, "N D"], k: int, covariance: str, epsilon: float
+) -> Float[Array, "N D"]:
+    """The points as floating-point numbers.
+
+    Raises ConfigError or DataError for what no mixture can be fitted to.
+    """
     check_choice("covariance", covariance, COVARIANCES)
     check_range("k", k, 1, integer=True)
     check_range("epsilon", epsilon, 0)
+    x = jnp.asarray(x)
+    x = x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(float)
+    if x.ndim != 2:
+        raise DataError(f"the points have shape {x.shape}, allowed: [N, D]")
     n, dim = x.shape
     if k > n:
         raise DataError(f"k={k} components need at least as many points, got {n}")
     if isinstance(x, jax.core.Tracer):
-        return
+        return x
     finite = np.isfinite(np.asarray(x)).all(1)
     if not finite.all():
         raise DataError(f"{np.sum(~finite)} of {n} points are not finite")
+    if np.all(x == x[0]):
+        raise DataError(f"all {n} points are equal: they have no variance")
     if epsilon == 0 and (rank := _rank(np.asarray(x, np.float64), covariance)) < dim:
         raise DataError(
             f"the points span {rank} of {dim} dimensions: their covariance is singular "
             "(give epsilon > 0, or drop dimensions)"
         )
+    return x
 
 
 def fit_em(
     key: Key[Array, ""],
-    x: Float[Array, "N D"],
+    x: Num[Array, "N D"],
     k: int,
     *,
     covariance: str = "full",
@@ -129,11 +167,13 @@ def fit_em(
 
     Args:
       covariance: a name in COVARIANCES: "full" or "diagonal".
-      epsilon: added to every variance, in squared data units.
+      epsilon: the share of the data's variance in each dimension that is added to the components'
+        variances there (`variance_floor`): the fit does not depend on the units of the data.
       tolerance: a run ends when the mean log p changes by less, in nats per point.
       start: begin here instead; its covariances decide their kind.
-    Raises ConfigError for options out of range; DataError for k > N, for points that are not finite
-    and for singular data with epsilon = 0; NumericalError when a covariance becomes singular.
+    Raises ConfigError for options out of range; DataError for k > N, for points that are not
+    finite or all equal, and for singular data with epsilon = 0; NumericalError when a covariance
+    becomes singular.
     """
     if start is not None:
         covariance = "diagonal" if start.covariances.ndim == 2 else "full"
@@ -144,7 +184,7 @@ def fit_em(
     check_range("max_iterations", max_iterations, 1, integer=True)
     check_range("restarts", restarts, 1, integer=True)
     check_range("tolerance", tolerance, 0)
-    check_points(x, k, covariance, epsilon)
+    x = checked_points(x, k, covariance, epsilon)
     options = (k, covariance, max_iterations, restarts)
     small = jnp.asarray([tolerance, epsilon], x.dtype)
     fit = _fit(key, x, start, *options, small[0], small[1])

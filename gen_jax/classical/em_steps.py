@@ -4,7 +4,7 @@ The E-step meets the data in blocks that stay in the cache. It sums, per compone
 r, r y and r y y^T of the residuals y = L^-1 (x - m), so the M-step
 
     b = sum r y / sum r,   S = sum r y y^T / sum r,
-    m' = m + L b,          C' = L (S - b b^T) L^T + epsilon I
+    m' = m + L b,          C' = L (S - b b^T) L^T + diag(floor)
 
 works in units in which the old component is the standard normal: nothing cancels in float32.
 """
@@ -80,8 +80,10 @@ def e_step(mixture: Mixture, blocks: Blocks) -> tuple[Sums, Float[Array, "M B"]]
     return jax.lax.scan(add, jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes), blocks)
 
 
-def m_step(mixture: Mixture, sums: Sums, epsilon: float | Array) -> Mixture:
-    """The mixture that maximises the expected log-likelihood, plus epsilon I.
+def m_step(mixture: Mixture, sums: Sums, floor: float | Array) -> Mixture:
+    """The mixture that maximises the expected log-likelihood, with `floor` added to its variances.
+
+    The floor is one number or one per dimension [D].
 
     A component without any responsibility keeps its mean and covariance, with weight 0.
     """
@@ -92,13 +94,13 @@ def m_step(mixture: Mixture, sums: Sums, epsilon: float | Array) -> Mixture:
     if lower.ndim == 2:
         means = mixture.means + lower * shift
         spread = sums.second / count[:, None] - shift**2
-        covariances = lower**2 * spread + epsilon
+        covariances = lower**2 * spread + floor
     else:
         means = mixture.means + jnp.einsum("kij,kj->ki", lower, shift, precision="highest")
         spread = sums.second / count[:, None, None] - shift[:, :, None] * shift[:, None]
         product = partial(jnp.matmul, precision="highest")
         covariances = product(product(lower, spread), lower.swapaxes(1, 2))
-        covariances = covariances + epsilon * jnp.eye(lower.shape[-1], dtype=lower.dtype)
+        covariances = covariances + floor * jnp.eye(lower.shape[-1], dtype=lower.dtype)
     gone = sums.counts < tiny
     weights = sums.counts / sums.counts.sum()
     return Mixture(

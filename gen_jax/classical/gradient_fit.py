@@ -1,7 +1,7 @@
 """Fit a Gaussian mixture by gradient ascent on the log-likelihood.
 
 Free parameters: logits of the weights (softmax), means, and Cholesky factors whose diagonal is
-sqrt(epsilon) + exp(.), so that every point of parameter space is a mixture.
+sqrt(floor) + exp(.), so that every point of parameter space is a mixture.
 """
 
 from functools import lru_cache, partial
@@ -13,10 +13,10 @@ import optax
 from jax.scipy.special import logsumexp
 
 from gen_jax.classical.components import Mixture, Whitening, factors, inverse_factors, log_joint
-from gen_jax.classical.em import Fit, check_points
-from gen_jax.classical.kmeans import start_mixture
+from gen_jax.classical.em import Fit, checked_points, standardise
+from gen_jax.classical.kmeans import start_mixture, variance_floor
 from gen_jax.errors import NumericalError, check_range
-from gen_jax.types import Array, Float, Key
+from gen_jax.types import Array, Float, Key, Num
 
 
 class FreeMixture(NamedTuple):
@@ -31,9 +31,9 @@ class FreeMixture(NamedTuple):
     factors: Float[Array, "K D *D"]
 
 
-def free(mixture: Mixture, epsilon: float | Array) -> FreeMixture:
-    """The parameters of a mixture; inverse of `constrained` where variances exceed epsilon."""
-    lower, floor = factors(mixture.covariances), jnp.sqrt(epsilon)
+def free(mixture: Mixture, floor: float | Array) -> FreeMixture:
+    """The parameters of a mixture; inverse of `constrained` where variances exceed floor."""
+    lower, floor = factors(mixture.covariances), jnp.sqrt(floor)
     log = lambda std: jnp.log(jnp.maximum(std - floor, 1e-3 * std))
     if lower.ndim == 3:
         diagonal = jnp.diagonal(lower, axis1=1, axis2=2)
@@ -43,18 +43,18 @@ def free(mixture: Mixture, epsilon: float | Array) -> FreeMixture:
     return FreeMixture(jnp.log(mixture.weights), mixture.means, raw)
 
 
-def lower_factors(params: FreeMixture, epsilon: float | Array) -> Float[Array, "K D *D"]:
-    """Cholesky factors [K, D, D] or standard deviations [K, D], at least sqrt(epsilon)."""
-    raw, floor = params.factors, jnp.sqrt(epsilon)
+def lower_factors(params: FreeMixture, floor: float | Array) -> Float[Array, "K D *D"]:
+    """Cholesky factors [K, D, D] or standard deviations [K, D], at least sqrt(floor)."""
+    raw, floor = params.factors, jnp.sqrt(floor)
     if raw.ndim == 2:
         return jnp.exp(raw) + floor
     diagonal = jnp.exp(jnp.diagonal(raw, axis1=1, axis2=2)) + floor
     return jnp.tril(raw, -1) + jax.vmap(jnp.diag)(diagonal)
 
 
-def constrained(params: FreeMixture, epsilon: float | Array) -> Mixture:
+def constrained(params: FreeMixture, floor: float | Array) -> Mixture:
     """The mixture of some parameters: softmax weights, C = L L^T."""
-    lower = lower_factors(params, epsilon)
+    lower = lower_factors(params, floor)
     if lower.ndim == 2:
         covariances = lower**2
     else:
@@ -63,10 +63,10 @@ def constrained(params: FreeMixture, epsilon: float | Array) -> Mixture:
 
 
 def mean_log_prob(
-    params: FreeMixture, x: Float[Array, "N D"], epsilon: float | Array
+    params: FreeMixture, x: Float[Array, "N D"], floor: float | Array
 ) -> Float[Array, ""]:
     """Mean log p in nats per point, without forming or factoring a covariance."""
-    inverses = inverse_factors(lower_factors(params, epsilon))
+    inverses = inverse_factors(lower_factors(params, floor))
     w = Whitening(jax.nn.log_softmax(params.logits), params.means, inverses)
     return logsumexp(log_joint(w, x.T)[0], axis=0).mean()
 
@@ -74,32 +74,23 @@ def mean_log_prob(
 @partial(jax.jit, static_argnames=("k", "covariance", "steps", "batch_size", "optimizer"))
 def _fit(key, x, start, k, covariance, steps, batch_size, optimizer, epsilon) -> Fit:
     key_start, key_batches = jax.random.split(key)
-    centre, scale = x.mean(0), x.std()
-    x = (x - centre) / scale
-    epsilon = epsilon / scale**2
-    if start is None:
-        first = start_mixture(key_start, x, k, covariance, epsilon)
-    else:
-        means = (start.means - centre) / scale
-        first = Mixture(start.weights, means, start.covariances / scale**2)
-    params = free(first, epsilon)
+    x, unit = standardise(x)
+    floor = variance_floor(x, epsilon)
+    first = start_mixture(key_start, x, k, covariance, floor) if start is None else unit.of(start)
+    params = free(first, floor)
 
     def update(carry, key):
         params, moments = carry
         batch = x if batch_size is None else x[jax.random.randint(key, (batch_size,), 0, len(x))]
-        loss = lambda params: -mean_log_prob(params, batch, epsilon)
+        loss = lambda params: -mean_log_prob(params, batch, floor)
         value, gradient = jax.value_and_grad(loss)(params)
         change, moments = optimizer.update(gradient, moments, params)
         return (optax.apply_updates(params, change), moments), -value
 
     keys = jax.random.split(key_batches, steps)
     (params, _), values = jax.lax.scan(update, (params, optimizer.init(params)), keys)
-    mixture = constrained(params, epsilon)
-    mixture = Mixture(
-        mixture.weights, mixture.means * scale + centre, mixture.covariances * scale**2
-    )
-    values = values - x.shape[1] * jnp.log(scale)
-    return Fit(mixture, values, jnp.int32(steps), jnp.array(False), jnp.int32(0))
+    fit = Fit(constrained(params, floor), values, jnp.int32(steps), jnp.array(False), jnp.int32(0))
+    return unit.undo(fit)
 
 
 @lru_cache
@@ -110,7 +101,7 @@ def _adam(steps: int) -> optax.GradientTransformation:
 
 def fit_gradient(
     key: Key[Array, ""],
-    x: Float[Array, "N D"],
+    x: Num[Array, "N D"],
     k: int,
     *,
     covariance: str = "full",
@@ -124,7 +115,7 @@ def fit_gradient(
 
     Args:
       covariance: "full" or "diagonal".
-      epsilon: no variance falls below it, in squared data units.
+      epsilon: no variance falls below this share of the data's variance in its dimension.
       batch_size: points per step, drawn with replacement; all of them if not given.
       optimizer: optax's; it sees data of unit scale. By default Adam, 0.05 falling to 0.
       start: begin here instead.
@@ -133,7 +124,7 @@ def fit_gradient(
     check_range("steps", steps, 1, integer=True)
     if batch_size is not None:
         check_range("batch_size", batch_size, 1, integer=True)
-    check_points(x, k, covariance, epsilon)
+    x = checked_points(x, k, covariance, epsilon)
     optimizer = optimizer or _adam(steps)
     fit = _fit(
         key, x, start, k, covariance, steps, batch_size, optimizer, jnp.asarray(epsilon, x.dtype)

@@ -33,16 +33,31 @@ def plus_plus(
     return jnp.concatenate([first[None], others]), nearest
 
 
+def variance_floor(x: Float[Array, "N D"], epsilon: float | Array) -> Float[Array, "D"]:
+    """epsilon times the variance of the data in each dimension [D].
+
+    A dimension in which the data do not vary counts with the mean variance of all.
+    """
+    variances = x.var(0)
+    # A constant far from 0 has a mean, and so a variance, of rounding.
+    varies = jnp.any(x != x[0], 0)
+    return epsilon * jnp.where(varies, variances, jnp.where(varies, variances, 0).mean())
+
+
 def start_mixture(
     key: Key[Array, ""],
     x: Float[Array, "N D"],
     k: int,
     covariance: str = "full",
-    epsilon: float | Array = 0.0,
+    floor: float | Array = 0.0,
 ) -> Mixture:
-    """Equal round components at k-means++ centres, as wide as the points lie around these."""
+    """Equal round components at k-means++ centres, as wide as the points lie around these.
+
+    The mean of `floor`, a number or `variance_floor`, is added to their variances.
+    """
     means, nearest = plus_plus(key, x, k)
     tiny = jnp.finfo(x.dtype).tiny
-    variance = jnp.maximum(nearest.mean() / x.shape[1], tiny) + epsilon
+    added = jnp.mean(jnp.asarray(floor, x.dtype))
+    variance = jnp.maximum(nearest.mean() / x.shape[1], tiny) + added
     covariances = COVARIANCES[covariance](means.shape, variance)
     return Mixture(jnp.full((k,), 1 / k, x.dtype), means, covariances)

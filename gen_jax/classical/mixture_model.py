@@ -14,7 +14,7 @@ import optax
 from gen_jax.classical import gradient_fit, moments
 from gen_jax.classical.components import COVARIANCES, Mixture, log_prob, sample
 from gen_jax.classical.em_steps import e_step, in_blocks, m_step
-from gen_jax.classical.kmeans import start_mixture
+from gen_jax.classical.kmeans import start_mixture, variance_floor
 from gen_jax.errors import check_choice, check_range
 from gen_jax.model import GenerativeModel
 from gen_jax.types import Array, Float, Int
@@ -24,17 +24,19 @@ METHODS = ("em", "gradient")
 
 
 class EMState(NamedTuple):
-    """The mixture so far and the number of updates."""
+    """The mixture so far, the number of updates, and what is added to the variances [D]."""
 
     mixture: Mixture
     step: Int[Array, ""]
+    floor: Float[Array, "D"]
 
 
 class GradientState(NamedTuple):
-    """Unconstrained parameters and the optimizer's state."""
+    """Unconstrained parameters, the optimizer's state, and the variances' lower bounds [D]."""
 
     params: gradient_fit.FreeMixture
     optimizer: Any
+    floor: Float[Array, "D"]
 
 
 def blend(old: Mixture, new: Mixture, rate: float | Array) -> Mixture:
@@ -45,15 +47,15 @@ def blend(old: Mixture, new: Mixture, rate: float | Array) -> Mixture:
 
 
 def em_step(
-    state: EMState, u: Float[Array, "B D"], forgetting: float, epsilon: float
+    state: EMState, u: Float[Array, "B D"], forgetting: float
 ) -> tuple[EMState, Float[Array, ""]]:
     """One update by a batch, and the batch's mean log p [] before it."""
     blocks = in_blocks(u, len(state.mixture.weights))
     sums, _ = e_step(state.mixture, blocks)
-    batch = m_step(state.mixture, sums, epsilon)
+    batch = m_step(state.mixture, sums, state.floor)
     rate = (state.step + 1.0) ** -forgetting
     mixture = blend(state.mixture, batch, rate.astype(u.dtype))
-    return EMState(mixture, state.step + 1), sums.log_prob / len(u)
+    return EMState(mixture, state.step + 1, state.floor), sums.log_prob / len(u)
 
 
 def gaussian_mixture(
@@ -76,8 +78,8 @@ def gaussian_mixture(
       shape: of one example after the transform.
       method: "em" or "gradient".
       covariance: "full" or "diagonal".
-      epsilon: added to every variance (em), or its lower bound (gradient), in units of the
-        transformed data.
+      epsilon: the share of the first batch's variance in each dimension, transformed, that is
+        added to the components' variances (em) or is their lower bound (gradient).
       forgetting: in [0, 1]; above 0.5 the updates settle.
       optimizer: of the gradient method; Adam at 0.01 if not given.
       transform: `data.Transform`; its noise makes `log_prob` that of the dequantised data.
@@ -93,26 +95,28 @@ def gaussian_mixture(
     def init(key, batch):
         key_encode, key_start = jax.random.split(key)
         u = encode_vectors(units, key_encode, batch["x"])
-        first = start_mixture(key_start, u, k, covariance, epsilon)
+        floor = variance_floor(u, epsilon)
+        first = start_mixture(key_start, u, k, covariance, floor)
         if method == "em":
-            return EMState(first, jnp.int32(0))
-        params = gradient_fit.free(first, epsilon)
-        return GradientState(params, optimizer.init(params))
+            return EMState(first, jnp.int32(0), floor)
+        params = gradient_fit.free(first, floor)
+        return GradientState(params, optimizer.init(params), floor)
 
     def step(key, state, batch):
         u = encode_vectors(units, key, batch["x"])
         if method == "em":
-            state, value = em_step(state, u, forgetting, epsilon)
+            state, value = em_step(state, u, forgetting)
             return state, {"loss": -value}
-        loss = lambda params: -gradient_fit.mean_log_prob(params, u, epsilon)
+        loss = lambda params: -gradient_fit.mean_log_prob(params, u, state.floor)
         value, gradient = jax.value_and_grad(loss)(state.params)
         change, moments = optimizer.update(gradient, state.optimizer, state.params)
-        return GradientState(optax.apply_updates(state.params, change), moments), {"loss": value}
+        params = optax.apply_updates(state.params, change)
+        return GradientState(params, moments, state.floor), {"loss": value}
 
     def mixture_of(state) -> Mixture:
         if method == "em":
             return state.mixture
-        return gradient_fit.constrained(state.params, epsilon)
+        return gradient_fit.constrained(state.params, state.floor)
 
     def sample_(key, state, n):
         return decode(units, sample(key, mixture_of(state), n))

@@ -16,7 +16,8 @@ def test_full_batches_without_forgetting_are_em(x64, points):
     x, key = jnp.asarray(points), jax.random.key(1)
     model = gm.gaussian_mixture(3, shape=(3,), forgetting=0.0, epsilon=1e-6)
     state = model.init(key, {"x": x})
-    start = kmeans.start_mixture(jax.random.split(key)[1], x, 3, "full", 1e-6)
+    floor = kmeans.variance_floor(x, 1e-6)
+    start = kmeans.start_mixture(jax.random.split(key)[1], x, 3, "full", floor)
     step, losses = jax.jit(model.step), []
     for _ in range(5):
         state, metrics = step(key, state, {"x": x})
