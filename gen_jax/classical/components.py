@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 from jax.scipy.special import logsumexp
 
+from gen_jax import safe
 from gen_jax.model import sample_keys
 from gen_jax.sampling.gaussian import LOG_2_PI
 from gen_jax.types import Array, Float, Key
@@ -53,7 +54,7 @@ def inverse_factors(lower: Float[Array, "K D *D"]) -> Float[Array, "K D *D"]:
 def whitening(mixture: Mixture) -> Whitening:
     """The mixture in the form that `log_joint` takes."""
     inverses = inverse_factors(factors(mixture.covariances))
-    return Whitening(jnp.log(mixture.weights), mixture.means, inverses)
+    return Whitening(safe.log(mixture.weights), mixture.means, inverses)
 
 
 def log_joint(

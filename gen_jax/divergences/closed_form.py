@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import ndtr
 
+from gen_jax import safe
 from gen_jax.errors import check_range
 from gen_jax.sampling.gaussian import log_det_factor, scale_factor, solve_factor
 from gen_jax.types import Array, Float
@@ -61,11 +62,14 @@ def gaussian_log_overlap(
     dim, a = mean_p.shape[0], power
     cov_p, cov_q = _same_kind(dim, cov_p, cov_q)
     log_p, log_q = (log_det_factor(scale_factor(c), dim) for c in (cov_p, cov_q))
-    factor = _quiet_factor((1 - a) * cov_p + a * cov_q)
+    mixed = (1 - a) * cov_p + a * cov_q
+    indefinite = jnp.isnan(log_det_factor(_quiet_factor(mixed), dim))
+    # The factor's gradient is NaN where it is: there any other covariance does.
+    factor = _quiet_factor(jnp.where(indefinite, cov_p, mixed))
     shift = solve_factor(factor, mean_p - mean_q)
     log_c = log_det_factor(factor, dim)
     value = -a * (1 - a) / 2 * jnp.sum(shift**2) - log_c + (1 - a) * log_p + a * log_q
-    return jnp.where(jnp.isnan(log_c) & jnp.isfinite(log_p + log_q), jnp.inf, value)
+    return jnp.where(indefinite & jnp.isfinite(log_p + log_q), jnp.inf, value)
 
 
 def _quiet_factor(covariance: Array) -> Array:
@@ -104,7 +108,7 @@ def gaussian_total_variation(
     mean_p: Float[Array, "D"], mean_q: Float[Array, "D"], covariance: Covariance
 ) -> Float[Array, ""]:
     """2 Phi(d / 2) - 1 for one common covariance, d the Mahalanobis distance of the means."""
-    distance = jnp.linalg.norm(solve_factor(scale_factor(covariance), mean_p - mean_q))
+    distance = safe.length(solve_factor(scale_factor(covariance), mean_p - mean_q))
     return 2 * ndtr(distance / 2) - 1
 
 
@@ -124,4 +128,4 @@ def gaussian_wasserstein(
         cross = jnp.matmul(factor_q.T, factor_p, precision="highest")
         shared = jnp.sum(jnp.linalg.svd(cross, compute_uv=False))
         spread = jnp.sum(factor_p**2) + jnp.sum(factor_q**2) - 2 * shared
-    return jnp.sqrt(jnp.sum((mean_p - mean_q) ** 2) + jnp.maximum(spread, 0))
+    return safe.sqrt(jnp.sum((mean_p - mean_q) ** 2) + jnp.maximum(spread, 0))

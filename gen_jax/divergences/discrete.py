@@ -1,6 +1,9 @@
 """Divergences of probability vectors p, q [..., K] along the last axis, in nats; 0 log 0 = 0.
 
 Where p has mass and q has none KL and Pearson's chi-square are infinite.
+
+Gradients are finite everywhere. At a probability of 0 they are the one-sided derivatives; where
+these are infinite, or the divergence is, 0 stands in their place.
 """
 
 from collections.abc import Callable
@@ -8,7 +11,8 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jax.scipy.special import rel_entr
 
-from gen_jax.divergences.f_divergence import FDivergence, perspective
+from gen_jax import safe
+from gen_jax.divergences.f_divergence import FDivergence, at_zero, f_divergence, perspective
 from gen_jax.types import Array, Float
 
 
@@ -24,7 +28,8 @@ def reverse_kl(p: Float[Array, "*B K"], q: Float[Array, "*B K"]) -> Float[Array,
 
 def jensen_shannon(p: Float[Array, "*B K"], q: Float[Array, "*B K"]) -> Float[Array, "*B"]:
     """1/2 KL(p || m) + 1/2 KL(q || m), m = (p + q) / 2: S0's eq. 18, which prints Jeffreys'."""
-    middle = (p + q) / 2
+    # At 0 the derivative through log p is infinite: without it, that through m says nothing.
+    middle = (jnp.where(p == 0, 0, p) + jnp.where(q == 0, 0, q)) / 2
     return 0.5 * (kl(p, middle) + kl(q, middle))
 
 
@@ -40,7 +45,7 @@ def total_variation(p: Float[Array, "*B K"], q: Float[Array, "*B K"]) -> Float[A
 
 def squared_hellinger(p: Float[Array, "*B K"], q: Float[Array, "*B K"]) -> Float[Array, "*B"]:
     """1 - sum sqrt(p q), as 1/2 sum (sqrt p - sqrt q)^2."""
-    return 0.5 * jnp.sum((jnp.sqrt(p) - jnp.sqrt(q)) ** 2, -1)
+    return 0.5 * jnp.sum((safe.sqrt(p) - safe.sqrt(q)) ** 2, -1)
 
 
 def chi_square(p: Float[Array, "*B K"], q: Float[Array, "*B K"]) -> Float[Array, "*B"]:
@@ -70,4 +75,10 @@ def discrete(
     divergence: str | FDivergence, p: Float[Array, "*B K"], q: Float[Array, "*B K"]
 ) -> Float[Array, "*B"]:
     """sum q f(p / q) for any f-divergence, by its generator."""
-    return jnp.sum(perspective(divergence, jnp.log(p), jnp.log(q)), -1)
+    row = f_divergence(divergence)
+    terms = perspective(row, safe.log(p), safe.log(q))
+    # Logarithms lose the derivatives at 0, f'(0) and the limit of f(u) - u f'(u): -f*(f'(inf)).
+    end = jnp.asarray(jnp.inf, p.dtype)
+    by_p, by_q = row.optimal_critic(-end), -row.conjugate(row.optimal_critic(end))
+    edges = at_zero(p, by_p, q > 0) + at_zero(q, by_q, p > 0)
+    return jnp.sum(jnp.where(jnp.isinf(terms), terms, terms + edges), -1)

@@ -16,8 +16,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gen_jax import safe
 from gen_jax.errors import check_choice
-from gen_jax.types import Array, Float
+from gen_jax.types import Array, Bool, Float
 
 LOG_2 = math.log(2)
 
@@ -43,11 +44,20 @@ class FDivergence(NamedTuple):
 
     def generator(self, u: Float[Array, "..."]) -> Float[Array, "..."]:
         """f(u), u >= 0."""
-        return self.generator_of_log(jnp.log(u))
+        end = jnp.asarray(-jnp.inf, u.dtype)
+        return self.generator_of_log(safe.log(u)) + at_zero(u, self.optimal_critic(end))
 
     def derivative(self, u: Float[Array, "..."]) -> Float[Array, "..."]:
         """f'(u), u > 0."""
         return self.optimal_critic(jnp.log(u))
+
+
+def at_zero(
+    x: Float[Array, "..."], slope: Float[Array, ""], where: Bool[Array, "..."] | bool = True
+) -> Float[Array, "..."]:
+    """0, with the derivative `slope` at x = 0 if it is finite; else, and for other x, with 0."""
+    slope = jnp.where(jnp.isfinite(slope), slope, 0)
+    return jnp.where((x == 0) & where, slope * x, 0)
 
 
 def _u_log_u(log_u):
@@ -138,7 +148,7 @@ F_DIVERGENCES: dict[str, FDivergence] = {
         generator_of_log=_neyman,
         adjoint_of_log=_pearson,
         optimal_critic=lambda log_u: -jnp.expm1(-2 * log_u),
-        conjugate=lambda t: _below(t, 1, lambda t: 2 - 2 * jnp.sqrt(1 - t)),
+        conjugate=lambda t: jnp.where(t == 1, 2, _below(t, 1, lambda t: 2 - 2 * jnp.sqrt(1 - t))),
         activation=lambda v: -jnp.expm1(-v),
         conjugate_activation=lambda v: -2 * jnp.expm1(-v / 2),
     ),
@@ -159,15 +169,20 @@ def perspective(
     """q f(p / q) from log p and log q: what D_f sums. -inf stands for a probability of 0.
 
     Where p > q it is p times the adjoint of q / p, so that no ratio overflows; 0 f(0 / 0) = 0.
-    Its gradient is finite wherever it is, also where a ratio underflows.
+    Its gradient is finite wherever it is, also where a ratio underflows, and 0 where it is not.
     """
     row = f_divergence(divergence)
     empty = jnp.maximum(log_p, log_q) == -jnp.inf
     log_p, log_q = jnp.where(empty, 0, log_p), jnp.where(empty, 0, log_q)
-    below = log_p <= log_q
-    gap = log_p - log_q
-    # Each branch sees only its own half of the gaps: an unused infinity would spoil the gradient.
-    forward = row.generator_of_log(jnp.where(below, gap, 0))
-    backward = row.adjoint_of_log(jnp.where(below, 0, -gap))
-    value = jnp.exp(jnp.where(below, log_q, log_p)) * jnp.where(below, forward, backward)
-    return jnp.where(empty, 0, value)
+
+    def value(log_p, log_q):
+        below = log_p <= log_q
+        gap = log_p - log_q
+        # Each branch sees only its half of the gaps: an unused infinity would spoil the gradient.
+        forward = row.generator_of_log(jnp.where(below, gap, 0))
+        backward = row.adjoint_of_log(jnp.where(below, 0, -gap))
+        return jnp.exp(jnp.where(below, log_q, log_p)) * jnp.where(below, forward, backward)
+
+    infinite = jnp.isinf(value(log_p, log_q))
+    terms = value(jnp.where(infinite, 0, log_p), jnp.where(infinite, 0, log_q))
+    return jnp.where(empty, 0, jnp.where(infinite, jnp.inf, terms))

@@ -7,6 +7,7 @@ r^2 + (alpha + beta - s) r - alpha s = 0 with s = |y - c|: both directions are i
 import jax
 import jax.numpy as jnp
 
+from gen_jax import safe
 from gen_jax.errors import ConfigError
 from gen_jax.flows.bijector import Bijector, Layer
 from gen_jax.types import Array, Float
@@ -46,24 +47,17 @@ def radial_bijector(
 
     def forward(x):
         away = x - centre
-        r = length(away)
+        r = safe.length(away)
         return x + beta * away / (alpha + r)[:, None], log_det_at(r, x.shape[1])
 
     def inverse(y):
         away = y - centre
-        s = length(away)
+        s = safe.length(away)
         linear = alpha + beta - s
         # The root without cancellation on either side of linear = 0.
-        both = jnp.sqrt(linear**2 + 4 * alpha * s) + jnp.abs(linear)
+        both = safe.sqrt(linear**2 + 4 * alpha * s) + jnp.abs(linear)
         r = jnp.where(linear > 0, 2 * alpha * s / both, both / 2)
         x = centre + away / (1 + beta / (alpha + r))[:, None]
         return x, -log_det_at(r, y.shape[1])
 
     return Bijector(forward, inverse)
-
-
-def length(x: Float[Array, "B D"]) -> Float[Array, "B"]:
-    """|x|, with derivative 0 at 0."""
-    square = jnp.sum(x**2, -1)
-    safe = jnp.where(square > 0, square, 1)
-    return jnp.where(square > 0, jnp.sqrt(safe), 0)

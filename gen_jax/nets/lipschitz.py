@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from gen_jax import safe
 from gen_jax.errors import ConfigError, check_range, check_widths
 from gen_jax.nets.conditioning import condition_vector, join
 from gen_jax.nets.judgement import Judgement
@@ -23,7 +24,7 @@ def orthonormalised(matrix: Float[Array, "I O"], iterations: int = 15) -> Float[
     W W^T W converges, and no singular value passes 1 on the way.
     """
     size = jnp.abs(matrix)
-    bound = jnp.sqrt(jnp.max(size.sum(0)) * jnp.max(size.sum(1)))
+    bound = safe.sqrt(jnp.max(size.sum(0)) * jnp.max(size.sum(1)))
     improve = lambda w, _: (1.5 * w - 0.5 * w @ (w.T @ w), None)
     return jax.lax.scan(improve, matrix / jnp.maximum(bound, 1e-12), None, iterations)[0]
 

@@ -1,5 +1,7 @@
 """Every f-divergence by every route: generators, sums, quadrature, Monte Carlo, Gaussians."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -55,7 +57,7 @@ def test_conjugates_by_brute_force(x64, name):
     row = F_DIVERGENCES[name]
     u = np.concatenate([[0.0], np.geomspace(1e-8, 1e8, 400_001)])
     values = np.asarray(row.generator(jnp.asarray(u)))
-    for t in (-5.0, -2.1, -1.0, -0.49, -0.1, 0.0, 0.2, 0.34, 0.45, 0.7, 0.9, 1.5, 3.0):
+    for t in (-5.0, -2.1, -1.0, -0.49, -0.1, 0.0, 0.2, 0.34, 0.45, 0.7, 0.9, 1.0, 1.5, 3.0):
         ours = float(row.conjugate(jnp.array(t)))
         brute = np.max(u * t - values)
         assert brute > 15 if np.isposinf(ours) else np.isclose(ours, brute, atol=1e-6), t
@@ -134,6 +136,45 @@ def test_gradients_are_finite_and_right_where_ratios_underflow_or_are_one(name):
         np.testing.assert_allclose(by_q[1:], row.generator(u) - u * slope, rtol=1e-5, atol=1e-6)
     both_empty = jax.grad(total, (0, 1))(jnp.full(1, -jnp.inf), jnp.full(1, -jnp.inf))
     np.testing.assert_array_equal(both_empty, 0)
+
+
+BOTH = {"sum": lambda name: DISCRETE[name], "generator": lambda n: partial(discrete.discrete, n)}
+
+
+@pytest.mark.parametrize("form", BOTH)
+@pytest.mark.parametrize("name", NAMES)
+def test_gradients_where_softmax_underflows_are_those_of_float64(form, name):
+    """e^-200 is 0 in float32 and not in float64."""
+    divergence, third = BOTH[form](name), jnp.full(3, 1 / 3)
+
+    def slopes(dtype):
+        logits, q = jnp.array([0.0, 1.0, -200.0], dtype), third.astype(dtype)
+        first = lambda logits: divergence(jax.nn.softmax(logits), q)
+        second = lambda logits: divergence(q, jax.nn.softmax(logits))
+        return [jax.value_and_grad(f)(logits) for f in (first, second)]
+
+    with jax.enable_x64(True):
+        fine = slopes(jnp.float64)
+    for (value, slope), (_, truth) in zip(slopes(jnp.float32), fine):
+        assert np.isfinite(slope).all()
+        if np.isfinite(value):
+            np.testing.assert_allclose(slope, truth, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("form", BOTH)
+@pytest.mark.parametrize("name", NAMES)
+def test_gradients_at_zeros_are_one_sided_derivatives_or_0(x64, form, name):
+    """Of one term, by difference quotients; where these or the value run away, 0."""
+    divergence = BOTH[form](name)
+    term = jax.jit(jax.value_and_grad(lambda pair: divergence(pair[:1], pair[1:])))
+    for pair in (jnp.array([0.0, 0.3]), jnp.array([0.6, 0.0])):
+        value, slope = term(pair)
+        empty = int(pair[1] == 0)
+        quotients = [(term(pair.at[empty].set(h))[0] - value) / h for h in (1e-9, 1e-11)]
+        exists = np.isfinite(value) and np.isclose(*quotients, rtol=1e-2)
+        np.testing.assert_allclose(slope[empty], quotients[1] if exists else 0, rtol=1e-3)
+        assert np.isfinite(slope).all()
+    assert np.isfinite(term(jnp.zeros(2))[1]).all()
 
 
 def test_erratum_jensen_shannon_is_not_jeffreys(x64):
@@ -305,3 +346,18 @@ def test_a_divergence_of_ones_own(x64):
     p, q = jnp.asarray(P[1]), jnp.asarray(Q[1])
     expected = ((P[1] ** 3 / Q[1] ** 2).sum() - 1) / 6
     np.testing.assert_allclose(discrete.discrete(own, p, q), expected, rtol=1e-12)
+
+
+def test_closed_forms_have_finite_gradients_at_equal_laws_and_where_they_are_infinite():
+    finite = lambda slopes: all(np.isfinite(slope).all() for slope in slopes)
+    zero, one, eye = jnp.zeros(2), jnp.ones(2), jnp.eye(2)
+    equal = lambda means, shared: closed_form.gaussian_total_variation(*means, shared)
+    assert finite(jax.grad(equal, (0, 1))(jnp.zeros((2, 2)), one))
+    for wide in (one, eye):
+        distance = jax.grad(closed_form.gaussian_wasserstein, (0, 1, 2, 3))
+        slopes = distance(zero, wide, zero, wide)
+        assert all((slope == 0).all() for slope in slopes)
+        infinite = jax.value_and_grad(closed_form.gaussian_chi_square, (0, 1, 2, 3))
+        value, slopes = infinite(zero, 3 * wide, one, wide)
+        assert np.isposinf(value)
+        assert finite(slopes)
