@@ -1,0 +1,23 @@
+"""Denoising diffusion null-space model (wang2023ddnm, eq. 12): exact agreement with y."""
+
+from jax.typing import ArrayLike
+
+from gen_jax.inverse.measurements import check_linear, measurements
+from gen_jax.inverse.operators import LinearOperator, Operator
+from gen_jax.types import Denoiser
+
+
+def null_space(denoise: Denoiser, operator: LinearOperator | Operator, y: ArrayLike) -> Denoiser:
+    """D + A^+ (y - A D): what A measures comes from y, the rest from the denoiser; no noise in y.
+
+    Args:
+      y: measurements [B, *measured], or one [*measured] for all samples.
+    Raises ConfigError for an operator that is not linear and y of another shape.
+    """
+    check_linear("null_space", operator)
+
+    def guided(x, t):
+        x0 = denoise(x, t)
+        return x0 + operator.pseudo_inverse(measurements(operator, y, x) - operator.apply(x0))
+
+    return guided

@@ -1,0 +1,40 @@
+"""Proximal guidance without a derivative of the network (zhu2023, DiffPIR, eq. 12 and 13)."""
+
+from jax.typing import ArrayLike
+
+from gen_jax.inverse.measurements import check_linear, check_noise, measurements, posterior_variance
+from gen_jax.inverse.operators import LinearOperator, Operator
+from gen_jax.paths import GaussianPath, expand
+from gen_jax.types import Denoiser
+
+
+def proximal(
+    denoise: Denoiser,
+    path: GaussianPath,
+    operator: LinearOperator | Operator,
+    y: ArrayLike,
+    noise_std: float,
+    data_std: float = 1.0,
+) -> Denoiser:
+    """The denoised point, moved to the mode of N(x0; D, q^2 I) N(y; A x0, noise_std^2 I):
+
+        D + q^2 A^T (q^2 A A^T + noise_std^2 I)^-1 (y - A D),
+
+    with q^2 = sigma^2 data_std^2 / (alpha^2 data_std^2 + sigma^2), the variance of x0 given x_t for
+    data of standard deviation `data_std`.
+
+    Args:
+      y: measurements [B, *measured], or one [*measured] for all samples.
+    Raises ConfigError for an operator that is not linear, and y or noise_std that cannot be.
+    """
+    check_linear("proximal", operator)
+    check_noise(noise_std, data_std)
+
+    def guided(x, t):
+        x0 = denoise(x, t)
+        q2 = posterior_variance(path, t, data_std)
+        residual = measurements(operator, y, x) - operator.apply(x0)
+        solved = operator.solve(residual, q2, noise_std**2)
+        return x0 + expand(q2, x) * operator.adjoint(solved)
+
+    return guided

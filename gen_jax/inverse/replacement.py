@@ -1,0 +1,55 @@
+"""Replacement (song2021, appendix I.2): known values are set after each step."""
+
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from gen_jax.diffusion.sampler import Stepper
+from gen_jax.errors import ConfigError
+from gen_jax.model import fold_in, normal
+from gen_jax.types import Array
+
+KNOWN_NOISE = 1
+"""The use of a sample's step key for the noise of the known values."""
+
+
+def check_mask(mask, y) -> tuple[Array, Array]:
+    """mask and y as arrays; raises ConfigError unless mask is boolean and y ends in its shape."""
+    mask, y = jnp.asarray(mask), jnp.asarray(y)
+    if mask.dtype != bool:
+        raise ConfigError(f"mask must be boolean (true where x is known), got {mask.dtype}")
+    if not np.any(np.asarray(mask)):
+        raise ConfigError(f"mask of shape {mask.shape} measures nothing: no entry is true")
+    if y.ndim - mask.ndim not in (0, 1) or y.shape[y.ndim - mask.ndim :] != mask.shape:
+        raise ConfigError(
+            f"y must be an image of the mask's shape {list(mask.shape)}, or one for each sample, "
+            f"got {list(y.shape)}"
+        )
+    return mask, y
+
+
+def with_known_values(keys, x, transition, mask, y):
+    """x at the level of arrival, with alpha_s y + sigma_s z where the mask is true."""
+    alpha, sigma = (c.astype(x.dtype) for c in (transition.next.alpha, transition.next.sigma))
+    noise = normal(fold_in(keys, KNOWN_NOISE), x.shape[1:], x.dtype)
+    return jnp.where(mask, alpha * y + sigma * noise, x)
+
+
+def replacement(stepper: Stepper, mask: ArrayLike, y: ArrayLike) -> Stepper:
+    """A stepper that inpaints: x_s is alpha_s y + sigma_s z where `mask` is true.
+
+    At s = 0 the known values are exact. The unknown ones are biased, because known
+    values of fresh noise need not fit them; `repaint` lessens that.
+
+    Args:
+      mask: true where x is known, of the shape of one example.
+      y: image [*shape], or one for each sample [B, *shape]; read where the mask is true.
+    Raises ConfigError for a mask that is not boolean and y of another shape.
+    """
+    mask, y = check_mask(mask, y)
+
+    def step(keys, denoise, path, x, carry, transition):
+        x, carry, calls = stepper.step(keys, denoise, path, x, carry, transition)
+        return with_known_values(keys, x, transition, mask, y), carry, calls
+
+    return stepper._replace(step=step)

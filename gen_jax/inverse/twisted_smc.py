@@ -1,0 +1,123 @@
+"""The twisted diffusion sampler (wu2023): sequential Monte Carlo with guided proposals.
+
+The target is p(x_0, .., x_1) p(y | x_0) for DDPM's chain p, whose transition t -> s is
+N(m(x_t, D), rho^2 I) with the posterior variance rho^2 (`ddim(eta=1)`). With a twist p~(y | x_t)
+the proposal is the same transition with D + (sigma^2 / alpha) grad log p~ in place of D, and the
+weight of a particle is multiplied by
+
+    p(x_s | x_t) p~(y | x_s) / (q(x_s | x_t) p~(y | x_t)).
+
+The transition to the data has no variance, so that it cannot be twisted: its weight is
+p(y | x_0) / p~(y | x_t). The mean weight, multiplied up at each resampling, estimates p(y).
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import logsumexp
+
+from gen_jax.diffusion.ddim import ddim_line, remaining_noise
+from gen_jax.diffusion.guidance import classifier
+from gen_jax.diffusion.sampler import call, transitions
+from gen_jax.errors import check_range
+from gen_jax.model import normal, sample_keys
+from gen_jax.paths import GaussianPath
+from gen_jax.types import Array, Denoiser, Float, Key
+
+
+class Particles(NamedTuple):
+    """Weighted samples of p(x0 | y).
+
+    Fields:
+      x: [P, ...].
+      log_weights: [P], normalised: their exponentials sum to 1.
+      log_evidence: log p(y) in nats, [].
+      ess: effective sample size before each resampling decision, [n], one per transition.
+    """
+
+    x: Float[Array, "P ..."]
+    log_weights: Float[Array, "P"]
+    log_evidence: Float[Array, ""]
+    ess: Float[Array, "n"]
+
+
+def systematic_resampling(key: Key[Array, ""], log_weights: Float[Array, "P"]) -> Array:
+    """P indices, drawn with one uniform number (carpenter1999); weights need not be normalised."""
+    size = log_weights.shape[0]
+    total = jnp.cumsum(jax.nn.softmax(log_weights))
+    points = (jnp.arange(size) + jax.random.uniform(key)) / size
+    # The sum of the weights may round to less than the last point.
+    return jnp.minimum(jnp.searchsorted(total, points), size - 1)
+
+
+def twisted_smc(
+    key: Key[Array, ""],
+    denoise: Denoiser,
+    path: GaussianPath,
+    log_likelihood: Callable[[Array], Float[Array, "P"]],
+    x: Float[Array, "P ..."],
+    times: Float[Array, " times"],
+    *,
+    log_twist: Callable[[Array, Array], Float[Array, "P"]] | None = None,
+    threshold: float = 0.5,
+) -> Particles:
+    """P particles of one posterior p(x0 | y); for many posteriors use `jax.vmap` over keys and x.
+
+    Exact as P grows, for the prior that DDPM's chain on `times` has. The particles of one call
+    depend on each other.
+
+    Args:
+      log_likelihood: `x0 [P, ...] -> log p(y | x0)` [P] in nats.
+      x: noise to start from, see `diffusion.prior`.
+      log_twist: `(x_t, t [P]) -> log p~(y | x_t)` [P]; by default the likelihood of the denoised
+        point. It decides how many particles are needed, not what they converge to.
+      threshold: particles are resampled when the effective sample size is below this share of P.
+    Raises ConfigError for a threshold outside [0, 1].
+    """
+    check_range("threshold", threshold, 0, 1)
+    size = x.shape[0]
+    if log_twist is None:
+        log_twist = lambda x, t: log_likelihood(denoise(x, t))
+    guide = classifier(denoise, log_twist, path)
+    evaluate = lambda x, t: log_twist(x, jnp.full((size,), t, times.dtype))
+
+    def resampled(key, x, log_weights, twist, evidence):
+        def draw():
+            index = systematic_resampling(key, log_weights)
+            mean = logsumexp(log_weights) - jnp.log(size)
+            return x[index], jnp.zeros_like(log_weights), twist[index], evidence + mean
+
+        ess = jnp.exp(2 * logsumexp(log_weights) - logsumexp(2 * log_weights))
+        keep = lambda: (x, log_weights, twist, evidence)
+        return jax.lax.cond(ess < threshold * size, draw, keep), ess
+
+    def body(carry, transition):
+        x, log_weights, twist, evidence = carry
+        key_index, key_noise = jax.random.split(jax.random.fold_in(key, transition.index))
+        (x, log_weights, twist, evidence), ess = resampled(
+            key_index, x, log_weights, twist, evidence
+        )
+        noise = normal(sample_keys(key_noise, size), x.shape[1:], x.dtype)
+        plain = call(denoise, x, transition.t)
+        guided = jnp.where(transition.last, plain, call(guide, x, transition.t))
+        mean = ddim_line(x, plain, transition, 1.0, 0.0)
+        x_new = ddim_line(x, guided, transition, 1.0, noise)
+        rho = transition.next.sigma * jnp.sqrt(1 - remaining_noise(transition) ** 2)
+        axes = tuple(range(1, x.ndim))
+        standard = (x_new - mean) / jnp.where(rho > 0, rho, 1)
+        proposal = 0.5 * jnp.sum(noise**2 - standard**2, axis=axes)
+        reached = jax.lax.cond(
+            transition.last,
+            lambda: log_likelihood(x_new),
+            lambda: evaluate(x_new, transition.s),
+        )
+        change = jnp.where(transition.last, 0.0, proposal) + reached - twist
+        return (x_new, log_weights + change, reached, evidence), ess
+
+    first = evaluate(x, times[0])
+    start = (x, first, first, jnp.zeros((), first.dtype))
+    (x, log_weights, _, evidence), ess = jax.lax.scan(body, start, transitions(path, times))
+    total = logsumexp(log_weights)
+    return Particles(x, log_weights - total, evidence + total - jnp.log(size), ess)

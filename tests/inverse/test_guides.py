@@ -1,0 +1,197 @@
+"""Guides against Gaussian conditioning: E[x0 | x_t, y] is known when the data are Gaussian."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gen_jax import inverse
+from gen_jax.diffusion import STEPPERS, mixture_denoiser, prior, sample
+from gen_jax.errors import ConfigError
+from gen_jax.paths import PATHS, linear
+
+MATRIX = np.array([[1.0, 0.5, 0.0], [0.0, -1.0, 2.0]])
+MEAN = np.array([0.3, -0.4, 0.1])
+FACTOR = np.array([[1.0, 0.0, 0.0], [0.6, 0.7, 0.0], [-0.5, 0.2, 0.4]])
+COVARIANCES = {"isotropic": 0.49 * np.eye(3), "any": FACTOR @ FACTOR.T}
+POINTS = np.array([[0.2, -1.0, 0.7], [1.5, 0.3, -0.2]])
+Y = np.array([[0.4, -0.3], [-1.0, 0.6]])
+NOISE = 0.3
+
+
+def gaussian_denoiser(covariance, path):
+    return mixture_denoiser(
+        jnp.ones(1), jnp.asarray(MEAN)[None], jnp.asarray(covariance)[None], path
+    )
+
+
+def given_noisy(covariance, path, t, x):
+    """Mean [3] and covariance of x0 given x_t = x: the Gaussian conditioned once."""
+    a, s = float(path.alpha(t)), float(path.sigma(t))
+    gain = a * covariance @ np.linalg.inv(a**2 * covariance + s**2 * np.eye(3))
+    return MEAN + gain @ (x - a * MEAN), covariance - gain @ (a * covariance)
+
+
+def given_both(covariance, path, t, x, y, noise_std):
+    """E[x0 | x_t = x, y]: conditioned once more."""
+    mean, covariance = given_noisy(covariance, path, t, x)
+    marginal = MATRIX @ covariance @ MATRIX.T + noise_std**2 * np.eye(2)
+    return mean + covariance @ MATRIX.T @ np.linalg.solve(marginal, y - MATRIX @ mean)
+
+
+def expected(covariance, path, t, noise_std=NOISE):
+    return np.stack([given_both(covariance, path, t, x, y, noise_std) for x, y in zip(POINTS, Y)])
+
+
+def guides(covariance, path):
+    """Those that are exact: with one number as the spread of the data, and with any covariance."""
+    denoise, operator, y = gaussian_denoiser(covariance, path), inverse.dense(MATRIX), Y
+    return {
+        "pseudo_inverse_guidance": inverse.pseudo_inverse_guidance(
+            denoise, path, operator, y, NOISE, 0.7
+        ),
+        "proximal": inverse.proximal(denoise, path, operator, y, NOISE, 0.7),
+        "moment_matching": inverse.moment_matching(denoise, path, operator, y, NOISE),
+    }
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    ("guide", "kind"),
+    [
+        ("pseudo_inverse_guidance", "isotropic"),
+        ("proximal", "isotropic"),
+        ("moment_matching", "isotropic"),
+        ("moment_matching", "any"),
+    ],
+)
+def test_exact_for_gaussian_data(guide, kind, path, x64):
+    path, covariance = PATHS[path](), COVARIANCES[kind]
+    guided = jax.jit(guides(covariance, path)[guide])
+    for t in (1e-3, 0.3, 0.9):
+        found = guided(jnp.asarray(POINTS), jnp.full(2, t))
+        np.testing.assert_allclose(found, expected(covariance, path, t), atol=1e-5)
+
+
+@pytest.mark.parametrize("path", ["linear", "cosine"])
+def test_limit_at_pure_noise(path):
+    """alpha(1) = 0: x_1 says nothing, so that the guided point is E[x0 | y]."""
+    path, covariance = PATHS[path](), COVARIANCES["any"]
+    guided = guides(covariance, path)["moment_matching"]
+    found = guided(jnp.asarray(POINTS, jnp.float32), jnp.ones(2))
+    np.testing.assert_allclose(found, expected(covariance, path, 1.0), atol=3e-3)
+
+
+def test_a_known_point_stays(x64):
+    """At t = 0 of the linear path x0 is x itself, whatever was measured."""
+    for guided in guides(COVARIANCES["any"], linear()).values():
+        np.testing.assert_allclose(guided(jnp.asarray(POINTS), jnp.zeros(2)), POINTS, atol=1e-9)
+
+
+def test_dps_is_the_gradient_of_its_likelihood(x64):
+    """D + C A^T (y - A D) / n^2 with the exact C; and half of the step with half of the weight."""
+    path, covariance = linear(), COVARIANCES["any"]
+    denoise, operator = gaussian_denoiser(covariance, path), inverse.dense(MATRIX)
+    t = 0.4
+    steps = []
+    for x, y in zip(POINTS, Y):
+        mean, spread = given_noisy(covariance, path, t, x)
+        steps.append((mean, spread @ MATRIX.T @ (y - MATRIX @ mean) / NOISE**2))
+    for weight in (1.0, 0.5):
+        guided = inverse.dps(denoise, path, operator, Y, NOISE, weight)
+        wanted = np.stack([mean + weight * step for mean, step in steps])
+        found = guided(jnp.asarray(POINTS), jnp.full(2, t))
+        np.testing.assert_allclose(found, wanted, atol=1e-6)
+    residual_norm = inverse.dps(denoise, path, operator, Y, NOISE, 1.0, scale="residual_norm")
+    norms = [np.linalg.norm(y - MATRIX @ mean) for (mean, _), y in zip(steps, Y)]
+    wanted = np.stack([m + s * NOISE**2 / n for (m, s), n in zip(steps, norms)])
+    np.testing.assert_allclose(
+        residual_norm(jnp.asarray(POINTS), jnp.full(2, t)), wanted, atol=1e-6
+    )
+
+
+def test_null_space_agrees_with_the_measurement(x64):
+    path, covariance = linear(), COVARIANCES["isotropic"]
+    guided = inverse.null_space(gaussian_denoiser(covariance, path), inverse.dense(MATRIX), Y)
+    found = guided(jnp.asarray(POINTS), jnp.full(2, 0.3))
+    np.testing.assert_allclose(found @ MATRIX.T, Y, atol=1e-9)
+    np.testing.assert_allclose(found, expected(covariance, path, 0.3, 0.0), atol=1e-9)
+
+
+def all_guides(denoise, path):
+    operator, y = inverse.dense(MATRIX), Y[0]
+    return {
+        "dps": inverse.dps(denoise, path, operator, y, NOISE, 0.1),
+        "null_space": inverse.null_space(denoise, operator, y),
+        **guides(COVARIANCES["any"], path),
+    }
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_guide_on_every_path(path, key):
+    path = PATHS[path]()
+    start = prior(key, path, (2, 3))
+    times = jnp.array([1.0, 0.6, 0.2, 0.0])
+
+    @jax.jit
+    def run():
+        found = all_guides(gaussian_denoiser(COVARIANCES["any"], path), path)
+        return [sample(key, g, path, start, times, STEPPERS["ddim"]()) for g in found.values()]
+
+    for x in run():
+        assert x.shape == (2, 3)
+        assert bool(jnp.all(jnp.isfinite(x)))
+
+
+@pytest.mark.slow
+def test_every_stepper(key):
+    path = linear()
+    denoise = gaussian_denoiser(COVARIANCES["any"], path)
+    guided = inverse.moment_matching(denoise, path, inverse.dense(MATRIX), Y[0], NOISE, 2)
+    start = prior(key, path, (2, 3))
+    for name, make in STEPPERS.items():
+        x = sample(key, guided, path, start, jnp.array([1.0, 0.5, 0.0]), make())
+        assert bool(jnp.all(jnp.isfinite(x))), name
+
+
+def test_samples_of_exact_guidance_have_the_posterior(key):
+    """With the exact E[x0 | x_t, y] a sampler draws from p(x0 | y): mean and covariance."""
+    path, covariance = linear(), COVARIANCES["any"]
+    guided = guides(covariance, path)["moment_matching"]
+    n = 4000
+    operator, y = inverse.dense(MATRIX), Y[0]
+    denoise = gaussian_denoiser(covariance, path)
+    guided = inverse.moment_matching(denoise, path, operator, y, NOISE, 2)
+    times = jnp.linspace(1, 0, 33)
+    x = sample(key, guided, path, prior(key, path, (n, 3)), times, STEPPERS["ddim"]())
+    posterior = inverse.mixture_posterior(
+        jnp.ones(1), jnp.asarray(MEAN)[None], jnp.asarray(covariance)[None],
+        jnp.asarray(MATRIX), jnp.asarray(y), NOISE,
+    )  # fmt: skip
+    spread = np.sqrt(np.diagonal(posterior.covariances[0]))
+    np.testing.assert_allclose(x.mean(0), posterior.means[0], atol=5 * spread.max() / np.sqrt(n))
+    found = np.cov(np.asarray(x).T)
+    np.testing.assert_allclose(found, posterior.covariances[0], atol=0.12 * spread.max() ** 2)
+
+
+LINEAR = (inverse.pseudo_inverse_guidance, inverse.proximal, inverse.moment_matching)
+
+
+@pytest.mark.parametrize("guide", LINEAR)
+def test_refusals(guide):
+    path, points = linear(), jnp.asarray(POINTS, jnp.float32)
+    denoise = gaussian_denoiser(COVARIANCES["any"], path)
+    with pytest.raises(ConfigError, match="needs a linear operator"):
+        guide(denoise, path, inverse.jpeg((8, 8, 1), 50), Y, NOISE)
+    with pytest.raises(ConfigError, match="noise_std=-1"):
+        guide(denoise, path, inverse.dense(MATRIX), Y, -1.0)
+    with pytest.raises(ConfigError, match="noise_std=nan"):
+        guide(denoise, path, inverse.dense(MATRIX), Y, float("nan"))
+    guided = guide(denoise, path, inverse.dense(MATRIX), np.zeros((3, 2)), NOISE)
+    with pytest.raises(ConfigError, match="y must have the shape"):
+        guided(points, jnp.full(2, 0.5))
+
+
+def test_dps_refuses_no_noise():
+    with pytest.raises(ConfigError, match="noise_std=0"):
+        inverse.dps(lambda x, t: x, linear(), inverse.dense(MATRIX), Y, 0.0)

@@ -1,0 +1,54 @@
+"""JPEG's quantisation: idempotent, and that of Pillow's files up to its rounding of pixels."""
+
+import io
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from gen_jax.inverse import jpeg
+
+
+def smooth(shape, seed=0):
+    """A smooth image in [-0.6, 0.6]."""
+    phases = np.random.default_rng(seed).uniform(0, 6, (3, shape[2]))
+    i, j = np.arange(shape[0])[:, None, None], np.arange(shape[1])[None, :, None]
+    return (0.6 * np.sin(i / 4 + phases[0]) * np.cos(j / 5 + phases[1])).astype(np.float32)
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (13, 7, 1), (16, 24, 3)])
+@pytest.mark.parametrize("quality", [5, 75])
+def test_idempotent(shape, quality):
+    operator = jpeg(shape, quality)
+    y = operator.apply(jnp.asarray(smooth(shape)))
+    again = operator.apply(operator.pseudo_inverse(y))
+    np.testing.assert_allclose(again, y, atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_decoded_image_is_pillows(channels):
+    """Pillow also rounds pixels and colours to 256 levels; another quality is further off."""
+    image, quality = smooth((16, 24, channels)), 60
+    levels = np.round(127.5 * (image + 1)).astype(np.uint8)
+    file = io.BytesIO()
+    picture = Image.fromarray(levels.squeeze())
+    picture.save(file, "JPEG", quality=quality, subsampling=0)
+    expected = np.asarray(Image.open(file), np.float64).reshape(16, 24, channels)
+    given = levels.astype(np.float32) / 127.5 - 1
+
+    def difference(quality):
+        operator = jpeg(image.shape, quality)
+        found = operator.pseudo_inverse(operator.apply(given))
+        return np.abs(127.5 * (np.asarray(found) + 1) - expected).mean()
+
+    lost = np.abs(levels - expected).mean()
+    assert difference(quality) < 0.4 * lost
+    assert difference(quality - 15) > 0.6 * lost
+
+
+def test_derivative_passes_the_rounding():
+    operator = jpeg((8, 8, 1), 50)
+    gradient = jax.grad(lambda x: operator.apply(x)[0, 0, 0])(jnp.zeros((8, 8, 1)))
+    np.testing.assert_allclose(gradient, 1 / 8, atol=1e-6)
