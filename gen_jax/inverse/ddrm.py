@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 
 from gen_jax.diffusion.sampler import Stepper, call
 from gen_jax.errors import check_range
-from gen_jax.inverse.measurements import check_linear, check_noise, measurements
+from gen_jax.inverse.measurements import check_noise, checked_linear, measurements
 from gen_jax.inverse.operators import LinearOperator, Operator
 from gen_jax.model import normal
 
@@ -34,21 +34,21 @@ def ddrm(
       eta_b: weight of y where it is less noisy than the level of arrival.
     Raises ConfigError for an operator that is not linear, and values that cannot be.
     """
-    check_linear("ddrm", operator)
+    linear = checked_linear("ddrm", operator)
     check_noise(noise_std)
     check_range("eta", eta, 0, 1)
     check_range("eta_b", eta_b, 0, 1)
-    values, to, back = operator.spectrum
+    values, to, back = linear.spectrum
 
     def coordinates(x):
         """V^H x in the coordinates of the measurement, where s > 0."""
         s = values.astype(x.dtype)
-        return jnp.where(s > 0, to(operator.apply(x)) / jnp.where(s > 0, s, 1), 0)
+        return jnp.where(s > 0, to(linear.apply(x)) / jnp.where(s > 0, s, 1), 0)
 
     def image(c, dtype):
         """V c, the part of an image that is measured."""
         s = values.astype(dtype)
-        return operator.adjoint(back(jnp.where(s > 0, c / jnp.where(s > 0, s, 1), 0)).astype(dtype))
+        return linear.adjoint(back(jnp.where(s > 0, c / jnp.where(s > 0, s, 1), 0)).astype(dtype))
 
     def step(keys, denoise, path, x, carry, transition):
         now, arrival = transition.now, transition.next

@@ -16,13 +16,14 @@ SMALLEST_ALPHA = 1e-3
 """Below it, gradients through a denoiser are taken at the time at which alpha has this value."""
 
 
-def check_linear(solver: str, operator: LinearOperator | Operator) -> None:
-    """Raise ConfigError unless the operator is linear."""
+def checked_linear(solver: str, operator: LinearOperator | Operator) -> LinearOperator:
+    """The operator; raises ConfigError unless it is linear."""
     if not isinstance(operator, LinearOperator):
         raise ConfigError(
             f"{solver} needs a linear operator, got {type(operator).__name__} "
             "(for operators that are not linear choose dps or twisted_smc)"
         )
+    return operator
 
 
 def check_noise(noise_std: float, data_std: float = 1.0, *, positive: bool = False) -> None:

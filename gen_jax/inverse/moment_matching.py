@@ -6,8 +6,8 @@ from jax.typing import ArrayLike
 
 from gen_jax.errors import check_range
 from gen_jax.inverse.measurements import (
-    check_linear,
     check_noise,
+    checked_linear,
     denoised_with_covariance,
     measurements,
 )
@@ -55,15 +55,15 @@ def moment_matching(
       noise_std: above 0: it keeps the system positive definite.
     Raises ConfigError for an operator that is not linear, and values that cannot be.
     """
-    check_linear("moment_matching", operator)
+    linear = checked_linear("moment_matching", operator)
     check_noise(noise_std, positive=True)
     check_range("iterations", iterations, 1, integer=True)
 
     def guided(x, t):
         x0, covariance = denoised_with_covariance(denoise, path, x, t)
-        residual = measurements(operator, y, x) - operator.apply(x0)
-        marginal = lambda v: noise_std**2 * v + operator.apply(covariance(operator.adjoint(v)))
+        residual = measurements(operator, y, x) - linear.apply(x0)
+        marginal = lambda v: noise_std**2 * v + linear.apply(covariance(linear.adjoint(v)))
         solved = conjugate_gradients(marginal, residual, iterations)
-        return x0 + covariance(operator.adjoint(solved))
+        return x0 + covariance(linear.adjoint(solved))
 
     return guided

@@ -2,7 +2,7 @@
 
 from jax.typing import ArrayLike
 
-from gen_jax.inverse.measurements import check_linear, measurements
+from gen_jax.inverse.measurements import checked_linear, measurements
 from gen_jax.inverse.operators import LinearOperator, Operator
 from gen_jax.types import Denoiser
 
@@ -14,10 +14,10 @@ def null_space(denoise: Denoiser, operator: LinearOperator | Operator, y: ArrayL
       y: measurements [B, *measured], or one [*measured] for all samples.
     Raises ConfigError for an operator that is not linear and y of another shape.
     """
-    check_linear("null_space", operator)
+    linear = checked_linear("null_space", operator)
 
     def guided(x, t):
         x0 = denoise(x, t)
-        return x0 + operator.pseudo_inverse(measurements(operator, y, x) - operator.apply(x0))
+        return x0 + linear.pseudo_inverse(measurements(operator, y, x) - linear.apply(x0))
 
     return guided

@@ -51,7 +51,7 @@ class LinearOperator(NamedTuple):
     apply: Callable[[Array], Array]
     adjoint: Callable[[Array], Array]
     pseudo_inverse: Callable[[Array], Array]
-    solve: Callable[[Array, Array, Array], Array]
+    solve: Callable[[Array, Array | float, Array | float], Array]
     spectrum: Spectrum
 
 

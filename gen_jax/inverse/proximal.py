@@ -2,7 +2,12 @@
 
 from jax.typing import ArrayLike
 
-from gen_jax.inverse.measurements import check_linear, check_noise, measurements, posterior_variance
+from gen_jax.inverse.measurements import (
+    check_noise,
+    checked_linear,
+    measurements,
+    posterior_variance,
+)
 from gen_jax.inverse.operators import LinearOperator, Operator
 from gen_jax.paths import GaussianPath, expand
 from gen_jax.types import Denoiser
@@ -27,14 +32,14 @@ def proximal(
       y: measurements [B, *measured], or one [*measured] for all samples.
     Raises ConfigError for an operator that is not linear, and y or noise_std that cannot be.
     """
-    check_linear("proximal", operator)
+    linear = checked_linear("proximal", operator)
     check_noise(noise_std, data_std)
 
     def guided(x, t):
         x0 = denoise(x, t)
         q2 = posterior_variance(path, t, data_std)
-        residual = measurements(operator, y, x) - operator.apply(x0)
-        solved = operator.solve(residual, q2, noise_std**2)
-        return x0 + expand(q2, x) * operator.adjoint(solved)
+        residual = measurements(operator, y, x) - linear.apply(x0)
+        solved = linear.solve(residual, q2, noise_std**2)
+        return x0 + expand(q2, x) * linear.adjoint(solved)
 
     return guided

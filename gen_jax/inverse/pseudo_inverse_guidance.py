@@ -3,8 +3,8 @@
 from jax.typing import ArrayLike
 
 from gen_jax.inverse.measurements import (
-    check_linear,
     check_noise,
+    checked_linear,
     denoised_with_covariance,
     measurements,
     posterior_variance,
@@ -31,13 +31,13 @@ def pseudo_inverse_guidance(
       y: measurements [B, *measured], or one [*measured] for all samples.
     Raises ConfigError for an operator that is not linear, and y or noise_std that cannot be.
     """
-    check_linear("pseudo_inverse_guidance", operator)
+    linear = checked_linear("pseudo_inverse_guidance", operator)
     check_noise(noise_std, data_std)
 
     def guided(x, t):
         x0, covariance = denoised_with_covariance(denoise, path, x, t)
-        residual = measurements(operator, y, x) - operator.apply(x0)
+        residual = measurements(operator, y, x) - linear.apply(x0)
         q2 = posterior_variance(path, t, data_std)
-        return x0 + covariance(operator.adjoint(operator.solve(residual, q2, noise_std**2)))
+        return x0 + covariance(linear.adjoint(linear.solve(residual, q2, noise_std**2)))
 
     return guided
