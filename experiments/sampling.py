@@ -12,7 +12,7 @@ from experiments.runner import MAX_STEPS, Saved, rebuild
 from gen_jax import diffusion, training
 from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.model import GenerativeModel, takes
-from gen_jax.paths import PATHS, GaussianPath, expand, transfer
+from gen_jax.paths import PATHS, GaussianPath, transfer
 from gen_jax.types import Array, Denoiser, State
 
 MAX_LEVEL = 20.0
@@ -180,11 +180,9 @@ def guided_by(
         sigma / alpha alone, as a denoiser does, and so is transferred like one.
     """
     log_p = transfer(log_p, source, path)
-    floored = path._replace(alpha=lambda t: jnp.maximum(path.alpha(t), 1e-6))
 
     def guided(x: Array, t: Array) -> Array:
         near = path.sigma(t) <= MAX_LEVEL * path.alpha(t)
-        weights = expand(jnp.where(near, weight, 0.0), x)
-        return diffusion.classifier(denoise, log_p, floored, weights)(x, t)
+        return diffusion.classifier(denoise, log_p, path, jnp.where(near, weight, 0.0))(x, t)
 
     return guided

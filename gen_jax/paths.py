@@ -312,6 +312,6 @@ def transfer(denoise: Denoiser, source: GaussianPath, target: GaussianPath) -> D
         scale = jnp.hypot(source.alpha(t_source), source.sigma(t_source)) / jnp.hypot(
             target.alpha(t), target.sigma(t)
         )
-        return denoise(expand(scale, x) * x, t_source)
+        return denoise((expand(scale, x) * x).astype(x.dtype), t_source)
 
     return translated

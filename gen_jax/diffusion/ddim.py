@@ -40,7 +40,7 @@ def ddim(eta: float = 0.0) -> Stepper:
     def step(keys, denoise, path, x, carry, transition):
         noise = normal(keys, x.shape[1:], x.dtype) if eta > 0 else 0.0
         x0 = call(denoise, x, transition.t)
-        return ddim_line(x, x0, transition, eta, noise), carry, 1
+        return ddim_line(x, x0, transition, eta, noise), carry
 
     return Stepper(step, stochastic=eta > 0)
 
@@ -69,6 +69,6 @@ def ancestral(variance: str = "posterior") -> Stepper:
             bounded = jnp.where(now.alpha == 0, 1.0, now.alpha)
             std = jnp.where(now.alpha == 0, next_.sigma, std * next_.alpha / bounded)
         noise = normal(keys, x.shape[1:], x.dtype)
-        return mean + jnp.where(transition.last, 0.0, std) * noise, carry, 1
+        return mean + jnp.where(transition.last, 0.0, std) * noise, carry
 
     return Stepper(step, stochastic=True)

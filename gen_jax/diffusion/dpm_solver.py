@@ -37,7 +37,7 @@ def dpm_solver_pp(order: Literal[1, 2] = 2, eta: float = 0.0) -> Stepper:
         extrapolated = x0 + jnp.where(first_order, 0.0, ratio) * (x0 - previous)
         noise = normal(keys, x.shape[1:], x.dtype) if eta > 0 else 0.0
         x = ddim_line(x, extrapolated, transition, eta, noise)
-        return x, (x0, half_log_snr), 1
+        return x, (x0, half_log_snr)
 
     def init(x):
         return jnp.zeros_like(x), jnp.zeros((), x.dtype)

@@ -9,6 +9,7 @@ posterior probabilities. A finite dataset is the case of equal weights and zero 
 import jax
 import jax.numpy as jnp
 
+from gen_jax.calls import called, calls_inside
 from gen_jax.errors import ConfigError
 from gen_jax.paths import GaussianPath
 from gen_jax.types import Array, Denoiser, Float
@@ -44,9 +45,9 @@ def mixture_denoiser(
         return jax.nn.softmax(log_weights) @ (means + shift)
 
     def denoise(x, t):
-        return jax.vmap(denoise_one)(x, jnp.broadcast_to(t, x.shape[:1]))
+        return called(jax.vmap(denoise_one)(x, jnp.broadcast_to(t, x.shape[:1])))
 
-    return denoise
+    return calls_inside(denoise)
 
 
 def empirical_denoiser(data: Float[Array, "N ..."], path: GaussianPath) -> Denoiser:
@@ -62,6 +63,6 @@ def empirical_denoiser(data: Float[Array, "N ..."], path: GaussianPath) -> Denoi
         return jnp.tensordot(jax.nn.softmax(-0.5 * square / s**2), data, axes=1)
 
     def denoise(x, t):
-        return jax.vmap(denoise_one)(x, jnp.broadcast_to(t, x.shape[:1]))
+        return called(jax.vmap(denoise_one)(x, jnp.broadcast_to(t, x.shape[:1])))
 
-    return denoise
+    return calls_inside(denoise)

@@ -97,17 +97,19 @@ def draw_samples(
     else:
         start = target.sigma(jnp.ones(())) * draw_source(options, fold_in(keys, 0))
     times = named("grid", stepper.grid if grid is None else grid, GRIDS)(target, steps)
-    x, learnt = sample(
+    drawn = sample(
         fold_in(keys, 1),
         guide(denoise) if guide else denoise,
         target,
         start,
         times,
         stepper,
-        info=True,
+        info=info,
         trajectory=trajectory,
     )
-    return (decode(options, x), learnt) if info or trajectory else decode(options, x)
+    if info or trajectory:
+        return decode(options, drawn[0]), drawn[1]
+    return decode(options, drawn)
 
 
 def log_prob(

@@ -68,7 +68,7 @@ def edm(
     def step(keys, denoise, path, x, carry, transition):
         if churn > 0:
             x, transition = _churned(keys, path, x, transition, churn, s_min, s_max, s_noise)
-        return _heun_step(denoise, x, transition), carry, 2 - transition.last.astype(int)
+        return _heun_step(denoise, x, transition), carry
 
     return Stepper(step, grid="karras", stochastic=churn > 0)
 

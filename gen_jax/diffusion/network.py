@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
+from gen_jax.calls import called, calls_inside
 from gen_jax.paths import GaussianPath, coefficients, convert, expand, log_snr
 from gen_jax.types import Array, Denoiser, Float, Int
 
@@ -51,6 +52,6 @@ def denoiser(p: Parameterised, params: Any, label: Int[Array, "B"] | None = None
 
     def denoise(x, t):
         raw = predict(p, params, x, t, label)
-        return convert(raw, x, coefficients(p.path, t), p.kind, "x0", p.data_std)
+        return called(convert(raw, x, coefficients(p.path, t), p.kind, "x0", p.data_std))
 
-    return denoise
+    return calls_inside(denoise)

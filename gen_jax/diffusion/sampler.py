@@ -1,5 +1,9 @@
 """One loop for every sampler: a stepper owns one transition t -> s, `sample` owns the scan.
 
+Times, coefficients and the arithmetic of a step are float32 (float64 under x64) or wider, whatever
+the dtype of the state: the state between steps and the network's input have the dtype of the x that
+`sample` starts from.
+
 A transition that ends at s = 0 ends at the data itself (alpha = 1, sigma = 0), also on paths whose
 sigma(0) is not zero; there every stepper returns the denoised point E[x0 | x_t].
 """
@@ -11,9 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.calls import counted, network_call, uncounted
 from gen_jax.errors import ConfigError
 from gen_jax.model import fold_in, normal, sample_keys
 from gen_jax.paths import Coefficients, GaussianPath, coefficients
+from gen_jax.solvers.ode import as_floating
 from gen_jax.types import Array, Bool, Denoiser, Float, Int, Key, State
 
 
@@ -33,8 +39,7 @@ class Stepper(NamedTuple):
     """A sampler's step and what it carries from one transition to the next.
 
     Fields:
-      step: `(keys [B], denoise, path, x [B, ...], carry, transition) -> (x, carry, calls)`, where
-        calls is the number of batched network calls made.
+      step: `(keys [B], denoise, path, x [B, ...], carry, transition) -> (x, carry)`.
       init: `x -> carry`.
       grid: name in `GRIDS` of the time grid it is meant for.
       stochastic: whether it needs the score of the path's marginals (and not the velocity alone).
@@ -47,7 +52,11 @@ class Stepper(NamedTuple):
 
 
 class SampleInfo(NamedTuple):
-    """What `sample` learnt: batched network calls, and the states after each transition."""
+    """What `sample` learnt: batched network calls, and the states after each transition.
+
+    Calls are those of the network, whatever wraps it (guidance calls two networks); a classifier's
+    are not among them. See `gen_jax.calls`.
+    """
 
     calls: Int[Array, ""]
     trajectory: Float[Array, "n B ..."] | None
@@ -55,7 +64,7 @@ class SampleInfo(NamedTuple):
 
 def call(denoise: Denoiser, x: Float[Array, "B ..."], t: Float[Array, ""]) -> Array:
     """Call a denoiser at one time for the whole batch."""
-    return denoise(x, jnp.full(x.shape[:1], t, x.dtype))
+    return denoise(x, jnp.full(x.shape[:1], t))
 
 
 def transitions(path: GaussianPath, times: Float[Array, " times"]) -> Transition:
@@ -96,26 +105,32 @@ def sample(
 
     Args:
       key: one key, or one per sample [B]; each sample has its own noise, whatever the batch.
-      denoise: `(x [B, ...], t [B]) -> E[x0 | x_t]`.
+      denoise: `(x [B, ...], t [B]) -> E[x0 | x_t]`; a plain function counts as one network call.
       x: the point to start from, distributed as x_t at times[0]; see `prior`.
       times: [n + 1], falling; a last time of 0 means the data itself.
       info: also return `SampleInfo` with the exact number of network calls.
       trajectory: keep every state, [n, B, ...], in the info.
     Raises ConfigError for times that do not fall from at most 1 to at least 0.
     """
-    times = jnp.asarray(times, x.dtype)
+    times, x = jnp.asarray(times, float), as_floating(x)
     _check_times(times)
+    dtype, wide = x.dtype, jnp.result_type(x, times)
+    counting = info or trajectory
+    network = network_call(denoise) if counting else denoise
+    at_width = lambda x, t: network(x.astype(dtype), t).astype(wide)
     keys = sample_keys(key, x.shape[0])
 
     def body(carry, transition):
         x, inner, calls = carry
         step_keys = fold_in(keys, transition.index)
-        x, inner, used = stepper.step(step_keys, denoise, path, x, inner, transition)
-        return (x, inner, calls + jnp.asarray(used, jnp.int32)), x if trajectory else None
+        step = lambda x, inner: stepper.step(step_keys, at_width, path, x, inner, transition)
+        (x, inner), more = (counted(step) if counting else uncounted(step))(x.astype(wide), inner)
+        x = x.astype(dtype)
+        return (x, inner, calls + more), x if trajectory else None
 
-    start = (x, stepper.init(x), jnp.int32(0))
+    start = (x, stepper.init(x.astype(wide)), jnp.int32(0))
     (x, _, calls), states = jax.lax.scan(body, start, transitions(path, times))
-    return (x, SampleInfo(calls, states)) if info or trajectory else x
+    return (x, SampleInfo(calls, states)) if counting else x
 
 
 def prior(
@@ -125,9 +140,12 @@ def prior(
     *,
     t: float | Array = 1.0,
     data_std: float = 1.0,
-    dtype=jnp.float32,
+    dtype=float,
 ) -> Float[Array, "B ..."]:
-    """Noise to start from, N(0, sigma(t)^2 + alpha(t)^2 data_std^2); shape [B, ...]."""
-    t = jnp.asarray(t, dtype)
+    """Noise to start from, N(0, sigma(t)^2 + alpha(t)^2 data_std^2); shape [B, ...].
+
+    Float32, or float64 under x64, unless another dtype is given.
+    """
+    t = jnp.asarray(t, float)
     std = jnp.sqrt(path.sigma(t) ** 2 + (path.alpha(t) * data_std) ** 2)
-    return std * normal(sample_keys(key, shape[0]), shape[1:], dtype)
+    return (std * normal(sample_keys(key, shape[0]), shape[1:], dtype)).astype(dtype)

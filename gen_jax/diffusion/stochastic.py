@@ -40,7 +40,7 @@ def euler_maruyama(rate: Callable[[Coefficients], Array] = bounded_rate) -> Step
         w, dt = rate(transition.now), transition.s - transition.t
         noise = normal(keys, x.shape[1:], x.dtype)
         moved = x + (u - 0.5 * w * score) * dt + jnp.sqrt(-w * dt) * noise
-        return jnp.where(transition.last, x0, moved), carry, 1
+        return jnp.where(transition.last, x0, moved), carry
 
     return Stepper(step, stochastic=True)
 
@@ -60,7 +60,7 @@ def predictor_corrector(
     check_range("snr", snr, 0, open_low=True)
 
     def step(keys, denoise, path, x, carry, transition):
-        x, carry, calls = predictor.step(fold_in(keys, 0), denoise, path, x, carry, transition)
+        x, carry = predictor.step(fold_in(keys, 0), denoise, path, x, carry, transition)
         k = (transition.now.alpha / transition.next.alpha) ** 2
         d = 2 * k * (snr * transition.next.sigma) ** 2
 
@@ -73,8 +73,7 @@ def predictor_corrector(
         def corrected(x):
             return jax.lax.fori_loop(0, corrections, correct, x)
 
-        x = jax.lax.cond(transition.last, lambda x: x, corrected, x)
-        return x, carry, calls + jnp.where(transition.last, 0, corrections)
+        return jax.lax.cond(transition.last, lambda x: x, corrected, x), carry
 
     return Stepper(step, predictor.init, predictor.grid, stochastic=True)
 
@@ -105,7 +104,6 @@ def annealed_langevin(num_inner: int = 5, step_size: float = 0.2) -> Stepper:
         def finish(x):
             return call(denoise, x, transition.t)
 
-        x = jax.lax.cond(transition.last, finish, anneal, x)
-        return x, carry, jnp.where(transition.last, 1, num_inner)
+        return jax.lax.cond(transition.last, finish, anneal, x), carry
 
     return Stepper(step, grid="log_snr", stochastic=True)

@@ -51,7 +51,7 @@ def unipc() -> Stepper:
         h_next = _half_log_snr(transition.next) - _half_log_snr(transition.now)
         slope = jnp.where(is_start | transition.last, 0.0, h_next / (2 * h))
         predicted = ddim_line(x, x0 + slope * (x0 - x0_before), transition, 0.0, 0.0)
-        return predicted, (x, transition.now, x0, x0_before, h), 1
+        return predicted, (x, transition.now, x0, x0_before, h)
 
     def init(x):
         zero, one = jnp.zeros_like(x), jnp.ones((), x.dtype)

@@ -1,5 +1,7 @@
 """Guidance against conditional mixtures, in every parameterisation; transfer between paths."""
 
+from functools import partial
+
 import exact
 import jax
 import jax.numpy as jnp
@@ -7,6 +9,7 @@ import numpy as np
 import pytest
 
 from gen_jax import diffusion, paths
+from gen_jax.diffusion.guidance import likelihood_shift
 from gen_jax.errors import ConfigError
 
 N = 6
@@ -49,6 +52,41 @@ def test_classifier_guidance_with_the_exact_classifier_is_the_conditional_denois
         np.testing.assert_allclose(guided(x, times), conditional(x, times), atol=1e-8)
         off = diffusion.classifier(denoise, log_likelihood(path), path, weight=0.0)
         np.testing.assert_allclose(off(x, times), denoise(x, times), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "wide"), [*((name, False) for name in paths.PATHS), ("linear", True), ("cosine", True)]
+)
+def test_classifier_guided_samples_are_the_conditional_ones_from_pure_noise_on(key, name, wide):
+    """Through `sample`, from t = 1: on linear and cosine alpha(1) = 0, the factor infinite."""
+    with jax.enable_x64(wide):
+        path = paths.PATHS[name]()
+        whole, part, log_likelihood = labelled()
+        denoise = diffusion.mixture_denoiser(*whole, path)
+        conditional = diffusion.mixture_denoiser(*part, path)
+        guided = diffusion.classifier(denoise, log_likelihood(path), path)
+        x = diffusion.prior(key, path, (N, 2))
+        times = jnp.linspace(1, 0.1, 7)
+        run = jax.jit(
+            lambda d, x: diffusion.sample(key, d, path, x, times, diffusion.euler()),
+            static_argnums=0,
+        )
+        at_noise = guided(x, jnp.ones(N)), conditional(x, jnp.ones(N))
+        np.testing.assert_allclose(*at_noise, atol=1e-6 if wide else 3e-3)
+        ends = [run(d, x) for d in (guided, conditional, denoise)]
+        np.testing.assert_allclose(ends[0], ends[1], rtol=1e-2, atol=1e-6 if wide else 3e-3)
+        assert np.abs(ends[2] - ends[1]).max() > 0.02
+
+
+def test_the_shift_of_a_likelihood_is_finite_for_any_gradient(key):
+    """Also of a classifier that does not end in a gradient of 0, and differentiable in x."""
+    x = jax.random.normal(key, (3, 2))
+    t = jnp.repeat(jnp.array([1.0, 1 - 1e-7, 1e-7, 0.0]), 3)
+    for make in paths.PATHS.values():
+        shift = partial(likelihood_shift, lambda x, t: 1 - x, make(), t=t)
+        value, slope = jax.jvp(shift, (jnp.tile(x, (4, 1)),), (jnp.ones((12, 2)),))
+        assert np.isfinite(value).all()
+        assert np.isfinite(slope).all()
 
 
 def test_classifier_and_classifier_free_guidance_agree_at_any_weight(x64, key):

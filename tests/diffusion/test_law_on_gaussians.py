@@ -61,7 +61,7 @@ def law(stepper, path, times, std, start=None):
 
         def body(state, transition):
             keys = transition.index[None] + 1
-            x, inner, _ = stepper.step(keys, denoise, path, *state, transition)
+            x, inner = stepper.step(keys, denoise, path, *state, transition)
             return (x, inner), None
 
         (x, _), _ = jax.lax.scan(body, (x, stepper.init(x)), transitions(path, times))

@@ -1,5 +1,7 @@
 """The one loop: grids, exact counts of network calls, trajectories, memorised data, bad input."""
 
+from functools import partial
+
 import exact
 import jax
 import jax.numpy as jnp
@@ -8,6 +10,7 @@ import pytest
 from jax.experimental import io_callback
 
 from gen_jax import diffusion, paths
+from gen_jax.calls import network_call
 from gen_jax.errors import ConfigError
 
 # Shapes that an annotation already refuses are a TypeError in these tests, a ConfigError elsewhere.
@@ -47,6 +50,121 @@ def test_network_calls_are_counted_exactly(key, name):
     assert int(info.calls) == len(seen)
     expected = CALLS.get(name, STEPS)
     assert expected is None or len(seen) == expected
+
+
+def watched(denoise, seen):
+    """The denoiser with every evaluation recorded in `seen` as it happens, with its time."""
+
+    def call(x, t):
+        record = lambda t: (seen.append(float(t)), np.float32(0))[1]
+        return denoise(x, t) + io_callback(record, jax.ShapeDtypeStruct((), "f"), t[0])
+
+    return call
+
+
+INTERVAL = (0.3, 0.6)
+
+
+def wrappers(path):
+    """Name -> function from (denoiser, another denoiser) to a denoiser on `path`."""
+    from_vp = lambda d: paths.transfer(d, paths.vp(), path)
+    free = diffusion.classifier_free
+    log_likelihood = lambda x, t: -0.5 * jnp.sum((x - 1) ** 2, -1)
+    return {
+        "guidance": lambda d, g: free(d, g, 2.0),
+        "weight of one": lambda d, g: free(d, g, jnp.ones(2)),
+        "weights of one and two": lambda d, g: free(d, g, jnp.array([1.0, 2.0])),
+        "interval": lambda d, g: free(d, g, 2.0, INTERVAL),
+        "empty interval": lambda d, g: free(d, g, 2.0, (0.55, 0.55)),
+        "transfer": lambda d, g: from_vp(d),
+        "guided, then transferred": lambda d, g: from_vp(free(d, g, 2.0)),
+        "transferred, then guided": lambda d, g: free(from_vp(d), from_vp(g), 2.0, INTERVAL),
+        "classifier": lambda d, g: diffusion.classifier(d, log_likelihood, path, 0.1),
+        "guidance twice": lambda d, g: free(free(d, g, 2.0, INTERVAL), d, 1.5, (0.5, 1.0)),
+        "classifier of guidance": lambda d, g: diffusion.classifier(
+            free(d, g, 2.0), log_likelihood, path, 0.1
+        ),
+        "one's own": lambda d, g: lambda x, t: free(d, g, 2.0)(x, t) + 0.1,
+        "one's own, jitted": lambda d, g: jax.jit(lambda x, t: free(d, g, 2.0)(x, t) + 0.1),
+        "one's own marked": lambda d, g: (
+            lambda x, t: network_call(d)(x, t) - network_call(d)(x / 2, t)
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", wrappers(paths.linear()))
+def test_calls_of_the_network_are_counted_through_every_wrapper(key, name):
+    path, seen = paths.linear(), []
+    plain = exact.gaussian_denoiser(0.3, 0.6, path)
+    denoise = wrappers(path)[name](watched(plain, seen), watched(plain, seen))
+    x = jax.random.normal(key, (2, 1))
+    times = GRIDS["uniform"](path, STEPS)
+    run = lambda info: diffusion.sample(key, denoise, path, x, times, stepper, info=info)
+    stepper = diffusion.heun()
+    end, info = run(True)
+    jax.effects_barrier()
+    assert int(info.calls) == len(seen) > 0
+    uncounted = run(False)
+    np.testing.assert_allclose(uncounted, end, rtol=1e-5, atol=1e-6)
+
+
+def test_guidance_costs_a_call_where_it_acts_alone(key):
+    path, seen, guides = paths.linear(), [], []
+    plain = exact.gaussian_denoiser(0.3, 0.6, path)
+    denoise = lambda weight, *interval: diffusion.classifier_free(
+        watched(plain, seen), watched(plain, guides), weight, *interval
+    )
+    times, x = GRIDS["uniform"](path, 10), jax.random.normal(key, (2, 1))
+    run = lambda d: diffusion.sample(key, d, path, x, times, diffusion.ddim(), info=True)[1].calls
+    assert int(run(denoise(2.0))) == 20
+    guides.clear()
+    assert int(run(denoise(2.0, INTERVAL))) == 14
+    jax.effects_barrier()
+    np.testing.assert_allclose(guides, [0.6, 0.5, 0.4, 0.3], atol=1e-6)
+    assert int(run(denoise(1.0))) == 10
+
+
+@pytest.mark.parametrize("name", diffusion.STEPPERS)
+def test_every_stepper_takes_every_dtype_of_state(key, name):
+    """The state and the network keep the dtype of x, times are float32, or float64 under x64."""
+    path, stepper, seen = paths.linear(), diffusion.STEPPERS[name](), set()
+    truth = exact.gaussian_denoiser(0.3, 0.6, path)
+
+    def denoise(x, t):
+        seen.add((x.dtype.name, t.dtype.name))
+        return truth(x, t)
+
+    for wide in (False, True):
+        with jax.enable_x64(wide):
+            times = GRIDS[stepper.grid](path, 6)
+            run = partial(diffusion.sample, times=times, stepper=stepper, info=True)
+            for dtype in ("bfloat16", "float16", "float32", *["float64"] * wide):
+                seen.clear()
+                end, info = jax.eval_shape(
+                    lambda x, run=run: run(key, denoise, path, x), jnp.zeros((2, 2), dtype)
+                )
+                assert (end.dtype, info.calls.dtype) == (dtype, jnp.int32)
+                assert seen == {(dtype, "float64" if wide else "float32")}
+
+
+def test_times_are_not_rounded_to_the_state(key):
+    """On 200 steps neighbouring times are equal in bfloat16; an exact run does not notice."""
+    path, denoise = paths.linear(), exact.gaussian_denoiser(0.3, 0.6, paths.linear())
+    x = jax.random.normal(key, (2000, 1), jnp.bfloat16)
+    times = GRIDS["log_snr"](path, 200)
+    end = jax.jit(lambda x: diffusion.sample(key, denoise, path, x, times, diffusion.unipc()))(x)
+    truth = 0.3 + 0.6 * x.astype(jnp.float32)
+    error = np.asarray(end.astype(jnp.float32) - truth)
+    assert np.sqrt((error**2).mean()) < 0.01
+
+
+def test_prior_has_the_default_dtype_unless_another_is_given(key):
+    path = paths.vp()
+    assert diffusion.prior(key, path, (2, 1)).dtype == jnp.float32
+    assert diffusion.prior(key, path, (2, 1), dtype=jnp.bfloat16).dtype == jnp.bfloat16
+    with jax.enable_x64(True):
+        assert diffusion.prior(key, path, (2, 1)).dtype == jnp.float64
+        assert diffusion.prior(key, path, (2, 1), dtype=jnp.float32).dtype == jnp.float32
 
 
 def test_more_corrections_and_inner_steps_are_counted(key):
