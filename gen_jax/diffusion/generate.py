@@ -97,7 +97,7 @@ def draw_samples(
     else:
         start = target.sigma(jnp.ones(())) * draw_source(options, fold_in(keys, 0))
     times = named("grid", stepper.grid if grid is None else grid, GRIDS)(target, steps)
-    drawn = sample(
+    drawn: Any = sample(
         fold_in(keys, 1),
         guide(denoise) if guide else denoise,
         target,
