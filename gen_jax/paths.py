@@ -309,9 +309,29 @@ def transfer(denoise: Denoiser, source: GaussianPath, target: GaussianPath) -> D
 
     def translated(x, t):
         t_source = time_of_log_snr(source, log_snr(target, t))
-        scale = jnp.hypot(source.alpha(t_source), source.sigma(t_source)) / jnp.hypot(
-            target.alpha(t), target.sigma(t)
-        )
-        return denoise((expand(scale, x) * x).astype(x.dtype), t_source)
+        return denoise(_rescaled(x, target, t, source, t_source), t_source)
 
     return translated
+
+
+def _rescaled(x: Array, path: GaussianPath, t: Array, other: GaussianPath, s: Array) -> Array:
+    """x_t of one path as x_s of another, at the same x / sqrt(alpha^2 + sigma^2)."""
+    norm = lambda path, t: jnp.hypot(path.alpha(t), path.sigma(t))
+    return (expand(norm(other, s) / norm(path, t), x) * x).astype(x.dtype)
+
+
+def with_signal(
+    path: GaussianPath, x: Float[Array, "B ..."], t: Float[Array, "B"]
+) -> tuple[Float[Array, "B ..."], Float[Array, "B"]]:
+    """(x, t) no closer to pure noise than alpha / sigma >= sqrt(e), e the rounding of x's dtype.
+
+    For ratios with alpha below, such as (sigma^2 / alpha) times a gradient, on paths whose alpha
+    ends below sqrt(e) of where it starts; other paths are left alone. What a limit at alpha = 0
+    differs by and what the ratio magnifies of the rounding are then of one size. x keeps its
+    x / sqrt(alpha^2 + sigma^2).
+    """
+    least = jnp.sqrt(jnp.finfo(x.dtype).eps).astype(t.dtype)
+    start, end = path.alpha(jnp.array([0.0, 1.0], t.dtype))
+    floor = jnp.where(end < least * start, 2 * jnp.log(least), -jnp.inf)
+    near = jnp.minimum(t, time_of_log_snr(path, floor))
+    return _rescaled(x, path, t, path, near), near

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from gen_jax.calls import calls_inside, network_call
 from gen_jax.errors import check_range
-from gen_jax.paths import GaussianPath, expand, time_of_log_snr
+from gen_jax.paths import GaussianPath, expand, with_signal
 from gen_jax.types import Array, Denoiser, Float
 
 
@@ -58,22 +58,14 @@ def likelihood_shift(
 ) -> Float[Array, "B ..."]:
     """E[x0 | x_t, y] - E[x0 | x_t] = (sigma^2 / alpha) grad_x log p(y | x_t), up to pure noise.
 
-    On a path with alpha(1) = 0 the gradient vanishes there like alpha, and their ratio has a limit.
-    It is taken at the last time with alpha / sigma >= sqrt(machine epsilon), at the same
-    x / sqrt(alpha^2 + sigma^2): what is left out and the gradient's rounding are then of one size.
+    Where alpha vanishes the gradient vanishes with it, and their ratio has a limit: it is taken at
+    `paths.with_signal`.
 
     Args:
       score: `(x_t [B, ...], t [B]) -> grad_x log p(y | x_t)` [B, ...].
     """
-    ends = path.alpha(jnp.array([0.0, 1.0]))
-    least = jnp.sqrt(jnp.finfo(x.dtype).eps)
-    forgets = ends[1] < least * ends[0]
-    last = time_of_log_snr(path, jnp.where(forgets, 2 * jnp.log(least), -jnp.inf))
-    near = jnp.minimum(t, last)
-    alpha, sigma = path.alpha(near), path.sigma(near)
-    scale = jnp.hypot(alpha, sigma) / jnp.hypot(path.alpha(t), path.sigma(t))
-    moved = (expand(scale, x) * x).astype(x.dtype)
-    return expand(sigma**2 / alpha, x) * score(moved, near)
+    x, t = with_signal(path, x, t)
+    return expand(path.sigma(t) ** 2 / path.alpha(t), x) * score(x, t)
 
 
 def classifier(

@@ -68,6 +68,6 @@ def ddrm(
         good = (1 - eta_b) * known + eta_b * measured + spread * fresh
         chosen = jnp.where(level < n, poor, good)
         moved = free + image(chosen - coordinates(free), dtype)
-        return arrival.alpha.astype(dtype) * moved, carry, 1
+        return arrival.alpha.astype(dtype) * moved, carry
 
     return Stepper(step, grid="karras", stochastic=True)

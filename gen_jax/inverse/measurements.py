@@ -9,11 +9,8 @@ from jax.typing import ArrayLike
 
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.inverse.operators import LinearOperator, Operator
-from gen_jax.paths import GaussianPath, expand
+from gen_jax.paths import GaussianPath, expand, with_signal
 from gen_jax.types import Array, Denoiser, Float
-
-SMALLEST_ALPHA = 1e-3
-"""Below it, gradients through a denoiser are taken at the time at which alpha has this value."""
 
 
 def checked_linear(solver: str, operator: LinearOperator | Operator) -> LinearOperator:
@@ -64,24 +61,10 @@ def denoised_with_covariance(
 ) -> tuple[Float[Array, "B ..."], Callable[[Array], Array]]:
     """D = E[x0 | x_t] and `v -> Cov[x0 | x_t] v = (sigma^2 / alpha) (dD / dx)^T v` (efron2011).
 
-    Where alpha is below `SMALLEST_ALPHA` the factor has a pole that dD / dx cancels; there both are
-    evaluated at the time of that alpha, at which x_t has nearly the same law.
+    Where alpha vanishes the factor has a pole that dD / dx cancels; there both are evaluated at
+    `paths.with_signal`.
     """
-    t = jnp.minimum(t, _last_informative_time(path, t))
+    x, t = with_signal(path, x, t)
     x0, pull_back = jax.vjp(lambda x: denoise(x, t), x)
     factor = expand(path.sigma(t) ** 2 / path.alpha(t), x)
     return x0, lambda v: factor.astype(x.dtype) * pull_back(v)[0]
-
-
-def _last_informative_time(path: GaussianPath, t: Array) -> Array:
-    """The largest time with alpha >= SMALLEST_ALPHA, by bisection (alpha falls)."""
-
-    def halve(_, bracket):
-        low, high = bracket
-        middle = 0.5 * (low + high)
-        inside = path.alpha(middle) >= SMALLEST_ALPHA
-        return jnp.where(inside, middle, low), jnp.where(inside, high, middle)
-
-    one = jnp.ones((), t.dtype)
-    low, _ = jax.lax.fori_loop(0, 30, halve, (jnp.zeros_like(one), one))
-    return jnp.where(path.alpha(one) >= SMALLEST_ALPHA, one, low)

@@ -30,20 +30,17 @@ def repaint(stepper: Stepper, mask: ArrayLike, y: ArrayLike, resamples: int = 10
 
         def once(index, x):
             used = fold_in(keys, index)
-            moved, after, calls = stepper.step(used, denoise, path, x, carry, transition)
-            return with_known_values(used, moved, transition, mask, y), after, calls
+            moved, after = stepper.step(used, denoise, path, x, carry, transition)
+            return with_known_values(used, moved, transition, mask, y), after
 
-        def again(index, state):
-            x, calls = state
-            moved, _, used = once(index, x)
+        def again(index, x):
+            moved, _ = once(index, x)
             ratio = now.alpha / arrival.alpha
             added = jnp.sqrt(jnp.maximum(now.sigma**2 - (ratio * arrival.sigma) ** 2, 0))
             noise = normal(fold_in(fold_in(keys, index), 2), x.shape[1:], x.dtype)
-            return ratio.astype(x.dtype) * moved + added.astype(x.dtype) * noise, calls + used
+            return ratio.astype(x.dtype) * moved + added.astype(x.dtype) * noise
 
         repeats = jnp.where(transition.last, 0, resamples - 1)
-        x, calls = jax.lax.fori_loop(0, repeats, again, (x, jnp.int32(0)))
-        x, after, used = once(resamples, x)
-        return x, after, calls + used
+        return once(resamples, jax.lax.fori_loop(0, repeats, again, x))
 
     return stepper._replace(step=step)

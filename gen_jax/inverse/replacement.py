@@ -49,7 +49,7 @@ def replacement(stepper: Stepper, mask: ArrayLike, y: ArrayLike) -> Stepper:
     mask, y = check_mask(mask, y)
 
     def step(keys, denoise, path, x, carry, transition):
-        x, carry, calls = stepper.step(keys, denoise, path, x, carry, transition)
-        return with_known_values(keys, x, transition, mask, y), carry, calls
+        x, carry = stepper.step(keys, denoise, path, x, carry, transition)
+        return with_known_values(keys, x, transition, mask, y), carry
 
     return stepper._replace(step=step)
