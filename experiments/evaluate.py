@@ -28,7 +28,6 @@ from experiments.sampling import DECODING, SamplingConfig, prepare
 from gen_jax import data, metrics, training
 from gen_jax.data import known
 from gen_jax.errors import ConfigError, DataError, check_range
-from gen_jax.model import takes
 from gen_jax.types import Estimate
 
 OPTIONS = frozenset(field.name for field in fields(SamplingConfig)) - {"run"}
@@ -196,7 +195,7 @@ def main() -> None:
             sampler.model, saved.spec, sampler.state, num, config.seed, **sampler.options
         )
         seconds = time.perf_counter() - begun
-    options = OPTIONS if takes(sampler.model, "stepper") else {"seed", *DECODING}
+    options = OPTIONS if "stepper" in sampler.model.conditions else {"seed", *DECODING}
     options = {*options, "importance_samples"}
     chosen = {k: v for k, v in asdict(config).items() if k in options and v is not None}
     if saved.spec.kind == "text":

@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Callable
-from functools import partial
 
 import jax
 import numpy as np
@@ -41,5 +40,4 @@ def log_prob(saved: Saved, x: np.ndarray, **options: int) -> Float[np.ndarray, "
     compute = saved.model.log_prob
     if compute is None:
         raise ConfigError(f"run {str(saved.directory)!r} has no log-likelihood")
-    compiled = jax.jit(partial(compute, **options))
-    return in_batches(lambda key, x: compiled(key, saved.state, x), x)
+    return in_batches(lambda key, x: compute(key, saved.state, x, **options), x)

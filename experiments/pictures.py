@@ -10,7 +10,7 @@ import numpy as np
 from gen_jax import data, plotting
 from gen_jax.data import DatasetSpec, Vocabulary
 from gen_jax.errors import DataError
-from gen_jax.model import GenerativeModel, sample_in_batches, takes
+from gen_jax.model import GenerativeModel, sample_in_batches
 from gen_jax.types import Array, State
 
 BATCH_SIZE = 512
@@ -20,7 +20,7 @@ COUNTS = {"images": 100, "points": 4000, "text": 8}
 
 def balanced_labels(model: GenerativeModel, spec: DatasetSpec, n: int) -> Array | None:
     """0, 1, .., K - 1, 0, 1, .. for n samples; None when data or model know no labels."""
-    if not spec.num_classes or not takes(model, "label"):
+    if not spec.num_classes or "label" not in model.conditions:
         return None
     return jnp.arange(n, dtype=jnp.int32) % spec.num_classes
 

@@ -22,7 +22,6 @@ from gen_jax import plotting, training
 from gen_jax.data import Vocabulary
 from gen_jax.data.text import prompt_tokens
 from gen_jax.errors import ConfigError, ResourceError, check_range
-from gen_jax.model import takes
 
 SUFFIXES = {
     "images": (".png", ".npz"),
@@ -56,7 +55,7 @@ def check_label(label: int | None, saved: Saved) -> None:
     spec = saved.spec
     if label is not None and not spec.num_classes:
         raise ConfigError(f"label={label} was given, but dataset {spec.name!r} has no labels")
-    if label is not None and not takes(saved.model, "label"):
+    if label is not None and "label" not in saved.model.conditions:
         raise ConfigError(f"label={label} is no option of a {saved.name!r} run")
     if label is not None:
         check_range("label", label, 0, spec.num_classes - 1, integer=True)
@@ -105,7 +104,7 @@ def main() -> None:
     sampler = prepare(config)
     saved = sampler.saved
     check_label(config.label, saved)
-    if config.animate and not takes(sampler.model, "trajectory"):
+    if config.animate and "trajectory" not in sampler.model.conditions:
         raise ConfigError(f"animate=True needs a sampler of steps, which {saved.name!r} has not")
     output = output_of(config, sampler)
     options = {**sampler.options, "label": config.label, **prompt_of(config.prompt, saved)}

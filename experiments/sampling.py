@@ -1,6 +1,5 @@
 """How a trained run is sampled: the options that `sample` and `evaluate` share, and its guides."""
 
-import inspect
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
@@ -11,7 +10,7 @@ from experiments import classifier
 from experiments.runner import MAX_STEPS, Saved, rebuild
 from gen_jax import diffusion, training
 from gen_jax.errors import ConfigError, check_choice, check_range
-from gen_jax.model import GenerativeModel, takes
+from gen_jax.model import GenerativeModel, compiled
 from gen_jax.paths import PATHS, GaussianPath, transfer
 from gen_jax.types import Array, Denoiser, State
 
@@ -93,10 +92,9 @@ def prepare(config: SamplingConfig) -> Sampler:
         options["guidance"] = config.guidance
     model, state = saved.model, saved.state
     for name, value in options.items():
-        known = name in inspect.signature(model.sample).parameters
-        if not (known if name in DECODING else takes(model, name)):
+        if name not in model.conditions:
             raise ConfigError(f"{name}={value!r} is no option of a {saved.name!r} run")
-    if config.classifier is not None and not takes(model, "guide"):
+    if config.classifier is not None and "guide" not in model.conditions:
         raise ConfigError(f"classifier={config.classifier!r} cannot guide a {saved.name!r} run")
     if config.autoguide is not None:
         check_range("autoguide", config.autoguide, 0, saved.step - 1, integer=True)
@@ -118,7 +116,7 @@ def with_autoguide(model: GenerativeModel) -> GenerativeModel:
     def sample(key, states, n, **options):
         return model.sample(key, states[0], n, guide_state=states[1], **options)
 
-    return model._replace(sample=sample)
+    return compiled(model._replace(sample=sample))
 
 
 def load_guide(directory: str, saved: Saved) -> Saved:
@@ -162,7 +160,7 @@ def with_classifier(
         towards = lambda denoise: guided_by(denoise, log_p, source, path, weight)
         return model.sample(key, state, n, guide=towards, **options)
 
-    return model._replace(sample=sample)
+    return compiled(model._replace(sample=sample))
 
 
 def guided_by(

@@ -3,27 +3,41 @@
 Training, checkpoints, devices, metrics and pictures are written once against these four.
 """
 
-import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.compiled import Check, Compiled, is_arrays
+from gen_jax.errors import ConfigError, DataError, GenJaxError, check_range
 from gen_jax.types import Array, Key, Num, Shaped, State
+
+PER_SAMPLE, SHARED, STATIC = "per sample", "shared", "static"
+
+
+def trained_part(state: State) -> State:
+    """`state.params` or `state["params"]`; of a state without it the whole."""
+    found = state.get("params") if isinstance(state, Mapping) else getattr(state, "params", None)
+    return state if found is None else found
 
 
 class GenerativeModel(NamedTuple):
-    """The contract every family fulfils.
+    """The contract every family fulfils; its constructors return it `compiled`.
 
     Fields:
       init: `(key, batch) -> state`; parameters, optimizer, EMA, buffers: any pytree of arrays.
       step: `(key, state, batch) -> (state, metrics)`; one update, jit-able; metrics are scalars.
-      sample: `(key, state, n, **condition) -> x [n, ...]` in data units. `key` is one key, or
+      sample: `(key, state, n, **conditions) -> x [n, ...]` in data units. `key` is one key, or
         one per sample [n].
       log_prob: `(key, state, x) -> [n]` in nats and data units, or None when the model is implicit.
       log_prob_kind: "exact", "lower bound", "estimate" or "none": printed beside every number.
+      conditions: what `sample` takes, name -> "per sample" (an array with a row for each of the n
+        samples; a scalar serves all), "shared" (arrays that serve all samples) or "static" (part of
+        the program).
+      parameters: `state -> pytree` of what is trained, without averages, moments and buffers.
     """
 
     init: Callable
@@ -31,12 +45,8 @@ class GenerativeModel(NamedTuple):
     sample: Callable
     log_prob: Callable | None = None
     log_prob_kind: str = "none"
-
-
-def takes(model: GenerativeModel, condition: str) -> bool:
-    """Whether `model.sample` has an argument of this name, or takes any name."""
-    parameters = inspect.signature(model.sample).parameters.values()
-    return any(p.name == condition or p.kind is p.VAR_KEYWORD for p in parameters)
+    conditions: Mapping[str, str] = {}
+    parameters: Callable[[State], State] = trained_part
 
 
 def sample_keys(key: Key[Array, "*batch"], n: int) -> Key[Array, "n"]:
@@ -59,10 +69,77 @@ def normal(keys: Key[Array, "n"], shape: tuple[int, ...], dtype=jnp.float32) -> 
     return jax.vmap(lambda key: jax.random.normal(key, shape, dtype))(keys)
 
 
-def _is_arrays(value: Any) -> bool:
-    """Whether a condition is a pytree of arrays, which a compiled sampler takes as an argument."""
-    leaves = jax.tree.leaves(value)
-    return bool(leaves) and all(isinstance(leaf, jax.Array | np.ndarray) for leaf in leaves)
+def _checked_size(value: Any, n: Any) -> int:
+    """n itself. Raises ConfigError unless it is a whole number of at least 1."""
+    return int(check_range("n", value, 1, integer=True))
+
+
+def _checked_data(encode: Callable | None, x: Any, n: int) -> Any:
+    """x as an array, after `encode` has looked at its values. Raises DataError for NaN in it."""
+    x = x if isinstance(x, jax.Array | np.ndarray) else np.asarray(x)
+    if x.dtype.kind in "OSUMm" or x.ndim == 0:
+        raise DataError(f"x={x!r:.60} must be an array of numbers [B, ...]")
+    if isinstance(x, jax.core.Tracer):
+        return x
+    if jnp.issubdtype(x.dtype, jnp.inexact) and np.isnan(x).any():
+        raise DataError(f"x holds {int(np.isnan(x).sum())} numbers that are NaN")
+    if encode is not None:
+        encode(jax.random.key(0), x)
+    return x
+
+
+def one_or_each(name: str, value: Any, n: int) -> Any:
+    """A number for all samples or one for each. Raises ConfigError for another shape."""
+    if jnp.shape(value) not in ((), (n,)):
+        raise ConfigError(f"{name} must be one number or have shape [{n}], got {jnp.shape(value)}")
+    return value
+
+
+def compiled(
+    model: GenerativeModel,
+    *,
+    per_sample: Mapping[str, Check] | None = None,
+    shared: tuple[str, ...] = (),
+    encode: Callable | None = None,
+) -> GenerativeModel:
+    """The model with `sample` and `log_prob` compiled at their first call of each kind, and held.
+
+    What is compiled already stays as it is. Options of `sample` that are not named here are
+    "static", unless `model.conditions` has them.
+
+    Args:
+      per_sample: name of a condition -> `(value, n) -> array [n, ...]`, which checks its values: a
+        compiled function does not see them.
+      shared: names of conditions that are arrays for all samples.
+      encode: `(key, x)`, called with the data of `log_prob` for its checks of their values.
+    """
+    checks = per_sample or {}
+    sample, log_prob = model.sample, model.log_prob
+    if not isinstance(sample, Compiled):
+        sample = Compiled(sample, _checked_size, checks)
+    if log_prob is not None and not isinstance(log_prob, Compiled):
+        log_prob = Compiled(log_prob, partial(_checked_data, encode), checks)
+    kinds = {**dict.fromkeys(shared, SHARED), **dict.fromkeys(checks, PER_SAMPLE)}
+    conditions = {name: kinds.get(name, STATIC) for name in sample.options}
+    return model._replace(
+        sample=sample, log_prob=log_prob, conditions={**conditions, **model.conditions}
+    )
+
+
+def _rows(model: GenerativeModel, values: Mapping[str, Any], n: int) -> dict[str, Any]:
+    """The conditions that belong to each sample, [n, ...]. Raises ConfigError where that is open.
+
+    A guess from the shape would cut a prompt of n tokens.
+    """
+    whole = [name for name, value in values.items() if getattr(value, "shape", ())[:1] == (n,)]
+    kind_of = lambda name: model.conditions.get(name, STATIC)
+    for name in whole:
+        if kind_of(name) == STATIC and is_arrays(values[name]):
+            raise ConfigError(
+                f"{name} has {n} rows, as many as there are samples: say in the model's "
+                f"conditions whether it is {PER_SAMPLE!r} or {SHARED!r}"
+            )
+    return {name: values[name] for name in whole if kind_of(name) == PER_SAMPLE}
 
 
 def sample_in_batches(
@@ -70,19 +147,33 @@ def sample_in_batches(
 ) -> Shaped[Array, "n ..."]:
     """`model.sample` for many samples within memory: the same samples as one call, compiled once.
 
-    Array conditions with leading axis n (labels) are cut into batches with the samples; others are
-    passed whole.
+    Conditions that are "per sample" are cut into batches with the samples, all others are passed
+    whole: arrays that a function (a `guide`) closes over serve every batch. Raises ConfigError for
+    numbers out of range, for arrays [n, ...] of which `model.conditions` does not say what they
+    are, and for options that make `sample` return more than samples.
     """
-    keys = sample_keys(key, n)
-    per_sample = {name: v for name, v in condition.items() if getattr(v, "shape", ())[:1] == (n,)}
-    whole = {n: v for n, v in condition.items() if n not in per_sample and _is_arrays(v)}
-    fixed = {n: v for n, v in condition.items() if n not in per_sample and n not in whole}
+    check_range("batch_size", batch_size, 1, integer=True)
+    model = compiled(model)
+    sample: Any = model.sample
+    _, _, values = sample.checked(key, state, n, **condition)
+    n, keys, rows = values[sample.first], sample_keys(key, n), _rows(model, values, n)
     size = min(batch_size, n)
-    run = jax.jit(lambda keys, state, arrays: model.sample(keys, state, size, **arrays, **fixed))
     chunks = []
     for start in range(0, n, size):
         index = jnp.minimum(jnp.arange(start, start + size), n - 1)
-        parts = {name: v[index] for name, v in per_sample.items()}
-        part = run(keys[index], state, parts | whole)
+        parts = {name: value[index] for name, value in rows.items()}
+        try:
+            part = sample.run(keys[index], state, {**values, **parts, sample.first: size})
+        except (TypeError, ValueError) as error:
+            functions = [name for name, value in condition.items() if callable(value)]
+            if isinstance(error, GenJaxError) or not functions or size == n:
+                raise
+            raise ConfigError(
+                f"{', '.join(functions)} failed on a batch of {size} of the {n} samples: arrays "
+                "that a function closes over are not cut into batches"
+            ) from error
+        if not isinstance(part, jax.Array):
+            given = ", ".join(condition)
+            raise ConfigError(f"sample returns more than samples for what was given ({given})")
         chunks.append(part[: min(size, n - start)])
     return jnp.concatenate(chunks)

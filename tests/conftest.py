@@ -54,6 +54,20 @@ class Counted:
 
 
 @pytest.fixture
+def compilations():
+    """A list to which every tracing and every compilation inside this test adds its name."""
+    names: list[str] = []
+
+    def listen(name, seconds, **more):
+        if name.startswith("/jax/core/compile"):
+            names.append(name)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield names
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
+@pytest.fixture
 def count_traces():
     """`counted = count_traces(f)`; `counted.calls` is the traces of `jax.jit(counted)`."""
     return Counted

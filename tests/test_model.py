@@ -1,17 +1,23 @@
-"""The contract's helpers: one key per sample, and samples in batches."""
+"""The contract's helpers: keys of samples, compiled functions, samples in batches."""
+
+import inspect
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gen_jax.compiled import PROGRAMS
+from gen_jax.errors import ConfigError, DataError
+from gen_jax.labels import checked_labels
 from gen_jax.model import (
     GenerativeModel,
+    compiled,
     fold_in,
     normal,
     sample_in_batches,
     sample_keys,
-    takes,
 )
 
 
@@ -42,31 +48,171 @@ def test_normal_draws_each_sample_from_its_key(key):
     assert normal(keys, (), jnp.bfloat16).dtype == jnp.bfloat16
 
 
-def test_conditions_that_a_model_takes():
-    labelled = GenerativeModel(None, None, lambda key, state, n, *, label=None: None)
-    assert (takes(labelled, "label"), takes(labelled, "steps")) == (True, False)
-    passing = GenerativeModel(None, None, lambda key, state, n, **condition: None)
-    assert takes(passing, "steps")
-    assert not takes(GenerativeModel(None, None, lambda key, state, n: None), "label")
+def prompts(value, n):
+    """Rows [n, 3] of one prompt [3] or n of them."""
+    if jnp.shape(value) not in ((3,), (n, 3)):
+        raise ConfigError(f"prompt of shape {jnp.shape(value)}")
+    return jnp.broadcast_to(jnp.asarray(value), (n, 3))
 
 
-def toy(count=None):
+def toy(count=None, classes=10):
     """A model whose sample shows its key, its label and the scale it was given."""
 
-    def sample(key, state, n, *, label=None, scale=1.0, name="none"):
+    def sample(key, state, n, *, label=None, scale=1.0, name="none", prompt=None, table=None):
+        """Toy samples."""
         if count is not None:
             count.append(n)
         z = scale * state * normal(sample_keys(key, n), (2,))
         z = z if label is None else z + 10 * jnp.broadcast_to(label, (n,))[:, None]
+        z = z if prompt is None else z + prompts(prompt, n).sum(1, keepdims=True)
+        z = z if table is None else z + table.sum()
         return z if name == "none" else -z
 
-    return GenerativeModel(lambda key, batch: jnp.ones(()), None, sample)
+    def log_prob(key, state, x, label=None):
+        if count is not None:
+            count.append(len(x))
+        return -jnp.sum(x**2, -1) + (0 if label is None else label)
+
+    def encode(key, x):
+        if not isinstance(x, jax.core.Tracer) and x.max() > 5:
+            raise DataError(f"data up to {x.max()} (allowed: 5)")
+
+    return compiled(
+        GenerativeModel(lambda key, batch: jnp.ones(()), None, sample, log_prob, "exact"),
+        per_sample={"label": partial(checked_labels, num_classes=classes), "prompt": prompts},
+        shared=("table",),
+        encode=encode,
+    )
+
+
+def test_a_model_declares_its_conditions():
+    kinds = {"label": "per sample", "prompt": "per sample", "table": "shared"}
+    assert toy().conditions == {"scale": "static", "name": "static", **kinds}
+    assert (toy().sample.__name__, toy().sample.__doc__) == ("sample", "Toy samples.")
+    assert list(inspect.signature(toy().sample).parameters)[:4] == ["key", "state", "n", "label"]
+    by_hand = GenerativeModel(None, None, lambda key, state, n, a=0: a, conditions={"a": "shared"})
+    assert compiled(by_hand).conditions == {"a": "shared"}
+    assert compiled(toy()).sample is not toy().sample
+    model = toy()
+    assert compiled(model) == model
+
+
+CALLS = {
+    "no option": {},
+    "one label": {"label": 3},
+    "labels": {"label": np.arange(10)},
+    "a number and a name": {"scale": 0.5, "name": "other"},
+    "an array for all": {"table": jnp.ones(4), "prompt": [1, 2, 3]},
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_equal_calls_are_traced_and_compiled_once(key, compilations, call):
+    count = []
+    model, state, options = toy(count), jnp.float32(2.0), CALLS[call]
+    first = model.sample(key, state, 10, **options)
+    another, more = jax.random.fold_in(key, 1), state + 1
+    compilations.clear()
+    again = [model.sample(key, state, 10, **options) for _ in range(2)]
+    other = model.sample(another, more, 10, **options)
+    assert (count, compilations) == ([10], [])
+    for samples in again:
+        np.testing.assert_array_equal(samples, first)
+    assert np.abs(other - first).max() > 1e-3
+
+
+def test_log_prob_is_compiled_for_each_shape_and_its_state_is_an_argument(key, compilations):
+    count = []
+    model, x = toy(count), np.ones((4, 2), np.float32)
+    one = model.log_prob(key, jnp.ones(()), x)
+    compilations.clear()
+    two = model.log_prob(key, jnp.zeros(()), x, label=None)
+    np.testing.assert_array_equal(one, two)
+    assert (count, compilations) == ([4], [])
+    model.log_prob(key, jnp.ones(()), x[:3])
+    model.log_prob(key, jnp.ones(()), x, 3)
+    np.testing.assert_allclose(model.log_prob(key, jnp.ones(()), x, label=5), one + 5)
+    assert count == [4, 3, 4]
+
+
+def test_numbers_of_other_types_are_other_programs(key):
+    """1 == 1.0 == True, but not in a function that looks at the type."""
+    kind = lambda key, state, n, flag=0: jnp.full(n, len(type(flag).__name__))
+    model = compiled(GenerativeModel(None, None, kind))
+    found = [int(model.sample(key, (), 1, flag=value)[0]) for value in (1, 1.0, True, None)]
+    assert found == [3, 5, 4, 8]
+
+
+def test_programs_are_few_and_go_with_the_model(key):
+    executables = lambda: len(jax.devices()[0].client.live_executables())
+    model, state = toy(), jnp.ones(())
+    model.sample(key, state, 1)
+    before = executables()
+    for scale in range(PROGRAMS + 3):
+        model.sample(key, state, 1, scale=float(scale))
+    assert executables() <= before + PROGRAMS
+    del model
+    assert executables() < before
+
+
+def test_compiled_functions_work_inside_other_transformations(key):
+    model, state, label = toy(), jnp.float32(2.0), jnp.arange(3)
+    plain = model.sample(key, state, 3, label=label)
+    inside = jax.jit(lambda key, state, label: model.sample(key, state, 3, label=label))
+    np.testing.assert_allclose(inside(key, state, label), plain, rtol=1e-6)
+    keys = jnp.stack([key, jax.random.fold_in(key, 1)])
+    each = jax.vmap(lambda key: model.sample(key, state, 3, label=label))(keys)
+    np.testing.assert_allclose(each[0], plain, rtol=1e-6)
+    shape = jax.eval_shape(lambda state: model.sample(key, state, 3), state)
+    assert shape.shape == (3, 2)
+    slope = jax.grad(lambda state: model.sample(key, state, 3).sum())(state)
+    np.testing.assert_allclose(slope, model.sample(key, jnp.ones(()), 3).sum(), rtol=1e-5)
+    with pytest.raises(ConfigError, match="label="):
+        jax.jit(lambda key: model.sample(key, state, 3, label=np.array([1, 2, 10])))(key)
+
+
+def test_a_function_that_closes_over_a_trace_is_not_held(key):
+    guided = lambda key, state, n, guide=None: guide(normal(sample_keys(key, n), (2,)))
+    model = compiled(GenerativeModel(None, None, guided))
+    with jax.checking_leaks():
+        run = jax.jit(lambda key, shift: model.sample(key, (), 3, guide=lambda x: x + shift))
+        moved = run(key, jnp.float32(2.0))
+    whole = model.sample(key, (), 3, guide=lambda x: x)
+    np.testing.assert_allclose(moved, whole + 2, rtol=1e-6)
+
+
+def test_values_are_checked_before_a_program_is_traced(key):
+    count = []
+    model, state = toy(count), jnp.ones(())
+    wrong = {
+        "label=10": {"label": 10},
+        r"label=\[-1": {"label": jnp.full(4, -1)},
+        r"shape \[4\]": {"label": jnp.arange(3)},
+        "prompt of shape": {"prompt": jnp.ones(2)},
+        "option='labels' is unknown; did you mean 'label'": {"labels": 3},
+    }
+    for words, option in wrong.items():
+        with pytest.raises(ConfigError, match=words):
+            model.sample(key, state, 4, **option)
+    with pytest.raises(ConfigError, match="option='scale' is unknown"):
+        model.log_prob(key, state, jnp.ones((4, 2)), scale=2.0)
+    with pytest.raises(DataError, match="allowed: 5"):
+        model.log_prob(key, state, 6 * jnp.ones((4, 2)))
+    for n in (0, -1, 2.5, "3", None, True, jnp.int32(3)):
+        with pytest.raises(ConfigError, match="n="):
+            model.sample(key, state, n)
+    assert count == []
+
+
+def test_an_option_without_a_hash_works(key):
+    model = compiled(GenerativeModel(None, None, lambda key, state, n, size=(): jnp.zeros(size)))
+    assert model.sample(key, (), 1, size=[2, 3]).shape == (2, 3)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 7, 10, 64])
 def test_batches_give_the_same_samples_as_one_call(key, batch_size):
     model, state = toy(), jnp.float32(2.0)
-    conditions = {"label": jnp.arange(10), "scale": 0.5, "name": "other"}
+    conditions = {"label": jnp.arange(10), "scale": 0.5, "name": "other", "prompt": [1, 2, 3]}
     whole = model.sample(key, state, 10, **conditions)
     parts = sample_in_batches(model, key, state, 10, batch_size, **conditions)
     np.testing.assert_allclose(parts, whole, rtol=1e-6)
@@ -74,10 +220,57 @@ def test_batches_give_the_same_samples_as_one_call(key, batch_size):
     np.testing.assert_allclose(one_label, model.sample(key, state, 10, label=3), rtol=1e-6)
 
 
-def test_batches_compile_once(key):
+def test_batches_compile_once_and_are_held_by_the_model(key, compilations):
     count = []
-    sample_in_batches(toy(count), key, jnp.ones(()), 10, 4, label=jnp.arange(10))
-    assert count == [4]
+    model = toy(count)
+    draw = lambda seed: sample_in_batches(
+        model, jax.random.key(seed), jnp.ones(()), 10, 4, label=jnp.arange(10)
+    )
+    draw(1)
+    compilations.clear()
+    draw(2)
+    assert (count, compilations) == ([4], [])
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 5])
+def test_what_has_as_many_rows_as_samples_is_cut_only_if_it_belongs_to_them(key, batch_size):
+    model, state = toy(), jnp.ones(())
+    options = {"prompt": jnp.array([7, 8, 9]), "table": jnp.arange(3.0)}
+    whole = model.sample(key, state, 3, **options)
+    parts = sample_in_batches(model, key, state, 3, batch_size, **options)
+    np.testing.assert_allclose(parts, whole, rtol=1e-6)
+    each = jnp.arange(9).reshape(3, 3)
+    parts = sample_in_batches(model, key, state, 3, batch_size, prompt=each)
+    np.testing.assert_allclose(parts, model.sample(key, state, 3, prompt=each), rtol=1e-6)
+    with pytest.raises(ConfigError, match=r"scale has 3 rows.*'per sample' or 'shared'"):
+        sample_in_batches(model, key, state, 3, batch_size, scale=jnp.ones((3, 1)))
+
+
+def test_models_that_are_not_compiled_are_drawn_in_batches_too(key):
+    sample = lambda key, state, n, *, label=None: normal(sample_keys(key, n), ()) + label
+    bare = GenerativeModel(None, None, sample)
+    with pytest.raises(ConfigError, match="label has 4 rows"):
+        sample_in_batches(bare, key, (), 4, 2, label=jnp.arange(4))
+    declared = bare._replace(conditions={"label": "per sample"})
+    parts = sample_in_batches(declared, key, (), 4, 2, label=jnp.arange(4))
+    np.testing.assert_allclose(parts, sample(key, (), 4, label=jnp.arange(4)), rtol=1e-6)
+
+
+def test_batches_refuse_what_they_cannot_join(key):
+    both = lambda key, state, n, info=False: (jnp.zeros(n), 3) if info else jnp.zeros(n)
+    model = compiled(GenerativeModel(None, None, both))
+    with pytest.raises(ConfigError, match="more than samples.*info"):
+        sample_in_batches(model, key, (), 4, 2, info=True)
+    for size in (0, -1):
+        with pytest.raises(ConfigError, match="batch_size="):
+            sample_in_batches(model, key, (), 4, size)
+    far = jnp.arange(4.0)
+    guided = lambda key, state, n, guide=None: guide(normal(sample_keys(key, n), ()))
+    model = compiled(GenerativeModel(None, None, guided))
+    with pytest.raises(ConfigError, match="guide.*batch of 3 of the 4 samples"):
+        sample_in_batches(model, key, (), 4, 3, guide=lambda x: x + far)
+    whole = sample_in_batches(model, key, (), 4, 4, guide=lambda x: x + far)
+    np.testing.assert_allclose(whole, model.sample(key, (), 4, guide=lambda x: x + far))
 
 
 def test_a_reused_key_would_be_seen(key):
@@ -89,6 +282,6 @@ def test_a_reused_key_would_be_seen(key):
 
 
 def test_an_implicit_model_says_so():
-    model = toy()
+    model = compiled(GenerativeModel(None, None, lambda key, state, n: jnp.zeros(n)))
     assert model.log_prob is None
     assert model.log_prob_kind == "none"

@@ -14,7 +14,7 @@ from gen_jax.autoregressive.likelihoods import Likelihood
 from gen_jax.descent import AveragedState, descend_averaged, first_state
 from gen_jax.errors import ConfigError, DataError, check_range
 from gen_jax.labels import check_labelled, checked_labels
-from gen_jax.model import GenerativeModel, sample_keys
+from gen_jax.model import GenerativeModel, compiled, sample_keys
 from gen_jax.types import Array, Float, Key, Metrics, Num
 from gen_jax.units import decode, encode, log_det
 
@@ -226,13 +226,16 @@ def autoregressive(
         decoding = Decoding(temperature, top_k, top_p)
         return draw_samples(key, state, n, a, decoding, label, prompt, cached)
 
-    def log_prob_(key, state, x, **arguments):
-        return log_prob(key, state, x, a, **arguments)
+    def log_prob_(key, state, x, *, label=None):
+        return log_prob(key, state, x, a, label)
 
-    return GenerativeModel(
+    model = GenerativeModel(
         init=lambda key, batch: init_state(key, batch, a),
         step=step,
         sample=sample_class if settings.num_classes else sample,
         log_prob=log_prob_,
         log_prob_kind="exact",
     )
+    label = partial(checked_labels, num_classes=settings.num_classes)
+    prompt = lambda prompt, n: checked_prompt(prompt, n, a)
+    return compiled(model, per_sample={"label": label, "prompt": prompt}, encode=a.encode)

@@ -17,10 +17,17 @@ import numpy as np
 from gen_jax.classical import moments
 from gen_jax.classical.moments import Moments
 from gen_jax.errors import DataError, check_range
-from gen_jax.model import GenerativeModel, sample_keys
+from gen_jax.model import GenerativeModel, compiled, sample_keys
 from gen_jax.sampling.gaussian import LOG_2_PI
 from gen_jax.types import Array, Float, Key
-from gen_jax.units import Units, decode, density_kind, encode_vectors, log_prob_in_units
+from gen_jax.units import (
+    Units,
+    decode,
+    density_kind,
+    encode,
+    encode_vectors,
+    log_prob_in_units,
+)
 
 
 class PrincipalGaussian(NamedTuple):
@@ -125,7 +132,15 @@ def moments_model(law_of: Callable[[Moments], PrincipalGaussian], units: Units) 
         return log_prob_in_units(units, of_vectors, key, x)
 
     kind = density_kind(partial(decode, units), units.shape)
-    return GenerativeModel(init, step, sample_, log_prob_, kind)
+    model = GenerativeModel(
+        init,
+        step,
+        sample_,
+        log_prob_,
+        kind,
+        parameters=lambda state: (state.mean, state.covariance),
+    )
+    return compiled(model, encode=partial(encode, units))
 
 
 def gaussian_image(

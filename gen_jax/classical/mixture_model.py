@@ -16,9 +16,16 @@ from gen_jax.classical.components import COVARIANCES, Mixture, log_prob, sample
 from gen_jax.classical.em_steps import e_step, in_blocks, m_step
 from gen_jax.classical.kmeans import start_mixture, variance_floor
 from gen_jax.errors import check_choice, check_range
-from gen_jax.model import GenerativeModel
+from gen_jax.model import GenerativeModel, compiled
 from gen_jax.types import Array, Float, Int
-from gen_jax.units import Units, decode, density_kind, encode_vectors, log_prob_in_units
+from gen_jax.units import (
+    Units,
+    decode,
+    density_kind,
+    encode,
+    encode_vectors,
+    log_prob_in_units,
+)
 
 METHODS = ("em", "gradient")
 
@@ -127,4 +134,5 @@ def gaussian_mixture(
         return log_prob_in_units(units, of_vectors, key, x)
 
     kind = density_kind(partial(decode, units), units.shape)
-    return GenerativeModel(init, step, sample_, log_prob_, kind)
+    model = GenerativeModel(init, step, sample_, log_prob_, kind, parameters=lambda state: state[0])
+    return compiled(model, encode=partial(encode, units))

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from gen_jax.classical.moments import blend
 from gen_jax.classical.texture import AXES, SMALLEST, check_texture, periodic_plus_smooth
 from gen_jax.errors import ConfigError, check_range
-from gen_jax.model import GenerativeModel, sample_keys
+from gen_jax.model import GenerativeModel, compiled, sample_keys
 from gen_jax.sampling.gaussian import LOG_2_PI
 from gen_jax.types import Array, Complex, Float, Int, Key
 from gen_jax.units import Units, decode, density_kind, encode, log_prob_in_units
@@ -136,4 +136,12 @@ def stationary_field(
         return log_prob_in_units(units, lambda u: log_prob(state, u, epsilon), key, x)
 
     kind = density_kind(partial(decode, units), units.shape)
-    return GenerativeModel(init, step, sample_, log_prob_, kind)
+    model = GenerativeModel(
+        init,
+        step,
+        sample_,
+        log_prob_,
+        kind,
+        parameters=lambda state: (state.mean, state.covariance),
+    )
+    return compiled(model, encode=partial(encode, units))

@@ -56,12 +56,16 @@ def guided_denoiser(
 
 
 def draw_samples(
+    p: Parameterised,
+    options: Options,
     key: Key[Array, "*batch"],
     state: AveragedState,
     n: int,
-    p: Parameterised,
-    options: Options,
     *,
+    label: Any = None,
+    guidance: float | Array = 1.0,
+    guidance_interval: tuple[float, float] = (0.0, 1.0),
+    guide_state: AveragedState | None = None,
     stepper: str | Stepper | None = None,
     steps: int | None = None,
     grid: str | Callable | None = None,
@@ -69,15 +73,15 @@ def draw_samples(
     guide: Callable[[Denoiser], Denoiser] | None = None,
     info: bool = False,
     trajectory: bool = False,
-    **condition,
 ) -> Any:
     """Samples [n, ...] in data units, and a `SampleInfo` on request.
 
     Args:
+      label, guidance, guidance_interval, guide_state: of `guided_denoiser`.
       stepper, steps, grid: by default the options', and the grid that the stepper is meant for.
       path: a path to sample on, when it is not the one of training.
-      guide: any further function from denoiser to denoiser, on the sampling path.
-      condition: label, guidance, guidance_interval and guide_state of `guided_denoiser`.
+      guide: any further function from denoiser to denoiser, on the sampling path; arrays that it
+        closes over are the same for every batch.
     """
     make = named("stepper", options.stepper if stepper is None else stepper, STEPPERS)
     stepper = make if isinstance(make, Stepper) else make()
@@ -87,7 +91,16 @@ def draw_samples(
             "stepper needs the score, which this source or coupling does not give "
             "(choose from: ddim, euler, midpoint, rk4, heun, dpm_solver_pp, adaptive)"
         )
-    denoise = guided_denoiser(p, options, state, n, **condition)
+    denoise = guided_denoiser(
+        p,
+        options,
+        state,
+        n,
+        label=label,
+        guidance=guidance,
+        guidance_interval=guidance_interval,
+        guide_state=guide_state,
+    )
     target = p.path if path is None else named_path(path)
     if target is not p.path:
         denoise = transfer(denoise, p.path, target)
@@ -113,11 +126,11 @@ def draw_samples(
 
 
 def log_prob(
+    p: Parameterised,
+    options: Options,
     key: Key[Array, "*batch"],
     state: AveragedState,
     x: Array | np.ndarray,
-    p: Parameterised,
-    options: Options,
     *,
     label: Any = None,
     **solver,

@@ -18,8 +18,8 @@ from gen_jax.diffusion.options import (
     named_path,
 )
 from gen_jax.errors import ConfigError
-from gen_jax.labels import check_labelled
-from gen_jax.model import GenerativeModel, sample_keys
+from gen_jax.labels import check_labelled, checked_labels
+from gen_jax.model import GenerativeModel, compiled, one_or_each, sample_keys
 from gen_jax.paths import GaussianPath
 from gen_jax.types import Array, Float, Key, Metrics
 from gen_jax.units import encode
@@ -96,16 +96,17 @@ def diffusion(
         loss = lambda params: training_loss(params, key, batch, training, settings)
         return descend_averaged(loss, optimizer, settings.ema_decay, state)
 
-    def sample_(key, state, n, **arguments):
-        return draw_samples(key, state, n, p, settings, **arguments)
-
-    def log_prob_(key, state, x, **arguments):
-        return log_prob(key, state, x, p, settings, **arguments)
-
-    return GenerativeModel(
+    model = GenerativeModel(
         init=lambda key, batch: init_state(key, network, optimizer, settings, batch),
         step=step,
-        sample=sample_,
-        log_prob=None if settings.source else log_prob_,
+        sample=partial(draw_samples, p, settings),
+        log_prob=None if settings.source else partial(log_prob, p, settings),
         log_prob_kind="none" if settings.source else "estimate",
+    )
+    label = partial(checked_labels, num_classes=settings.num_classes)
+    return compiled(
+        model,
+        per_sample={"label": label, "guidance": partial(one_or_each, "guidance")},
+        shared=("guide_state",),
+        encode=partial(encode, settings),
     )

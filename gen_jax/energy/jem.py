@@ -60,13 +60,17 @@ def jem(
         right = (logits.argmax(1) == batch["y"]).astype(x.dtype)
         return label + energy_weight * pulled, {"label_loss": label, "accuracy": right, **aux}
 
+    def checked(label, n):
+        one = jnp.zeros((1, *settings.shape))
+        logits = jax.eval_shape(network.init_with_output, jax.random.key(0), one)[0]
+        return checked_labels(label, n, logits.shape[1])
+
     def sample(key, state, n, *, label: int | Array | None = None, steps: int | None = None):
         keys = sample_keys(key, n)
         usual = chains.steps if state.buffer is None else chains.sample_steps
         plan = chain_settings(chains, usual if steps is None else steps)
         of = lambda x: logits_of(network, state, x)
-        shape = jax.ShapeDtypeStruct((n, *settings.shape), jnp.float32)
-        y = checked_labels(label, n, jax.eval_shape(of, shape).shape[1])
+        y = checked(label, n)
         if y is None:
             weights, energy = None, lambda x: marginal_energy(of(x))
         else:
@@ -82,4 +86,4 @@ def jem(
     method = Method(
         objective, negatives_of(network, settings, chains), buffer_size=chains.buffer_size
     )
-    return assemble(network, optimizer, settings, method, sample)
+    return assemble(network, optimizer, settings, method, sample, per_sample={"label": checked})

@@ -1,12 +1,14 @@
 """What every energy model shares: init, the update, log p with log Z by annealing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from gen_jax.compiled import Check
 from gen_jax.descent import descend, moving_average, start_average
 from gen_jax.energy.joint import marginal_energy
 from gen_jax.energy.normalizer import anneal, log_base
@@ -19,7 +21,7 @@ from gen_jax.energy.options import (
 )
 from gen_jax.errors import ConfigError
 from gen_jax.mcmc import Annealed
-from gen_jax.model import GenerativeModel, fold_in, normal, sample_keys
+from gen_jax.model import GenerativeModel, compiled, fold_in, normal, sample_keys
 from gen_jax.types import Array, Estimate, Float, Key, Metrics
 from gen_jax.units import decode, encode, log_det
 
@@ -121,12 +123,14 @@ def assemble(
     method: Method,
     sample: Callable | None = None,
     log_constant: Callable[[EnergyState], Array] | None = None,
+    per_sample: Mapping[str, Check] | None = None,
 ) -> GenerativeModel:
     """A `GenerativeModel` of a method.
 
     Args:
       sample: as in `GenerativeModel`; annealed from the base if not given.
       log_constant: log Z of a state, where it is learned; by annealing if not given.
+      per_sample: conditions of `sample`, see `compiled`.
     """
     check_options(options)
     shape = tuple(options.shape)
@@ -144,10 +148,11 @@ def assemble(
         own = log_base(u, options.base_std) - tilt_of(network, state)(u) - log_z
         return own + log_det(options, u)
 
-    return GenerativeModel(
+    model = GenerativeModel(
         lambda key, batch: init_state(key, network, optimizer, options, method, batch),
         lambda key, state, batch: update(key, state, batch, network, optimizer, options, method),
         annealed_samples if sample is None else sample,
         log_prob,
         "estimate",
     )
+    return compiled(model, per_sample=per_sample, encode=partial(encode, options))

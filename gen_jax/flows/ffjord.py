@@ -1,6 +1,7 @@
 """FFJORD (grathwohl2019) as a `GenerativeModel`, with the regularisers of finlay2020."""
 
 import math
+from functools import partial
 from typing import Any
 
 import jax
@@ -19,7 +20,8 @@ from gen_jax.flows.likelihood_model import (
     hide_some,
 )
 from gen_jax.flows.model import offer
-from gen_jax.model import GenerativeModel, fold_in, normal, sample_keys
+from gen_jax.labels import checked_labels
+from gen_jax.model import GenerativeModel, compiled, fold_in, normal, sample_keys
 from gen_jax.nets import Feedforward
 from gen_jax.solvers.divergence import DIVERGENCES
 from gen_jax.solvers.ode import TABLEAUS
@@ -123,6 +125,10 @@ def ffjord(
         one = lambda keys: solve(state.ema, keys, x, told, **options)[1]
         return average_over(one, key, len(x), draws)
 
-    return GenerativeModel(
-        init, step, offer(sample, bool(num_classes), False), log_prob, "estimate"
+    offered = offer(sample, bool(num_classes), False)
+    return compiled(
+        GenerativeModel(init, step, offered, log_prob, "estimate"),
+        per_sample={"label": partial(checked_labels, num_classes=num_classes)},
+        shared=("temperature",),
+        encode=transform.encode if transform is not None else None,
     )

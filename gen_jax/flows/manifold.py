@@ -18,7 +18,7 @@ from gen_jax.descent import descend_averaged, first_state
 from gen_jax.errors import check_range
 from gen_jax.flows.bijector import Layer, start_from_data
 from gen_jax.flows.density import log_density
-from gen_jax.model import GenerativeModel, normal, sample_keys
+from gen_jax.model import GenerativeModel, compiled, normal, sample_keys
 from gen_jax.types import Array, Float, State
 from gen_jax.units import Units, decode, encode_vectors
 
@@ -115,4 +115,4 @@ def manifold_flow(
         here = surface(inner, outer, state.ema, dim, latent)
         return decode(units, here.decode(normal(sample_keys(key, n), (latent,))))
 
-    return GenerativeModel(init, step, sample)
+    return compiled(GenerativeModel(init, step, sample))

@@ -1,6 +1,7 @@
 """A normalizing flow as a `GenerativeModel`: maximum likelihood."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -19,7 +20,15 @@ from gen_jax.flows.likelihood_model import (
     hide_some,
 )
 from gen_jax.flows.tarflow import denoise
-from gen_jax.model import GenerativeModel, fold_in, normal, sample_keys
+from gen_jax.labels import checked_labels
+from gen_jax.model import (
+    GenerativeModel,
+    compiled,
+    fold_in,
+    normal,
+    one_or_each,
+    sample_keys,
+)
 from gen_jax.types import Array, Float, Key, State
 from gen_jax.units import density_kind
 
@@ -149,7 +158,15 @@ def flow(
 
     kind = density_kind(parts.to_data, shape)
     offered = offer(sample, bool(num_classes), bool(noise))
-    return GenerativeModel(init, step, offered, log_prob, kind)
+    return compiled(
+        GenerativeModel(init, step, offered, log_prob, kind),
+        per_sample={
+            "label": partial(checked_labels, num_classes=num_classes),
+            "guidance": partial(one_or_each, "guidance"),
+        },
+        shared=("temperature",),
+        encode=transform.encode if transform is not None and dequantizer is None else None,
+    )
 
 
 def offer(sample: Callable, labels: bool, noise: bool) -> Callable:

@@ -39,7 +39,7 @@ from gen_jax.gan.translation import (
     split_pair,
     units,
 )
-from gen_jax.model import GenerativeModel, fold_in, sample_keys
+from gen_jax.model import GenerativeModel, compiled, fold_in, sample_keys
 from gen_jax.types import Array, Float, Num
 
 DIRECTIONS = ("forward", "backward")
@@ -201,4 +201,6 @@ def cyclegan(
         made = decode(translate(encode(fold_in(keys, 1), source)))
         return join_pair(source, made) if forward else join_pair(made, source)
 
-    return GenerativeModel(init, step, sample)
+    trained = lambda state: (state.generators.params, state.critics)
+    model = GenerativeModel(init, step, sample, parameters=trained)
+    return compiled(model, per_sample={"source": lambda x, n: checked_sources(x, n, image)})

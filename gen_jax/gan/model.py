@@ -16,7 +16,7 @@ from gen_jax.gan.options import GanState, Options, Parts, make_parts
 from gen_jax.gan.remedies import split_batch
 from gen_jax.gan.updates import rebalanced, update_critic, update_generator
 from gen_jax.labels import check_labelled, checked_labels
-from gen_jax.model import GenerativeModel, fold_in, sample_keys
+from gen_jax.model import GenerativeModel, compiled, fold_in, sample_keys
 from gen_jax.nets.judgement import Judgement
 from gen_jax.types import Array, Batch, Float, Int, Key, Metrics, Shaped
 from gen_jax.units import decode, encode
@@ -138,6 +138,13 @@ def truncated(z: Float[Array, "B L"], truncation: float | Float[Array, ""]) -> F
     return jax.scipy.special.ndtri(u)
 
 
+def checked_code(size: int, code: Any, n: int) -> Float[Array, "n C"]:
+    """Codes of n samples from one or n of them. Raises ConfigError for another shape."""
+    if jnp.shape(code) not in ((size,), (n, size)):
+        raise ConfigError(f"code must have shape [{size}] or [{n}, {size}], got {jnp.shape(code)}")
+    return jnp.broadcast_to(jnp.asarray(code, jnp.float32), (n, size))
+
+
 def latents(
     parts: Parts,
     keys: Key[Array, "n"],
@@ -149,9 +156,7 @@ def latents(
     noise, drawn = z[:, :size], z[:, size:]
     if truncation is not None:
         noise = truncated(noise, truncation)
-    return jnp.concatenate(
-        [noise, drawn if code is None else jnp.broadcast_to(code, drawn.shape)], 1
-    )
+    return jnp.concatenate([noise, drawn if code is None else code], 1)
 
 
 def from_latent(
@@ -186,6 +191,7 @@ def sample(
     """
     keys = sample_keys(key, n)
     label = checked_labels(label, n, parts.classes)
+    code = None if code is None else checked_code(sum(parts.options.code), code, n)
     if label is None and parts.classes:
         draw = lambda key: jax.random.randint(key, (), 0, parts.classes)
         label = jax.vmap(draw)(fold_in(keys, 5))
@@ -218,7 +224,15 @@ def _sampler(parts: Parts) -> Callable:
 
 def of_parts(parts: Parts) -> GenerativeModel:
     """The model of parts that `make_parts` has checked."""
-    return GenerativeModel(partial(init_state, parts), partial(step, parts), _sampler(parts))
+    model = GenerativeModel(
+        partial(init_state, parts),
+        partial(step, parts),
+        _sampler(parts),
+        parameters=lambda state: (state.generator, state.critic),
+    )
+    label = partial(checked_labels, num_classes=parts.classes)
+    code = partial(checked_code, sum(parts.options.code))
+    return compiled(model, per_sample={"label": label, "code": code}, shared=("truncation",))
 
 
 def gan(

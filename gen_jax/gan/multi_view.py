@@ -13,13 +13,21 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from gen_jax.errors import check_range
+from gen_jax.errors import ConfigError, check_range
 from gen_jax.gan.model import from_latent, of_parts
 from gen_jax.gan.options import Options, make_parts
 from gen_jax.gan.translation import units
-from gen_jax.model import GenerativeModel, fold_in, normal, sample_keys
+from gen_jax.model import GenerativeModel, compiled, fold_in, normal, sample_keys
 from gen_jax.nets.pair_generator import PairGenerator
 from gen_jax.types import Array, Float, Key
+
+
+def checked_keys(keys: Any, n: int) -> Key[Array, "n"]:
+    """The same. Raises ConfigError unless they are n keys."""
+    if jnp.shape(keys) != (n,):
+        raise ConfigError(f"content_keys and view_keys must be {n} keys, got {jnp.shape(keys)}")
+    return keys
+
 
 View = Callable[[Key[Array, ""], Float[Array, "H W C"]], Float[Array, "H W C"]]
 """`(key, image) -> another look at it`."""
@@ -89,4 +97,5 @@ def multi_view(
         both = draw(content_keys, 0, content), draw(view_keys, 1, view), draw(view_keys, 2, view)
         return from_latent(parts, state, keys, jnp.concatenate(both, 1))
 
-    return model._replace(sample=sample)
+    keys_of = dict.fromkeys(("content_keys", "view_keys"), checked_keys)
+    return compiled(model._replace(sample=sample, conditions={}), per_sample=keys_of)

@@ -32,7 +32,7 @@ from gen_jax.gan.translation import (
     split_pair,
     units,
 )
-from gen_jax.model import GenerativeModel, fold_in, sample_keys
+from gen_jax.model import GenerativeModel, compiled, fold_in, sample_keys
 from gen_jax.types import Array, Float, Num
 
 
@@ -150,4 +150,6 @@ def pix2pix(
         made = apply(generator, state.generator.ema, seen, fold_in(keys, 2))
         return join_pair(source, decode(made))
 
-    return GenerativeModel(init, step, sample)
+    trained = lambda state: (state.generator.params, state.critic)
+    model = GenerativeModel(init, step, sample, parameters=trained)
+    return compiled(model, per_sample={"source": lambda x, n: checked_sources(x, n, image)})

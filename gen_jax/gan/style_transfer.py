@@ -32,7 +32,7 @@ from gen_jax.gan.translation import (
     split_pair,
     units,
 )
-from gen_jax.model import GenerativeModel, fold_in, sample_keys
+from gen_jax.model import GenerativeModel, compiled, fold_in, sample_keys
 from gen_jax.types import Array, Float
 
 Maps = Sequence[Float[Array, "B ..."]]
@@ -139,4 +139,7 @@ def style_transfer(
         mixed = strength * adain(*maps) + (1 - strength) * maps[0]
         return join_pair(content, to_data(apply(decoder, decoding.ema, mixed)))
 
-    return GenerativeModel(init, step, sample)
+    trained = lambda state: state[0].params
+    model = GenerativeModel(init, step, sample, parameters=trained)
+    images = lambda x, n: checked_sources(x, n, image)
+    return compiled(model, per_sample={"source": images, "style": images}, shared=("strength",))

@@ -5,6 +5,7 @@ with another's sentence; so it must read. The generator also learns from means o
 embeddings, for which there are no images (reed2016, algorithm 1 and eq. 5).
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +18,7 @@ from gen_jax.gan.networks import apply
 from gen_jax.gan.options import GanState
 from gen_jax.gan.translation import report, units
 from gen_jax.labels import checked_labels
-from gen_jax.model import GenerativeModel, fold_in, normal, sample_keys
+from gen_jax.model import GenerativeModel, compiled, fold_in, normal, sample_keys
 from gen_jax.nets.captioned import Caption, Captioned
 from gen_jax.types import Array, Batch, Bool, Float, Int, Key, Metrics
 
@@ -157,17 +158,21 @@ def _update_generator(
     return after, report(metrics, "generator", generator)
 
 
+def _checked_caption(options: TextOptions, caption: Any, n: int) -> Int[Array, "n T"]:
+    """Tokens of n samples from one sentence or n. Raises ConfigError for another shape."""
+    tokens, length = jnp.asarray(caption), options.prompts.shape[2]
+    if tokens.shape not in ((length,), (n, length)):
+        raise ConfigError(f"caption has shape {tokens.shape}, must be [{length}] or [n, T]")
+    return jnp.broadcast_to(tokens, (n, length))
+
+
 def _captions(parts: TextParts, keys: Key[Array, "n"], n: int, label: Any, caption: Any) -> Array:
     """Tokens [n, T]: those given, or the prompts of labels given or drawn."""
     prompts = jnp.asarray(parts.options.prompts, jnp.int32)
     if caption is not None and label is not None:
         raise ConfigError("give a label or a caption, not both")
     if caption is not None:
-        tokens = jnp.asarray(caption)
-        length = prompts.shape[2]
-        if tokens.shape not in ((length,), (n, length)):
-            raise ConfigError(f"caption has shape {tokens.shape}, must be [{length}] or [n, T]")
-        return jnp.broadcast_to(tokens, (n, length))
+        return _checked_caption(parts.options, caption, n)
     label = checked_labels(label, n, len(prompts))
     if label is None:
         draw = lambda key: jax.random.randint(key, (), 0, len(prompts))
@@ -221,4 +226,12 @@ def text_conditional(
         made: Any = generator.apply(state.ema, z, Caption(tokens))
         return decode(made)
 
-    return GenerativeModel(lambda key, batch: _init(parts, key), step, sample)
+    model = GenerativeModel(
+        lambda key, batch: _init(parts, key),
+        step,
+        sample,
+        parameters=lambda state: (state.generator, state.critic),
+    )
+    label = partial(checked_labels, num_classes=len(settings.prompts))
+    caption = partial(_checked_caption, settings)
+    return compiled(model, per_sample={"label": label, "caption": caption})

@@ -10,7 +10,7 @@ from gen_jax.errors import check_range
 from gen_jax.mcmc.adaptation import DualAverage, dual_average
 from gen_jax.mcmc.kernel import Kernel
 from gen_jax.mcmc.run import advance
-from gen_jax.model import GenerativeModel, fold_in, normal, sample_keys
+from gen_jax.model import GenerativeModel, compiled, fold_in, normal, sample_keys
 from gen_jax.types import Array, Float, Int, State
 
 
@@ -98,6 +98,7 @@ def markov_chains(
     def log_prob(key, state, x):
         return log_density(x) - log_normalizer
 
+    trained = lambda state: state.average.log_average if adapt else ()
     if log_normalizer is None:
-        return GenerativeModel(init, step, sample)
-    return GenerativeModel(init, step, sample, log_prob, "exact")
+        return compiled(GenerativeModel(init, step, sample, parameters=trained))
+    return compiled(GenerativeModel(init, step, sample, log_prob, "exact", parameters=trained))

@@ -29,21 +29,21 @@ def mark(name: str, step: int = 0) -> None:
         print(f"MARK {name} {step}", file=sys.stderr, flush=True)
 
 
-def count_parameters(state: State) -> int:
-    """How many numbers are trained: those of `state.params`, or else of the whole state."""
-    params = state.get("params") if isinstance(state, dict) else getattr(state, "params", None)
-    leaves = jax.tree.leaves(state if params is None else params)
-    return sum(int(np.prod(np.shape(leaf))) for leaf in leaves)
+def count_parameters(params: State) -> int:
+    """How many numbers a pytree holds."""
+    return sum(int(np.prod(np.shape(leaf))) for leaf in jax.tree.leaves(params))
 
 
-def banner(state: State, mesh: Any, batch_size: int, start: int, steps: int, seconds: float) -> str:
-    """Backend, devices, parameters, batch, steps and compile time in two lines."""
+def banner(
+    params: State, mesh: Any, batch_size: int, start: int, steps: int, seconds: float
+) -> str:
+    """Backend, devices, trained parameters, batch, steps and compile time in two lines."""
     device = mesh.devices.flat[0]
     axes = ", ".join(f"{name} {size}" for name, size in mesh.shape.items())
     resumed = f", resumed at {start:,}" if start else ""
     return (
         f"{device.platform} ({device.device_kind}) x {mesh.size} [{axes}] | jax {jax.__version__}\n"
-        f"{count_parameters(state):,} parameters | batch {batch_size} | "
+        f"{count_parameters(params):,} parameters | batch {batch_size} | "
         f"{steps:,} steps{resumed} | compiled in {seconds:.1f} s"
     )
 

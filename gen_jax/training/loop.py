@@ -23,11 +23,13 @@ class Loop(NamedTuple):
       compile: `() -> run`, and
         `run(state, step, count, batch) -> (state, sums of metrics, first step not finite or -1)`;
         the state given is donated, `batch` is None when the data are on the devices.
+      parameters: the model's.
     """
 
     template: State
     init: Callable
     compile: Callable
+    parameters: Callable
 
 
 def _feeding(data: Any, key: Key[Array, ""], batch_size: int, mesh: Any) -> tuple:
@@ -153,4 +155,4 @@ def prepare_loop(
 
     key_init = sharding.place(key_init, copies)
     initial = jax.jit(model.init, out_shardings=placement)
-    return Loop(template, lambda: initial(key_init, first), compiled)
+    return Loop(template, lambda: initial(key_init, first), compiled, model.parameters)

@@ -88,7 +88,8 @@ class Session:
         run = loop.compile() if first < self.plan.steps else None
         if self.progress:
             seconds = time.perf_counter() - begun
-            note(banner(state, mesh, batch_size, first, self.plan.steps, seconds))
+            params = loop.parameters(state)
+            note(banner(params, mesh, batch_size, first, self.plan.steps, seconds))
         batches.start(first)
         bar = Progress(first, self.plan.steps, self.progress)
         means, begun, step = Means(), time.perf_counter(), first

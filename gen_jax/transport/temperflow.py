@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import optax
 
 from gen_jax.flows import Layer, density
-from gen_jax.model import GenerativeModel, sample_keys
+from gen_jax.model import GenerativeModel, compiled, sample_keys
 from gen_jax.sampling.checks import checked
 from gen_jax.sampling.importance import log_normalizer
 from gen_jax.transport.forward_kl import forward_kl_loss
@@ -155,7 +155,7 @@ def temperflow(
     def log_prob(key, state, x):
         return density.log_density(layer.bijector(state.params), x)
 
-    return GenerativeModel(init, step, sample, log_prob, "exact")
+    return compiled(GenerativeModel(init, step, sample, log_prob, "exact"))
 
 
 def _log_normalizer(problem: Problem, state: TemperState) -> Float[Array, ""]:

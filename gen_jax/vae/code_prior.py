@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from gen_jax.model import GenerativeModel, sample_keys
+from gen_jax.model import GenerativeModel, compiled, sample_keys
 from gen_jax.types import Array, Float, Int
 
 MEMORY = 0.99
@@ -61,4 +61,4 @@ def independent_codes(length: int, size: int) -> GenerativeModel:
         draw = lambda key: jax.random.categorical(key, logits(state))
         return jax.vmap(draw)(sample_keys(key, n))
 
-    return GenerativeModel(init, step, sample, log_prob, "exact")
+    return compiled(GenerativeModel(init, step, sample, log_prob, "exact"))

@@ -15,7 +15,7 @@ import optax
 
 from gen_jax.descent import descend
 from gen_jax.errors import ConfigError, check_range
-from gen_jax.model import GenerativeModel, fold_in, sample_keys
+from gen_jax.model import GenerativeModel, compiled, fold_in, sample_keys
 from gen_jax.types import Array, Float, Int, Key
 from gen_jax.units import log_det
 from gen_jax.vae.coder import Network
@@ -188,4 +188,6 @@ def discrete_vae(
         bound = streaming_log_mean(one, 1, num_samples, jnp.zeros(len(x))).value
         return bound + log_det(settings, u)
 
-    return GenerativeModel(init, step, sample, log_prob, "lower bound")
+    model = GenerativeModel(init, step, sample, log_prob, "lower bound")
+    codes_of = lambda codes, n: checked_codes(codes, n, settings)
+    return compiled(model, per_sample={"codes": codes_of}, encode=encode)

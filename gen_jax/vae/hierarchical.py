@@ -18,7 +18,7 @@ from flax import linen as nn
 
 from gen_jax.descent import descend
 from gen_jax.errors import ConfigError, check_range
-from gen_jax.model import GenerativeModel, fold_in, normal, sample_keys
+from gen_jax.model import GenerativeModel, compiled, fold_in, normal, sample_keys
 from gen_jax.types import Array, Float, Int, Key
 from gen_jax.units import log_det
 from gen_jax.vae.elbo import warm_up, with_free_bits
@@ -238,4 +238,5 @@ def hierarchical_vae(optimizer: optax.GradientTransformation, **options) -> Gene
         bound = streaming_log_mean(terms, chunk, count, jnp.zeros(len(x))).value
         return bound + log_det(settings, u)
 
-    return GenerativeModel(init, step, sample, log_prob, "lower bound")
+    model = GenerativeModel(init, step, sample, log_prob, "lower bound")
+    return compiled(model, encode=encode)

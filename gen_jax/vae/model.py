@@ -1,6 +1,7 @@
 """The VAE family as a `GenerativeModel`: each option is swapped by one argument."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +13,7 @@ from jax.scipy.special import logsumexp
 from gen_jax.descent import descend
 from gen_jax.errors import ConfigError, check_choice
 from gen_jax.labels import checked_labels
-from gen_jax.model import GenerativeModel, fold_in, sample_keys
+from gen_jax.model import GenerativeModel, compiled, fold_in, sample_keys
 from gen_jax.nets import Feedforward
 from gen_jax.types import Array, Float, Int, Key, State
 from gen_jax.units import log_det
@@ -240,13 +241,16 @@ def vae(
             bound = _bound(parts, state.params, own, u, label, num_samples)
         return bound + log_det(parts.options, u)
 
-    return GenerativeModel(
+    model = GenerativeModel(
         init,
         step,
         conditional if parts.options.num_classes else sample,
         None if objective.deterministic else log_prob,
         "none" if objective.deterministic else "lower bound",
+        parameters=lambda state: (state.params, state.critic),
     )
+    label = partial(checked_labels, num_classes=parts.options.num_classes)
+    return compiled(model, per_sample={"label": label}, encode=partial(encode_data, parts))
 
 
 def mlp(hidden: tuple[int, ...] = (400,)) -> Network:

@@ -7,6 +7,7 @@ and `weight` times the cross-entropy of q(y | x) on labelled examples. An exampl
 has y = C, the number of labels. The sum over labels is exact: the model is evaluated at each.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -16,7 +17,7 @@ import optax
 from gen_jax.descent import descend
 from gen_jax.errors import check_range
 from gen_jax.labels import checked_labels
-from gen_jax.model import GenerativeModel, fold_in, sample_keys
+from gen_jax.model import GenerativeModel, compiled, fold_in, sample_keys
 from gen_jax.types import Array, Float, Int, Key, Num
 from gen_jax.units import log_det
 from gen_jax.vae.coder import (
@@ -169,7 +170,12 @@ def semi_supervised(
         loss, _ = semi_supervised_loss(joint, logits_of(state.params, u), unknown, 0.0)
         return log_det(parts.options, u) - loss
 
-    return GenerativeModel(init, step, sample, log_prob, "lower bound")
+    label = partial(checked_labels, num_classes=parts.options.num_classes)
+    return compiled(
+        GenerativeModel(init, step, sample, log_prob, "lower bound"),
+        per_sample={"label": label},
+        encode=partial(encode_data, parts),
+    )
 
 
 def label_logits(

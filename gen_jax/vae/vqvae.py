@@ -18,7 +18,7 @@ import numpy as np
 import optax
 
 from gen_jax.errors import ConfigError, check_range
-from gen_jax.model import GenerativeModel, fold_in, sample_keys
+from gen_jax.model import GenerativeModel, compiled, fold_in, sample_keys
 from gen_jax.types import Array, Float, Int, Key, Num
 from gen_jax.units import log_det
 from gen_jax.vae.code_networks import CodeNetwork, shapes_of
@@ -259,9 +259,13 @@ def vqvae(
         raw = decode_codes(parts, state, drawn)
         return draw_data(settings, law, fold_in(keys, 1), raw, mean)
 
+    def trained(state):
+        vectors = [book.vectors for book in state.codebooks]
+        return state.params, vectors, of_codes.parameters(state.prior)
+
     score_codes = of_codes.log_prob
     if score_codes is None:
-        return GenerativeModel(init, step, sample)
+        return compiled(GenerativeModel(init, step, sample, parameters=trained))
 
     def log_prob(key, state, x):
         u = encode(key, x)
@@ -270,4 +274,5 @@ def vqvae(
         codes = to_sequence([level.codes for level in levels])
         return of_pixels + score_codes(key, state.prior, codes)
 
-    return GenerativeModel(init, step, sample, log_prob, "lower bound")
+    model = GenerativeModel(init, step, sample, log_prob, "lower bound", parameters=trained)
+    return compiled(model, encode=encode)

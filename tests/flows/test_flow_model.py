@@ -14,7 +14,7 @@ from jax.scipy.stats import norm
 from gen_jax import data, flows
 from gen_jax.errors import ConfigError, DataError
 from gen_jax.metrics import bits_per_dim
-from gen_jax.model import sample_keys, takes
+from gen_jax.model import sample_keys
 
 KEY = jax.random.key(0)
 IMAGES = jax.random.randint(KEY, (4, 2, 2, 1), 0, 256).astype(jnp.uint8)
@@ -182,7 +182,7 @@ def test_labels_condition_and_are_hidden_at_random():
         with pytest.raises(ConfigError, match=r"integers in \[0, 2\]"):
             model.sample(KEY, state, 2, label=label)
     plain = flows.flow(layer, optax.adam(0.01), shape=(2,))
-    assert not takes(plain, "label")
+    assert "label" not in plain.conditions
     with pytest.raises(ConfigError, match="without labels"):
         plain.log_prob(KEY, plain.init(KEY, {"x": x}), x, label=1)
     with pytest.raises(ConfigError, match="does not fit"):
