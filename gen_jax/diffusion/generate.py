@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -17,7 +18,7 @@ from gen_jax.diffusion.options import (
     named,
     named_path,
 )
-from gen_jax.diffusion.sampler import Stepper, prior, sample
+from gen_jax.diffusion.sampler import Stepper, check_times, prior, sample
 from gen_jax.diffusion.steppers import STEPPERS
 from gen_jax.errors import ConfigError
 from gen_jax.labels import checked_labels
@@ -109,7 +110,9 @@ def draw_samples(
         start = prior(fold_in(keys, 0), target, (n, *options.shape), data_std=p.data_std)
     else:
         start = target.sigma(jnp.ones(())) * draw_source(options, fold_in(keys, 0))
-    times = named("grid", stepper.grid if grid is None else grid, GRIDS)(target, steps)
+    with jax.ensure_compile_time_eval():  # a trace would hide the values of a grid
+        times = named("grid", stepper.grid if grid is None else grid, GRIDS)(target, steps)
+        check_times(times)
     drawn: Any = sample(
         fold_in(keys, 1),
         guide(denoise) if guide else denoise,

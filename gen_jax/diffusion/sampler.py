@@ -80,7 +80,8 @@ def transitions(path: GaussianPath, times: Float[Array, " times"]) -> Transition
     return Transition(t, s, coefficients(path, t), arrival, index, jnp.full_like(index, n), last)
 
 
-def _check_times(times) -> None:
+def check_times(times: Float[Array, " times"]) -> None:
+    """Raise ConfigError for times that do not fall from at most 1 to at least 0, if known."""
     if times.ndim != 1 or times.shape[0] < 2:
         raise ConfigError(f"times must have shape [n + 1] with n >= 1, got {times.shape}")
     if isinstance(times, jax.core.Tracer):
@@ -113,7 +114,7 @@ def sample(
     Raises ConfigError for times that do not fall from at most 1 to at least 0.
     """
     times, x = jnp.asarray(times, float), as_floating(x)
-    _check_times(times)
+    check_times(times)
     dtype, wide = x.dtype, jnp.result_type(x, times)
     counting = info or trajectory
     network = network_call(denoise) if counting else denoise

@@ -159,6 +159,8 @@ def test_calls_and_trajectory_on_request(key):
     np.testing.assert_array_equal(info.trajectory[-1], x)
     other = model.sample(key, state, 3, stepper="euler", steps=5, grid="karras")
     assert np.abs(other - x).max() > 1e-4
+    with pytest.raises(ConfigError, match="times must fall"):
+        model.sample(key, state, 3, grid=lambda path, steps: jnp.linspace(0.0, 1.0, steps + 1))
 
 
 def test_a_step_is_traced_once_and_changes_with_key_and_batch(key, count_traces):
