@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax import data, plotting
+from gen_jax import data, plotting, training
 from gen_jax.data import DatasetSpec, Vocabulary
 from gen_jax.errors import DataError
 from gen_jax.model import GenerativeModel, sample_in_batches
@@ -63,4 +63,5 @@ def write_samples(
 ) -> Path:
     """100 images (one row for each ten labels), 4000 points or 8 texts, in `samples/` of a run."""
     samples = draw(model, spec, state, COUNTS[spec.kind])
+    training.check_same_run(directory)
     return picture(directory / "samples" / f"step_{step:08d}.png", spec, samples)

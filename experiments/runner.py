@@ -1,7 +1,6 @@
 """What every experiment shares: common options, a run from start to picture, rebuilding a run."""
 
 import importlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
@@ -181,6 +180,7 @@ def run(
     )
     path = pictures.write_samples(begun.directory, model, begun.spec, state, config.steps)
     print(f"picture: {path}")
+    training.check_same_run(begun.directory)
     if more is not None:
         print(f"picture: {more(begun.directory, model, begun.spec, state)}")
     return state
@@ -213,11 +213,8 @@ def rebuild(
     Raises ConfigError when there is no such run, CheckpointError when its files are damaged.
     """
     directory = Path(directory).absolute()
-    path = directory / "config.json"
-    if not path.is_file():
-        raise ConfigError(f"run directory {str(directory)!r} holds no run (config.json is missing)")
+    path, stored = directory / "config.json", training.read_config(directory)
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
         name, values = str(stored["experiment"]), dict(stored["config"])
         spec = DatasetSpec.from_dict(stored["data"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:

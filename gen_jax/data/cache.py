@@ -15,14 +15,17 @@ FORMAT = 1
 """Part of every file's key: raise it when what is stored changes."""
 
 
-def cache_folder() -> Path:
-    """$XDG_CACHE_HOME/gen_jax, or ~/.cache/gen_jax."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gen_jax"
+def cache_folder() -> Path | None:
+    """$XDG_CACHE_HOME/gen_jax, or ~/.cache/gen_jax; None for a user who has no home."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gen_jax"
+    except RuntimeError:
+        return None
 
 
-def _path(name: str, identity: tuple[str, ...]) -> Path:
+def _path(folder: Path, name: str, identity: tuple[str, ...]) -> Path:
     digest = hashlib.sha256("\0".join((str(FORMAT), name, *identity)).encode()).hexdigest()
-    return cache_folder() / "data" / f"{name.replace('/', '-')}-{digest[:16]}.npz"
+    return folder / "data" / f"{name.replace('/', '-')}-{digest[:16]}.npz"
 
 
 def _read(path: Path) -> dict[str, np.ndarray] | None:
@@ -61,9 +64,13 @@ def cached(
     """The arrays `make()` returns, from the cache if they are there and `valid`.
 
     `identity` is everything besides `name` that decides what the arrays are. A damaged file or one
-    that is not valid is made again; a folder that cannot be written only warns.
+    that is not valid is made again; a folder that cannot be written only warns. Without a folder
+    nothing is kept.
     """
-    path = _path(name, identity)
+    folder = cache_folder()
+    if folder is None:
+        return make()
+    path = _path(folder, name, identity)
     arrays = _read(path)
     if arrays is None or not valid(arrays):
         arrays = make()

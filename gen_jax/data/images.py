@@ -57,13 +57,14 @@ def _quiet() -> Iterator[None]:
 
 def tfds_folder() -> Path:
     """Where prepared TFDS sets are: $TFDS_DATA_DIR, or ~/tensorflow_datasets."""
-    return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser().absolute()
+    folder = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    return Path(os.path.expanduser(folder)).absolute()  # as it is for a user who has no home
 
 
 def _prepared(builder: str) -> Path | None:
     """The folder of the newest prepared version of a TFDS set, found without asking TFDS."""
     found = (tfds_folder() / builder).glob("*/dataset_info.json")
-    versions = [path.parent for path in found if path.parent.name.replace(".", "").isdigit()]
+    versions = [path.parent for path in found if re.fullmatch(r"\d+(\.\d+)*", path.parent.name)]
     return max(versions, key=lambda p: [int(part) for part in p.name.split(".")], default=None)
 
 

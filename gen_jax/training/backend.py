@@ -6,6 +6,7 @@ from pathlib import Path
 
 import jax
 
+from gen_jax.data.cache import cache_folder
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.training.console import warn
 
@@ -16,11 +17,6 @@ _ACCELERATOR_FILES = (
     "/dev/kfd",
     "/dev/vfio/0",
 )
-
-
-def cache_folder() -> Path:
-    """`$XDG_CACHE_HOME/gen_jax`, or `~/.cache/gen_jax`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gen_jax"
 
 
 def _set(name: str, value) -> None:
@@ -48,9 +44,12 @@ def set_cpu_devices(count: int) -> None:
 def enable_compilation_cache() -> Path | None:
     """Keep compiled programs between runs; a folder the user has set already is left as it is.
 
-    Returns the folder, or None where it cannot be written.
+    Returns the folder, or None where there is none that can be written.
     """
-    folder = Path(os.environ.get("JAX_COMPILATION_CACHE_DIR") or cache_folder() / "jax")
+    given, ours = os.environ.get("JAX_COMPILATION_CACHE_DIR"), cache_folder()
+    folder = Path(given) if given else ours and ours / "jax"
+    if folder is None:
+        return None
     try:
         folder.mkdir(parents=True, exist_ok=True)
         writable = os.access(folder, os.W_OK)

@@ -6,7 +6,8 @@ anything is restored, with a fall-back to the newest step that verifies; an erro
 shapes or dtypes differ.
 
     checkpoints/STEP/state/...         the arrays, by Orbax
-    checkpoints/STEP/manifest.json     step, metrics, leaves, files
+    checkpoints/STEP/manifest.json     step, run, digest of config.json, metrics, leaves, files
+    checkpoints/STEP/numbers.json      what `evaluate` gave, which is called after the step is saved
     checkpoints/STEP.damaged           a step that did not verify, kept for whoever wants to look
     checkpoints/saving-*, trash-*      a save or a removal under way; cleaned up at the next start
 """
@@ -23,15 +24,20 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import orbax.checkpoint as ocp
 
 from gen_jax.errors import CheckpointError, ResourceError
 from gen_jax.training import sharding
 from gen_jax.training.console import mark, warn
 from gen_jax.training.files import plain, sync
-from gen_jax.training.manifest import read_manifest, verify, write_manifest
+from gen_jax.training.identity import Identity
+from gen_jax.training.leaves import describe, plain_leaf
+from gen_jax.training.manifest import read_manifest, read_numbers, write_manifest, write_numbers
+from gen_jax.training.place import Place
+from gen_jax.training.restoring import load, newest_whole, restore_state, saved_steps
 from gen_jax.types import State
+
+__all__ = ["Checkpoints", "restore_state", "saved_steps"]
 
 SAVING, TRASH = "saving-", "trash-"
 MAX_FAILURES = 3
@@ -54,129 +60,6 @@ for _logger in ("absl", "asyncio"):
     logging.getLogger(_logger).addFilter(_is_worth_a_line)
 
 
-def _is_key(leaf: Any) -> bool:
-    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def _unplain(data: Any, like: Any) -> Any:
-    """The inverse of `_plain`, given an array or abstract array of the same form."""
-    if not like.size:
-        return jnp.zeros(like.shape, like.dtype, device=getattr(like, "sharding", None))
-    if not _is_key(like):
-        return data
-    generators = []
-    jax.eval_shape(lambda key: generators.append(jax.random.key_impl(key)), like)
-    return jax.random.wrap_key_data(data, impl=generators[0])
-
-
-def _plain(x: Any) -> Any:
-    """A leaf as Orbax can save it: keys as the integers they are made of, nothing empty."""
-    data = jax.random.key_data(x) if _is_key(x) else x
-    return data if data.size else jnp.zeros((1,), data.dtype)
-
-
-def _abstract(template: State) -> State:
-    """Shapes, dtypes and shardings of the `_plain` leaves, from arrays or abstract arrays."""
-
-    def leaf(x):
-        sharding = getattr(x, "sharding", None)
-        sharding = sharding or jax.sharding.SingleDeviceSharding(jax.devices()[0])
-        x = jax.eval_shape(_plain, jax.ShapeDtypeStruct(x.shape, x.dtype))
-        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
-
-    return jax.tree.map(leaf, template)
-
-
-def _describe(state: State) -> dict[str, str]:
-    """Path of each leaf -> its shape and dtype, in words."""
-    leaves = jax.tree_util.tree_flatten_with_path(state)[0]
-    return {jax.tree_util.keystr(path): f"{x.dtype}{list(x.shape)}" for path, x in leaves}
-
-
-def saved_steps(directory: Path) -> list[int]:
-    """Steps that have a folder, rising; whole when they were saved, but not verified here."""
-    folder = Path(directory) / "checkpoints"
-    names = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
-    return sorted(int(name) for name in names if name.isdigit())
-
-
-def _check_leaves(folder: Path, stored: dict[str, str], wanted: dict[str, str]) -> None:
-    for name in sorted(stored.keys() | wanted.keys()):
-        if stored.get(name) != wanted.get(name):
-            raise CheckpointError(
-                f"{folder}: {name} is {stored.get(name, 'absent')} in the checkpoint and "
-                f"{wanted.get(name, 'absent')} in the model"
-            )
-
-
-def _load(folder: Path, template: State) -> State:
-    """Restore a verified step into the form of the template."""
-    _check_leaves(folder, read_manifest(folder)["leaves"], _describe(template))
-    with ocp.StandardCheckpointer() as checkpointer:
-        data = checkpointer.restore(folder / "state", _abstract(template))
-
-    return jax.tree.map(_unplain, data, template)
-
-
-def _best(directory: Path) -> int:
-    """The saved step marked best by the newest sound manifest that names one."""
-    steps = saved_steps(directory)
-    for step in reversed(steps):
-        try:
-            best = read_manifest(directory / "checkpoints" / str(step))["best"]
-        except CheckpointError as error:
-            warn(f"{error}; asking the step before which one is best")
-            continue
-        if best in steps:
-            return best
-    raise CheckpointError(f"{directory} has no best checkpoint (saved: {steps}, none marked)")
-
-
-def restore_state(
-    directory: str | Path,
-    template: State,
-    step: int | str | None = None,
-    on_damage: Callable[[Path], None] | None = None,
-) -> tuple[State, int]:
-    """The state saved in a run directory and its step.
-
-    Args:
-      template: arrays or abstract arrays of the state, with shardings if it should be placed.
-      step: a saved step, "best", or None for the newest that verifies (a damaged newer one is
-        reported in one warning line, and passed to `on_damage`).
-    Raises CheckpointError when there is none, all are damaged, or shapes or dtypes differ.
-    """
-    directory = Path(directory).absolute()
-    steps = saved_steps(directory)
-    if not steps:
-        raise CheckpointError(f"{directory} holds no checkpoint")
-    if step is None:
-        step = _newest_whole(directory, steps, on_damage)
-    else:
-        step = _best(directory) if step == "best" else int(step)
-        if step not in steps:
-            raise CheckpointError(f"{directory} has no step {step} (saved: {steps})")
-        verify(directory / "checkpoints" / str(step))
-    return _load(directory / "checkpoints" / str(step), template), step
-
-
-def _newest_whole(
-    directory: Path, steps: list[int], on_damage: Callable[[Path], None] | None
-) -> int:
-    """The newest step that verifies; each damaged one is a warning, and passed to `on_damage`."""
-    for step in reversed(steps):
-        folder = directory / "checkpoints" / str(step)
-        try:
-            verify(folder)
-        except CheckpointError as error:
-            warn(f"{error}; falling back to the step before")
-            if on_damage is not None:
-                on_damage(folder)
-            continue
-        return step
-    raise CheckpointError(f"{directory}: all checkpoints {steps} are damaged")
-
-
 def set_aside(folder: Path) -> None:
     """Rename a damaged step, which is never deleted."""
     target, number = folder.with_name(f"{folder.name}.damaged"), 1
@@ -193,18 +76,33 @@ class Checkpoints:
     process 0 does the rest and decides what was saved.
     """
 
-    def __init__(self, directory: Path, keep: int, best: tuple[str, str] | None = None):
+    def __init__(
+        self,
+        directory: Path,
+        keep: int,
+        best: tuple[str, str] | None = None,
+        identity: Identity | None = None,
+        place: Place | None = None,
+    ):
+        """Clean up what was cut short.
+
+        Args:
+          identity: of the run; None in a directory that holds checkpoints alone.
+          place: the open run directory, which is written to wherever it is moved.
+        """
         self.directory = Path(directory).absolute()
         self.folder = self.directory / "checkpoints"
         self.keep, self.best_rule = keep, best
+        self.identity, self.place = identity, place
         self.best: tuple[int, float] | None = None
         self.saved: int | None = None
         self.failures = 0
         self._error: Exception | None = None
         self._thread: threading.Thread | None = None
+        self._where = place.held / "checkpoints" if place else self.folder
         if sharding.is_first():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            for path in self.folder.iterdir():
+            self._where.mkdir(parents=True, exist_ok=True)
+            for path in self._where.iterdir():
                 if path.name.startswith((SAVING, TRASH)):
                     shutil.rmtree(path, ignore_errors=True)
 
@@ -216,17 +114,24 @@ class Checkpoints:
         newest = sharding.decided_by_first(self._newest)
         if newest < 0:
             return None
-        state, self.saved = _load(self.folder / str(newest), template), newest
+        state, self.saved = load(self.folder / str(newest), template), newest
         for step in saved_steps(self.directory):
             with contextlib.suppress(CheckpointError):
-                self.best = self._better(step, read_manifest(self.folder / str(step))["metrics"])
+                self.best = self._better(step, self.known(step)[0])
         return state, self.saved
+
+    def known(self, step: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What `evaluate` gave for a step, and its manifest. Raises CheckpointError if damaged."""
+        folder = self.folder / str(step)
+        manifest = read_manifest(folder, self.identity)
+        numbers = read_numbers(folder, self.identity)
+        return {**manifest["metrics"], **(numbers or {"metrics": {}})["metrics"]}, manifest
 
     def _newest(self) -> int:
         """The step to resume from, or -1 in a run that has none yet."""
         steps = saved_steps(self.directory)
         if steps:
-            return _newest_whole(self.directory, steps, set_aside)
+            return newest_whole(self.directory, steps, self.identity, set_aside)
         damaged = sorted(path.name for path in self.folder.glob("*.damaged*"))
         if damaged:
             raise CheckpointError(
@@ -246,33 +151,50 @@ class Checkpoints:
             return step, float(value)
         return self.best
 
-    def save(self, step: int, state: State, metrics: dict[str, float]) -> None:
-        """Start saving; the state may be donated as soon as this returns."""
+    def save(self, step: int, state: State, metrics: dict[str, float], **further: Any) -> None:
+        """Start saving; the state may be donated as soon as this returns.
+
+        `further` is JSON that the manifest holds as well.
+        """
         self.wait()
         if step == self.saved:
             return
         # A copy, because on the CPU Orbax would read the very buffers that the next step donates
         # (and the data of a key share its buffer).
-        data = jax.block_until_ready(jax.tree.map(lambda x: jnp.copy(_plain(x)), state))
-        content = {"step": step, "metrics": plain(metrics), "leaves": _describe(state)}
+        data = jax.block_until_ready(jax.tree.map(lambda x: jnp.copy(plain_leaf(x)), state))
+        content = {"metrics": plain(metrics), "leaves": describe(state), **further}
         mark("save", step)
-        self._thread = threading.Thread(target=self._write, args=(step, data, content))
+        self._start(self._write, step, data, {**self._whose(step), **content})
+
+    def add(self, step: int, metrics: dict[str, float]) -> None:
+        """Write what `evaluate` gave for a step beside it, as soon as it is durable."""
+        self._start(self._write_numbers, self._thread, step, metrics)
+
+    def _start(self, work: Callable, *args: Any) -> None:
+        self._thread = threading.Thread(target=work, args=args)
         self._thread.start()
         if not sharding.is_alone():  # Orbax waits by collectives, which have to keep their order
             self._thread.join()
 
-    def finish(self, step: int, state: State, metrics: dict[str, float]) -> None:
+    def _whose(self, step: int) -> dict[str, Any]:
+        """The step and, in a run, its identity: what every reader compares."""
+        if self.identity is None or self.identity.run is None:
+            return {"step": step}
+        return {"step": step, "run": self.identity.run, "config": self.identity.configs[0]}
+
+    def finish(self, step: int, state: State, metrics: dict[str, float], **further: Any) -> None:
         """Save and wait until it is durable. Raises ResourceError after three failures."""
         self.wait()  # now all processes know the same `saved`
         while self.saved != step:
-            self.save(step, state, metrics)
+            self.save(step, state, metrics, **further)
             self.wait()
 
     def _write(self, step: int, data: State, content: dict[str, Any]) -> None:
-        saving = self.folder / f"{SAVING}{step}"
+        saving = self._where / f"{SAVING}{step}"
         try:
             best = self._better(step, content["metrics"])
             if sharding.is_first():
+                self._check_place()
                 saving.mkdir()
             with ocp.StandardCheckpointer() as checkpointer:
                 checkpointer.save(saving / "state", data)
@@ -280,11 +202,12 @@ class Checkpoints:
             if not sharding.is_first():
                 return
             mark("commit", step)
+            self._check_place()
             write_manifest(saving, {**content, "best": best and best[0]})
             for path in (*saving.rglob("*"), saving):
                 sync(path)
-            saving.rename(self.folder / str(step))
-            sync(self.folder)
+            saving.rename(self._where / str(step))
+            sync(self._where)
         except Exception as error:
             shutil.rmtree(saving, ignore_errors=True)
             self.failures, self._error = self.failures + 1, error
@@ -293,19 +216,53 @@ class Checkpoints:
         mark("saved", step)
         self._clean()
 
+    def _check_place(self) -> None:
+        """Raise where another run has the directory, or its name and with it what is written."""
+        if self.place is not None and not self.place.is_ours():
+            raise CheckpointError(f"{self.directory} is no longer the directory of this run")
+
+    def _write_numbers(
+        self, saving: threading.Thread | None, step: int, metrics: dict[str, float]
+    ) -> None:
+        if saving is not None:
+            saving.join()
+        if self.saved != step or not sharding.is_first():
+            return  # the save failed, and says so itself
+        best = self._better(step, metrics)
+        numbers = {**self._whose(step), "metrics": metrics, "best": best and best[0]}
+        try:
+            self._check_place()
+            write_numbers(self._where / str(step), numbers)
+        except (OSError, CheckpointError) as error:
+            warn(f"the numbers of step {step} could not be written ({error})")
+            return
+        self.best = best
+        mark("numbers", step)
+        self._clean()
+
     def _clean(self) -> None:
-        steps = saved_steps(self.directory)
+        """Remove old steps of this run; what is not of this run, or newer, is left alone."""
+        steps = [step for step in saved_steps(self._where.parent) if self._is_own(step)]
         keep = set(steps[-self.keep :]) | ({self.best[0]} if self.best else set())
         for step in steps:
             if step not in keep:
                 mark("clean", step)
                 # First out of sight in one rename, so that a kill leaves no half step behind.
-                trash = self.folder / f"{TRASH}{step}"
+                trash = self._where / f"{TRASH}{step}"
                 try:
-                    (self.folder / str(step)).rename(trash)
+                    (self._where / str(step)).rename(trash)
                 except OSError as error:
                     warn(f"the old step {step} could not be removed ({error.strerror})")
                 shutil.rmtree(trash, ignore_errors=True)
+
+    def _is_own(self, step: int) -> bool:
+        if step > (self.saved or 0):
+            return False
+        try:
+            read_manifest(self._where / str(step), self.identity)
+        except CheckpointError:
+            return False
+        return True
 
     def close(self) -> None:
         """Let a save under way end; what becomes of it is not reported."""
@@ -327,28 +284,9 @@ class Checkpoints:
             if self.failures and error is None:
                 error = CheckpointError("process 0 could not save")
         if error is not None:
-            text = " ".join(str(error).split())[:200]
+            text = " ".join(str(error).split()).replace(str(self._where), str(self.folder))[:200]
             if self.failures >= MAX_FAILURES:
                 raise ResourceError(
                     f"saving failed {self.failures} times in a row in {self.folder} ({text})"
                 )
             warn(f"saving failed ({text}); training goes on, the next save tries again")
-
-
-def _leaves_where(state: State, test: Callable) -> frozenset[str]:
-    leaves = jax.tree_util.tree_flatten_with_path(state)[0]
-    inexact = [(path, x) for path, x in leaves if jnp.issubdtype(x.dtype, jnp.inexact)]
-    return frozenset(
-        jax.tree_util.keystr(path) for path, x in inexact if bool(np.asarray(test(x).any()))
-    )
-
-
-def infinite_leaves(state: State) -> frozenset[str]:
-    """Names of the leaves that hold an infinity: at the start, those that may (a best so far)."""
-    return _leaves_where(state, jnp.isinf)
-
-
-def damaged_leaves(state: State, may_be_infinite: frozenset[str]) -> list[str]:
-    """Names of the leaves that hold a NaN, or an infinity where there must be none."""
-    bad = _leaves_where(state, jnp.isnan) | (infinite_leaves(state) - may_be_infinite)
-    return sorted(bad)

@@ -1,5 +1,9 @@
-"""What a run tells its user: a banner, a progress bar, warnings; quiet when nobody watches."""
+"""What a run tells its user: a banner, a progress bar, warnings; quiet when nobody watches.
 
+Nothing here raises: a closed terminal, a pipe that ended, a log on a full disk cost the messages.
+"""
+
+import contextlib
 import os
 import sys
 import time
@@ -11,22 +15,55 @@ from tqdm import tqdm
 
 from gen_jax.types import State
 
+UNWRITABLE = (OSError, ValueError, AttributeError)
+"""What writing to a stream raises that is broken or full, closed, or absent (None)."""
+
+
+class Steady:
+    """A stream whose writing never raises; all else is the stream's own."""
+
+    def __init__(self, stream: Any):
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(*UNWRITABLE):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(*UNWRITABLE):
+            self._stream.flush()
+
+    def isatty(self) -> bool:
+        with contextlib.suppress(*UNWRITABLE):
+            return self._stream.isatty()
+        return False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def say(message: str) -> None:
+    """One line on stderr, past a progress bar without tearing it."""
+    with contextlib.suppress(*UNWRITABLE):
+        tqdm.write(message, file=Steady(sys.stderr))
+
 
 def warn(message: str) -> None:
     """One line on stderr that says what happened and what was done about it."""
-    tqdm.write(f"warning: {message}", file=sys.stderr)
+    say(f"warning: {message}")
 
 
 def note(message: str) -> None:
-    """One line on stderr, past a progress bar without tearing it."""
+    """`say` on the first process."""
     if jax.process_index() == 0:
-        tqdm.write(message, file=sys.stderr)
+        say(message)
 
 
 def mark(name: str, step: int = 0) -> None:
     """Say where the run is, for a harness that aims its faults; silent unless GEN_JAX_MARKERS=1."""
     if os.environ.get("GEN_JAX_MARKERS") == "1":
-        print(f"MARK {name} {step}", file=sys.stderr, flush=True)
+        print(f"MARK {name} {step}", file=Steady(sys.stderr), flush=True)
 
 
 def count_parameters(params: State) -> int:
@@ -55,8 +92,9 @@ class Progress:
         self.steps, self.interval = steps, interval
         self.shown = shown and jax.process_index() == 0
         self.last_step, self.last_time = start, time.monotonic()
-        terminal = self.shown and sys.stderr.isatty()
-        self.bar = tqdm(initial=start, total=steps, unit="step", leave=True) if terminal else None
+        stream: Any = Steady(sys.stderr)
+        options = {"initial": start, "total": steps, "unit": "step", "file": stream}
+        self.bar = tqdm(**options) if self.shown and stream.isatty() else None
 
     def update(self, step: int, metrics: dict[str, float], saved: int | None) -> None:
         """Show the newest numbers; `saved` is the newest durable checkpoint."""

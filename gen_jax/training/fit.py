@@ -21,6 +21,7 @@ from gen_jax.training.checkpoint import Checkpoints
 from gen_jax.training.console import mark
 from gen_jax.training.loop import prepare_loop
 from gen_jax.training.manifest import digest
+from gen_jax.training.restoring import identity_in
 from gen_jax.training.rundir import open_on_first
 from gen_jax.training.session import Plan, Session
 from gen_jax.training.stopping import StopRequest
@@ -31,13 +32,18 @@ Stream = Callable[[int], Iterator[Batch]]
 
 
 def _identity(
-    config: Mapping[str, Any] | None, key: Key[Array, ""], data: Any, batch_size: int
+    config: Mapping[str, Any] | None,
+    key: Key[Array, ""],
+    data: Any,
+    batch_size: int,
+    steps: int,
 ) -> dict:
     """What must not change between the parts of one run (nothing is known of a stream's data)."""
     seed = np.asarray(jax.random.key_data(key)).tolist()
     arrays = data if isinstance(data, Mapping) else {}
     digests = {f"data_{name}": digest(np.asarray(values)) for name, values in arrays.items()}
-    return {**(config or {}), "fit": {"key": seed, "batch_size": batch_size, **digests}}
+    numbers = {"key": seed, "batch_size": batch_size, "steps": steps}
+    return {**(config or {}), "fit": {**numbers, **digests}}
 
 
 def _check(plan: Plan, batch_size: int, keep: int, evaluate: Any, best: Any) -> None:
@@ -50,6 +56,11 @@ def _check(plan: Plan, batch_size: int, keep: int, evaluate: Any, best: Any) -> 
     check_range("save_minutes", plan.save_seconds / 60, 0, open_low=True)
     if plan.steps_per_call is not None:
         check_range("steps_per_call", plan.steps_per_call, 1, integer=True)
+    if jax.config.jax_disable_jit:  # type: ignore[attr-defined]
+        raise ConfigError(
+            "JAX_DISABLE_JIT is set, but training compiles its steps: unset it (and call "
+            "model.step itself to look into a step)"
+        )
     if best is not None:
         check_choice("best[1]", best[1], ("min", "max"))
         if evaluate is None:
@@ -108,10 +119,13 @@ def fit(
     with contextlib.ExitStack() as stack:
         run = checkpoints = None
         if directory is not None:
-            identity = _identity(config, key, data, batch_size)
+            identity = _identity(config, key, data, batch_size, steps)
             run = open_on_first(directory, identity, allow_changed)
             stack.callback(run.close if run else lambda: None)
-            checkpoints = Checkpoints(Path(directory), keep, best)
+            whose = run.identity if run else identity_in(Path(directory))
+            checkpoints = Checkpoints(
+                Path(directory), keep, best, whose, run.place if run else None
+            )
             stack.callback(checkpoints.close)
         mark("start")
         stop = stack.enter_context(StopRequest())

@@ -21,14 +21,18 @@ class Loop(NamedTuple):
       template: shapes, dtypes and shardings of the state.
       init: `() -> state`, placed on the mesh.
       compile: `() -> run`, and
-        `run(state, step, count, batch) -> (state, sums of metrics, first step not finite or -1)`;
-        the state given is donated, `batch` is None when the data are on the devices.
+        `run(state, step, count, batch, sums) -> (state, sums, first step not finite or -1)`; the
+        state and the sums given are donated, `batch` is None when the data are on the devices.
+        `sums` are those of the metrics so far, None for zeros; each step adds to them, so that
+        they do not depend on how the steps are cut into calls.
+      metrics: their names.
       parameters: the model's.
     """
 
     template: State
     init: Callable
     compile: Callable
+    metrics: frozenset[str]
     parameters: Callable
 
 
@@ -134,7 +138,11 @@ def prepare_loop(
     key_steps = sharding.place(key_steps, copies)
     zero = {name: jnp.zeros((), jnp.float32) for name in metrics}
     clean = sharding.place((zero, jnp.int32(-1)), copies)
-    fresh = lambda state: (state, *jax.tree.map(jnp.copy, clean))  # a carry, to be donated
+
+    def fresh(state, sums=None):
+        """A carry, to be donated."""
+        zeros, bad = jax.tree.map(jnp.copy, clean)
+        return state, zeros if sums is None else sums, bad
 
     one = _accumulating(lambda key, state, k, held: model.step(key, state, batch_at(held, k)))
     in_python = _loops_badly(traced, mesh)
@@ -144,8 +152,8 @@ def prepare_loop(
         number = jnp.int32
         run = call.lower(number(0), number(1), fresh(template), key_steps, held(first)).compile()
 
-        def train(state, step, count, batch=None):
-            carry, given = fresh(state), held(batch)
+        def train(state, step, count, batch=None, sums=None):
+            carry, given = fresh(state, sums), held(batch)
             starts = range(step, step + count) if in_python else (step,)
             for k in starts:
                 carry = run(number(k), number(count), carry, key_steps, given)
@@ -155,4 +163,10 @@ def prepare_loop(
 
     key_init = sharding.place(key_init, copies)
     initial = jax.jit(model.init, out_shardings=placement)
-    return Loop(template, lambda: initial(key_init, first), compiled, model.parameters)
+    return Loop(
+        template,
+        lambda: initial(key_init, first),
+        compiled,
+        frozenset(metrics),
+        model.parameters,
+    )

@@ -1,15 +1,18 @@
 """The frame around a script's `main`: one line per error, an exit code per kind of error."""
 
+import contextlib
 import errno
+import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from gen_jax.errors import GenJaxError, ResourceError, Stopped
 from gen_jax.training.backend import cache_folder
+from gen_jax.training.console import UNWRITABLE, Steady
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -41,12 +44,15 @@ def _write_log(debug: bool) -> str:
     if debug:
         traceback.print_exc()
         return ""
+    folder, instead = cache_folder(), " (--debug shows the traceback)"
+    if folder is None:
+        return instead
     try:
-        path = cache_folder() / "last_error.log"
+        path = folder / "last_error.log"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{' '.join(sys.argv)}\n\n{traceback.format_exc()}", encoding="utf-8")
     except OSError:
-        return " (--debug shows the traceback)"
+        return instead
     return f" (traceback: {Path(path)})"
 
 
@@ -71,6 +77,30 @@ def _one_line_warnings() -> None:
     warnings.formatwarning = line  # type: ignore[assignment]
 
 
+@contextlib.contextmanager
+def _steady_streams() -> Iterator[None]:
+    """stdout and stderr whose end, as after `| head`, does not end the script with them."""
+    streams = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (Steady(stream) for stream in streams)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = streams
+        for stream in streams:
+            _flush(stream)
+
+
+def _flush(stream: Any) -> None:
+    """Flush; a broken stream loses the rest, which Python would fail to write when it exits."""
+    try:
+        stream.flush()
+    except UNWRITABLE:
+        with contextlib.suppress(*UNWRITABLE):
+            number, nowhere = stream.fileno(), os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, number)
+            os.close(nowhere)
+
+
 def run_main(main: Callable) -> NoReturn:
     """Call `main()` and leave with the exit code of errors.py, or 1 for an unexpected error.
 
@@ -83,15 +113,21 @@ def run_main(main: Callable) -> NoReturn:
     if not debug:
         _quiet_late_callbacks()
         _one_line_warnings()
+    with _steady_streams():
+        sys.exit(_called(main, debug))
+
+
+def _called(main: Callable, debug: bool) -> int:
+    """The exit code of `main()`, its error told in one line."""
     try:
         result = main()
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        sys.exit(130)
+        return 130
     except Exception as error:
         code = _exit_code(error)
         where = _write_log(debug)
         expected = isinstance(error, GenJaxError)
         print(_one_line(error) + ("" if expected else where), file=sys.stderr)
-        sys.exit(code)
-    sys.exit(result if type(result) is int else 0)
+        return code
+    return result if type(result) is int else 0

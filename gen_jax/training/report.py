@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gen_jax.training.files import write_atomic, write_json
+from gen_jax.training.files import read_json, write_atomic, write_json
 
 STYLE = (
     "body{font:15px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
@@ -20,7 +20,7 @@ STYLE = (
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except (OSError, ValueError):
         return {}
 
@@ -66,7 +66,7 @@ def write_report(directory: str | Path, numbers: dict[str, Any] | None = None) -
     directory = Path(directory)
     if numbers is not None:
         write_json(directory / "report.json", numbers)
-    title = html.escape(directory.name)
+    title = html.escape(directory.resolve().name)
     config = html.escape(json.dumps(_read_json(directory / "config.json"), indent=2))
     machine = html.escape(json.dumps(_read_json(directory / "environment.json"), indent=2))
     page = (

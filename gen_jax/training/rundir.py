@@ -4,60 +4,39 @@ config.json, environment.json, metrics.jsonl, TensorBoard events, checkpoints/, 
 report.json, report.html, and DONE when the run has ended.
 """
 
-import fcntl
 import json
-import os
-import platform
-import subprocess
-import sys
+import math
 import time
-from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import jax
-
-from gen_jax.errors import CheckpointError, ConfigError, ResourceError
+from gen_jax.errors import CheckpointError, ConfigError, GenJaxError, ResourceError
 from gen_jax.training import sharding
 from gen_jax.training.console import warn
-from gen_jax.training.files import plain, write_atomic, write_json
+from gen_jax.training.environment import changes, environment
+from gen_jax.training.files import plain, read_json, write_atomic, write_json
+from gen_jax.training.identity import (
+    CONFIG,
+    RUN,
+    Identity,
+    WrongConfig,
+    body,
+    identity_of,
+    read_config,
+    sealed,
+)
+from gen_jax.training.manifest import read_manifest
+from gen_jax.training.place import Place
+from gen_jax.training.restoring import saved_steps
 
-PACKAGES = ("gen_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+METRICS, ENVIRONMENT, DONE = "metrics.jsonl", "environment.json", "DONE"
+OPENED: dict[Path, Identity] = {}
+"""The runs that this process has opened, by the names they had."""
 MAY_CHANGE = frozenset(
     {"steps", "directory", "save_every", "log_every", "sample_every", "keep", "cpu_devices"}
 )
 """Fields that do not change what a run computes up to a given step."""
-
-
-def environment() -> dict[str, Any]:
-    """Versions, devices and the command line."""
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": {name: _version(name) for name in PACKAGES},
-        "backend": jax.default_backend(),
-        "devices": [str(device.device_kind) for device in jax.devices()],
-        "command": sys.argv,
-        "commit": _commit(),
-    }
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-def _commit() -> str | None:
-    command = ["git", "rev-parse", "HEAD"]
-    here = Path(__file__).parent
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, cwd=here, timeout=5)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return found.stdout.strip() or None
 
 
 def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -74,19 +53,24 @@ def differences(old: dict[str, Any], new: dict[str, Any], allowed: Iterable[str]
     old, new = flat(old), flat(new)
     allowed = set(allowed)
     names = sorted(old.keys() | new.keys())
-    free = lambda n: n.removeprefix("config.") in MAY_CHANGE or n.split(".")[-1] in allowed
+    may = MAY_CHANGE | {f"{part}.{name}" for part in ("config", "fit") for name in MAY_CHANGE}
+    free = lambda n: n in may or n.split(".")[-1] in allowed
     changed = [n for n in names if old.get(n) != new.get(n) and not free(n)]
     return [f"{name}: {old.get(name)!r} -> {new.get(name)!r}" for name in changed]
 
 
 class RunDirectory:
-    """An open, locked run directory; close it to release the lock."""
+    """An open, locked run directory; close it to release the lock.
+
+    It is written through `place.held`, and so wherever it is moved. Messages name `path`.
+    """
 
     def __init__(self, path: str | Path, config: dict[str, Any], allow_changed: Iterable[str] = ()):
         """Create or reopen.
 
         Raises ConfigError when the configuration differs from the stored one, CheckpointError when
-        another process holds the directory, ResourceError when it cannot be written.
+        another process holds the directory or its config.json is not that of its checkpoints,
+        ResourceError when it cannot be written.
         """
         self.path = Path(path).absolute()
         self.started = time.monotonic()
@@ -96,84 +80,117 @@ class RunDirectory:
         try:
             for name in ("samples", "checkpoints"):
                 (self.path / name).mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.path / ".lock", "a")  # noqa: SIM115
+            self.place = Place(self.path)
         except OSError as error:
-            raise ResourceError(
-                f"directory={str(self.path)!r} cannot be written ({error.strerror})"
-            ) from error
+            raise self._cannot_be_written(error) from error
+        self._folder = self.place.held
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._lock.close()
-            raise CheckpointError(f"{self.path} is in use by another run") from error
-        try:
-            self._check_config(plain(config), allow_changed)
+            stored = self._check_config(plain(config), allow_changed)
             self._check_environment()
         except OSError as error:
             self.close()
-            raise ResourceError(
-                f"directory={str(self.path)!r} cannot be written ({error.strerror})"
-            ) from error
+            raise self._cannot_be_written(error) from error
         except BaseException:
             self.close()
             raise
+        self.identity = identity_of(stored)
+        OPENED[self.path] = self.identity
 
-    def _read(self, name: str) -> dict[str, Any] | None:
-        path = self.path / name
-        if not path.exists():
-            return None
+    def _cannot_be_written(self, error: OSError) -> ResourceError:
+        return ResourceError(f"directory={str(self.path)!r} cannot be written ({error.strerror})")
+
+    def _check_config(self, config: dict[str, Any], allow_changed: Iterable[str]) -> dict[str, Any]:
+        """What config.json holds from now on."""
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise CheckpointError(f"{path} is damaged: {error}") from error
+            old = read_config(self._folder, self.path)
+        except ConfigError:
+            old = None
+        if old is None:
+            new = sealed(config)
+        elif body(old) == config and RUN in old:
+            return old
+        else:
+            changed = differences(body(old), config, allow_changed)
+            if changed:
+                raise ConfigError(
+                    f"{self.path} holds a run with another configuration: {'; '.join(changed)} "
+                    "(choose another directory, or allow the change by name)"
+                )
+            self._check_unsealed(old)
+            self._say_steps(old, config)
+            new = sealed(config, old)
+        write_json(self._folder / CONFIG, new)
+        return new
 
-    def _check_config(self, config: dict[str, Any], allow_changed: Iterable[str]) -> None:
-        old = self._read("config.json")
-        changed = differences(old, config, allow_changed) if old else []
-        if changed:
-            raise ConfigError(
-                f"{self.path} holds a run with another configuration: {'; '.join(changed)} "
-                "(choose another directory, or allow the change by name)"
+    def _check_unsealed(self, old: dict[str, Any]) -> None:
+        """A config.json without a seal is an old one: no step may have an identity."""
+        for step in saved_steps(self._folder) if RUN not in old else ():
+            try:
+                read_manifest(self.path / "checkpoints" / str(step), identity_of(old))
+            except WrongConfig:
+                raise
+            except CheckpointError:
+                continue  # damaged, which is dealt with when it is restored
+
+    def _say_steps(self, old: dict[str, Any], new: dict[str, Any]) -> None:
+        before, now = (flat(each).get("fit.steps") for each in (old, new))
+        if before != now and None not in (before, now) and saved_steps(self._folder):
+            warn(
+                f"steps={now}, but this run was planned for {before}: a schedule over the steps "
+                "(of the learning rate, say) changes from here on, so the result is not that of "
+                f"one run of {now}"
             )
-        write_json(self.path / "config.json", config)
 
     def _check_environment(self) -> None:
-        old, new = self._read("environment.json"), plain(environment())
-        history = (old or {}).get("history", [])
-        if old:
-            for name in ("packages", "devices", "python", "commit"):
-                if old.get(name) != new[name]:
-                    warn(f"{name} changed since this run began: {old.get(name)} -> {new[name]}")
-            history = [*history, {k: v for k, v in old.items() if k != "history"}]
-        write_json(self.path / "environment.json", {**new, "history": history})
+        """Say what changed since the last part of the run; a damaged record is replaced."""
+        new, old = plain(environment()), self._last_environment()
+        for line in changes(old, new):
+            warn(line)
+        history = old.pop("history", [])
+        history = history if isinstance(history, list) else []
+        write_json(
+            self._folder / ENVIRONMENT, {**new, "history": [*history, old] if old else history}
+        )
+
+    def _last_environment(self) -> dict[str, Any]:
+        try:
+            old = read_json(self._folder / ENVIRONMENT)
+            if isinstance(old, dict):
+                return old
+            reason = f"it holds a {type(old).__name__}"
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            reason = str(error)
+        warn(f"{self.path / ENVIRONMENT} is damaged ({reason}): what changed cannot be said")
+        return {}
 
     def check_new(self) -> None:
         """For a run that starts from nothing: say so if it had come further.
 
         Raises CheckpointError when it had ended: its checkpoints were removed.
         """
-        if (self.path / "DONE").exists():
+        if (self._folder / DONE).exists():
             raise CheckpointError(
                 f"{self.path} holds a run that has ended, but no checkpoint; choose another "
                 "directory, or remove this one to start again"
             )
-        metrics = self.path / "metrics.jsonl"
+        metrics = self._folder / METRICS
         if metrics.exists() and metrics.stat().st_size:
             warn(f"{self.path} has metrics but no checkpoint: it starts again from step 0")
 
     def truncate_metrics(self, step: int) -> None:
-        """Drop the lines after `step`, and a torn last line."""
-        path, kept = self.path / "metrics.jsonl", []
-        if not path.exists():
-            return
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                record = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(record, dict) and record.get("step", step + 1) <= step:
-                kept.append(line + "\n")
-        write_atomic(path, "".join(kept))
+        """Drop the lines after `step`, and what is no record of a step. Never raises OSError."""
+        path, kept = self._folder / METRICS, []
+        try:
+            if not path.exists():
+                return
+            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+                if _step_of_record(line) <= step:
+                    kept.append(line + "\n")
+            write_atomic(path, "".join(kept))
+        except OSError as error:
+            warn(f"{self.path / METRICS} cannot be cut back to step {step} ({error.strerror})")
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
         """One line of metrics.jsonl, flushed, and the same numbers for TensorBoard.
@@ -198,17 +215,64 @@ class RunDirectory:
         from gen_jax.training.events import Events
 
         if self._metrics is None:
-            self._metrics = open(self.path / "metrics.jsonl", "a", encoding="utf-8")  # noqa: SIM115
-        self._events = Events(self.path / "tensorboard", step)
+            self._metrics = open(self._folder / METRICS, "a", encoding="utf-8")  # noqa: SIM115
+        self._events = Events(self._folder / "tensorboard", step)
+
+    def write_report(self, write: Callable, numbers: dict[str, Any]) -> None:
+        """`write(directory, numbers)`; a report that fails is a warning, the run is saved."""
+        try:
+            write(self._folder, numbers)
+        except Exception as error:
+            warn(f"the run is saved, its report is not ({error})")
+
+    def has_report(self) -> bool:
+        return (self._folder / "report.html").exists()
+
+    def mark_done(self, step: int) -> None:
+        """Write DONE, holding the last step. Raises ResourceError."""
+        try:
+            write_atomic(self._folder / DONE, f"{step}\n")
+        except OSError as error:
+            raise ResourceError(f"{self.path}: DONE cannot be written ({error})") from error
+
+    def mark_running(self) -> None:
+        """Remove DONE of an earlier, shorter run. Raises ResourceError."""
+        try:
+            (self._folder / DONE).unlink(missing_ok=True)
+        except OSError as error:
+            raise ResourceError(f"{self.path}: DONE cannot be removed ({error})") from error
 
     def close(self) -> None:
         """Flush everything and release the lock."""
-        for open_file in (self._metrics, self._events, self._lock):
+        for open_file in (self._metrics, self._events, self.place):
             try:
                 if open_file is not None:
                     open_file.close()
             except OSError as error:
                 warn(f"{self.path}: the last metrics are lost ({error.strerror})")
+
+
+def _step_of_record(line: str) -> float:
+    """The step of a line of metrics.jsonl; infinite where there is none."""
+    try:
+        step = json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return math.inf
+    return step if type(step) in (int, float) else math.inf
+
+
+def check_same_run(path: str | Path) -> None:
+    """Raise CheckpointError where a run that this process opened has left this name to another.
+
+    For what is written by name: a folder may be moved while pictures are drawn.
+    """
+    known = OPENED.get(Path(path).absolute())
+    try:
+        same = known is None or identity_of(read_config(path)).run == known.run
+    except GenJaxError:
+        same = False
+    if not same:
+        raise CheckpointError(f"{path} was moved, or removed, while its run was under way")
 
 
 def open_on_first(
@@ -223,16 +287,3 @@ def open_on_first(
 
     sharding.decided_by_first(open_run)
     return opened[0] if opened else None
-
-
-def mark_done(path: Path, step: int) -> None:
-    """Write DONE, holding the last step."""
-    write_atomic(path / "DONE", f"{step}\n")
-
-
-def mark_running(path: Path) -> None:
-    """Remove DONE of an earlier, shorter run."""
-    try:
-        os.unlink(path / "DONE")
-    except FileNotFoundError:
-        return

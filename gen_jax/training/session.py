@@ -1,24 +1,38 @@
 """One call of `fit`: what happens between two compiled calls."""
 
+import contextlib
 import math
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from gen_jax.errors import ConfigError, GenJaxError, NumericalError, ResourceError, Stopped
+from gen_jax.errors import (
+    CheckpointError,
+    ConfigError,
+    GenJaxError,
+    NumericalError,
+    ResourceError,
+    Stopped,
+)
 from gen_jax.training import sharding
 from gen_jax.training.batches import Batches
-from gen_jax.training.checkpoint import Checkpoints, damaged_leaves, infinite_leaves
+from gen_jax.training.checkpoint import Checkpoints
 from gen_jax.training.console import Progress, banner, mark, note, warn
+from gen_jax.training.leaves import damaged_leaves, infinite_leaves, is_deleted
 from gen_jax.training.loop import Loop
 from gen_jax.training.report import write_report
-from gen_jax.training.rundir import RunDirectory, mark_done, mark_running
+from gen_jax.training.rundir import RunDirectory
 from gen_jax.training.stopping import StopRequest
 from gen_jax.types import State
 
-SECONDS_PER_CALL = 1.0
+SECONDS_PER_CALL, WATCH_SECONDS = 1.0, 0.1
+
+
+class Moved(CheckpointError):
+    """The run directory is no longer where it was."""
 
 
 class Plan(NamedTuple):
@@ -41,15 +55,32 @@ class Plan(NamedTuple):
 
 
 class Means:
-    """Running means of the metrics since the last line of the log."""
+    """Means of the metrics since the last line of the log.
 
-    def __init__(self):
-        self.steps, self.sums = 0, {}
+    The sums grow step by step on the devices and are saved with the state, so that a line does not
+    depend on how the steps were cut into calls, nor on a stop between two lines.
+    """
 
-    def add(self, count: int, sums: dict[str, float]) -> dict[str, float]:
-        self.steps += count
-        self.sums = {name: self.sums.get(name, 0.0) + value for name, value in sums.items()}
-        return {name: value / self.steps for name, value in self.sums.items()}
+    def __init__(self, since: int, sums: Any = None):
+        self.since, self.sums = since, sums
+        self.values: dict[str, float] = {}
+
+    @classmethod
+    def of(cls, record: Any, step: int, names: frozenset[str], mesh: Any) -> "Means":
+        """From what `record` gave when the step was saved; empty where it does not fit."""
+        sums = record["sums"] if record else {}
+        if sums.keys() != names or None in sums.values():
+            return cls(step)
+        numbers = {name: np.float32(value) for name, value in sums.items()}
+        means = cls(record["since"], sharding.place(numbers, sharding.replicated(mesh)))
+        means.values = sums
+        return means
+
+    def record(self) -> dict[str, Any]:
+        return {"since": self.since, "sums": self.values}
+
+    def at(self, step: int) -> dict[str, float]:
+        return {name: value / (step - self.since) for name, value in self.values.items()}
 
 
 class Session:
@@ -76,6 +107,8 @@ class Session:
         self.last_save = time.monotonic()
         self.may_be_infinite: frozenset[str] = frozenset()
         self.evaluated: tuple[int, dict[str, float]] = (-1, {})
+        self.means = Means(0)
+        self.in_hook = False
 
     @property
     def saved(self) -> int | None:
@@ -83,7 +116,7 @@ class Session:
 
     def train(self, loop: Loop, batches: Batches, batch_size: int, mesh: Any) -> State:
         """Train from where the run directory stands to the end of the plan."""
-        state, first = self.restore(loop)
+        state, first = self.restore(loop, mesh)
         begun = time.perf_counter()
         run = loop.compile() if first < self.plan.steps else None
         if self.progress:
@@ -92,31 +125,40 @@ class Session:
             note(banner(params, mesh, batch_size, first, self.plan.steps, seconds))
         batches.start(first)
         bar = Progress(first, self.plan.steps, self.progress)
-        means, begun, step = Means(), time.perf_counter(), first
-        while step < self.plan.steps:
-            count = self.count(step, batches.streaming)
-            state, sums = self.call(run, state, step, count, batches)
-            step += count
-            shown = means.add(count, sums)
-            bar.update(step, shown, self.saved)
-            if self.plan.due(step, self.plan.log_every):
-                self.log(step, {**shown, "steps_per_second": 1 / self.seconds_per_step})
-                means = Means()
-            self.at_stop(step, state)
-        bar.close()
+        begun, step = time.perf_counter(), first
+        self.judge_late(step, state)
+        try:
+            while step < self.plan.steps:
+                count = self.count(step, batches.streaming)
+                batch = batches.next(step)
+                state, shown = self.call(run, state, step, count, batch)
+                step += count
+                bar.update(step, shown, self.saved)
+                self.at_stop(step, state, shown)
+        except BaseException as error:
+            self.rescue(step, state, error)
+            raise
+        finally:
+            bar.close()
         self.finish(step, state, time.perf_counter() - begun, step - first)
         return state
 
-    def restore(self, loop: Loop) -> tuple[State, int]:
+    def restore(self, loop: Loop, mesh: Any) -> tuple[State, int]:
         """The newest whole checkpoint, or the initial state."""
         found = self.checkpoints.restore(loop.template) if self.checkpoints else None
         state, step = (loop.init(), 0) if found is None else found
         self.may_be_infinite = infinite_leaves(state)
+        self.means, self.evaluated = Means(step), (step, {})
+        if self.checkpoints and found is not None:
+            numbers, manifest = self.checkpoints.known(step)
+            self.means = Means.of(manifest.get("log"), step, loop.metrics, mesh)
+            if manifest.get("evaluated_later") and not numbers:
+                self.evaluated = (-1, {})
         if self.run is not None:
             if found is None:
                 self.run.check_new()
             self.run.truncate_metrics(step)
-            mark_running(self.run.path)
+            self.run.mark_running()
         if step > self.plan.steps:
             warn(f"the run is at step {step} already, past steps={self.plan.steps}")
         return state, step
@@ -132,18 +174,22 @@ class Session:
         return min(wanted, self.plan.next_stop(step) - step)
 
     def call(
-        self, run: Any, state: State, step: int, count: int, batches: Batches
+        self, run: Any, state: State, step: int, count: int, batch: Any
     ) -> tuple[State, dict[str, float]]:
-        """One compiled call. Raises NumericalError when a metric is not finite."""
+        """One compiled call: the state, and the means since the last line of the log.
+
+        Raises NumericalError when a metric is not finite.
+        """
         begun = time.perf_counter()
         mark("step", step)
-        state, sums, bad = run(state, step, count, batches.next(step))
-        sums = {name: float(value) for name, value in sums.items()}
+        state, sums, bad = run(state, step, count, batch, self.means.sums)
+        values = {name: float(value) for name, value in sums.items()}
         self.seconds_per_step = (time.perf_counter() - begun) / count
         if int(bad) >= 0:
-            names = [name for name, value in sums.items() if not np.isfinite(value)]
+            names = [name for name, value in values.items() if not np.isfinite(value)]
             self.not_finite(int(bad) + 1, ", ".join(names))
-        return state, sums
+        self.means.sums, self.means.values = sums, values
+        return state, self.means.at(step + count)
 
     def not_finite(self, step: int, what: str) -> None:
         if self.checkpoints:
@@ -155,81 +201,183 @@ class Session:
         if self.run is not None:
             self.run.log(step, metrics)
 
-    def at_stop(self, step: int, state: State) -> None:
-        """Whatever is due at this step. An error in a hook is raised when the step is saved."""
+    def at_stop(self, step: int, state: State, shown: dict[str, float]) -> None:
+        """Whatever is due at this step; the state is saved first, for hooks take long, or break.
+
+        An error in a hook is raised when the step is saved.
+        """
+        saves = self.plan.due(step, self.plan.save_every)
+        logs = self.plan.due(step, self.plan.log_every)
+        samples = bool(self.on_sample and self.plan.sample_every) and (
+            step % self.plan.sample_every == 0
+        )
         late = time.monotonic() - self.last_save > self.plan.save_seconds
-        asked, late = np.any(sharding.gather(self.stop.asked, late), axis=0)
-        try:
+        asked, late = self.look(step, state, late, saves or logs or samples)
+        if logs:
+            self.log(step, {**shown, "steps_per_second": 1 / self.seconds_per_step})
+            self.means = Means(step)
+        if self.checkpoints and (saves or late or asked):
+            self.save(step, state, later=saves and self.evaluate is not None)
+        if not asked and samples:
             self.sample(step, state)
-            if self.checkpoints and self.plan.due(step, self.plan.save_every):
-                self.save(step, state, self.judge(step, state))
-        except (NumericalError, ResourceError):
-            raise
-        except Exception:
-            if self.checkpoints and not damaged_leaves(state, self.may_be_infinite):
-                self.checkpoints.finish(step, state, {})
-            raise
-        if self.checkpoints and late and not self.plan.due(step, self.plan.save_every):
-            self.check_state(step, state)
-            self.save(step, state, {})
-        if asked and step < self.plan.steps:
-            where = "nothing is kept without a directory"
-            if self.checkpoints:
-                # Whoever asks gives seconds before the kill: no time for `evaluate`.
-                known = self.evaluated[1] if self.evaluated[0] == step else {}
-                self.check_state(step, state)
-                self.checkpoints.finish(step, state, known)
-                where = f"saved in {self.checkpoints.directory}; the same command resumes"
-            raise Stopped(f"at step {step} of {self.plan.steps}, {where}")
+            asked = self.look(step, state)[0]
+        if not asked and saves and self.checkpoints and self.evaluate:
+            self.judge(step, state)
+            asked = self.look(step, state)[0]
+        if asked and (self.checkpoints or step < self.plan.steps):
+            self.leave(step, state)
+
+    def look(
+        self, step: int, state: State, late: bool = False, due: bool = True
+    ) -> tuple[bool, bool]:
+        """Whether a stop was asked for, and whether a save is late, on any process.
+
+        When something is to be written and the directory was moved, this is the end of the run.
+        """
+        writes = due or late or self.stop.asked
+        moved = self.run is not None and writes and not self.run.place.in_place()
+        asked, late, moved = np.any(sharding.gather(self.stop.asked, late, moved), axis=0)
+        if moved:
+            self.leave_moved(step, state)
+        return bool(asked), bool(late)
+
+    def leave(self, step: int, state: State) -> None:
+        """Save, unless that was done, and end. Raises Stopped."""
+        where = "nothing is kept without a directory"
+        if self.checkpoints:
+            self.keep(step, state)
+            where = f"saved in {self.checkpoints.directory}; the same command resumes"
+        raise Stopped(f"at step {step} of {self.plan.steps}, {where}")
+
+    def leave_moved(self, step: int, state: State) -> None:
+        """Save where the directory is now, and end: what hooks write by name would go elsewhere.
+
+        Raises Moved.
+        """
+        place = self.run.place if self.run else None
+        found = place.found() if place else None
+        old = self.checkpoints.directory if self.checkpoints else None
+        if found is None:
+            raise Moved(
+                f"{old} is no longer the directory of this run: it was removed, replaced or moved "
+                f"away (last save: step {self.saved})"
+            )
+        self.keep(step, state)
+        raise Moved(
+            f"{old} was moved to {found} while the run was under way; it ends at step {step}, "
+            f"saved there: directory={str(found)!r} goes on"
+        )
+
+    def rescue(self, step: int, state: State, error: BaseException) -> None:
+        """Save what an error would lose, unless the state is damaged or was given away."""
+        handled = (NumericalError, ResourceError, Stopped, Moved)
+        together = sharding.is_alone() or self.in_hook
+        if self.checkpoints is None or isinstance(error, handled) or not together:
+            return
+        if is_deleted(state) or damaged_leaves(state, self.may_be_infinite):
+            return
+        try:
+            self.checkpoints.finish(step, state, {}, log=self.means.record())
+        except (GenJaxError, OSError) as another:
+            warn(f"the state of step {step} could not be saved ({another})")
 
     def sample(self, step: int, state: State) -> None:
-        if self.on_sample and self.plan.sample_every and step % self.plan.sample_every == 0:
-            try:
+        assert self.on_sample is not None
+        self.in_hook = True
+        try:
+            with self.saving_when_asked(step, state):
                 self.on_sample(step, state)
-            except OSError as error:
-                warn(f"samples of step {step} were not written ({error}); training goes on")
+        except OSError as error:
+            warn(f"samples of step {step} were not written ({error}); training goes on")
+        self.in_hook = False
 
-    def save(self, step: int, state: State, metrics: dict[str, float]) -> None:
+    @contextlib.contextmanager
+    def saving_when_asked(self, step: int, state: State) -> Iterator[None]:
+        """While a hook runs, a request to stop saves at once: whoever asks gives seconds."""
+        ended = threading.Event()
+
+        def watch():
+            while not ended.wait(WATCH_SECONDS):
+                if self.stop.asked:
+                    with contextlib.suppress(GenJaxError, OSError):  # tried again after the hook
+                        self.keep(step, state)
+                    return
+
+        if self.checkpoints is None or not sharding.is_alone():
+            yield
+            return
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            watcher.join()
+
+    def save(self, step: int, state: State, later: bool) -> None:
+        """Start saving; `later`: `evaluate` is called after it."""
         assert self.checkpoints is not None
-        self.checkpoints.save(step, state, metrics)
+        if step != self.saved:
+            self.check_state(step, state)
+        further = {"log": self.means.record(), "evaluated_later": later}
+        self.checkpoints.save(step, state, {}, **further)
         self.last_save = time.monotonic()
+
+    def keep(self, step: int, state: State) -> None:
+        """Make the state of this step durable. Raises NumericalError, ResourceError."""
+        assert self.checkpoints is not None
+        self.checkpoints.wait()
+        if self.saved != step:
+            self.check_state(step, state)
+            self.checkpoints.finish(step, state, {}, log=self.means.record())
 
     def check_state(self, step: int, state: State) -> None:
         bad = damaged_leaves(state, self.may_be_infinite)
         if bad:
             self.not_finite(step, f"the state ({', '.join(bad[:3])})")
 
-    def judge(self, step: int, state: State) -> dict[str, float]:
-        """The numbers of `evaluate`, logged once per step. Raises if the state is not finite."""
-        if self.evaluated[0] == step:
-            return self.evaluated[1]
-        self.check_state(step, state)
-        metrics = dict(self.evaluate(step, state)) if self.evaluate else {}
-        rule = self.checkpoints.best_rule if self.checkpoints else None
+    def judge(self, step: int, state: State) -> None:
+        """The numbers of `evaluate`, logged and written beside the step that was saved."""
+        assert self.evaluate is not None
+        assert self.checkpoints is not None
+        self.in_hook = True
+        metrics = dict(self.evaluate(step, state))
+        rule = self.checkpoints.best_rule
         if rule is not None and rule[0] not in metrics:
             given = ", ".join(metrics) or "nothing"
             raise ConfigError(f"best={rule!r} is not among what evaluate gives ({given})")
+        self.in_hook, self.evaluated = False, (step, metrics)
         if metrics:
+            self.checkpoints.add(step, metrics)
             self.log(step, metrics)
-        self.evaluated = (step, metrics)
-        return metrics
+
+    def judge_late(self, step: int, state: State) -> None:
+        """Evaluate the step that was restored, when its process ended before that was done."""
+        late = self.evaluate is not None and self.evaluated[0] != step
+        if self.checkpoints and sharding.decided_by_first(lambda: int(late)):
+            if self.look(step, state)[0]:
+                self.leave(step, state)
+            self.judge(step, state)
 
     def finish(self, step: int, state: State, seconds: float, done: int) -> None:
         """Make the last step durable, then report."""
         if self.checkpoints is None:
             return
         if done:
-            self.checkpoints.finish(step, state, self.judge(step, state))
-        if self.run is None:
-            return
-        if done:
-            rate = round(done / seconds, 3)
-            numbers = {"step": step, "seconds": round(seconds, 2), "steps_per_second": rate}
-            try:
-                write_report(self.run.path, numbers)
-            except (OSError, GenJaxError) as error:
-                warn(f"the run is saved, its report is not ({error})")
-        try:
-            mark_done(self.run.path, step)
-        except OSError as error:
-            raise ResourceError(f"{self.run.path}: DONE cannot be written ({error})") from error
+            self.checkpoints.wait()
+            again = self.saved != step
+            self.keep(step, state)
+            if again and self.evaluated[0] == step:
+                self.checkpoints.add(step, self.evaluated[1])
+        self.checkpoints.wait()
+        self.look(step, state)
+        if self.run is not None:
+            numbers: dict[str, float] = {"step": step}
+            if done:
+                rate = round(done / seconds, 3)
+                numbers |= {"seconds": round(seconds, 2), "steps_per_second": rate}
+            if done or not self.run.has_report():
+                self.run.write_report(write_report, numbers)
+            self.run.mark_done(step)
+        if self.look(step, state)[0]:
+            self.leave(step, state)

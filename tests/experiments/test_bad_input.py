@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gen_jax.training.identity import body, sealed
+
 SECONDS = 5.0
 
 TRAINING = {
@@ -192,11 +194,12 @@ def places(digits_run, points_run, guide_run, mixture_run, elsewhere):
     for path in broken.values():
         shutil.copytree(digits_run, path)
     (broken["DAMAGED_CONFIG"] / "config.json").write_text('{"experiment": "diff')
-    (broken["HALF_CONFIG"] / "config.json").write_text('{"experiment": "diffusion", "config": {}}')
+    half = sealed({"experiment": "diffusion", "config": {}})
+    (broken["HALF_CONFIG"] / "config.json").write_text(json.dumps(half))
     for name, field, value in (("ODD_CONFIG", "wings", 2), ("ODD_PATH", "path", "cosin")):
         stored = json.loads((broken[name] / "config.json").read_text())
         stored["config"][field] = value
-        (broken[name] / "config.json").write_text(json.dumps(stored))
+        (broken[name] / "config.json").write_text(json.dumps(sealed(body(stored), stored)))
     shutil.rmtree(broken["NO_CHECKPOINT"] / "checkpoints")
     state = broken["DAMAGED"] / "checkpoints" / "4" / "state"
     largest = max(state.rglob("*"), key=lambda path: path.stat().st_size * path.is_file())
