@@ -80,6 +80,19 @@ def main() -> None:
             time.sleep(60)
 
         options |= {"sample_every": 1, "on_sample": on_sample}
+    if "wait" in options:
+        at, file = options.pop("wait")
+
+        def wait(step, state):
+            if step == at:
+                mark("sample", step)
+                while not Path(file).exists():
+                    time.sleep(0.02)
+
+        options |= {"sample_every": 1, "on_sample": wait}
+    if "nap" in options:
+        seconds = options.pop("nap")
+        options |= {"sample_every": 1, "on_sample": lambda step, state: time.sleep(seconds)}
     session.write_report = lambda path, numbers: None
     tiny.train(Path(sys.argv[1]), **options)
 
