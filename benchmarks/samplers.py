@@ -17,6 +17,7 @@ import tyro
 
 from benchmarks.measuring import RESULTS, machine, write
 from experiments.pictures import balanced_labels, draw
+from experiments.provenance import compare
 from experiments.runner import rebuild
 from gen_jax import data, metrics, plotting, training
 
@@ -120,9 +121,13 @@ def main() -> None:
     facts = machine()
     saved = rebuild(config.run)
     extractor = metrics.load_classifier(saved.spec.name)
-    test, train = data.load(saved.spec.name, "test"), data.load(saved.spec.name, "train")
+    compare(saved)
+    test, train = (
+        data.load(saved.spec.name, "test"),
+        data.examples(saved.spec.name, "train", config.num),
+    )
     real = extractor.features(test["x"])
-    floor = metrics.frechet_from_features(real, extractor.features(train["x"][: config.num]))
+    floor = metrics.frechet_from_features(real, extractor.features(train["x"]))
     rows = points(saved, extractor, real, config)
     if config.adaptive:
         rows += adaptive_points(saved, extractor, real, config)

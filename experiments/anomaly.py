@@ -38,6 +38,7 @@ from PIL import Image
 
 from experiments.evaluate import as_json
 from experiments.likelihoods import log_prob
+from experiments.provenance import compare, in_report
 from experiments.runner import Saved, rebuild
 from gen_jax import data, metrics, training
 from gen_jax.errors import ConfigError, DataError, check_range
@@ -57,6 +58,8 @@ class Config:
     """Examples of each set."""
     checkpoint: int | None = None
     """A saved step; the newest if not given."""
+    allow_changed_data: bool = False
+    """Go on although the data are not those of the training."""
 
     def check(self) -> None:
         """Raise ConfigError for what cannot work, before anything is read."""
@@ -105,8 +108,10 @@ def main() -> None:
     training.configure_backend(1)
     saved = rebuild(config.run, config.checkpoint)
     background = rebuild(config.background) if config.background else None
-    train, test = (data.load(saved.spec.name, s)["x"][: config.num] for s in ("train", "test"))
-    other = data.load(config.against, "test")["x"][: config.num]
+    changed = compare(saved, config.allow_changed_data)
+    drawn = lambda name, split: data.examples(name, split, config.num)["x"]
+    train, test = (drawn(saved.spec.name, split) for split in ("train", "test"))
+    other = drawn(config.against, "test")
     if other.shape[1:] != test.shape[1:]:
         raise DataError(
             f"against={config.against!r} has shape {other.shape[1:]}, the run {test.shape[1:]}"
@@ -118,6 +123,7 @@ def main() -> None:
         "run": saved.name,
         "dataset": saved.spec.name,
         "against": config.against,
+        **in_report(changed),
         "log_prob_kind": saved.model.log_prob_kind,
         "num": [len(test), len(other)],
         "bits_per_dim_inside": bits(inside),

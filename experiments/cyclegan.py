@@ -101,7 +101,7 @@ def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[st
 
 def comparison(directory: Path, model: GenerativeModel, spec: DatasetSpec, state: State) -> Path:
     """Held-out A, as B, and back; then held-out B, as A, and back."""
-    left, right = halves(data.load(spec.name, "test")["x"][:12])
+    left, right = halves(data.examples(spec.name, "test", 12)["x"])
     as_right = halves(translated(model, state, left))[1]
     as_left = halves(translated(model, state, right, direction="backward"))[0]
     left_again = halves(translated(model, state, as_right, direction="backward"))[0]

@@ -23,6 +23,7 @@ import tyro
 from experiments.exact_sets import MIXTURES, compare_with_exact, target_of
 from experiments.likelihoods import in_batches, knows, log_prob
 from experiments.pictures import balanced_labels, draw
+from experiments.provenance import in_report
 from experiments.runner import EXPERIMENTS, Saved
 from experiments.sampling import DECODING, SamplingConfig, prepare
 from gen_jax import data, metrics, training
@@ -30,10 +31,13 @@ from gen_jax.data import known
 from gen_jax.errors import ConfigError, DataError, check_range
 from gen_jax.types import Estimate
 
-OPTIONS = frozenset(field.name for field in fields(SamplingConfig)) - {"run"}
+OPTIONS = frozenset(field.name for field in fields(SamplingConfig)) - {"run", "allow_changed_data"}
 """Fields that the report repeats: they decide what was measured."""
 
 MIN_EXAMPLES = 10
+
+RESAMPLES, FEWEST = 20, 12
+"""Of an error; and the rows that it needs."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,41 @@ class Config(SamplingConfig):
             check_range("num", self.num, MIN_EXAMPLES, integer=True)
 
 
+def neighbour_scores(real: np.ndarray, fake: np.ndarray) -> dict[str, float]:
+    """The statistics that compare pairs of rows of features [N, D]."""
+    return {
+        "kernel": metrics.kernel_distance(real, fake),
+        **metrics.precision_recall(real, fake)._asdict(),
+        **metrics.density_coverage(real, fake)._asdict(),
+    }
+
+
+def compare_features(real: np.ndarray, fake: np.ndarray, other: np.ndarray) -> dict[str, Any]:
+    """Distances of real features [N, D] to `fake`, with errors, and to `other` real ones.
+
+    The error of a share is at least 1 / N, the weight of one example: where all halves agree, as
+    where nothing is covered, resampling shows none. Below FEWEST rows there are no errors but the
+    first, because half of the rows are too few neighbours.
+    """
+    key, frechet = jax.random.key(0), metrics.frechet_from_features
+    report: dict[str, Any] = {
+        "frechet": metrics.bootstrap(key, frechet, real, fake, num_resamples=RESAMPLES),
+        "frechet_real_train_test": frechet(real, other),
+    }
+    values = lambda *sets: [*neighbour_scores(*sets).values()]
+    options: dict[str, Any] = {"num_resamples": RESAMPLES, "replace": False}
+    enough = len(real) >= FEWEST
+    found = metrics.bootstrap(key, values, real, fake, **options) if enough else None
+    scores = values(real, fake) if found is None else found.value.tolist()
+    for i, (name, calibration) in enumerate(neighbour_scores(real, other).items()):
+        report[name] = scores[i]
+        if found is not None:
+            least = 0.0 if name == "kernel" else 1 / len(real)
+            report[name] = Estimate(scores[i], max(float(found.error[i]), least))
+        report[f"{name}_real_train_test"] = calibration
+    return report
+
+
 def evaluate_images(
     saved: Saved, samples: np.ndarray, train: dict[str, np.ndarray], test: dict[str, np.ndarray]
 ) -> dict[str, Any]:
@@ -71,16 +110,9 @@ def evaluate_images(
     n = min(len(samples), len(test["x"]), len(train["x"]))
     real, fake = extractor.features(test["x"][:n]), extractor.features(samples[:n])
     other = extractor.features(train["x"][:n])
-    key = jax.random.key(0)
-    frechet = metrics.frechet_from_features
     result: dict[str, Any] = {
         "features": extractor.label,
-        "frechet": metrics.bootstrap(key, frechet, real, fake, num_resamples=20),
-        "frechet_real_train_test": frechet(real, other),
-        "kernel": metrics.kernel_distance(real, fake),
-        "kernel_real_train_test": metrics.kernel_distance(real, other),
-        **metrics.precision_recall(real, fake)._asdict(),
-        **metrics.density_coverage(real, fake)._asdict(),
+        **compare_features(real, fake, other),
         "memorisation_ratio": metrics.memorisation_ratio(samples[:n], train["x"], test["x"]),
     }
     labels = balanced_labels(saved.model, saved.spec, len(samples))
@@ -159,8 +191,11 @@ def evaluate_text(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[s
 
 
 def load_both(name: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Training and test set; raises DataError when they are too small to measure a run."""
-    train, test = data.load(name, "train"), data.load(name, "test")
+    """Training and test set in random order, so that the first of them are a sample of all.
+
+    Raises DataError when they are too small to measure a run.
+    """
+    train, test = (data.examples(name, split) for split in ("train", "test"))
     if min(len(train["x"]), len(test["x"])) < MIN_EXAMPLES:
         raise DataError(
             f"dataset {name!r} has {len(train['x'])} training and {len(test['x'])} test "
@@ -178,7 +213,7 @@ def as_json(value: Any) -> Any:
 
 def main() -> None:
     config = tyro.cli(Config, description=__doc__)
-    sampler = prepare(config)
+    sampler = prepare(config, needs_data=True)
     saved = sampler.saved
     given = {} if (n := config.importance_samples) is None else {"num_samples": n}
     if given and not knows(saved, "num_samples"):
@@ -214,6 +249,7 @@ def main() -> None:
         "step": saved.step,
         "num_samples": num,
         "options": chosen,
+        **in_report(sampler.changed),
         "sampling_seconds_with_compilation": round(seconds, 2),
         **measured,
     }

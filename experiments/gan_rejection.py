@@ -92,7 +92,7 @@ def after_rejection(parts: Parts, saved: Saved, test: dict[str, np.ndarray]) -> 
         return {}
     images = saved.spec.kind == "images"
     n = min(len(test["x"]), 10_000)
-    train = data.load(saved.spec.name, "train")
+    train = data.subset(data.load(saved.spec.name, "train"))
     state = sharpened(parts, saved.state, train)
     draw = jax.jit(lambda key, state: thinned(parts, key, state, n, images))
     found = draw(jax.random.key(1), state)

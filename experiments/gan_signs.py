@@ -32,7 +32,7 @@ def critic_signs(parts: Parts, saved: Saved, test: dict[str, np.ndarray]) -> dic
     """`overfitting` of the critic as it was trained; nothing for began, which has no scores."""
     if parts.options.loss == "began":
         return {}
-    train = data.load(saved.spec.name, "train")
+    train = data.subset(data.load(saved.spec.name, "train"))
     n = min(len(train["x"]), len(test["x"]), MOST)
     samples = {"x": draw(saved.model, saved.spec, saved.state, n)}
     if parts.classes:
@@ -60,7 +60,7 @@ def code_accuracy(parts: Parts, saved: Saved, test: dict[str, np.ndarray]) -> di
     categories, classes = parts.options.code[0], saved.spec.num_classes
     if not (categories and classes):
         return {}
-    train = data.load(saved.spec.name, "train")
+    train = data.subset(data.load(saved.spec.name, "train"))
 
     @jax.jit
     def likeliest(key, x):

@@ -113,7 +113,7 @@ def pictures(
     draw = jax.jit(lambda t: model.sample(keys, state, 10, temperature=t))
     rows = [np.asarray(draw(jnp.float32(t))) for t in TEMPERATURES]
     layer, classes = layer_of(config, spec), classes_of(config, spec)
-    ends = data.load(spec.name, "test")["x"][:8]
+    ends = data.examples(spec.name, "test", 8)["x"]
     rows.append(walks(layer, transform_of(spec), classes, state.ema["flow"], ends))
     path = directory / "samples" / "temperatures_and_walks.png"
     return plotting.save_image(path, plotting.image_grid(np.concatenate(rows), columns=10))

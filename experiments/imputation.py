@@ -23,6 +23,7 @@ import numpy as np
 import tyro
 
 from experiments.evaluate import as_json
+from experiments.provenance import compare, in_report
 from experiments.runner import EXPERIMENTS, Saved, rebuild
 from experiments.vae import options_of
 from gen_jax import data, metrics, plotting, training, vae
@@ -52,6 +53,8 @@ class Config:
     seed: int = 0
     checkpoint: int | None = None
     """A saved step; the newest if not given."""
+    allow_changed_data: bool = False
+    """Go on although the data are not those of the training."""
 
     def check(self) -> None:
         """Raise ConfigError for what cannot work, before anything is read."""
@@ -118,14 +121,16 @@ def main() -> None:
     saved = rebuild(config.run, config.checkpoint, {"vae": EXPERIMENTS["vae"]})
     if saved.spec.kind != "images" or saved.model.log_prob is None:
         raise ConfigError(f"run {config.run!r} is no VAE of images with a posterior")
-    train, test = data.load(saved.spec.name, "train")["x"], data.load(saved.spec.name, "test")
-    x, y = test["x"][: config.num], test["y"][: config.num] if "y" in test else None
+    changed = compare(saved, config.allow_changed_data)
+    train = data.load(saved.spec.name, "train")["x"]
+    test = data.examples(saved.spec.name, "test", config.num)
+    x, y = test["x"], test.get("y")
     seen = seen_pixels(config, x.shape)
     fill = lambda values: np.where(seen, x, values.astype(np.uint8))
     mean = np.broadcast_to(train.mean(0), x.shape)
     drawn = filled_in(config, saved, fill(np.round(mean)), seen, y)
     guesses = {"vae": drawn.mean(0), "one_chain": drawn[0], "mean_image": mean}
-    report: dict[str, Any] = {"hide": config.hide, "num": len(x)}
+    report: dict[str, Any] = {"hide": config.hide, "num": len(x), **in_report(changed)}
     report |= {f"rmse_{name}": error_of(guess, x, ~seen) for name, guess in guesses.items()}
     for name, value in report.items():
         print(f"{name:16s}  {value}")

@@ -37,6 +37,7 @@ import tyro
 from experiments import mcmc as chains
 from experiments.exact_sets import compare_with_exact
 from experiments.latent_pictures import grey
+from experiments.provenance import compare, in_report
 from experiments.runner import EXPERIMENTS, Saved, rebuild
 from experiments.temperflow import FlowConfig
 from experiments.vae import options_of
@@ -87,6 +88,8 @@ class Config:
     seed: int = 0
     checkpoint: int | None = None
     """A saved step; the newest if not given."""
+    allow_changed_data: bool = False
+    """Go on although the data are not those of the training."""
 
     def check(self) -> None:
         """Raise ConfigError for what cannot work, before anything is read."""
@@ -118,7 +121,7 @@ def latents_of(saved: Saved, examples: int) -> tuple[Target, Callable[[Array], n
     network = vae.mlp(saved.config.hidden)
     parts = vae.make_parts(network, network, options_of(saved.config, saved.spec))
     functions = vae.coder(parts, saved.state.params)
-    x = data.load(saved.spec.name, "train")["x"][:examples]
+    x = data.examples(saved.spec.name, "train", examples)["x"]
     u = vae.encode_data(parts, jax.random.key(0), x)
     target = vae.aggregate_target(functions.encode(vae.network_inputs(parts, u)))
     return target, lambda z: grey(parts.likelihood, functions.decode(z))
@@ -239,6 +242,7 @@ def main() -> None:
     config.check()
     training.configure_backend(1)
     saved = rebuild(config.run, config.checkpoint, {"vae": EXPERIMENTS["vae"]})
+    changed = compare(saved, config.allow_changed_data)
     target, decode = latents_of(saved, config.examples)
     key_draw, key_real, key_compare = jax.random.split(jax.random.key(config.seed), 3)
     drawn = draw_all(key_draw, target, config)
@@ -250,7 +254,7 @@ def main() -> None:
         shown = {name: report[title][name] for name in COLUMNS if name in report[title]}
         print(title, *(f"{name} {value:.3g}" for name, value in shown.items()), sep="\n  ")
     path = saved.directory / "latent_energy.json"
-    path.write_text(json.dumps(report, indent=2) + "\n")
+    path.write_text(json.dumps(in_report(changed) | report, indent=2) + "\n")
     print(f"written: {path}")
     print(f"picture: {picture(saved.directory / 'samples' / 'latent_energy.png', drawn, decode)}")
 

@@ -48,13 +48,12 @@ def latent_pictures(
     the first dimensions; with two latents also the manifold and the encoded test set by label.
     """
     folder = directory / "samples"
-    try:
-        test = data.load(spec.name, "test")
-    except DataError:
-        test = data.load(spec.name, "train")
     # q(z) takes as many densities of posteriors as the square of this; an IAF's are slow.
     count = 500 if parts.options.posterior == "iaf" else 2000
-    test = {name: values[:count] for name, values in test.items()}
+    try:
+        test = data.examples(spec.name, "test", count)
+    except DataError:
+        test = data.examples(spec.name, "train", count)
     label = jnp.asarray(test["y"]) if parts.options.num_classes else None
     u = vae.encode_data(parts, jax.random.key(0), test["x"])
     functions = vae.coder(parts, state.params, label)

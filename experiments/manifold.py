@@ -118,7 +118,7 @@ def reconstructions(
     config: Config, directory: Path, model: GenerativeModel, spec: DatasetSpec, state: State
 ) -> Path:
     """Ten test images; below them their projections on the surface, and on PCA's plane."""
-    u = as_vectors(data.load(spec.name, "test")["x"][:10])
+    u = as_vectors(data.examples(spec.name, "test", 10)["x"])
     rows = [u, *projections(config, spec, state, u)]
     images = np.concatenate([TRANSFORM.decode(row.reshape(-1, *spec.shape)) for row in rows])
     path = directory / "samples" / "reconstructions.png"

@@ -45,7 +45,7 @@ def picture(path: Path, spec: DatasetSpec, samples: np.ndarray, columns: int = 1
         return plotting.save_image(path, plotting.image_grid(samples, columns=columns))
     sets = {"samples": samples[:, :2]}  # of more dimensions the first two
     with contextlib.suppress(DataError):
-        sets = {"data": data.load(spec.name, "test")["x"][: len(samples), :2], **sets}
+        sets = {"data": data.examples(spec.name, "test", len(samples))["x"][:, :2], **sets}
     return plotting.save(plotting.point_panels(sets), path)
 
 

@@ -88,7 +88,7 @@ def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[st
 
 def comparison(directory: Path, model: GenerativeModel, spec: DatasetSpec, state: State) -> Path:
     """Held-out sources, above their translations, above their targets."""
-    source, target = halves(data.load(spec.name, "test")["x"][:12])
+    source, target = halves(data.examples(spec.name, "test", 12)["x"])
     made = halves(translated(model, state, source))[1]
     return rows(directory / "samples" / "translations.png", [source, made, target])
 

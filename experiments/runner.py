@@ -109,6 +109,8 @@ class Saved(NamedTuple):
     model: GenerativeModel
     state: State
     step: int
+    digests: Mapping[str, str] = {}
+    """Of its data, see `data.digests`; none in runs that are older than these."""
 
 
 def default_directory(name: str, dataset: str) -> str:
@@ -137,7 +139,12 @@ def start(name: str, config: RunConfig, needs_data: bool = True) -> Run:
         "steps": config.steps,
         "batch_size": config.batch_size,
         "directory": directory,
-        "config": {"experiment": name, "config": asdict(config), "data": spec.to_dict()},
+        "config": {
+            "experiment": name,
+            "config": asdict(config),
+            "data": spec.to_dict(),
+            "digests": data.digests(config.dataset),
+        },
         "save_every": config.save_every,
         "log_every": config.log_every,
         "keep": config.keep,
@@ -216,7 +223,7 @@ def rebuild(
     path, stored = directory / "config.json", training.read_config(directory)
     try:
         name, values = str(stored["experiment"]), dict(stored["config"])
-        spec = DatasetSpec.from_dict(stored["data"])
+        spec, digests = DatasetSpec.from_dict(stored["data"]), dict(stored.get("digests", {}))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} is damaged ({type(error).__name__}: {error})") from error
     if name not in experiments:
@@ -228,7 +235,7 @@ def rebuild(
     state, step = training.restore_state(
         directory, abstract_state(model, spec, config.batch_size), step
     )
-    return Saved(name, directory, config, spec, model, state, step)
+    return Saved(name, directory, config, spec, model, state, step, digests)
 
 
 def abstract_state(model: GenerativeModel, spec: DatasetSpec, batch_size: int) -> State:

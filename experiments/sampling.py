@@ -1,5 +1,6 @@
 """How a trained run is sampled: the options that `sample` and `evaluate` share, and its guides."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 import tyro
 
 from experiments import classifier
+from experiments.provenance import changes, compare
 from experiments.runner import MAX_STEPS, Saved, rebuild
 from gen_jax import diffusion, training
 from gen_jax.errors import ConfigError, check_choice, check_range
@@ -51,6 +53,8 @@ class SamplingConfig:
     """Tell the labels to the classifier, but not to the network."""
     checkpoint: int | None = None
     """A saved step; the newest if not given."""
+    allow_changed_data: bool = False
+    """Go on although the data are not those of the training."""
 
     def check(self) -> None:
         """Raise ConfigError for what cannot work, before the run is read."""
@@ -79,10 +83,12 @@ class Sampler(NamedTuple):
     model: GenerativeModel
     state: State
     options: dict[str, Any]
+    changed: Sequence[str] = ()
+    """What has changed in the data, where that was allowed."""
 
 
-def prepare(config: SamplingConfig) -> Sampler:
-    """Check the options and rebuild the run; raises as `rebuild`."""
+def prepare(config: SamplingConfig, needs_data: bool = False) -> Sampler:
+    """Check the options, rebuild the run, compare its data; raises as `rebuild` and `compare`."""
     config.check()
     training.configure_backend(1)
     saved = rebuild(config.run, config.checkpoint)
@@ -107,7 +113,8 @@ def prepare(config: SamplingConfig) -> Sampler:
             model, guide, path, config.classifier_weight, config.classifier_only
         )
         state = (state, guide.state.ema)
-    return Sampler(saved, model, state, options)
+    changed = compare(saved, config.allow_changed_data, needs_data)
+    return Sampler(saved, model, state, options, changed)
 
 
 def with_autoguide(model: GenerativeModel) -> GenerativeModel:
@@ -129,6 +136,9 @@ def load_guide(directory: str, saved: Saved) -> Saved:
             f"classifier={directory!r} was trained on {guide.spec.name!r} "
             f"{guide.spec.shape}, the run on {saved.spec.name!r} {saved.spec.shape}"
         )
+    if guide.digests and saved.digests and guide.digests != saved.digests:
+        found = "; ".join(changes(saved.digests, guide.digests))
+        raise ConfigError(f"classifier={directory!r} was trained on other data: {found}")
     coupling = getattr(saved.config, "coupling", "independent")
     if coupling not in ("independent", "paired"):
         raise ConfigError(

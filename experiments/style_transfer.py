@@ -109,7 +109,7 @@ def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[st
 
 def comparison(directory: Path, model: GenerativeModel, spec: DatasetSpec, state: State) -> Path:
     """Held-out contents, above their styles, above the results at half and full strength."""
-    content, style = halves(data.load(spec.name, "test")["x"][:12])
+    content, style = halves(data.examples(spec.name, "test", 12)["x"])
     draw = lambda strength: translated(model, state, content, style=style, strength=strength)
     made = [halves(draw(strength))[1] for strength in (0.5, 1.0)]
     return rows(directory / "samples" / "styles.png", [content, style, *made])

@@ -128,7 +128,7 @@ def reconstructions(
     directory: Path, options: vae.VQOptions, spec: DatasetSpec, state: State
 ) -> Path:
     """Test images, each beside what its codes decode to."""
-    parts, x = vae.make_vq_parts(options), data.load(spec.name, "test")["x"][:40]
+    parts, x = vae.make_vq_parts(options), data.examples(spec.name, "test", 40)["x"]
     codes = vae.encode_codes(parts, state, jax.random.key(0), x)
     decoded = grey(parts.likelihood, vae.decode_codes(parts, state, codes))
     pairs = np.stack([x, decoded], 1).reshape(-1, *spec.shape)

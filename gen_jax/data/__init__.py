@@ -1,6 +1,7 @@
 """Data: sets by name, transforms with their change of density, batches as a function of the step.
 
-`load(name, split)` returns arrays in data units, `describe(name)` what a model must know of them,
+`load(name, split)` returns arrays in data units, `examples(name, split, count)` some of them in a
+fixed random order, `describe(name)` what a model must know of them,
 `batch_indices(key, step, ...)` the examples of a step, `stream(...)` the same batches for data that
 do not fit in memory. Reading needs no TensorFlow; only preparing a TFDS set the first time does.
 """
@@ -9,6 +10,7 @@ from gen_jax.data import (
     binarized,
     cache,
     captions,
+    digest,
     folder,
     images,
     known,
@@ -21,8 +23,17 @@ from gen_jax.data import (
     transforms,
     views,
 )
-from gen_jax.data.loader import batch_indices, check_batchable, stream, take
-from gen_jax.data.registry import DATASETS, PATTERNS, DatasetEntry, DatasetSpec, describe, load
+from gen_jax.data.digest import digests
+from gen_jax.data.loader import batch_indices, check_batchable, stream, subset, take
+from gen_jax.data.registry import (
+    DATASETS,
+    PATTERNS,
+    DatasetEntry,
+    DatasetSpec,
+    describe,
+    examples,
+    load,
+)
 from gen_jax.data.text import Vocabulary
 from gen_jax.data.toy import TOY
 from gen_jax.data.transforms import (
@@ -58,6 +69,9 @@ __all__ = [
     "check_batchable",
     "dequantize",
     "describe",
+    "digest",
+    "digests",
+    "examples",
     "folder",
     "identity",
     "images",
@@ -70,6 +84,7 @@ __all__ = [
     "registry",
     "standardize",
     "stream",
+    "subset",
     "symmetric_images",
     "take",
     "text",

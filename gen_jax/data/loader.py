@@ -83,6 +83,22 @@ def take(
     return {name: jnp.asarray(values)[indices] for name, values in data.items()}
 
 
+def subset(
+    data: Mapping[str, Array | np.ndarray], count: int | None = None, seed: Any = 0
+) -> dict[str, Any]:
+    """`count` examples (at most; all if None) in an order that the seed alone decides.
+
+    A set may be sorted, by class say, and its first examples then are no sample of it. A smaller
+    subset is the start of a larger one.
+
+    Args:
+      seed: an integer below 2^32, or several.
+    """
+    # RandomState's stream is frozen, unlike default_rng's.
+    order = np.random.RandomState(seed).permutation(len(data["x"]))[:count]
+    return {name: values[order] for name, values in data.items()}
+
+
 def check_batchable(
     data: Mapping[str, Array | np.ndarray], batch_size: int, num_classes: int | None = None
 ) -> None:

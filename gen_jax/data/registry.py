@@ -21,6 +21,7 @@ from gen_jax.data import (
     textures,
     toy,
 )
+from gen_jax.data.loader import subset
 from gen_jax.errors import ConfigError, DataError, check_choice
 from gen_jax.types import Array, Float, Key
 
@@ -293,6 +294,13 @@ def load(name: str, split: str = "train") -> dict[str, np.ndarray]:
     for values in arrays.values():
         values.setflags(write=False)
     return arrays
+
+
+def examples(name: str, split: str, count: int | None = None) -> dict[str, np.ndarray]:
+    """`count` examples of a split (at most; all if None), drawn without replacement, always the
+    same; `load` has them in the order of the data. Raises as `load`.
+    """
+    return subset(load(name, split), count, SPLITS.index(split))
 
 
 def _image_moments(x: np.ndarray) -> tuple[float, float]:

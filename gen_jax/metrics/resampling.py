@@ -1,6 +1,7 @@
 """Error bars for any statistic of sets, and its value between two real sets of one size."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -19,7 +20,7 @@ def mean_and_error(values: Float[Array | np.ndarray, "N"]) -> Estimate:
 
 def bootstrap(
     key: Key[Array, ""],
-    statistic: Callable[..., float],
+    statistic: Callable[..., Any],
     *samples: Shaped[Array | np.ndarray, "..."],
     num_resamples: int = 100,
     replace: bool = True,
@@ -33,6 +34,7 @@ def bootstrap(
     the error of an unbiased kernel distance, by at most sqrt(3).
 
     Args:
+      statistic: of all sets; a number, or several, each of which then has its error.
       samples: arrays [N_i, ...], resampled along the first axis.
     """
     check_range("num_resamples", num_resamples, 2, integer=True)
@@ -47,10 +49,11 @@ def bootstrap(
         return sets[part][np.asarray(rows)]
 
     values = [
-        statistic(*(resample(index, part) for part in range(len(sets))))
+        np.asarray(statistic(*(resample(index, part) for part in range(len(sets)))), np.float64)
         for index in range(int(num_resamples))
     ]
-    return Estimate(float(statistic(*sets)), float(np.std(values, ddof=1)))
+    value, error = np.asarray(statistic(*sets), np.float64), np.std(values, axis=0, ddof=1)
+    return Estimate(value, error) if value.ndim else Estimate(float(value), float(error))
 
 
 def calibrate(

@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import numpy as np
 
+from gen_jax.data.loader import subset
 from gen_jax.errors import DataError
+from gen_jax.types import Array, Key
 
 
 class Batches:
@@ -17,10 +20,15 @@ class Batches:
         self._iterator: Any = None
         self._form: dict[str, tuple] = {}
 
-    def first(self) -> dict[str, np.ndarray]:
-        """One batch, for its shapes and for `model.init`."""
+    def first(self, key: Key[Array, ""]) -> dict[str, np.ndarray]:
+        """One batch, for its shapes and for `model.init`; of arrays, examples that the key draws.
+
+        What starts from data (actnorm, codebooks, centres) would otherwise see one class of a set
+        that is sorted.
+        """
         if not self.streaming:
-            return {name: np.asarray(v)[: self.batch_size] for name, v in self.data.items()}
+            seed = np.asarray(jax.random.key_data(key)).ravel()
+            return {n: np.asarray(v) for n, v in subset(self.data, self.batch_size, seed).items()}
         batch = self._next(iter(self.data(0)), 0)
         self._form = _form(batch)
         for name, (shape, _) in self._form.items():

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from gen_jax.data.digest import digest
 from gen_jax.data.loader import check_batchable
 from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.model import GenerativeModel
@@ -20,7 +21,6 @@ from gen_jax.training.batches import Batches
 from gen_jax.training.checkpoint import Checkpoints
 from gen_jax.training.console import mark
 from gen_jax.training.loop import prepare_loop
-from gen_jax.training.manifest import digest
 from gen_jax.training.restoring import identity_in
 from gen_jax.training.rundir import open_on_first
 from gen_jax.training.session import Plan, Session
@@ -34,13 +34,14 @@ Stream = Callable[[int], Iterator[Batch]]
 def _identity(
     config: Mapping[str, Any] | None,
     key: Key[Array, ""],
-    data: Any,
-    batch_size: int,
+    batches: Batches,
+    first: Mapping[str, Any],
     steps: int,
 ) -> dict:
-    """What must not change between the parts of one run (nothing is known of a stream's data)."""
+    """What must not change between the parts of one run; of a stream's data, the first batch."""
     seed = np.asarray(jax.random.key_data(key)).tolist()
-    arrays = data if isinstance(data, Mapping) else {}
+    of_stream = {f"first_{name}": values for name, values in first.items()}
+    arrays, batch_size = of_stream if batches.streaming else batches.data, batches.batch_size
     digests = {f"data_{name}": digest(np.asarray(values)) for name, values in arrays.items()}
     numbers = {"key": seed, "batch_size": batch_size, "steps": steps}
     return {**(config or {}), "fit": {**numbers, **digests}}
@@ -94,6 +95,8 @@ def fit(
 
     Args:
       data: {"x": [N, ...], "y": [N]}, kept on the devices as it is, or a `Stream` of batches.
+        `model.init` sees examples that the key draws, or the stream's first batch, which must be
+        the same when the run is resumed.
       directory: of the run; None keeps nothing.
       config: JSON values that identify the run; another one on resuming is refused, except for
         fields named in `allow_changed` and those that change nothing (`rundir.MAY_CHANGE`).
@@ -117,9 +120,10 @@ def fit(
         check_batchable(data, batch_size)
     mesh = sharding.mesh_for(batch_size, mesh, fsdp)
     with contextlib.ExitStack() as stack:
-        run = checkpoints = None
+        batches = Batches(data, batch_size)
+        first, run, checkpoints = batches.first(key), None, None
         if directory is not None:
-            identity = _identity(config, key, data, batch_size, steps)
+            identity = _identity(config, key, batches, first, steps)
             run = open_on_first(directory, identity, allow_changed)
             stack.callback(run.close if run else lambda: None)
             whose = run.identity if run else identity_in(Path(directory))
@@ -129,7 +133,6 @@ def fit(
             stack.callback(checkpoints.close)
         mark("start")
         stop = stack.enter_context(StopRequest())
-        batches = Batches(data, batch_size)
-        loop = prepare_loop(key, model, data, batches.first(), batch_size, mesh)
+        loop = prepare_loop(key, model, data, first, batch_size, mesh)
         session = Session(plan, run, checkpoints, stop, evaluate, on_sample, progress)
         return session.train(loop, batches, batch_size, mesh)

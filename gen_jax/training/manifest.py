@@ -7,20 +7,11 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from gen_jax.errors import CheckpointError
 from gen_jax.training.files import plain, read_json, write_json
 from gen_jax.training.identity import DIGEST, Identity, digest_of
 
 MANIFEST, NUMBERS = "manifest.json", "numbers.json"
-
-
-def digest(array: np.ndarray) -> str:
-    """Dtype, shape and the SHA-256 of an array's content, in one word."""
-    shape = "x".join(map(str, array.shape))
-    content = hashlib.sha256(array.tobytes()).hexdigest()[:16]
-    return f"{array.dtype}[{shape}]-{content}"
 
 
 def _hash(path: Path) -> str:
