@@ -26,7 +26,6 @@ complexity 0.999; a mixture of 20 diagonal Gaussians (1,000): 0.825 +- 0.009, 0.
 """
 
 import io
-import json
 import math
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -36,7 +35,6 @@ import numpy as np
 import tyro
 from PIL import Image
 
-from experiments.evaluate import as_json
 from experiments.likelihoods import log_prob
 from experiments.provenance import compare, in_report
 from experiments.runner import Saved, rebuild
@@ -107,6 +105,8 @@ def main() -> None:
     config.check()
     training.configure_backend(1)
     saved = rebuild(config.run, config.checkpoint)
+    slug = "".join(c if c.isalnum() else "_" for c in config.against)
+    path = training.check_writable("anomaly", saved.directory / f"anomaly_{slug}.json")
     background = rebuild(config.background) if config.background else None
     changed = compare(saved, config.allow_changed_data)
     drawn = lambda name, split: data.examples(name, split, config.num)["x"]
@@ -132,11 +132,7 @@ def main() -> None:
     }
     for name, value in report.items():
         print(f"{name:26s}  {value}")
-    path = (
-        saved.directory
-        / f"anomaly_{''.join(c if c.isalnum() else '_' for c in config.against)}.json"
-    )
-    path.write_text(json.dumps({k: as_json(v) for k, v in report.items()}, indent=2) + "\n")
+    training.write_json(path, report)
     print(f"written: {path}")
 
 

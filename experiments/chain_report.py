@@ -1,6 +1,5 @@
 """What chains have done: numbers of their mixing beside those of exact samples, and pictures."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.exact_sets import compare_with_exact
-from gen_jax import mcmc, plotting
+from gen_jax import mcmc, plotting, training
 from gen_jax.sampling import Target
 from gen_jax.types import Array, Float, Key
 
@@ -54,7 +53,7 @@ def write_report(
     """Print the numbers, write them to `diagnostics.json`, the pictures to samples/ of a run."""
     for name, value in numbers.items():
         print(f"{name:32s} {value:.4g}" if isinstance(value, float) else f"{name:32s} {value}")
-    (directory / "diagnostics.json").write_text(json.dumps(numbers, indent=2) + "\n")
+    training.write_json(directory / "diagnostics.json", numbers)
     folder = directory / "samples"
     path = plotting.save(plotting.trace_plot(samples), folder / "traces.png")
     if target.dim == 2:

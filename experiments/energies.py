@@ -49,6 +49,9 @@ class EnergyConfig(RunConfig):
         super().check()
         check_range("learning_rate", self.learning_rate, 0, open_low=True)
         check_range("gradient_clip", self.gradient_clip, 0, open_low=True)
+        check_range("levels", self.levels, 1, integer=True)
+        check_range("leapfrog_step", self.leapfrog_step, 0, open_low=True)
+        check_range("annealed_chains", self.annealed_chains, 2, integer=True)
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,13 @@
     python -m experiments.evaluate runs/vae-binarized_mnist --likelihood 10000 \\
         --importance-samples 500
 
-Writes `evaluation.json` in the run directory.
+Writes `evaluation.json` in the run directory, and its numbers into `report.html`.
 """
 
 import importlib
-import json
 import math
 import time
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -25,7 +23,7 @@ from experiments.likelihoods import in_batches, knows, log_prob
 from experiments.pictures import balanced_labels, draw
 from experiments.provenance import in_report
 from experiments.runner import EXPERIMENTS, Saved
-from experiments.sampling import DECODING, SamplingConfig, prepare
+from experiments.sampling import DECODING, MAX_SAMPLES, SamplingConfig, prepare
 from gen_jax import data, metrics, training
 from gen_jax.data import known
 from gen_jax.errors import ConfigError, DataError, check_range
@@ -60,7 +58,7 @@ class Config(SamplingConfig):
         if self.importance_samples is not None:
             check_range("importance_samples", self.importance_samples, 1, integer=True)
         if self.num is not None:
-            check_range("num", self.num, MIN_EXAMPLES, integer=True)
+            check_range("num", self.num, MIN_EXAMPLES, MAX_SAMPLES, integer=True)
 
 
 def neighbour_scores(real: np.ndarray, fake: np.ndarray) -> dict[str, float]:
@@ -204,17 +202,11 @@ def load_both(name: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     return train, test
 
 
-def as_json(value: Any) -> Any:
-    """Estimates as value and error, arrays and numbers as plain numbers."""
-    if isinstance(value, metrics.resampling.Estimate):
-        return {"value": value.value, "standard_error": value.error}
-    return float(value) if isinstance(value, np.floating | jax.Array) else value
-
-
 def main() -> None:
     config = tyro.cli(Config, description=__doc__)
     sampler = prepare(config, needs_data=True)
     saved = sampler.saved
+    path = training.check_writable("evaluation", saved.directory / "evaluation.json")
     given = {} if (n := config.importance_samples) is None else {"num_samples": n}
     if given and not knows(saved, "num_samples"):
         raise ConfigError(f"importance_samples={n} is no option of a {saved.name!r} run")
@@ -257,8 +249,8 @@ def main() -> None:
     for name, value in report.items():
         text = f"{value:.4g}" if isinstance(value, float) else str(value)
         print(f"{name:{width}s}  {text}")
-    path = Path(saved.directory) / "evaluation.json"
-    path.write_text(json.dumps({k: as_json(v) for k, v in report.items()}, indent=2) + "\n")
+    training.write_json(path, report)
+    training.write_report(saved.directory)
     print(f"written: {path}")
 
 

@@ -79,10 +79,20 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
 
 
 def labelled(config: Config, y: Int[np.ndarray, "N"], classes: int) -> Int[np.ndarray, "n"]:
-    """The examples whose labels are kept: labels // classes of each class, chosen by the seed."""
+    """The examples whose labels are kept, chosen by the seed: as many of each class, and one more
+    of the first ones where the number cannot be shared out. Raises ConfigError if there are none.
+    """
     order = np.random.default_rng(config.seed).permutation(len(y))
-    each = config.labels // classes
-    return np.sort(np.concatenate([order[y[order] == label][:each] for label in range(classes)]))
+    each = config.labels // classes + (np.arange(classes) < config.labels % classes)
+    there = np.bincount(y, minlength=classes)
+    if (each > there).any():
+        most = int(there.min()) * classes
+        raise ConfigError(
+            f"labels={config.labels} is {each.max()} of each class, but one has {there.min()} "
+            f"examples (allowed: {classes} to {most})"
+        )
+    kept = [order[y[order] == label][:count] for label, count in enumerate(each)]
+    return np.sort(np.concatenate(kept))
 
 
 def plain_classifier(
@@ -146,6 +156,7 @@ def main() -> None:
         **begun.fit_options,
     )
     write(config.steps, state)
+    training.write_report(begun.directory)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from experiments.mixture import density
 from experiments.runner import RunConfig, run
 from gen_jax import data
 from gen_jax.data import DatasetSpec
-from gen_jax.errors import check_choice, check_range
+from gen_jax.errors import check_choice, check_range, check_widths
 from gen_jax.flows import ffjord
 from gen_jax.model import GenerativeModel
 from gen_jax.solvers.divergence import DIVERGENCES
@@ -56,6 +56,7 @@ class Config(RunConfig):
     def check(self) -> None:
         """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
         super().check()
+        check_widths("hidden", self.hidden)
         check_choice("method", self.method, TABLEAUS)
         check_choice("divergence", self.divergence, DIVERGENCES)
         check_range("solver_steps", self.solver_steps, 1, integer=True)

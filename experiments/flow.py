@@ -24,7 +24,7 @@ import tyro
 
 from experiments.diffusion import optimizer_of
 from experiments.mixture import density
-from experiments.runner import RunConfig, run
+from experiments.runner import RunConfig, check_sizes, run
 from gen_jax import data
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError, check_choice, check_range
@@ -58,7 +58,7 @@ class Config(RunConfig):
         """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
         super().check()
         check_choice("flow", self.flow, FLOWS)
-        check_range("layers", self.layers, 1, integer=True)
+        check_sizes(self, layers=("layers",))
         check_training(self)
 
 

@@ -54,7 +54,7 @@ from experiments.gan_parts import ARCHITECTURES, REMEDIES, Condition, Remedy, ne
 from experiments.gan_pictures import gan_pictures
 from experiments.gan_rejection import after_rejection
 from experiments.gan_signs import analogies, code_accuracy, critic_signs
-from experiments.gan_watch import run_watched
+from experiments.gan_watch import check_watch, run_watched
 from experiments.runner import RunConfig, Saved
 from gen_jax import data, gan
 from gen_jax.data import DatasetSpec
@@ -117,8 +117,8 @@ class Config(RunConfig):
         for name in self.remedy:
             check_choice("remedy", name, REMEDIES)
         check_range("learning_rate", self.learning_rate, 0, open_low=True)
-        check_range("beta1", self.beta1, 0, 1)
-        check_range("watch", self.watch, 0, integer=True)
+        check_range("beta1", self.beta1, 0, 0.9999)
+        check_watch(self.watch)
         check_range("patience", self.patience, 0, integer=True)
         if self.patience and not self.watch:
             raise ConfigError(f"patience={self.patience} needs --watch, the number of samples")

@@ -7,13 +7,23 @@ import numpy as np
 
 from experiments.pictures import draw, write_samples
 from experiments.runner import Run, rebuild, run
-from gen_jax import metrics, plotting
-from gen_jax.errors import ConfigError
+from gen_jax import metrics, plotting, training
+from gen_jax.errors import ConfigError, check_range
 from gen_jax.gan.patience import Verdict, verdict
 from gen_jax.model import GenerativeModel
 
 FRECHET = "frechet_train"
 """To training images: to choose a checkpoint by the test set would be to fit it."""
+
+
+SMALLEST = 10
+"""Fewer samples have no covariance worth comparing."""
+
+
+def check_watch(watch: int, most: int | None = None) -> None:
+    """Raise ConfigError for numbers of samples without a distance; `most` real ones there are."""
+    if watch:
+        check_range("watch", watch, SMALLEST, most, integer=True)
 
 
 class NoLongerBetter(Exception):
@@ -35,6 +45,7 @@ def watching(config: Any) -> Callable[[Run, GenerativeModel], dict[str, Any]]:
             return {}
         if begun.spec.kind != "images":
             raise ConfigError(f"watch={config.watch} is for images, not {begun.spec.name!r}")
+        check_watch(config.watch, len(begun.train["x"]))
         extractor = metrics.load_classifier(begun.spec.name)
         order = np.random.default_rng(0).permutation(len(begun.train["x"]))[: config.watch]
         real = extractor.features(begun.train["x"][np.sort(order)])
@@ -79,5 +90,6 @@ def run_watched(name: str, config: Any, build: Callable, more: Callable) -> None
         path = write_samples(directory, saved.model, saved.spec, saved.state, saved.step)
         print(f"picture of the best: {path}")
         print(f"picture: {more(directory, saved.model, saved.spec, saved.state)}")
+        training.write_report(directory)
     if seen:
         say(seen[0])

@@ -27,10 +27,10 @@ import tyro
 from experiments.diffusion import optimizer_of
 from experiments.flow import ALPHA, check_images, check_training, classes_of, transform_of
 from experiments.latent_walks import walks
-from experiments.runner import RunConfig, run
+from experiments.runner import RunConfig, check_sizes, run
 from gen_jax import data, plotting
 from gen_jax.data import DatasetSpec
-from gen_jax.errors import check_choice, check_range
+from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.flows import MIXINGS, Layer, flow, glow, noise_flow, realnvp_images
 from gen_jax.model import GenerativeModel, sample_keys
 from gen_jax.training import run_main
@@ -73,19 +73,22 @@ class Config(RunConfig):
         check_choice("coupling", self.coupling, COUPLINGS)
         check_choice("mixing", self.mixing, MIXINGS)
         check_choice("dequantization", self.dequantization, ("uniform", "variational"))
-        for name in ("levels", "depth", "width"):
-            check_range(name, getattr(self, name), 1, integer=True)
+        check_sizes(self, layers=("levels", "depth"), widths=("width",))
         check_training(self)
 
 
 def layer_of(config: Config, spec: DatasetSpec) -> Layer:
     """The flow of a configuration; raises ConfigError for data it does not fit."""
     check_images(spec, "glow")
+    check_range("levels", config.levels, 1, max(spec.shape[:2]).bit_length(), integer=True)
     make: Callable[..., Layer] = realnvp_images
     if config.architecture == "glow":
         make = partial(glow, depth=config.depth, mixing=config.mixing)
     layer = make(config.levels, width=config.width, coupling=config.coupling)
-    layer.base_shape(spec.shape)
+    try:
+        layer.base_shape(spec.shape)
+    except ConfigError as error:
+        raise ConfigError(f"levels={config.levels} does not fit images: {error}") from error
     return layer
 
 

@@ -13,7 +13,6 @@ six), root mean square error of the hidden pixels in grey levels of 255, 500 tes
 second pixel 45.1 +- 0.8, 50.9 +- 0.9, 68.9 +- 0.5.
 """
 
-import json
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -22,7 +21,6 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from experiments.evaluate import as_json
 from experiments.provenance import compare, in_report
 from experiments.runner import EXPERIMENTS, Saved, rebuild
 from experiments.vae import options_of
@@ -121,6 +119,7 @@ def main() -> None:
     saved = rebuild(config.run, config.checkpoint, {"vae": EXPERIMENTS["vae"]})
     if saved.spec.kind != "images" or saved.model.log_prob is None:
         raise ConfigError(f"run {config.run!r} is no VAE of images with a posterior")
+    path = training.check_writable("imputation", saved.directory / "imputation.json")
     changed = compare(saved, config.allow_changed_data)
     train = data.load(saved.spec.name, "train")["x"]
     test = data.examples(saved.spec.name, "test", config.num)
@@ -138,8 +137,7 @@ def main() -> None:
     grid = plotting.image_grid(np.concatenate([row[:SHOWN] for row in rows]), columns=SHOWN)
     named = plotting.label_rows(grid, ["test images", "hidden", *ROWS.values()])
     picture = plotting.save_image(saved.directory / "samples" / "imputation.png", named)
-    path = saved.directory / "imputation.json"
-    path.write_text(json.dumps({k: as_json(v) for k, v in report.items()}, indent=2) + "\n")
+    training.write_json(path, report)
     print(f"picture: {picture}\nwritten: {path}")
 
 

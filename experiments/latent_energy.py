@@ -22,7 +22,6 @@ with so small an ESS neither log Z nor its error means much. Parallel tempering 
   parallel tempering: SW 0.046, Frechet 0.43, TV 0.05.
 """
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -242,6 +241,7 @@ def main() -> None:
     config.check()
     training.configure_backend(1)
     saved = rebuild(config.run, config.checkpoint, {"vae": EXPERIMENTS["vae"]})
+    path = training.check_writable("latent_energy", saved.directory / "latent_energy.json")
     changed = compare(saved, config.allow_changed_data)
     target, decode = latents_of(saved, config.examples)
     key_draw, key_real, key_compare = jax.random.split(jax.random.key(config.seed), 3)
@@ -253,8 +253,7 @@ def main() -> None:
         report[title] = numbers | judge(decode(found.samples[:JUDGED]))
         shown = {name: report[title][name] for name in COLUMNS if name in report[title]}
         print(title, *(f"{name} {value:.3g}" for name, value in shown.items()), sep="\n  ")
-    path = saved.directory / "latent_energy.json"
-    path.write_text(json.dumps(in_report(changed) | report, indent=2) + "\n")
+    training.write_json(path, in_report(changed) | report)
     print(f"written: {path}")
     print(f"picture: {picture(saved.directory / 'samples' / 'latent_energy.png', drawn, decode)}")
 

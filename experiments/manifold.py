@@ -24,7 +24,7 @@ import tyro
 
 from experiments.diffusion import optimizer_of
 from experiments.flow import check_images, check_training
-from experiments.runner import RunConfig, Saved, run
+from experiments.runner import RunConfig, Saved, check_sizes, run
 from gen_jax import data, flows, plotting
 from gen_jax.classical import gaussian_image
 from gen_jax.data import DatasetSpec
@@ -60,7 +60,7 @@ class Config(RunConfig):
         """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
         super().check()
         check_range("latent", self.latent, 2, integer=True)
-        check_range("layers", self.layers, 1, integer=True)
+        check_sizes(self, layers=("layers",))
         check_training(self)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from experiments.runner import MAX_LAYERS, MAX_WIDTH
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.nets import MLP, DiT, UNet
@@ -34,9 +35,9 @@ class NetworkConfig:
         check_choice("network.name", self.name, NAMES)
         check_choice("network.dtype", self.dtype, DTYPES)
         if self.width is not None:
-            check_range("network.width", self.width, 2, 2**16, integer=True)
+            check_range("network.width", self.width, 2, MAX_WIDTH, integer=True)
         if self.depth is not None:
-            check_range("network.depth", self.depth, 1, 1000, integer=True)
+            check_range("network.depth", self.depth, 1, MAX_LAYERS, integer=True)
         check_range("network.patch", self.patch, 1, integer=True)
         check_range("network.dropout", self.dropout, 0, 1)
 
@@ -64,5 +65,6 @@ def make_network(config: NetworkConfig, spec: DatasetSpec) -> Any:
         heads = max(h for h in range(1, max(width // 32, 1) + 1) if width % h == 0)
         return DiT(config.patch, width, config.depth or 6, heads, **common)
     levels = config.depth or 2
+    check_range("network.depth", levels, 1, max(spec.shape[:2]).bit_length(), integer=True)
     widths = tuple((config.width or 32) * 2**level for level in range(levels))
     return UNet(widths=widths, attention=(), **common)

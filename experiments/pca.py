@@ -40,8 +40,8 @@ class Config(RunConfig):
     batch_size: int = 40
     kind: str = "ppca"
     """ppca (rank axes and white noise) or gaussian (all axes, plus epsilon)"""
-    rank: int = 20
-    """Latent dimensions of ppca; at most one less than the data have."""
+    rank: int | None = None
+    """Latent dimensions of ppca, fewer than the data have; 20, or as many, if not given."""
     epsilon: float = 1e-3
     """Variance added to the gaussian's, of pixels in [0, 1] or points of unit size."""
 
@@ -49,7 +49,8 @@ class Config(RunConfig):
         """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
         super().check()
         check_choice("kind", self.kind, KINDS)
-        check_range("rank", self.rank, 1, integer=True)
+        if self.rank is not None:
+            check_range("rank", self.rank, 1, integer=True)
         check_range("epsilon", self.epsilon, 0, open_low=True)
 
 
@@ -60,7 +61,9 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     transform = transform_of(spec)
     if config.kind == "gaussian":
         return gaussian_image(shape=spec.shape, epsilon=config.epsilon, transform=transform)
-    rank = min(config.rank, math.prod(spec.shape) - 1)
+    most = math.prod(spec.shape) - 1
+    rank = min(20, most) if config.rank is None else config.rank
+    check_range("rank", rank, 1, most, integer=True)
     return probabilistic_pca(rank, shape=spec.shape, transform=transform)
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import tyro
 
 from experiments.diffusion import optimizer_of
-from experiments.runner import RunConfig, run
+from experiments.runner import RunConfig, check_sizes, run
 from experiments.values import check_shared, classes_of, make_likelihood
 from gen_jax import data
 from gen_jax.autoregressive import NETWORKS, pixel_model
@@ -76,8 +76,8 @@ class Config(RunConfig):
         super().check()
         check_shared(self)
         check_choice("network.name", self.network.name, NETWORKS)
+        check_sizes(self.network, ("depth",), ("width",), prefix="network.")
         check_range("network.width", self.network.width, 2, integer=True)
-        check_range("network.depth", self.network.depth, 1, integer=True)
         check_range("network.kernel", self.network.kernel, 3, integer=True)
         check_range("network.dropout", self.network.dropout, 0, 1)
 

@@ -54,6 +54,8 @@ TEXT = ("transformer",)
 """Experiments that take text."""
 
 MAX_STEPS = 2**31 - 1
+MAX_LAYERS, MAX_WIDTH = 1000, 2**16
+"""A network of more layers takes minutes to trace, a wider one all memory."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,18 @@ class RunConfig:
         check_range("seed", self.seed, 0, 2**32 - 1, integer=True)
         check_range("sample_every", self.sample_every, 0, integer=True)
         if self.cpu_devices is not None:
-            check_range("cpu_devices", self.cpu_devices, 1, integer=True)
+            most = training.MAX_CPU_DEVICES
+            check_range("cpu_devices", self.cpu_devices, 1, most, integer=True)
         data.registry.find(self.dataset)
+
+
+def check_sizes(
+    part: Any, layers: tuple[str, ...] = (), widths: tuple[str, ...] = (), prefix: str = ""
+) -> None:
+    """Raise ConfigError for numbers of layers, or of units, that no network can have."""
+    for names, most in ((layers, MAX_LAYERS), (widths, MAX_WIDTH)):
+        for name in names:
+            check_range(f"{prefix}{name}", getattr(part, name), 1, most, integer=True)
 
 
 class Run(NamedTuple):
@@ -190,6 +202,7 @@ def run(
     training.check_same_run(begun.directory)
     if more is not None:
         print(f"picture: {more(begun.directory, model, begun.spec, state)}")
+    training.write_report(begun.directory)  # once more, with the last pictures
     return state
 
 

@@ -17,11 +17,11 @@ import tyro
 
 from experiments.pictures import balanced_labels, draw, picture
 from experiments.runner import Saved
-from experiments.sampling import Sampler, SamplingConfig, prepare
+from experiments.sampling import MAX_SAMPLES, Sampler, SamplingConfig, prepare
 from gen_jax import plotting, training
 from gen_jax.data import Vocabulary
 from gen_jax.data.text import prompt_tokens
-from gen_jax.errors import ConfigError, ResourceError, check_range
+from gen_jax.errors import ConfigError, check_range
 
 SUFFIXES = {
     "images": (".png", ".npz"),
@@ -47,7 +47,7 @@ class Config(SamplingConfig):
     def check(self) -> None:
         """Raise ConfigError for what cannot work, before the run is read."""
         super().check()
-        check_range("num", self.num, 1, integer=True)
+        check_range("num", self.num, 1, MAX_SAMPLES, integer=True)
 
 
 def check_label(label: int | None, saved: Saved) -> None:
@@ -72,16 +72,14 @@ def prompt_of(prompt: str | None, saved: Saved) -> dict[str, Any]:
 
 
 def output_of(config: Config, sampler: Sampler) -> Path:
-    """The file to write, whose folder is made here, before the time for sampling is spent."""
+    """The file to write, and may be written: asked before the time for sampling is spent."""
     allowed = SUFFIXES[sampler.saved.spec.kind]
     path = Path(config.output or sampler.saved.directory / "samples" / f"drawn{allowed[0]}")
     if path.suffix not in allowed:
         raise ConfigError(f"output={str(path)!r} must end in one of: {', '.join(allowed)}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ResourceError(f"output={str(path)!r} cannot be written ({error.strerror})") from error
-    return path
+    if config.animate:
+        training.check_writable("output", path.with_suffix(".gif"))
+    return training.check_writable("output", path)
 
 
 def animate(config: Config, sampler: Sampler, path: Path) -> Path:

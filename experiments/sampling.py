@@ -20,6 +20,9 @@ MAX_LEVEL = 20.0
 """Noise level sigma / alpha above which a classifier does not guide: images of unit size tell it
 nothing there, and sigma^2 / alpha would magnify whatever it says."""
 
+MAX_SAMPLES = 10_000_000
+"""Of one call; even their keys take 8 bytes each."""
+
 DECODING = ("temperature", "top_k", "top_p")
 """Options of autoregressive models alone."""
 

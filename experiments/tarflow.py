@@ -20,7 +20,7 @@ import tyro
 from experiments.diffusion import optimizer_of
 from experiments.flow import check_images, check_training, classes_of
 from experiments.pictures import balanced_labels
-from experiments.runner import RunConfig, run
+from experiments.runner import RunConfig, check_sizes, run
 from gen_jax import data, plotting
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import check_choice, check_range
@@ -56,8 +56,7 @@ class Config(RunConfig):
         """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
         super().check()
         check_choice("inversion", self.inversion, TOKEN_INVERSIONS)
-        for name in ("patch", "layers", "width", "depth", "heads"):
-            check_range(name, getattr(self, name), 1, integer=True)
+        check_sizes(self, layers=("layers", "depth"), widths=("patch", "width", "heads"))
         check_range("noise", self.noise, 0, open_low=True)
         check_training(self)
 

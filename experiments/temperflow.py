@@ -38,7 +38,7 @@ import numpy as np
 import tyro
 
 from experiments.exact_sets import compare_with_exact, target_of
-from experiments.runner import RunConfig, Saved, run
+from experiments.runner import RunConfig, Saved, check_sizes, run
 from gen_jax import plotting
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import check_range
@@ -86,6 +86,7 @@ class Config(RunConfig):
         target_of(self.dataset)
         self.schedule.check()
         check_range("margin", self.margin, 0, open_low=True)
+        check_sizes(self.flow, ("layers",), ("bins", "block"), prefix="flow.")
         spline_flow(**asdict(self.flow))
 
 

@@ -6,6 +6,7 @@ The target is a mixture of two narrow Gaussians far apart; p_b has the same mode
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ import tyro
 from jax.scipy.stats import norm
 
 from gen_jax import plotting, training
-from gen_jax.errors import check_range
+from gen_jax.errors import ConfigError, check_range
 from gen_jax.flows import spline_flow
 from gen_jax.transport import Schedule, anneal, density, temperflow
 from gen_jax.types import Array
@@ -49,6 +50,12 @@ def tempered(beta: float) -> np.ndarray:
 def main() -> None:
     config = tyro.cli(Settings, description=__doc__)
     check_range("seed", config.seed, 0, 2**32 - 1, integer=True)
+    for name in ("stage_steps", "batch_size"):
+        check_range(name, getattr(config, name), 1, integer=True)
+    output = Path(config.output)
+    if output.suffix != ".gif":
+        raise ConfigError(f"output={config.output!r} must end in .gif")
+    training.check_writable("output", output)
     schedule = Schedule(
         first_beta=0.02,
         kl_factor=0.6,
@@ -77,7 +84,7 @@ def main() -> None:
     left, right = "density", "map from the base to x"
     panels = {left: {"target": tempered(1.0), "p_b": p, "flow": q}, right: {"T(z)": images}}
     captions = [f"b = {beta:.3f}" for beta in betas]
-    path = plotting.line_animation(config.output, {left: X, right: Z}, panels, captions)
+    path = plotting.line_animation(output, {left: X, right: Z}, panels, captions)
     print(f"{len(betas)} moments, b from {betas[0]:.3g} to {betas[-1]:.3g}: {path}")
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import tyro
 
 from experiments.diffusion import optimizer_of
-from experiments.runner import RunConfig, run
+from experiments.runner import RunConfig, check_sizes, run
 from experiments.values import check_shared, classes_of
 from gen_jax import data
 from gen_jax.autoregressive import transformer
@@ -57,8 +57,7 @@ class Config(RunConfig):
         """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
         super().check()
         check_shared(self)
-        for name in ("width", "depth", "heads"):
-            check_range(f"network.{name}", getattr(self.network, name), 1, integer=True)
+        check_sizes(self.network, ("depth",), ("width", "heads"), prefix="network.")
         check_range("network.dropout", self.network.dropout, 0, 1)
 
 

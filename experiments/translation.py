@@ -68,6 +68,8 @@ def networks(config: Any, spec: DatasetSpec, **options: Any) -> tuple[nn.Module,
     unet = config.generator == "unet"
     levels = config.levels or (1 if not unet else 2 if small else 3)
     halvings = config.critic_halvings or (1 if small else 2)
+    for name, value in {"levels": levels, "critic_halvings": halvings}.items():
+        check_range(name, value, 1, max(sides).bit_length() - 1, integer=True)
     critic = nets.PatchCritic(config.critic_width, halvings)
     if unet:
         widths = tuple(config.width * 2**i for i in range(levels))

@@ -30,7 +30,7 @@ import tyro
 from experiments.decoders import likelihood_of
 from experiments.diffusion import optimizer_of
 from experiments.latent_pictures import grey
-from experiments.runner import RunConfig, Saved, run
+from experiments.runner import RunConfig, Saved, check_sizes, run
 from experiments.transformer import TransformerNetwork
 from gen_jax import autoregressive, data, plotting, vae
 from gen_jax.data import DatasetSpec
@@ -78,8 +78,10 @@ class Config(RunConfig):
         check_choice("prior", self.prior, ("transformer", "counts"))
         for name in ("learning_rate", "prior_rate"):
             check_range(name, getattr(self, name), 0, open_low=True)
+        check_sizes(self, layers=("levels",), widths=("codes", "dim", "width"))
+        check_sizes(self.prior_network, ("depth",), ("width", "heads"), prefix="prior_network.")
         if self.halvings is not None:
-            check_range("halvings", self.halvings, 1, integer=True)
+            check_sizes(self, layers=("halvings",))
 
 
 def options_of(config: Config, spec: DatasetSpec) -> vae.VQOptions:

@@ -21,7 +21,7 @@ def target_of(name: str) -> Target:
     Raises ConfigError for an unknown target, and for a dimension that it cannot have.
     """
     base, at, dim = name.removeprefix(PREFIX).partition("@")
-    constructor = TARGETS[check_choice("dataset", base, TARGETS)]
+    constructor = TARGETS[check_choice(f"dataset={name!r}: NAME", base, TARGETS)]
     if not at:
         return constructor()
     if "dim" not in inspect.signature(constructor).parameters:

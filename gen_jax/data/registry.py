@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +18,7 @@ from gen_jax.data import (
     known,
     mutated,
     pairs,
+    picture,
     text,
     textures,
     toy,
@@ -194,15 +196,16 @@ def _read_binarized(base: str, seed: int, split: str) -> dict[str, np.ndarray]:
     return {**arrays, "x": binarized.binarise(arrays["x"], seed, SPLITS.index(split))}
 
 
-def _images(base: str) -> DatasetEntry:
-    """The entry of a set of images in DATASETS. Raises ConfigError for other names."""
-    check_choice("dataset", base, [n for n, entry in DATASETS.items() if entry.kind == "images"])
+def _images(base: str, name: str) -> DatasetEntry:
+    """The entry of a set of images in DATASETS, part of `name`. Raises ConfigError for others."""
+    choices = [n for n, entry in DATASETS.items() if entry.kind == "images"]
+    check_choice(f"dataset={name!r}: NAME", base, choices)
     return DATASETS[base]
 
 
 def _binarized(name: str) -> DatasetEntry:
     base, seed = binarized.parse(name)
-    entry = _images(base)
+    entry = _images(base, name)
     load = partial(_read_binarized, base, seed)
     return entry._replace(description=f"{entry.description}; black and white", load=load)
 
@@ -215,7 +218,7 @@ def _read_mutated(base: str, rate: float, split: str) -> dict[str, np.ndarray]:
 
 def _mutated(name: str) -> DatasetEntry:
     base, rate = mutated.parse(name)
-    entry = _images(base)
+    entry = _images(base, name)
     description = f"{entry.description}; with noise in some pixels"
     return entry._replace(description=description, load=partial(_read_mutated, base, rate))
 
@@ -228,8 +231,8 @@ def _read_pairs(kind: str, bases: tuple[str, ...], split: str) -> dict[str, np.n
     return pairs.make(kind, sets[0], DATASETS[bases[0]].num_classes or 0)
 
 
-def _pairs(kind: str, bases: tuple[str, ...]) -> DatasetEntry:
-    entries = [_images(base) for base in bases]
+def _pairs(kind: str, bases: tuple[str, ...], name: str) -> DatasetEntry:
+    entries = [_images(base, name) for base in bases]
     description = " beside ".join(entry.description for entry in entries)
     load = partial(_read_pairs, kind, bases)
     return entries[0]._replace(description=f"{kind}: {description}", load=load)
@@ -240,8 +243,9 @@ def _read_captioned(base: str, split: str) -> dict[str, np.ndarray]:
     return captions.make(DATASETS[base].load(split), SPLITS.index(split))
 
 
-def _captioned(base: str) -> DatasetEntry:
-    entry = _images(base)
+def _captioned(name: str) -> DatasetEntry:
+    base = name.removeprefix(captions.PREFIX)
+    entry = _images(base, name)
     description = f"{entry.description}; with captions"
     return entry._replace(description=description, load=partial(_read_captioned, base))
 
@@ -266,15 +270,30 @@ def find(name: str) -> DatasetEntry:
     if name.startswith(mutated.PREFIX):
         return _mutated(name)
     if name.startswith(captions.PREFIX):
-        return _captioned(name.removeprefix(captions.PREFIX))
+        return _captioned(name)
     if (pair := pairs.parse(name)) is not None:
-        return _pairs(*pair)
+        return _pairs(*pair, name)
     if name.startswith(known.PREFIX):
         known.target_of(name)
         load = partial(known.read_target, name)
         return DatasetEntry("exact samples of a known density", "points", 0, load)
+    if name not in DATASETS and (kind := _kind_of_path(name)):
+        raise ConfigError(f"dataset={name!r} is no name, but there is such a path: {kind}{name}?")
     check_choice("dataset", name, [*DATASETS, *PATTERNS])
     return DATASETS[name]
+
+
+def _kind_of_path(name: str) -> str | None:
+    """The prefix that fits a folder, a picture or a text of this name, if there is one."""
+    path = Path(name).expanduser()
+    try:
+        if path.is_dir():
+            return folder.PREFIX if name else None
+        if not path.is_file():
+            return None
+    except (OSError, ValueError):
+        return None
+    return textures.PREFIX if path.suffix.lower() in picture.suffixes() else text.PREFIX
 
 
 def load(name: str, split: str = "train") -> dict[str, np.ndarray]:

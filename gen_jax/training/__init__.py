@@ -1,7 +1,13 @@
 """Training, checkpoints, devices and reports, written once for every `GenerativeModel`."""
 
-from gen_jax.training.backend import cache_folder, configure_backend, set_cpu_devices
+from gen_jax.training.backend import (
+    MAX_CPU_DEVICES,
+    cache_folder,
+    configure_backend,
+    set_cpu_devices,
+)
 from gen_jax.training.checkpoint import restore_state, saved_steps
+from gen_jax.training.files import check_writable, write_json
 from gen_jax.training.fit import fit
 from gen_jax.training.identity import read_config
 from gen_jax.training.main import run_main
@@ -10,8 +16,10 @@ from gen_jax.training.rundir import check_same_run
 from gen_jax.training.sharding import make_mesh, shard_batch, shard_state
 
 __all__ = [
+    "MAX_CPU_DEVICES",
     "cache_folder",
     "check_same_run",
+    "check_writable",
     "configure_backend",
     "fit",
     "make_mesh",
@@ -22,5 +30,6 @@ __all__ = [
     "set_cpu_devices",
     "shard_batch",
     "shard_state",
+    "write_json",
     "write_report",
 ]

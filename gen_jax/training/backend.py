@@ -10,6 +10,9 @@ from gen_jax.data.cache import cache_folder
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.training.console import warn
 
+MAX_CPU_DEVICES = 256
+"""Each has two threads and memory of its own."""
+
 _ACCELERATOR_FILES = (
     "/proc/driver/nvidia",
     "/dev/nvidia0",
@@ -94,7 +97,7 @@ def configure_backend(cpu_devices: int | None = None) -> str:
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if cpu_devices is not None:
-        check_range("cpu_devices", cpu_devices, 1, integer=True)
+        check_range("cpu_devices", cpu_devices, 1, MAX_CPU_DEVICES, integer=True)
     set_cpu_devices(cpu_devices or cores or 1)
     enable_compilation_cache()
     _start_distributed()

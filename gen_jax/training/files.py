@@ -3,10 +3,14 @@
 import json
 import math
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from gen_jax.errors import ConfigError, ResourceError
+from gen_jax.types import Estimate
 
 
 def sync(path: Path) -> None:
@@ -16,6 +20,26 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def check_writable(argument: str, path: Path) -> Path:
+    """The path of a file that can be written, in a folder that is made here: ask before the work.
+
+    Raises ConfigError where something is that is no file, ResourceError for any other reason.
+    """
+    try:
+        existed = path.exists()
+        if existed and not path.is_file():
+            raise ConfigError(f"{argument}={str(path)!r} is there and is no file")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent), open(path, "ab"):
+            pass
+        if not existed:
+            path.unlink()
+    except OSError as error:
+        reason = f"cannot be written ({error.strerror})"
+        raise ResourceError(f"{argument}={str(path)!r} {reason}") from error
+    return path
 
 
 def write_atomic(path: Path, text: str) -> None:
@@ -48,13 +72,18 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def plain(value: Any) -> Any:
-    """A copy made of JSON types only; non-finite floats become None, unknown objects their str."""
+    """A copy made of JSON types only; non-finite floats become None, unknown objects their str.
+
+    Estimates become a dictionary, arrays nested lists.
+    """
+    if isinstance(value, Estimate):
+        return {"value": plain(value.value), "standard_error": plain(value.error)}
     if isinstance(value, dict):
         return {str(name): plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(part) for part in value]
-    if isinstance(value, np.generic) or (hasattr(value, "ndim") and value.ndim == 0):
-        return plain(value.item())
+    if isinstance(value, np.generic) or hasattr(value, "ndim"):
+        return plain(np.asarray(value).tolist())
     if isinstance(value, bool | int | str) or value is None:
         return value
     if isinstance(value, float):

@@ -4,12 +4,14 @@ import base64
 import html
 import io
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gen_jax.training.files import read_json, write_atomic, write_json
+from gen_jax.types import Estimate
 
 STYLE = (
     "body{font:15px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
@@ -42,27 +44,46 @@ def _curves(directory: Path) -> str:
     return "<h2>Training</h2>" + _embedded(buffer.getvalue(), "png", "training curves")
 
 
+def _sample(path: Path) -> str:
+    if path.suffix == ".png":
+        return f"<br>{_embedded(path.read_bytes(), 'png', path.stem)}"
+    return f"<pre>{html.escape(path.read_text(encoding='utf-8', errors='replace'))}</pre>"
+
+
 def _samples(directory: Path, limit: int = 6) -> str:
-    pictures = sorted((directory / "samples").glob("step_*.png"))
-    spread = np.linspace(0, len(pictures) - 1, min(limit, len(pictures)))  # over the whole run
-    pictures = [pictures[round(place)] for place in spread]
-    rows = (
-        f"<p>{html.escape(p.stem)}<br>{_embedded(p.read_bytes(), 'png', p.stem)}</p>"
-        for p in pictures
-    )
-    return "<h2>Samples</h2>" + "".join(rows) if pictures else ""
+    """Pictures and texts over the whole run, the last among them."""
+    found = (directory / "samples").glob("step_*")
+    paths = sorted(path for path in found if path.suffix in (".png", ".txt"))
+    spread = np.linspace(0, len(paths) - 1, min(limit, len(paths)))
+    chosen = [paths[round(place)] for place in spread]
+    rows = (f"<div>{html.escape(path.stem)}{_sample(path)}</div>" for path in chosen)
+    return "<h2>Samples</h2>" + "".join(rows) if chosen else ""
 
 
-def _table(values: dict[str, Any]) -> str:
+def _shown(value: Any) -> str:
+    """A number, an estimate as `write_json` leaves it, or anything else."""
+    if isinstance(value, dict) and list(value) == ["value", "standard_error"]:
+        parts = [math.nan if part is None else part for part in value.values()]
+        if all(isinstance(part, int | float) for part in parts):
+            return str(Estimate(*parts))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _table(title: str, values: Any) -> str:
+    if not isinstance(values, dict) or not values:
+        return ""
     cells = (
-        f"<tr><td>{html.escape(str(name))}</td><td>{html.escape(str(value))}</td></tr>"
+        f"<tr><td>{html.escape(str(name))}</td><td>{html.escape(_shown(value))}</td></tr>"
         for name, value in values.items()
     )
-    return f"<table>{''.join(cells)}</table>"
+    return f"<h2>{title}</h2><table>{''.join(cells)}</table>"
 
 
 def write_report(directory: str | Path, numbers: dict[str, Any] | None = None) -> Path:
-    """Write report.json (when numbers are given) and report.html of a run directory."""
+    """Write report.json (when numbers are given) and report.html of a run directory.
+
+    The page shows what is there: call it again after a picture or an evaluation.json.
+    """
     directory = Path(directory)
     if numbers is not None:
         write_json(directory / "report.json", numbers)
@@ -71,7 +92,9 @@ def write_report(directory: str | Path, numbers: dict[str, Any] | None = None) -
     machine = html.escape(json.dumps(_read_json(directory / "environment.json"), indent=2))
     page = (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title>"
-        f"<style>{STYLE}</style><h1>{title}</h1>{_table(_read_json(directory / 'report.json'))}"
+        f"<style>{STYLE}</style><h1>{title}</h1>"
+        f"{_table('Run', _read_json(directory / 'report.json'))}"
+        f"{_table('Evaluation', _read_json(directory / 'evaluation.json'))}"
         f"{_samples(directory)}{_curves(directory)}"
         f"<h2>Configuration</h2><pre>{config}</pre><h2>Environment</h2><pre>{machine}</pre>"
     )

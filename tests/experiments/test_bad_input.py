@@ -49,6 +49,12 @@ TRAINING = {
     "negative sample_every": ("--sample-every -1", 2, "sample_every=-1 [0,"),
     "negative seed": ("--seed -1", 2, "seed=-1 [0,"),
     "no devices": ("--cpu-devices 0", 2, "cpu_devices=0 [1,"),
+    "a million devices": ("--cpu-devices 1000000", 2, "cpu_devices=1000000 [1, 256]"),
+    "bare name of a folder": ("--dataset same", 2, "dataset='same' folder:same?"),
+    "bare name of a picture": ("--dataset same/a.png", 2, "dataset='same/a.png' file:same/a.png?"),
+    "bare name of a text": ("--dataset afile", 2, "dataset='afile' text:afile?"),
+    "images of nothing": ("--dataset binarized:", 2, "dataset='binarized:': NAME='' digits"),
+    "images of points": ("--dataset mutated:moons", 2, "dataset='mutated:moons': NAME='moons'"),
     "negative learning rate": ("--learning-rate -1e-3", 2, "learning_rate=-0.001 (0,"),
     "learning rate that is no number": ("--learning-rate nan", 2, "learning_rate=nan (0,"),
     "decay above one": ("--ema-decay 1.5", 2, "ema_decay=1.5 [0, 1]"),
@@ -102,6 +108,16 @@ OTHERS = {
         "stepper needs the score coupling ddim",
     ),
     "wrong suffix": ("sample RUN --output a.jpg", 2, "output='a.jpg' .png .npz"),
+    "output onto a folder": ("sample RUN --output folder.png", 2, "output='folder.png' no file"),
+    "output onto a device": ("sample RUN --output null.png", 2, "output='null.png' no file"),
+    "output in a place to be read": ("sample RUN --output /proc/a.png", 6, "'/proc/a.png' written"),
+    "animation onto a folder": (
+        "sample RUN --animate --output folder2.png",
+        2,
+        "output='folder2.gif' no file",
+    ),
+    "a billion samples": ("sample RUN --num 1000000000", 2, "num=1000000000 [1, 10000000]"),
+    "evaluation that cannot be written": ("evaluate SEALED", 2, "evaluation.json' no file"),
     "output below a file": ("sample RUN --output afile/a.png", 6, "output='afile/a.png' written"),
     "autoguide alone": ("sample RUN --autoguide 2", 2, "autoguide=2 guidance other than 1"),
     "autoguide by itself": ("sample RUN --autoguide 4 --guidance 2", 2, "autoguide=4 [0, 3]"),
@@ -156,6 +172,32 @@ OTHERS = {
         2,
         "codes=999 larger first batch has 32",
     ),
+    "more labels than there are": (
+        "few_labels --labels 100000",
+        2,
+        "labels=100000 allowed: 10",
+    ),
+    "more axes than there are": ("pca --dataset moons --rank 2", 2, "rank=2 [1, 1]"),
+    "momentum without an end": ("gan --beta1 1", 2, "beta1=1.0 [0, 0.9999]"),
+    "a look at one sample": ("gan --watch 1", 2, "watch=1 [10,"),
+    "a look at more than there are": ("gan --watch 100000", 2, "watch=100000 [10,"),
+    "more halvings than pixels": ("glow --levels 9", 2, "levels=9 [1, 4]"),
+    "one halving too many": ("glow --levels 4", 2, "levels=4 does not fit images height 1"),
+    "endless halvings": ("pix2pix --dataset thick:digits --levels 1000000", 2, "levels= [1, 3]"),
+    "a million layers": ("flow --layers 1000000", 2, "layers=1000000 [1, 1000]"),
+    "endless levels of a U-Net": (
+        "diffusion --network.name unet --network.depth 999",
+        2,
+        "network.depth=999 [1, 4]",
+    ),
+    "no codes": ("vqvae --codes 0", 2, "codes=0 [1,"),
+    "half a pair": (
+        "cyclegan --dataset domains:digits+",
+        2,
+        "dataset='domains:digits+': NAME='' digits",
+    ),
+    "no step of annealing": ("ebm --leapfrog-step 0", 2, "leapfrog_step=0.0 (0,"),
+    "no width": ("ffjord --hidden 0", 2, "hidden=0 [1,"),
     "few labels of none": ("few_labels --labels 3", 2, "labels=3 [10,"),
     "imputation of a mixture": ("imputation MIXTURE", 2, "'mixture' not among vae"),
     "too few to measure": ("evaluate RUN --num 3", 2, "num=3 [10,"),
@@ -185,11 +227,15 @@ def places(digits_run, points_run, guide_run, mixture_run, elsewhere):
     for folder in ("empty", "unreadable", "unequal", "same"):
         Path(folder).mkdir()
     Path("afile").write_text("")
+    Path("folder.png").mkdir()
+    Path("folder2.gif").mkdir()
+    Path("null.png").symlink_to("/dev/null")
     for folder, sides in (("unreadable", (8, None)), ("unequal", (8, 9)), ("same", (8, 8))):
         for name, side in zip("ab", sides):
             path = Path(folder) / f"{name}.png"
             path.write_bytes(b"not a picture") if side is None else grey(side).save(path)
     names = ("DAMAGED", "DAMAGED_CONFIG", "HALF_CONFIG", "ODD_CONFIG", "ODD_PATH", "NO_CHECKPOINT")
+    names += ("SEALED",)
     broken = {name: Path(name).absolute() for name in names}
     for path in broken.values():
         shutil.copytree(digits_run, path)
@@ -201,6 +247,7 @@ def places(digits_run, points_run, guide_run, mixture_run, elsewhere):
         stored["config"][field] = value
         (broken[name] / "config.json").write_text(json.dumps(sealed(body(stored), stored)))
     shutil.rmtree(broken["NO_CHECKPOINT"] / "checkpoints")
+    (broken["SEALED"] / "evaluation.json").mkdir()
     state = broken["DAMAGED"] / "checkpoints" / "4" / "state"
     largest = max(state.rglob("*"), key=lambda path: path.stat().st_size * path.is_file())
     content = bytearray(largest.read_bytes())

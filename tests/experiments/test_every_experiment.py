@@ -1,12 +1,14 @@
 """Every registered experiment: train, resume, sample, evaluate, each at its smallest."""
 
 import importlib
+import inspect
 import json
 import math
 import pkgutil
 from dataclasses import fields
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -148,6 +150,45 @@ def check_evaluation(ok, run, name, dataset, steps, labels):
         assert report["sliced_wasserstein"] > report["sliced_wasserstein_real_train_test"] > 0
 
 
+FITTED = {
+    "mcmc": lambda shape: 1,  # the step size
+    "mixture": lambda shape: 8 * (1 + math.prod(shape) + math.prod(shape) ** 2),
+    "pca": lambda shape: math.prod(shape) + math.prod(shape) ** 2,
+    "texture": lambda shape: shape[2] + math.prod(shape) * shape[2],
+}
+"""Numbers that models without an optimizer fit, by the data's shape."""
+
+
+def check_parameters(banner, saved):
+    """The banner counts what the optimizers have a moment of, or what a fit without one has."""
+    moments = [
+        part.mu
+        for part in jax.tree.leaves(saved.state, is_leaf=lambda part: hasattr(part, "mu"))
+        if hasattr(part, "mu")
+    ]
+    count = sum(leaf.size for leaf in jax.tree.leaves(moments))
+    count = FITTED[saved.name](saved.spec.shape) if saved.name in FITTED else count
+    assert f"{count:,} parameters" in banner
+    whole = sum(leaf.size for leaf in jax.tree.leaves(saved.state))
+    assert 0 < count < whole
+
+
+def check_compiled_once(saved, compilations):
+    """Three equal calls of `log_prob` trace and compile once; its conditions are those it takes."""
+    model = saved.model
+    options = list(inspect.signature(model.sample).parameters)[3:]
+    assert list(model.conditions) == options
+    if model.log_prob is None:
+        return
+    shape, dtype = (4, *saved.spec.shape), saved.spec.dtype
+    x, key = np.zeros(shape, dtype), jax.random.key(0)
+    first = model.log_prob(key, saved.state, x)
+    compilations.clear()
+    for _ in range(2):
+        np.testing.assert_array_equal(model.log_prob(key, saved.state, x), first)
+    assert compilations == []
+
+
 @pytest.mark.parametrize(
     ("name", "dataset"),
     [
@@ -158,7 +199,7 @@ def check_evaluation(ok, run, name, dataset, steps, labels):
         and (name, dataset) not in ALREADY
     ],
 )
-def test_whole_life(command, tmp_path, monkeypatch, name, dataset):
+def test_whole_life(command, tmp_path, monkeypatch, compilations, name, dataset):
     def ok(module, *words):
         ended = command(module, *words)
         assert ended.code == 0, ended.err
@@ -187,13 +228,19 @@ def test_whole_life(command, tmp_path, monkeypatch, name, dataset):
     assert (saved.name, saved.step, saved.spec.name) == (name, 6, dataset)
     rebuilt = pictures.write_samples(tmp_path, saved.model, saved.spec, saved.state, 6)
     assert np.array_equal(pixels(made), pixels(rebuilt))
+    assert "step_00000006" in (run / "report.html").read_text()
     before = runner.rebuild(run, 4)
+    compilations.clear()
     other = pictures.write_samples(tmp_path, saved.model, saved.spec, before.state, 4)
+    assert compilations == []  # a picture takes no new program
     assert not np.array_equal(pixels(made), pixels(other))
+    check_parameters(first.err, saved)
+    check_compiled_once(saved, compilations)
 
     check_samples(ok, run, dataset, "sampling_steps" in has)
     labels = "sampling_steps" in has or name in ("few_labels", "jem", "text_gan")
     check_evaluation(ok, run, name, dataset, "sampling_steps" in has, labels)
+    assert "<h2>Evaluation" in (run / "report.html").read_text()
 
 
 def test_whole_life_of_text(command, tmp_path, monkeypatch):

@@ -6,8 +6,9 @@ import re
 import pytest
 import tiny
 
-from gen_jax.training import rundir, write_report
+from gen_jax.training import rundir, write_json, write_report
 from gen_jax.training.rundir import RunDirectory
+from gen_jax.types import Estimate
 
 
 def records(directory):
@@ -115,6 +116,26 @@ def test_report_needs_nothing_and_escapes_markup(tmp_path, no_report):
     assert "&lt;script&gt;" in page
     assert "<title>a&lt;b&gt;" in page
     assert json.loads((directory / "report.json").read_text())["step"] == 4
+
+
+def test_a_report_written_again_has_the_last_samples_and_the_evaluation(tmp_path):
+    (tmp_path / "samples").mkdir()
+    write_report(tmp_path, {"step": 9})
+    for step in range(9):
+        (tmp_path / "samples" / f"step_{step:08d}.txt").write_text(f"text <{step}>")
+    (tmp_path / "samples" / "step_00000009.png").write_bytes(b"\x89PNG")
+    numbers = {"frechet": Estimate(1.234, 0.05), "step": 9, "bits": float("nan"), "odd": [1, 2]}
+    write_json(tmp_path / "evaluation.json", numbers)
+    page = write_report(tmp_path).read_text()
+    assert "<h2>Evaluation" in page
+    rows = {"frechet": "1.234 +- 0.050", "step": "9", "bits": "None", "odd": "[1, 2]"}
+    assert all(f"<td>{name}</td><td>{text}</td>" in page for name, text in rows.items())
+    assert "text &lt;0&gt;" in page
+    assert page.count("data:image/png;base64,") == 1
+    assert page.count("<div>step_") == 6
+    assert json.loads((tmp_path / "report.json").read_text()) == {"step": 9}
+    (tmp_path / "evaluation.json").write_text("[" * 100_000)
+    assert "<h2>Evaluation" not in write_report(tmp_path).read_text()
 
 
 def test_report_of_a_run_that_has_little(tmp_path):
