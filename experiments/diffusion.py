@@ -22,6 +22,7 @@ from gen_jax import data
 from gen_jax.data import DatasetSpec
 from gen_jax.diffusion import (
     GRIDS,
+    NOISE_INPUTS,
     STEPPERS,
     TIME_DENSITIES,
     WEIGHTINGS,
@@ -49,6 +50,8 @@ class Config(RunConfig):
     """uniform, simple, bound, min_snr or edm"""
     time_density: str = "low_discrepancy"
     """uniform, low_discrepancy, logit_normal or log_normal"""
+    noise_input: str = "log_snr"
+    """What the network sees of the time: log_snr or angle."""
     learning_rate: float = 2e-3
     """Peak of a one-cycle schedule of Adam."""
     ema_decay: float = 0.998
@@ -70,6 +73,7 @@ def check_shared(config: Any) -> None:
     """The checks of the options that diffusion and flow matching share."""
     check_choice("path", config.path, PATHS)
     check_choice("time_density", config.time_density, TIME_DENSITIES)
+    check_choice("noise_input", config.noise_input, NOISE_INPUTS)
     check_choice("stepper", config.stepper, STEPPERS)
     check_range("learning_rate", config.learning_rate, 0, open_low=True)
     check_range("ema_decay", config.ema_decay, 0, 1)
@@ -111,6 +115,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
         kind=config.kind,
         weighting=config.weighting,
         time_density=config.time_density,
+        noise_input=config.noise_input,
         data_std=data_std,
         num_classes=spec.num_classes,
         label_dropout=config.label_dropout,
@@ -129,7 +134,8 @@ def bound(config: Config, spec: DatasetSpec, state: Any, key: Key[Array, ""], x:
     """
     _, data_std = transform_of(spec)
     path = PATHS[config.path]()
-    p = Parameterised(make_network(config.network, spec).apply, path, config.kind, data_std)
+    network, noise = make_network(config.network, spec), NOISE_INPUTS[config.noise_input]
+    p = Parameterised(network.apply, path, config.kind, data_std, noise)
     x0 = (x.astype(jnp.float32) + 0.5) / 128 - 1
     # Steps uniform in log-SNR: on a uniform grid the first step alone would loosen the bound.
     times = GRIDS["log_snr"](path, 1000)[-2::-1]

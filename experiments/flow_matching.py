@@ -32,6 +32,8 @@ class Config(RunConfig):
     """independent, paired, optimal_assignment or sinkhorn"""
     time_density: str = "uniform"
     """uniform, low_discrepancy, logit_normal or log_normal"""
+    noise_input: str = "log_snr"
+    """What the network sees of the time: log_snr or angle."""
     learning_rate: float = 2e-3
     """Peak of a one-cycle schedule of Adam."""
     ema_decay: float = 0.998
@@ -60,6 +62,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
         coupling=config.coupling,
         shape=spec.shape,
         time_density=config.time_density,
+        noise_input=config.noise_input,
         data_std=data_std,
         num_classes=spec.num_classes,
         label_dropout=config.label_dropout,

@@ -197,6 +197,7 @@ def sections() -> dict[str, dict[str, str]]:
         "time grids": diffusion.GRIDS,
         "loss weightings": diffusion.WEIGHTINGS,
         "densities of training times": diffusion.TIME_DENSITIES,
+        "noise inputs of networks": diffusion.NOISE_INPUTS,
         "losses of score matching": energy.SCORE_LOSSES,
         "couplings": divergences.couplings.COUPLINGS,
         "targets (known densities)": sampling.TARGETS,

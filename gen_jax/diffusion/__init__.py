@@ -16,7 +16,14 @@ from gen_jax.diffusion.heun import edm, heun
 from gen_jax.diffusion.likelihood import DIVERGENCES, ode_log_prob
 from gen_jax.diffusion.losses import WEIGHTINGS, denoising_loss
 from gen_jax.diffusion.model import diffusion
-from gen_jax.diffusion.network import Parameterised, denoiser, noise_input, predict
+from gen_jax.diffusion.network import (
+    NOISE_INPUTS,
+    Parameterised,
+    denoiser,
+    noise_angle,
+    noise_input,
+    predict,
+)
 from gen_jax.diffusion.noise_levels import TIME_DENSITIES
 from gen_jax.diffusion.options import Options
 from gen_jax.diffusion.sampler import SampleInfo, Stepper, Transition, prior, sample
@@ -33,6 +40,7 @@ from gen_jax.diffusion.unipc import unipc
 __all__ = [
     "DIVERGENCES",
     "GRIDS",
+    "NOISE_INPUTS",
     "STEPPERS",
     "TIME_DENSITIES",
     "WEIGHTINGS",
@@ -62,6 +70,7 @@ __all__ = [
     "extrapolate",
     "heun",
     "mixture_denoiser",
+    "noise_angle",
     "noise_input",
     "ode_log_prob",
     "predict",

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 
+from gen_jax.diffusion.noise_levels import T_MAX, T_MIN
 from gen_jax.errors import check_choice
 from gen_jax.paths import (
     PARAMETERISATIONS,
@@ -25,51 +26,74 @@ from gen_jax.paths import (
 )
 from gen_jax.types import Array, Float
 
+# The ratios below are kept times alpha^2, so that the weight of one by the other is finite wherever
+# its limit is: the poles at alpha = 0 cancel before they are formed.
+
+
+def _slope(c: Coefficients) -> Array:
+    """alpha sigma' - alpha' sigma = -alpha sigma lam' > 0."""
+    return c.alpha * c.d_sigma - c.d_alpha * c.sigma
+
+
+def _f_scale(c: Coefficients, sd: float) -> Array:
+    """N^2 / sd^2."""
+    return c.alpha**2 + (c.sigma / sd) ** 2
+
+
+_SCALES: dict[str, Callable] = {
+    "x0": lambda c, sd: c.sigma**2,
+    "eps": lambda c, sd: c.alpha**2,
+    "score": lambda c, sd: (c.alpha / c.sigma) ** 2,
+    "v": lambda c, sd: (c.alpha**2 + c.sigma**2) ** 2,
+    "velocity": lambda c, sd: _slope(c) ** 2,
+    "F": _f_scale,
+}
+
 ERROR_SCALES: dict[str, Callable] = {
-    "x0": lambda c, sd: (c.sigma / c.alpha) ** 2,
-    "eps": lambda c, sd: jnp.ones_like(c.alpha),
-    "score": lambda c, sd: 1 / c.sigma**2,
-    "v": lambda c, sd: ((c.alpha**2 + c.sigma**2) / c.alpha) ** 2,
-    "velocity": lambda c, sd: (c.d_alpha * c.sigma / c.alpha - c.d_sigma) ** 2,
-    "F": lambda c, sd: (c.alpha**2 * sd**2 + c.sigma**2) / (c.alpha * sd) ** 2,
+    kind: lambda c, sd, scale=scale: scale(c, sd) / c.alpha**2 for kind, scale in _SCALES.items()
 }
 """Squared error of each kind over d = |E - eps|^2: `(coefficients, data_std) -> [B]`."""
 
 
-def _eps_weighting(weight_of_d: Callable) -> Callable:
-    """A weighting given as w(coefficients, data_std) on d, divided by the scale of the kind."""
+def _weighting(weight_of_d: Callable) -> Callable:
+    """A weighting given as alpha^2 w(coefficients, data_std), w on d, over the kind's scale."""
 
     def weighting(c, kind, sd):
-        return weight_of_d(c, sd) / ERROR_SCALES[kind](c, sd)
+        return weight_of_d(c, sd) / _SCALES[kind](c, sd)
 
     return weighting
 
 
 def min_snr(gamma: float = 5.0) -> Callable:
     """min(SNR, gamma) on the squared error of x0 (hang2023), SNR = alpha^2 / sigma^2."""
-
-    def weight_of_d(c, sd):
-        return jnp.minimum(1.0, gamma * (c.sigma / c.alpha) ** 2)
-
-    return _eps_weighting(weight_of_d)
-
-
-def _bound_weight(c: Coefficients, sd: float) -> Array:
-    """|lam'|: with t uniform, the variational bound in nats (kingma2021 eq. 17)."""
-    return c.d_sigma / c.sigma - c.d_alpha / c.alpha
+    return _weighting(lambda c, sd: jnp.minimum(c.alpha**2, gamma * c.sigma**2))
 
 
 WEIGHTINGS: dict[str, Callable] = {
     "uniform": lambda c, kind, sd: jnp.ones_like(c.alpha),
-    "simple": _eps_weighting(lambda c, sd: jnp.ones_like(c.alpha)),
-    "bound": _eps_weighting(_bound_weight),
+    "simple": _weighting(lambda c, sd: c.alpha**2),
+    # |lam'|: with t uniform, the variational bound in nats (kingma2021 eq. 17).
+    "bound": _weighting(lambda c, sd: _slope(c) * c.alpha / c.sigma),
     "min_snr": min_snr(),
-    "edm": _eps_weighting(lambda c, sd: ERROR_SCALES["F"](c, sd)),
+    "edm": _weighting(_f_scale),
 }
 """Weight of the squared error of `kind`: `(coefficients, kind, data_std) -> [B]`.
 
 "uniform": the plain error of the network's own output. "simple": the plain error of eps (ho2020
 eq. 14). "bound": the variational bound for uniform t. "edm": the plain error of F (karras2022)."""
+
+
+def off_the_poles(path: GaussianPath, t: Float[Array, "..."]) -> Float[Array, "..."]:
+    """t, at least T_MIN where sigma(0) = 0 and at most T_MAX where alpha(1) = 0; float32 or wider.
+
+    There, and there alone, some target or weight is infinite at the end of the path.
+    """
+    t = jnp.asarray(t)
+    t = t.astype(jnp.promote_types(t.dtype, jnp.float32))
+    start, end = jnp.zeros((), t.dtype), jnp.ones((), t.dtype)
+    low = jnp.where(path.sigma(start) == 0, T_MIN, 0.0)
+    high = jnp.where(path.alpha(end) == 0, T_MAX, 1.0)
+    return jnp.clip(t, low.astype(t.dtype), high.astype(t.dtype))
 
 
 def denoising_loss(
@@ -85,6 +109,8 @@ def denoising_loss(
 ) -> tuple[Float[Array, "B"], dict[str, Array]]:
     """Weighted squared error of a prediction of `kind`, per example, averaged over dimensions.
 
+    Times are moved `off_the_poles`, so that the loss is finite at t = 0 and 1 as well.
+
     Args:
       predict: `(x_t [B, ...], t [B]) -> [B, ...]`, a value of parameterisation `kind`.
       x0, eps: data and noise; any joint law of the two is allowed, so that flow matching with
@@ -96,6 +122,7 @@ def denoising_loss(
     check_choice("kind", kind, PARAMETERISATIONS)
     if isinstance(weighting, str):
         weighting = WEIGHTINGS[check_choice("weighting", weighting, WEIGHTINGS)]
+    t = off_the_poles(path, t)
     c = coefficients(path, t)
     x_t = expand(c.alpha, x0) * x0 + expand(c.sigma, x0) * eps
     target = from_pair(x0, eps, c, kind, data_std)

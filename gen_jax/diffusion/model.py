@@ -89,7 +89,7 @@ def diffusion(
             f"kind={settings.kind!r} does not determine x0 at t = 1 of a path with alpha(1) = 0 "
             "(choose from: x0, v, velocity, F; or another path, such as vp)"
         )
-    p = Parameterised(network.apply, path, settings.kind, settings.data_std)
+    p = Parameterised(network.apply, path, settings.kind, settings.data_std, settings.noise_input)
 
     def step(key, state, batch):
         key, training = with_dropout(key, network, p)

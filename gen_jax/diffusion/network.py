@@ -1,7 +1,7 @@
 """From a network to a denoiser.
 
 The network sees x_t / N with N^2 = alpha^2 sd^2 + sigma^2 (unit variance, karras2022 table 1 on any
-path) and log(sigma / alpha) / 4, so what it learns depends on the noise-to-signal ratio alone.
+path) and a function of sigma / alpha, so what it learns depends on the noise-to-signal ratio alone.
 """
 
 from collections.abc import Callable
@@ -10,8 +10,36 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from gen_jax.calls import called, calls_inside
-from gen_jax.paths import GaussianPath, coefficients, convert, expand, log_snr
+from gen_jax.diffusion.noise_levels import T_MIN
+from gen_jax.paths import GaussianPath, coefficients, convert, expand
 from gen_jax.types import Array, Denoiser, Float, Int
+
+
+def noise_input(path: GaussianPath, t: Float[Array, "B"]) -> Float[Array, "B"]:
+    """c_noise = log(sigma / alpha) / 4 (karras2022, table 1), clipped to [-2.5, 2.5].
+
+    Its derivative in t is steep near the ends (on the linear path 1 / (4 t (1 - t))), and 0 where
+    it is clipped: a network that is differentiated in time takes `noise_angle`.
+    """
+    alpha, sigma = path.alpha(t), path.sigma(t)
+    inside = (sigma > jnp.exp(-10.0) * alpha) & (alpha > jnp.exp(-10.0) * sigma)
+    # A derivative of the logarithm at 0 would be NaN although it is not used.
+    log_level = jnp.log(jnp.where(inside, sigma, 1.0)) - jnp.log(jnp.where(inside, alpha, 1.0))
+    return jnp.where(inside, log_level, jnp.where(sigma > alpha, 10.0, -10.0)) / 4
+
+
+def noise_angle(path: GaussianPath, t: Float[Array, "B"]) -> Float[Array, "B"]:
+    """(2 / pi) atan2(sigma, alpha) in [0, 1]: smooth in t up to both ends.
+
+    On the cosine path it is t itself. Where sigma'(0) is infinite (vp, ddpm) t is at least T_MIN.
+    """
+    steep = ~jnp.isfinite(coefficients(path, jnp.zeros((), t.dtype)).d_sigma)
+    t = jnp.where(steep, jnp.maximum(t, T_MIN), t)
+    return jnp.arctan2(path.sigma(t), path.alpha(t)) * (2 / jnp.pi)
+
+
+NOISE_INPUTS: dict[str, Callable] = {"log_snr": noise_input, "angle": noise_angle}
+"""What a network may see of the time, by name: `(path, t [B]) -> [B]`; of sigma / alpha alone."""
 
 
 class Parameterised(NamedTuple):
@@ -22,17 +50,14 @@ class Parameterised(NamedTuple):
       path: the path it is trained on.
       kind: what it predicts, one of `paths.PARAMETERISATIONS`.
       data_std: standard deviation of the data on the path.
+      noise: `(path, t [B]) -> [B]`, what the network sees of the time; see NOISE_INPUTS.
     """
 
     apply: Callable
     path: GaussianPath
     kind: str
     data_std: float
-
-
-def noise_input(path: GaussianPath, t: Float[Array, "B"]) -> Float[Array, "B"]:
-    """c_noise = log(sigma / alpha) / 4 (karras2022, table 1), clipped to [-2.5, 2.5]."""
-    return jnp.clip(-0.5 * log_snr(path, t), -10.0, 10.0) / 4
+    noise: Callable = noise_input
 
 
 def predict(
@@ -44,7 +69,7 @@ def predict(
 ) -> Float[Array, "B ..."]:
     """The network's raw output: a value of parameterisation `p.kind` at (x, t)."""
     norm = jnp.sqrt((p.path.alpha(t) * p.data_std) ** 2 + p.path.sigma(t) ** 2)
-    return p.apply(params, x / expand(norm, x), noise_input(p.path, t), label)
+    return p.apply(params, x / expand(norm, x), p.noise(p.path, t), label)
 
 
 def denoiser(p: Parameterised, params: Any, label: Int[Array, "B"] | None = None) -> Denoiser:

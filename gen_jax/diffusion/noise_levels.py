@@ -1,4 +1,4 @@
-"""Densities of the training time: `(key, path, n) -> t [n]` in [T_MIN, 1]."""
+"""Densities of the training time: `(key, path, n) -> t [n]` in [T_MIN, T_MAX]."""
 
 from collections.abc import Callable
 
@@ -12,10 +12,18 @@ from gen_jax.types import Array, Float, Key
 T_MIN = 1e-4
 """Training stays this far from t = 0, where eps is not determined by x."""
 
+T_MAX = 1 - 2.0**-24
+"""The largest float32 below t = 1, where x0 is not determined by x on paths with alpha(1) = 0."""
+
+
+def inside(t: Float[Array, "..."]) -> Float[Array, "..."]:
+    """t clipped to [T_MIN, T_MAX]: rounding puts some times on 1."""
+    return jnp.clip(t, T_MIN, T_MAX)
+
 
 def uniform(key: Key[Array, ""], path: GaussianPath, n: int) -> Float[Array, "n"]:
     """Independent uniform times."""
-    return jax.random.uniform(key, (n,), minval=T_MIN, maxval=1.0)
+    return inside(jax.random.uniform(key, (n,), minval=T_MIN, maxval=1.0))
 
 
 def low_discrepancy(key: Key[Array, ""], path: GaussianPath, n: int) -> Float[Array, "n"]:
@@ -25,7 +33,7 @@ def low_discrepancy(key: Key[Array, ""], path: GaussianPath, n: int) -> Float[Ar
     """
     key_offset, key_order = jax.random.split(key)
     grid = (jnp.arange(n) + jax.random.uniform(key_offset)) / n
-    return T_MIN + (1 - T_MIN) * jax.random.permutation(key_order, grid)
+    return inside(T_MIN + (1 - T_MIN) * jax.random.permutation(key_order, grid))
 
 
 def logit_normal(mean: float = 0.0, std: float = 1.0) -> Callable[..., Array]:
@@ -33,8 +41,7 @@ def logit_normal(mean: float = 0.0, std: float = 1.0) -> Callable[..., Array]:
     check_range("std", std, 0, open_low=True)
 
     def times(key: Key[Array, ""], path: GaussianPath, n: int) -> Float[Array, "n"]:
-        t = jax.nn.sigmoid(mean + std * jax.random.normal(key, (n,)))
-        return jnp.clip(t, T_MIN, 1.0)
+        return inside(jax.nn.sigmoid(mean + std * jax.random.normal(key, (n,))))
 
     return times
 
@@ -45,7 +52,7 @@ def log_normal(mean: float = -1.2, std: float = 1.2) -> Callable[..., Array]:
 
     def times(key: Key[Array, ""], path: GaussianPath, n: int) -> Float[Array, "n"]:
         log_level = mean + std * jax.random.normal(key, (n,))
-        return jnp.clip(time_of_log_snr(path, -2 * log_level), T_MIN, 1.0)
+        return inside(time_of_log_snr(path, -2 * log_level))
 
     return times
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 
 from gen_jax.diffusion.losses import WEIGHTINGS
+from gen_jax.diffusion.network import NOISE_INPUTS
 from gen_jax.diffusion.noise_levels import TIME_DENSITIES
 from gen_jax.diffusion.sampler import Stepper
 from gen_jax.diffusion.steppers import STEPPERS
@@ -22,6 +23,8 @@ class Options(NamedTuple):
       kind: what the network predicts: "x0", "eps", "score", "v", "velocity" or "F".
       weighting, time_density: names in WEIGHTINGS and TIME_DENSITIES, or functions like theirs.
       data_std: standard deviation of the transformed data.
+      noise_input: what the network sees of the time: a name in NOISE_INPUTS, or a function like
+        theirs.
       num_classes: 0, or the number of labels; batches then need "y".
       label_dropout: probability of replacing a label by num_classes, "no label".
       ema_decay: of the parameters' moving average, which samples; smaller in the first steps.
@@ -37,6 +40,7 @@ class Options(NamedTuple):
     weighting: Any = "uniform"
     time_density: Any = "low_discrepancy"
     data_std: float = 1.0
+    noise_input: Any = "log_snr"
     num_classes: int = 0
     label_dropout: float = 0.1
     ema_decay: float = 0.999
@@ -70,6 +74,7 @@ def checked(options: Options) -> Options:
     return options._replace(
         weighting=named("weighting", options.weighting, WEIGHTINGS),
         time_density=named("time_density", options.time_density, TIME_DENSITIES),
+        noise_input=named("noise_input", options.noise_input, NOISE_INPUTS),
     )
 
 

@@ -115,7 +115,7 @@ def sample(
     """
     times, x = jnp.asarray(times, float), as_floating(x)
     check_times(times)
-    dtype, wide = x.dtype, jnp.result_type(x, times)
+    dtype, wide = x.dtype, jnp.promote_types(x.dtype, times.dtype)
     counting = info or trajectory
     network = network_call(denoise) if counting else denoise
     at_width = lambda x, t: network(x.astype(dtype), t).astype(wide)

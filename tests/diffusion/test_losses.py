@@ -1,5 +1,7 @@
 """Losses in every parameterisation, by quadrature that is exact for Gaussian data; float64."""
 
+from functools import partial
+
 import exact
 import jax
 import jax.numpy as jnp
@@ -7,7 +9,14 @@ import numpy as np
 import pytest
 
 from gen_jax import diffusion, paths
-from gen_jax.diffusion.losses import ERROR_SCALES, WEIGHTINGS, denoising_loss, min_snr
+from gen_jax.diffusion.losses import (
+    ERROR_SCALES,
+    WEIGHTINGS,
+    denoising_loss,
+    min_snr,
+    off_the_poles,
+)
+from gen_jax.diffusion.noise_levels import T_MIN
 from gen_jax.errors import ConfigError
 
 STD, MEAN, DATA_STD = 0.6, 0.3, 0.8
@@ -95,6 +104,56 @@ def test_error_scales_are_those_of_the_conversions(x64, key, name, kind):
     np.testing.assert_allclose(
         ERROR_SCALES[kind](c, DATA_STD), square(kind) / square("eps"), rtol=1e-8
     )
+
+
+@pytest.mark.parametrize("name", paths.PATHS)
+def test_every_loss_is_finite_at_both_ends(key, name):
+    """Every weighting and kind; on the linear path with bfloat16 times as well."""
+    path = paths.PATHS[name]()
+    ends = jnp.array([0.0, 1e-30, 1e-6, 1 - 1e-6, 1 - 2.0**-24, 1.0])
+    x0, eps, guess = jax.random.normal(key, (3, 6, 2))
+
+    @jax.jit
+    def losses(t):
+        run = partial(denoising_loss, lambda x, t: guess, path, x0, eps, t, data_std=0.8)
+        return {(k, w): run(kind=k, weighting=w)[0] for k in KINDS for w in WEIGHTINGS}
+
+    for t in (ends, *[ends.astype(jnp.bfloat16)] * (name == "linear")):
+        for combination, found in losses(t).items():
+            assert np.isfinite(found).all(), combination
+
+
+@pytest.mark.parametrize("name", ["linear", "cosine"])
+def test_weights_are_their_limits_at_pure_noise(name):
+    """alpha(1) = 0: with kappa = |alpha'(1)| and sigma = 1, by hand from the formulas."""
+    path, t = paths.PATHS[name](), jnp.ones(1)
+    c, sd = paths.coefficients(path, t), 0.8
+    kappa = {"linear": 1.0, "cosine": np.pi / 2}[name]
+    limits = {
+        ("edm", "F"): 1.0,
+        ("edm", "x0"): 1 / sd**2,
+        ("edm", "v"): 1 / sd**2,
+        ("edm", "velocity"): 1 / (sd * kappa) ** 2,
+        ("bound", "x0"): 0.0,
+        ("bound", "v"): 0.0,
+        ("bound", "velocity"): 0.0,
+        ("bound", "F"): 0.0,
+        ("simple", "v"): 0.0,
+        ("min_snr", "x0"): 0.0,
+    }
+    for (weighting, kind), limit in limits.items():
+        np.testing.assert_allclose(WEIGHTINGS[weighting](c, kind, sd), limit, rtol=1e-5, atol=1e-9)
+    at = paths.coefficients(path, jnp.array([0.0, 0.5, 1.0]))
+    np.testing.assert_array_equal(WEIGHTINGS["edm"](at, "F", sd), 1.0)
+
+
+def test_times_off_the_poles_are_moved_by_nothing():
+    t = jnp.array([0.0, 1e-3, 0.5, 1.0])
+    moved = lambda name: np.asarray(off_the_poles(paths.PATHS[name](), t))
+    for name in ("edm", "ve"):
+        np.testing.assert_array_equal(moved(name), t)
+    np.testing.assert_array_equal(moved("vp"), np.float32([T_MIN, 1e-3, 0.5, 1.0]))
+    np.testing.assert_array_equal(moved("linear"), np.float32([T_MIN, 1e-3, 0.5, 1 - 2.0**-24]))
 
 
 def test_every_kind_and_weighting_is_there():
