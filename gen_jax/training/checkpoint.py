@@ -71,7 +71,8 @@ def set_aside(folder: Path) -> None:
 class Checkpoints:
     """Saves steps of one run in the background and keeps the last `keep` and the best.
 
-    `saved` is the newest durable step. Of several processes, which must share the file system and
+    `saved` is the newest durable step; `restored` holds the manifest of the one that was restored,
+    and what `evaluate` gave. Of several processes, which must share the file system and
     call every method together, all write their part of the arrays, and wait for each other;
     process 0 does the rest and decides what was saved.
     """
@@ -96,6 +97,7 @@ class Checkpoints:
         self.identity, self.place = identity, place
         self.best: tuple[int, float] | None = None
         self.saved: int | None = None
+        self.restored: tuple[dict[str, Any], dict[str, Any] | None] = ({}, None)
         self.failures = 0
         self._error: Exception | None = None
         self._thread: threading.Thread | None = None
@@ -117,15 +119,20 @@ class Checkpoints:
         state, self.saved = load(self.folder / str(newest), template), newest
         for step in saved_steps(self.directory):
             with contextlib.suppress(CheckpointError):
-                self.best = self._better(step, self.known(step)[0])
+                manifest, numbers = self._known(step)
+                self.best = self._better(step, (numbers or manifest)["metrics"])
+                self.restored = manifest, numbers
         return state, self.saved
 
-    def known(self, step: int) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What `evaluate` gave for a step, and its manifest. Raises CheckpointError if damaged."""
+    def _known(self, step: int) -> tuple[dict[str, Any], dict[str, Any] | None]:
+        """The manifest of a step, and what `evaluate` gave if that is whole."""
         folder = self.folder / str(step)
         manifest = read_manifest(folder, self.identity)
-        numbers = read_numbers(folder, self.identity)
-        return {**manifest["metrics"], **(numbers or {"metrics": {}})["metrics"]}, manifest
+        try:
+            return manifest, read_numbers(folder, self.identity)
+        except CheckpointError as error:
+            warn(f"{error}; the step counts as not evaluated")
+            return manifest, None
 
     def _newest(self) -> int:
         """The step to resume from, or -1 in a run that has none yet."""

@@ -105,14 +105,15 @@ def fit(
       save_every, log_every, sample_every: in steps; the last step is always saved.
       save_minutes: also save, without `evaluate`, when the last save is this long ago.
       keep: checkpoints kept, besides the best.
-      evaluate: `(step, state) -> numbers`, called before each save of `save_every`; `best` names
+      evaluate: `(step, state) -> numbers`, called after each save of `save_every`; `best` names
         one of them and "min" or "max".
       on_sample: `(step, state)`, called every `sample_every` steps.
       steps_per_call: compiled steps per call; by default as many as take about a second. Always 1
         for a stream. It changes no number.
       mesh, fsdp: see `sharding`; by default all devices.
     Raises ConfigError and DataError for what cannot work, NumericalError for a metric that is not
-    finite (never saved), CheckpointError, ResourceError, and Stopped after SIGTERM or SIGINT.
+    finite (never saved), CheckpointError, ResourceError, and Stopped after one of
+    `stopping.SIGNALS`. Any other error saves first, unless a compiled step lost the state.
     """
     plan = Plan(steps, save_every, log_every, sample_every, steps_per_call, 60 * save_minutes)
     _check(plan, batch_size, keep, evaluate, best)

@@ -29,6 +29,10 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
+_SAID: set[Path] = set()
+"""Older files that a warning was given for."""
+
+
 class Identity(NamedTuple):
     """What the manifests of a run carry: its identity, and one of the digests of its config.json.
 
@@ -130,7 +134,9 @@ def _check_sealed(path: Path, config: Any) -> None:
         raise CheckpointError(f"{path} is damaged: it holds {text}, no configuration")
     seal = [name for name in (RUN, EARLIER, DIGEST) if name in config]
     if not seal and isinstance(config.get("fit"), dict):
-        warn(f"{path} was written before runs had identities: what it says is not verified")
+        if path not in _SAID:
+            warn(f"{path} was written before runs had identities: what it says is not verified")
+        _SAID.add(path)
         return
     content = {name: value for name, value in config.items() if name != DIGEST}
     if len(seal) < 3 or config[DIGEST] != digest_of(content):

@@ -141,8 +141,9 @@ def prepare_loop(
 
     def fresh(state, sums=None):
         """A carry, to be donated."""
-        zeros, bad = jax.tree.map(jnp.copy, clean)
-        return state, zeros if sums is None else sums, bad
+        zeros, bad = clean
+        sums = jax.tree.map(jnp.copy, zeros) if sums is None else sums
+        return state, sums, jnp.copy(bad)
 
     one = _accumulating(lambda key, state, k, held: model.step(key, state, batch_at(held, k)))
     in_python = _loops_badly(traced, mesh)

@@ -150,9 +150,9 @@ class Session:
         self.may_be_infinite = infinite_leaves(state)
         self.means, self.evaluated = Means(step), (step, {})
         if self.checkpoints and found is not None:
-            numbers, manifest = self.checkpoints.known(step)
+            manifest, numbers = self.checkpoints.restored
             self.means = Means.of(manifest.get("log"), step, loop.metrics, mesh)
-            if manifest.get("evaluated_later") and not numbers:
+            if manifest.get("evaluated_later") and numbers is None:
                 self.evaluated = (-1, {})
         if self.run is not None:
             if found is None:
@@ -347,8 +347,8 @@ class Session:
             given = ", ".join(metrics) or "nothing"
             raise ConfigError(f"best={rule!r} is not among what evaluate gives ({given})")
         self.in_hook, self.evaluated = False, (step, metrics)
+        self.checkpoints.add(step, metrics)
         if metrics:
-            self.checkpoints.add(step, metrics)
             self.log(step, metrics)
 
     def judge_late(self, step: int, state: State) -> None:

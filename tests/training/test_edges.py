@@ -195,6 +195,12 @@ def test_numbers_are_beside_the_step_and_sealed(tmp_path, capsys):
     path.unlink()
     assert best() == 5
     assert "has no numbers of evaluate" in capsys.readouterr().err
+    for harm in ("", whole[:20]):
+        path.write_text(harm)
+        tiny.train(tmp_path, best=("score", "max"), **options)
+        assert "counts as not evaluated" in capsys.readouterr().err
+        assert path.read_text() == whole
+        assert best() == 12
 
 
 @pytest.mark.parametrize(
