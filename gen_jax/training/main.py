@@ -90,6 +90,13 @@ def _steady_streams() -> Iterator[None]:
             _flush(stream)
 
 
+def _open_standard_files() -> None:
+    """Where 0, 1 or 2 are closed, the next file would get what XLA, say, writes to stderr."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+
+
 def _flush(stream: Any) -> None:
     """Flush; a broken stream loses the rest, which Python would fail to write when it exits."""
     try:
@@ -113,6 +120,7 @@ def run_main(main: Callable) -> NoReturn:
     if not debug:
         _quiet_late_callbacks()
         _one_line_warnings()
+    _open_standard_files()
     with _steady_streams():
         sys.exit(_called(main, debug))
 
