@@ -121,6 +121,7 @@ def fit(
         check_batchable(data, batch_size)
     mesh = sharding.mesh_for(batch_size, mesh, fsdp)
     with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(StopRequest())
         batches = Batches(data, batch_size)
         first, run, checkpoints = batches.first(key), None, None
         if directory is not None:
@@ -133,7 +134,6 @@ def fit(
             )
             stack.callback(checkpoints.close)
         mark("start")
-        stop = stack.enter_context(StopRequest())
         loop = prepare_loop(key, model, data, first, batch_size, mesh)
         session = Session(plan, run, checkpoints, stop, evaluate, on_sample, progress)
         return session.train(loop, batches, batch_size, mesh)

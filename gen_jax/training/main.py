@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from gen_jax.errors import GenJaxError, ResourceError, Stopped
 from gen_jax.training.backend import cache_folder
 from gen_jax.training.console import UNWRITABLE, Steady
+from gen_jax.training.stopping import ignore_repeated
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -133,6 +134,8 @@ def _called(main: Callable, debug: bool) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     except Exception as error:
+        if isinstance(error, Stopped):
+            ignore_repeated()
         code = _exit_code(error)
         where = _write_log(debug)
         expected = isinstance(error, GenJaxError)

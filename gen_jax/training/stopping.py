@@ -40,3 +40,11 @@ class StopRequest:
         for number, handler in self._old.items():
             # None: a handler that Python did not set, and cannot set again.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def ignore_repeated() -> None:
+    """For a process that has saved and is about to end: of some signals several are sent."""
+    if threading.current_thread() is threading.main_thread():
+        for number in SIGNALS:
+            if number not in INSISTENT:
+                signal.signal(number, signal.SIG_IGN)

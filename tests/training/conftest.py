@@ -1,5 +1,6 @@
 """Training tests share a tiny model (`import tiny`) and draw no curves unless they ask for them."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -8,6 +9,16 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from gen_jax.training import session
+from gen_jax.training.stopping import SIGNALS
+
+
+@pytest.fixture(autouse=True)
+def same_signals():
+    """A script that was asked to stop ignores some signals to its end; here others follow."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)

@@ -27,7 +27,7 @@ class Broken:
 
     encoding, isatty = "utf-8", lambda self: True
 
-    def write(self, text):
+    def write(self, text=""):
         raise BrokenPipeError("gone")
 
     flush = write
