@@ -308,7 +308,7 @@ def test_a_live_run_is_read_while_it_removes_its_steps(tmp_path):
     done = threading.Event()
 
     def train():
-        for steps in range(2, 14):
+        for steps in range(2, 8):
             tiny.train(tmp_path, steps=steps, save_every=1, keep=1)
         done.set()
 
@@ -323,8 +323,8 @@ def test_a_live_run_is_read_while_it_removes_its_steps(tmp_path):
     while not done.is_set():
         seen.append(read())
     thread.join()
-    assert read() == 13
-    assert len(set(seen)) > 2
+    assert read() == 7
+    assert len(set(seen)) > 1
 
 
 def test_a_step_that_goes_while_it_is_read(tmp_path, monkeypatch):

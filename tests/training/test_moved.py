@@ -48,7 +48,7 @@ def listing(directory):
     return {str(path.relative_to(directory)): path.read_bytes() for path in files}
 
 
-@pytest.mark.parametrize("at", [3, 8], ids=["between saves", "at a save"])
+@pytest.mark.parametrize("at", [3, pytest.param(8, marks=pytest.mark.slow)])
 def test_two_processes_one_name(tmp_path, at):
     """RUN is moved under a live run, another run begins at RUN: neither touches the other's."""
     run, old = tmp_path / "run", tmp_path / "old"
@@ -167,8 +167,7 @@ def test_what_is_written_by_name_asks_first(tmp_path):
         check_same_run(run)
     shutil.copytree(tmp_path / "old", run)
     check_same_run(run)
-    (run / "config.json").unlink()
-    shutil.rmtree(run / "checkpoints")
+    shutil.rmtree(run)
     tiny.train(run, steps=1)
     check_same_run(run)
     assert read_config(run)["run_identity"] != identity
