@@ -15,6 +15,7 @@ from jax.scipy.special import logsumexp
 
 from gen_jax import safe
 from gen_jax.model import sample_keys
+from gen_jax.sampling.checks import check_form, floats
 from gen_jax.sampling.gaussian import LOG_2_PI
 from gen_jax.types import Array, Float, Key
 
@@ -76,21 +77,25 @@ def log_joint(
 
 def _centred_log_joint(mixture: Mixture, x: Float[Array, "N D"]) -> Float[Array, "K N"]:
     """log(w_k N(x; m_k, C_k)) around the mean, which keeps the residuals free of cancellation."""
+    check_form("x", x.shape, "N D", {"D": mixture.means.shape[1]})
     centre = mixture.weights @ mixture.means
     w = whitening(mixture._replace(means=mixture.means - centre))
     return log_joint(w, (x - centre).T)[0]
 
 
+@floats(mixture="tree", x="N D")
 def log_prob(mixture: Mixture, x: Float[Array, "N D"]) -> Float[Array, "N"]:
     """log p(x) in nats."""
     return logsumexp(_centred_log_joint(mixture, x), axis=0)
 
 
+@floats(mixture="tree", x="N D")
 def responsibilities(mixture: Mixture, x: Float[Array, "N D"]) -> Float[Array, "N K"]:
     """p(component | x)."""
     return jax.nn.softmax(_centred_log_joint(mixture, x), axis=0).T
 
 
+@floats(mixture="tree")
 def sample(key: Key[Array, "*batch"], mixture: Mixture, n: int) -> Float[Array, "n D"]:
     """Exact draws; `key` is one key, or one per sample [n]."""
     lower, log_weights = factors(mixture.covariances), jnp.log(mixture.weights)

@@ -185,7 +185,7 @@ def fit_em(
     check_range("restarts", restarts, 1, integer=True)
     check_range("tolerance", tolerance, 0)
     x = checked_points(x, k, covariance, epsilon)
-    options = (k, covariance, max_iterations, restarts)
+    options = (int(k), covariance, int(max_iterations), int(restarts))
     small = jnp.asarray([tolerance, epsilon], x.dtype)
     fit = _fit(key, x, start, *options, small[0], small[1])
     last = fit.log_likelihoods[fit.iterations - 1] + factors(fit.mixture.covariances).sum()

@@ -18,6 +18,7 @@ from gen_jax.classical import moments
 from gen_jax.classical.moments import Moments
 from gen_jax.errors import DataError, check_range
 from gen_jax.model import GenerativeModel, compiled, sample_keys
+from gen_jax.sampling.checks import floats
 from gen_jax.sampling.gaussian import LOG_2_PI
 from gen_jax.types import Array, Float, Key
 from gen_jax.units import (
@@ -39,6 +40,7 @@ class PrincipalGaussian(NamedTuple):
     noise: Float[Array, ""]
 
 
+@floats(law="tree", x="N D")
 def log_prob(law: PrincipalGaussian, x: Float[Array, "N D"]) -> Float[Array, "N"]:
     """log p(x) in nats; infinite off the axes when R < D and the noise is 0."""
     dim, rank = law.axes.shape
@@ -53,6 +55,7 @@ def log_prob(law: PrincipalGaussian, x: Float[Array, "N D"]) -> Float[Array, "N"
     return -0.5 * (square + log_det + dim * LOG_2_PI)
 
 
+@floats(law="tree")
 def sample(key: Key[Array, "*batch"], law: PrincipalGaussian, n: int) -> Float[Array, "n D"]:
     """m + C^1/2 z with the symmetric root; `key` is one key, or one per sample [n]."""
     dim, off = law.mean.shape[0], jnp.sqrt(law.noise)
@@ -73,6 +76,7 @@ def check_examples(x: Float[Array, "N D"]) -> None:
         raise DataError("some examples are not finite")
 
 
+@floats(x="N D")
 def principal_axes(
     x: Float[Array, "N D"],
 ) -> tuple[Float[Array, "D"], Float[Array, "D R"], Float[Array, "R"]]:
@@ -83,6 +87,7 @@ def principal_axes(
     return mean, axes.T, singular**2 / x.shape[0]
 
 
+@floats(x="N D")
 def fit(
     x: Float[Array, "N D"], *, rank: int | None = None, epsilon: float = 0.0
 ) -> PrincipalGaussian:
@@ -90,18 +95,19 @@ def fit(
 
     Args:
       rank: keep only so many principal axes.
-    Raises DataError for fewer than two examples, or when the covariance is singular and epsilon 0.
+    Raises DataError for fewer than two examples, or when epsilon is 0 and the covariance, or the
+    part of it that is kept, is singular.
     """
     check_range("epsilon", epsilon, 0)
     mean, axes, variances = principal_axes(x)
     if rank is not None:
         check_range("rank", rank, 1, min(x.shape), integer=True)
         axes, variances = axes[:, :rank], variances[:rank]
-    if epsilon == 0 and rank is None and not isinstance(x, jax.core.Tracer):
-        determined = int(np.sum(variances > 1e-10 * variances[0]))
-        if determined < x.shape[1]:
+    if epsilon == 0 and not isinstance(variances, jax.core.Tracer):
+        determined, wanted = int(np.sum(variances > 1e-10 * variances[0])), rank or x.shape[1]
+        if determined < wanted:
             raise DataError(
-                f"{x.shape[0]} examples determine {determined} of {x.shape[1]} dimensions: their "
+                f"{x.shape[0]} examples determine {determined} of {wanted} dimensions: their "
                 "covariance is singular (give epsilon > 0)"
             )
     return PrincipalGaussian(mean, axes, variances + epsilon, jnp.asarray(epsilon, x.dtype))

@@ -123,8 +123,9 @@ def fit_gradient(
     """
     check_range("steps", steps, 1, integer=True)
     if batch_size is not None:
-        check_range("batch_size", batch_size, 1, integer=True)
+        batch_size = int(check_range("batch_size", batch_size, 1, integer=True))
     x = checked_points(x, k, covariance, epsilon)
+    k, steps = int(k), int(steps)
     optimizer = optimizer or _adam(steps)
     fit = _fit(
         key, x, start, k, covariance, steps, batch_size, optimizer, jnp.asarray(epsilon, x.dtype)

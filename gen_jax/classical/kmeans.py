@@ -6,9 +6,11 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.classical.components import COVARIANCES, Mixture
+from gen_jax.sampling.checks import floats
 from gen_jax.types import Array, Float, Key
 
 
+@floats(x="N D")
 def plus_plus(
     key: Key[Array, ""], x: Float[Array, "N D"], k: int
 ) -> tuple[Float[Array, "k D"], Float[Array, "N"]]:
@@ -44,6 +46,7 @@ def variance_floor(x: Float[Array, "N D"], epsilon: float | Array) -> Float[Arra
     return epsilon * jnp.where(varies, variances, jnp.where(varies, variances, 0).mean())
 
 
+@floats(x="N D")
 def start_mixture(
     key: Key[Array, ""],
     x: Float[Array, "N D"],

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from gen_jax.sampling.checks import check_form, floats
 from gen_jax.types import Array, Float, Int
 
 
@@ -40,8 +41,10 @@ def nothing(dim: int, dtype=jnp.float32) -> Moments:
     return Moments(jnp.int32(0), jnp.zeros(dim, dtype), jnp.zeros((dim, dim), dtype))
 
 
+@floats(x="B D")
 def add(moments: Moments, x: Float[Array, "B D"]) -> Moments:
     """The moments with a batch added."""
+    check_form("x", x.shape, "B D", {"D": len(moments.mean)})
     mean = x.mean(0)
     centred = x - mean
     covariance = jnp.matmul(centred.T, centred, precision="highest") / x.shape[0]

@@ -19,6 +19,7 @@ from gen_jax.classical.gaussian_image import (
 from gen_jax.classical.moments import Moments
 from gen_jax.errors import DataError, check_range
 from gen_jax.model import GenerativeModel
+from gen_jax.sampling.checks import floats
 from gen_jax.types import Array, Float
 from gen_jax.units import Units
 
@@ -34,6 +35,7 @@ def maximum_likelihood(
     return PrincipalGaussian(mean, axes[:, :rank], variances[:rank], noise)
 
 
+@floats(x="N D")
 def fit(x: Float[Array, "N D"], rank: int) -> PrincipalGaussian:
     """The maximum-likelihood model with `rank` latent dimensions.
 
@@ -55,6 +57,7 @@ def loadings(law: PrincipalGaussian) -> Float[Array, "D R"]:
     return law.axes * jnp.sqrt(jnp.maximum(law.variances - law.noise, 0))
 
 
+@floats(law="tree", x="N D")
 def posterior(
     law: PrincipalGaussian, x: Float[Array, "N D"]
 ) -> tuple[Float[Array, "N R"], Float[Array, "R"]]:
@@ -63,6 +66,7 @@ def posterior(
     return along / law.variances, law.noise / law.variances
 
 
+@floats(law="tree", z="N R")
 def decode(law: PrincipalGaussian, z: Float[Array, "N R"]) -> Float[Array, "N D"]:
     """W z + m, without noise."""
     return law.mean + jnp.matmul(z, loadings(law).T, precision="highest")

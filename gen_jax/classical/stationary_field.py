@@ -14,9 +14,16 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.classical.moments import blend
-from gen_jax.classical.texture import AXES, SMALLEST, check_texture, periodic_plus_smooth
-from gen_jax.errors import ConfigError, check_range
+from gen_jax.classical.texture import (
+    AXES,
+    SMALLEST,
+    check_texture,
+    checked_size,
+    periodic_plus_smooth,
+)
+from gen_jax.errors import ConfigError, DataError, check_range
 from gen_jax.model import GenerativeModel, compiled, sample_keys
+from gen_jax.sampling.checks import floats
 from gen_jax.sampling.gaussian import LOG_2_PI
 from gen_jax.types import Array, Complex, Float, Int, Key
 from gen_jax.units import Units, decode, density_kind, encode, log_prob_in_units
@@ -38,6 +45,7 @@ def nothing(shape: tuple[int, int, int], dtype=jnp.float32) -> Field:
     return Field(jnp.int32(0), jnp.zeros(c, dtype), jnp.zeros((*shape, c), dtype))
 
 
+@floats(images="B H W C")
 def add(field: Field, images: Float[Array, "B H W C"], periodic: bool = True) -> Field:
     """The field with images added; `periodic` takes their periodic components."""
     check_texture(images)
@@ -68,11 +76,11 @@ def texton(field: Field) -> Float[Array, "H W C C"]:
 
 
 def sample(
-    key: Key[Array, "*batch"], field: Field, n: int, size: tuple[int, int] | None = None
+    key: Key[Array, "*batch"], field: Field, n: int, size: int | tuple[int, int] | None = None
 ) -> Float[Array, "n H2 W2 C"]:
     """Fields of any size: a larger one sees the texton set into zeros, a smaller one is cut out."""
     height, width, channels = field.covariance.shape[:3]
-    wanted = size or (height, width)
+    wanted = checked_size(size, (height, width))
     full = max(wanted[0], height), max(wanted[1], width)
     centred = jnp.fft.fftshift(texton(field), axes=LAGS)
     kernel = jnp.pad(centred, ((0, full[0] - height), (0, full[1] - width), (0, 0), (0, 0)))
@@ -86,12 +94,17 @@ def sample(
     return jax.vmap(one)(sample_keys(key, n))[:, : wanted[0], : wanted[1]]
 
 
+@floats(x="N H W C")
 def log_prob(field: Field, x: Float[Array, "N H W C"], epsilon: float = 0.0) -> Float[Array, "N"]:
     """log p(x) in nats of the field plus white noise of variance epsilon, frequency by frequency.
 
-    From one image in colour, or with any frequency absent, it exists for epsilon > 0 only.
+    From one image in colour, or with any frequency absent, it exists for epsilon > 0 only: else
+    DataError, but under jit, where values cannot be looked at, numbers that are not finite.
     """
     values, vectors = spectrum(field)
+    absent = epsilon == 0 and not isinstance(values, jax.core.Tracer)
+    if absent and not jnp.min(values) > 1e-10 * jnp.max(values):
+        raise DataError("the field has frequencies without variance (give epsilon > 0)")
     values = values + epsilon
     waves = jnp.fft.fft2(x - field.mean, axes=AXES, norm="ortho")
     along = jnp.einsum("hwij,nhwi->nhwj", vectors.conj(), waves, precision="highest")

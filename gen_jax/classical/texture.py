@@ -11,13 +11,15 @@ put its border jumps into the spectrum as a cross; its periodic component has no
 """
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.errors import DataError, check_range
+from gen_jax.errors import ConfigError, DataError, check_range
 from gen_jax.model import sample_keys
+from gen_jax.sampling.checks import floats
 from gen_jax.types import Array, Float, Key
 
 AXES = (-3, -2)
@@ -34,6 +36,21 @@ def check_texture(image: Float[Array, "... H W C"]) -> None:
         raise DataError("texture has values that are not finite")
 
 
+def checked_size(size: Any, usual: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) as given, a square of one number, or the usual one for None.
+
+    Raises ConfigError for what is no size.
+    """
+    if size is None:
+        return usual
+    if np.shape(size) not in ((), (2,)):
+        raise ConfigError(f"size={size!r} must be (height, width)")
+    height, width = size if np.ndim(size) else (size, size)
+    side = lambda value: int(check_range("size", value, 1, integer=True))
+    return side(height), side(width)
+
+
+@floats(image="... H W C")
 def periodic_plus_smooth(
     image: Float[Array, "... H W C"],
 ) -> tuple[Float[Array, "... H W C"], Float[Array, "... H W C"]]:
@@ -63,6 +80,7 @@ def _ramp(length: int, dtype) -> Float[Array, "length"]:
     return jnp.sin(jnp.pi / 2 * jnp.minimum(8 * edge / length, 1)).astype(dtype) ** 2
 
 
+@floats(image="H W C")
 def spot(
     image: Float[Array, "H W C"], size: tuple[int, int]
 ) -> tuple[Float[Array, "C"], Float[Array, "H2 W2 C"]]:
@@ -90,9 +108,7 @@ def spot(
 def _synthesise(key, image, n, size, periodic, phase_only):
     check_texture(image)
     height, width, _ = image.shape
-    for name, length in zip(("height", "width"), size or (height, width)):
-        check_range(name, length, 1, integer=True)
-    wanted = size or (height, width)
+    wanted = checked_size(size, (height, width))
     full = max(wanted[0], height), max(wanted[1], width)
     if periodic:
         image = periodic_plus_smooth(image)[0]
@@ -109,30 +125,33 @@ def _synthesise(key, image, n, size, periodic, phase_only):
     return fields[:, : wanted[0], : wanted[1]]
 
 
+@floats(image="H W C")
 def random_phase_noise(
     key: Key[Array, "*batch"],
     image: Float[Array, "H W C"],
     n: int = 1,
     *,
-    size: tuple[int, int] | None = None,
+    size: int | tuple[int, int] | None = None,
     periodic: bool = True,
 ) -> Float[Array, "n H2 W2 C"]:
     """Textures with the Fourier moduli of the image's periodic component and random phases.
 
     Args:
-      size: (height, width) of the result, larger or smaller; the image's if not given.
+      size: (height, width) of the result, or one number for both, larger or smaller; the image's if
+        not given.
       periodic: use the periodic component; False takes the image as it is.
     Raises DataError for an image that is too small or not finite.
     """
     return _synthesise(key, image, n, size, periodic, phase_only=True)
 
 
+@floats(image="H W C")
 def asymptotic_discrete_spot_noise(
     key: Key[Array, "*batch"],
     image: Float[Array, "H W C"],
     n: int = 1,
     *,
-    size: tuple[int, int] | None = None,
+    size: int | tuple[int, int] | None = None,
     periodic: bool = True,
 ) -> Float[Array, "n H2 W2 C"]:
     """The Gaussian field with the mean and the power spectrum of the image's periodic component.

@@ -13,9 +13,11 @@ import numpy as np
 
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.sampling.categorical import categorical
-from gen_jax.types import Array, Float, Int, Key
+from gen_jax.sampling.checks import floats
+from gen_jax.types import Array, Float, Int, Key, Num
 
 
+@floats(u="*N T", initial="K", transition="K K")
 def markov_chain(
     u: Float[Array, "*N T"], initial: Float[Array, "K"], transition: Float[Array, "K K"]
 ) -> Int[Array, "*N T"]:
@@ -42,13 +44,19 @@ def chain(
 
     Args:
       initial: `key -> x_1`, an array or a pytree.
-      transition: `(key, x) -> next x`, of the same shapes.
+      transition: `(key, x) -> next x`, of the same shapes and dtypes.
+    Raises ConfigError when it is not, and for num_steps < 1.
     """
     check_range("num_steps", num_steps, 1, integer=True)
     key_initial, key_steps = jax.random.split(key)
     advance = lambda x, key: (transition(key, x), x)
     keys = jax.random.split(key_steps, num_steps)
-    return jax.lax.scan(advance, initial(key_initial), keys)[1]
+    first = jax.tree.map(jnp.asarray, initial(key_initial))
+    form = lambda tree: jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype.name), tree)
+    given, returned = form(first), form(jax.eval_shape(transition, key, first))
+    if given != returned:
+        raise ConfigError(f"transition returned {returned}, must return what it is given, {given}")
+    return jax.lax.scan(advance, first, keys)[1]
 
 
 class Tree(NamedTuple):
@@ -76,7 +84,7 @@ def tree(parents: Sequence[int], tables: Sequence[Any]) -> Tree:
     if len(parents) != len(tables) or not len(parents):
         raise ConfigError(f"{len(parents)} parents and {len(tables)} tables, allowed: one each")
     order = _topological(parents)
-    arrays = [np.asarray(table, np.float64) for table in tables]
+    arrays = [_table(i, table) for i, table in enumerate(tables)]
     sizes = [array.shape[-1] for array in arrays]
     stacked = np.zeros((len(arrays), max(sizes), max(sizes)))
     for i, (parent, array) in enumerate(zip(parents, arrays)):
@@ -93,6 +101,16 @@ def tree(parents: Sequence[int], tables: Sequence[Any]) -> Tree:
     return Tree(order, np.where(np.asarray(parents) < 0, own, parents), stacked)
 
 
+def _table(index: int, table: Any) -> np.ndarray:
+    try:
+        array = np.asarray(table, np.float64)
+    except (TypeError, ValueError):
+        raise ConfigError(f"table {index} must be rows of equally many numbers") from None
+    if array.ndim not in (1, 2):
+        raise ConfigError(f"table {index} has shape {array.shape}, allowed: [K] or [K, K]")
+    return array
+
+
 def _topological(parents: Sequence[int]) -> np.ndarray:
     depths = []
     for i, start in enumerate(parents):
@@ -105,8 +123,14 @@ def _topological(parents: Sequence[int]) -> np.ndarray:
     return np.argsort(depths, kind="stable")
 
 
+@floats(u="*N D")
 def sample_tree(u: Float[Array, "*N D"], network: Tree) -> Int[Array, "*N D"]:
-    """Draws of all variables, in the order of `network.order`, by one scan over them."""
+    """Draws of all variables, in the order of `network.order`, by one scan over them.
+
+    Raises ConfigError unless there is a uniform for each of the D variables.
+    """
+    if u.shape[-1] != len(network.order):
+        raise ConfigError(f"u has shape {u.shape}, must be [*N, D], D = {len(network.order)}")
     tables = jnp.asarray(network.tables, u.dtype)
     parents, u_first = jnp.asarray(network.parents), jnp.moveaxis(u, -1, 0)
 
@@ -129,8 +153,17 @@ def tree_marginals(network: Tree) -> Float[Array, "D K"]:
     return jax.lax.scan(push, start, jnp.asarray(network.order))[0]
 
 
-def tree_log_prob(x: Int[Array, "*N D"], network: Tree) -> Float[Array, "*N"]:
-    """log p(x) = sum_i log p(x_i | x_parent(i)) in nats."""
+def tree_log_prob(x: Num[Array, "..."], network: Tree) -> Float[Array, "*N"]:
+    """log p(x) = sum_i log p(x_i | x_parent(i)) in nats; -inf for values that no variable takes.
+
+    Raises ConfigError unless x are integers [*N, D].
+    """
+    x, dim = jnp.asarray(x), len(network.order)
+    if x.shape[-1:] != (dim,) or not jnp.issubdtype(x.dtype, jnp.integer):
+        raise ConfigError(f"x is {x.dtype} of shape {x.shape}, must be integers [*N, D], D = {dim}")
     tables = jnp.asarray(network.tables)
+    inside = (x >= 0) & (x < tables.shape[-1])
+    x = jnp.where(inside, x, 0)
     of_parents = x[..., jnp.asarray(network.parents)]
-    return jnp.sum(jnp.log(tables[jnp.arange(x.shape[-1]), of_parents, x]), -1)
+    terms = jnp.log(tables[jnp.arange(dim), of_parents, x])
+    return jnp.sum(jnp.where(inside, terms, -jnp.inf), -1)

@@ -5,9 +5,11 @@ Both take uniforms in [0, 1], from any source, and never meet log(0).
 
 import jax.numpy as jnp
 
+from gen_jax.sampling.checks import floats
 from gen_jax.types import Array, Float
 
 
+@floats(u1="...", u2="...")
 def box_muller(
     u1: Float[Array, "*shape"], u2: Float[Array, "*shape"]
 ) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
@@ -21,6 +23,7 @@ def box_muller(
     return radius * jnp.cos(angle), radius * jnp.sin(angle)
 
 
+@floats(u1="T ...", u2="T ...")
 def marsaglia_polar(
     u1: Float[Array, "T *shape"], u2: Float[Array, "T *shape"]
 ) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:

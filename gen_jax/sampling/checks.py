@@ -1,13 +1,19 @@
-"""What is refused at the door: log-densities that do not give one number per point."""
+"""What is done at the door: numbers become floating-point arrays of the axes that a function needs,
+and log-densities that do not give one number per point are refused.
+"""
 
+import inspect
 from collections.abc import Callable
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
 
 from gen_jax.errors import ConfigError
 from gen_jax.types import Array
+
+F = TypeVar("F", bound=Callable)
 
 
 def check_per_point(name: str, values: Any, count: int) -> Any:
@@ -31,3 +37,62 @@ def checked(
     Points may be a pytree; `name` is what the error calls the function.
     """
     return lambda x: check_per_point(name, log_density(x), len(jax.tree.leaves(x)[0]))
+
+
+def as_floats(argument: str, value: Any) -> Array:
+    """Numbers as an array of floating-point ones: integers become those, others stay as they are.
+
+    Raises ConfigError for what is not numbers.
+    """
+    try:
+        array = jnp.asarray(value)
+        floating = jnp.issubdtype(array.dtype, jnp.floating)
+        return array if floating else array.astype(jnp.result_type(array.dtype, float))
+    except (TypeError, ValueError):
+        raise ConfigError(f"{argument}={value!r:.60} must be real numbers") from None
+
+
+def check_form(argument: str, shape: tuple[int, ...], form: str, sizes: dict[str, int]) -> None:
+    """Raise ConfigError unless a shape has the axes that `form` names, "N D" or "*N D", in the
+    sizes that other arguments gave them; `sizes` learns the new ones.
+    """
+    axes = form.split()
+    many = [i for i, axis in enumerate(axes) if axis[0] in "*."]
+    left = many[0] if many else len(axes)
+    right = len(axes) - left - 1 if many else 0
+    fits = len(shape) == len(axes) if not many else len(shape) >= len(axes) - 1
+    ends = [*zip(axes[:left], shape), *zip(axes[len(axes) - right :], shape[len(shape) - right :])]
+    known = {axis: sizes[axis] for axis in axes if axis in sizes}
+    if not fits or any(sizes.setdefault(axis, size) != size for axis, size in ends):
+        told = "".join(f", {axis} = {size}" for axis, size in known.items())
+        raise ConfigError(f"{argument} has shape {shape}, must be [{', '.join(axes)}]{told}")
+
+
+def floats(**forms: str) -> Callable[[F], F]:
+    """A function whose arguments of these names are taken as `as_floats` does.
+
+    Args:
+      forms: the axes of each, "N D" or "*N D" (see `check_form`), or "tree" for a tuple of arrays.
+    """
+
+    def decorate(function: F) -> F:
+        signature = inspect.signature(function)
+
+        @wraps(function)
+        def call(*args, **kwargs):
+            bound = signature.bind(*args, **kwargs)
+            sizes: dict[str, int] = {}
+            for name, form in forms.items():
+                given = bound.arguments.get(name)
+                if form == "tree" and given is not None:
+                    parts = zip(given._fields, given)
+                    given = type(given)(*(as_floats(f"{name}.{f}", part) for f, part in parts))
+                elif given is not None:
+                    given = as_floats(name, given)
+                    check_form(name, given.shape, form, sizes)
+                bound.arguments.update({} if given is None else {name: given})
+            return function(*bound.args, **bound.kwargs)
+
+        return cast(F, call)
+
+    return decorate

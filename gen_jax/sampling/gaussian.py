@@ -14,26 +14,27 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.linalg import solve_triangular
 
-from gen_jax.errors import ConfigError
+from gen_jax.errors import ConfigError, check_range
+from gen_jax.sampling.checks import floats
 from gen_jax.types import Array, Float, Key
 
 LOG_2_PI = math.log(2 * math.pi)
 
 
+@floats(covariance="...")
 def scale_factor(covariance: Float[Array, "..."]) -> Float[Array, "..."]:
     """The standard deviations ([] or [D]) or the lower Cholesky factor [D, D] of a covariance.
 
     Raises ConfigError for a covariance that is not symmetric and positive definite; under jit,
     where values cannot be looked at, the factor is NaN instead.
     """
-    covariance = jnp.asarray(covariance)
     if covariance.ndim > 2 or (covariance.ndim == 2 and len(set(covariance.shape)) != 1):
         raise ConfigError(f"covariance has shape {covariance.shape}, allowed: [], [D] or [D, D]")
     if covariance.ndim < 2:
         factor = jnp.sqrt(jnp.where(covariance > 0, covariance, jnp.nan))
     else:
         factor = jnp.linalg.cholesky(covariance)
-    if not isinstance(covariance, jax.core.Tracer):
+    if not isinstance(factor, jax.core.Tracer):  # as it is of a constant under jit, too
         _refuse(np.asarray(covariance), np.asarray(factor))
     return factor
 
@@ -77,26 +78,38 @@ def log_det_factor(factor: Float[Array, "..."], dim: int) -> Float[Array, ""]:
     return jnp.sum(jnp.log(diagonal))
 
 
+def _checked_factor(covariance: Array, dim: int) -> Array:
+    """`scale_factor` of a covariance of so many dimensions."""
+    if covariance.ndim and covariance.shape[-1] != dim:
+        raise ConfigError(
+            f"covariance has shape {covariance.shape}, allowed: [], [D] or [D, D], D = {dim}"
+        )
+    return scale_factor(covariance)
+
+
+@floats(z="*N D", mean="D", covariance="...")
 def from_normal(
     z: Float[Array, "*N D"], mean: Float[Array, "D"], covariance: Float[Array, "..."]
 ) -> Float[Array, "*N D"]:
     """mean + L z ~ N(mean, covariance) from z ~ N(0, I) of any source; errors as `scale_factor`."""
-    return mean + apply_factor(scale_factor(covariance), z)
+    return mean + apply_factor(_checked_factor(covariance, len(mean)), z)
 
 
+@floats(mean="D", covariance="...")
 def sample(
     key: Key[Array, ""], n: int, mean: Float[Array, "D"], covariance: Float[Array, "..."]
 ) -> Float[Array, "n D"]:
     """n draws of N(mean, covariance); errors as `scale_factor`."""
-    mean = jnp.asarray(mean)
-    return from_normal(jax.random.normal(key, (n, *mean.shape), mean.dtype), mean, covariance)
+    check_range("n", n, 0, integer=True)
+    return from_normal(jax.random.normal(key, (int(n), *mean.shape), mean.dtype), mean, covariance)
 
 
+@floats(x="*N D", mean="D", covariance="...")
 def log_prob(
     x: Float[Array, "*N D"], mean: Float[Array, "D"], covariance: Float[Array, "..."]
 ) -> Float[Array, "*N"]:
     """log N(x; mean, covariance) in nats, with the 1/2 in the exponent that S3 leaves out."""
-    factor = scale_factor(covariance)
+    factor = _checked_factor(covariance, len(mean))
     z = solve_factor(factor, x - mean)
     dim = x.shape[-1]
     return -0.5 * (jnp.sum(z**2, -1) + dim * LOG_2_PI) - log_det_factor(factor, dim)

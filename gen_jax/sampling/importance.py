@@ -11,9 +11,11 @@ from jax.scipy.special import logsumexp
 
 from gen_jax.errors import check_range
 from gen_jax.sampling.categorical import categorical
+from gen_jax.sampling.checks import floats
 from gen_jax.types import Array, Estimate, Float, Int, Num
 
 
+@floats(log_weights="N")
 def log_normalizer(log_weights: Float[Array, "N"]) -> Estimate:
     """log of the mean weight, in nats: log Z of an unnormalised p; with the delta-method error.
 
@@ -24,12 +26,14 @@ def log_normalizer(log_weights: Float[Array, "N"]) -> Estimate:
     return Estimate(value, _standard_error(relative))
 
 
+@floats(log_weights="N", values="N ...")
 def importance_mean(log_weights: Float[Array, "N"], values: Float[Array, "N ..."]) -> Estimate:
     """E_p[f] from f(x_i) [N, ...], unbiased; both densities must be normalised."""
     terms = _per_sample(jnp.exp(log_weights), values) * values
     return Estimate(jnp.mean(terms, 0), _standard_error(terms))
 
 
+@floats(log_weights="N", values="N ...")
 def self_normalised_mean(log_weights: Float[Array, "N"], values: Float[Array, "N ..."]) -> Estimate:
     """E_p[f] with weights divided by their sum: constants of p and q do not matter.
 
@@ -40,11 +44,13 @@ def self_normalised_mean(log_weights: Float[Array, "N"], values: Float[Array, "N
     return Estimate(value, jnp.sqrt(jnp.sum((share * (values - value)) ** 2, 0)))
 
 
+@floats(log_weights="N")
 def effective_sample_size(log_weights: Float[Array, "N"]) -> Float[Array, ""]:
     """(sum w)^2 / sum w^2, from 1 to N: how many equal weights would do as well (kong1992)."""
     return jnp.exp(2 * logsumexp(log_weights) - logsumexp(2 * log_weights))
 
 
+@floats(u="", log_weights="N")
 def resample(u: Float[Array, ""], log_weights: Float[Array, "N"], n: int) -> Int[Array, "n"]:
     """n indices drawn with chances proportional to the weights, systematically (kitagawa1996).
 

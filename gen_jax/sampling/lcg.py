@@ -9,15 +9,16 @@ All arithmetic is exact in 32 bits, without float64 or int64: m may be up to 2^3
 """
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.errors import ConfigError, check_range
-from gen_jax.types import Array, Float, Num, UInt
+from gen_jax.types import Array, Float, Int, Num, UInt
 
 _LANES = 1024
 
@@ -41,6 +42,8 @@ GENERATORS: dict[str, LCG] = {
 
 
 def _check(generator: LCG) -> LCG:
+    if not isinstance(generator, LCG):
+        raise ConfigError(f"generator={generator!r} must be an LCG, such as those of GENERATORS")
     check_range("modulus", generator.modulus, 2, 2**32, integer=True)
     check_range("multiplier", generator.multiplier, 1, generator.modulus - 1, integer=True)
     check_range("increment", generator.increment, 0, generator.modulus - 1, integer=True)
@@ -77,10 +80,10 @@ def _affine(a, c, x, modulus: int) -> Array:
     return _add(_multiply(_word(a), x, modulus), _word(c), modulus)
 
 
-def step(generator: LCG, state: UInt[Array, "..."]) -> UInt[Array, "..."]:
+def step(generator: LCG, state: Int[Array, "..."] | UInt[Array, "..."] | int) -> UInt[Array, "..."]:
     """(a X + c) mod m, exactly, for states X < m of any shape."""
     a, c, modulus = _check(generator)
-    return _affine(a, c, _word(state), modulus)
+    return _affine(a, c, _word(state).astype(jnp.uint32), modulus)
 
 
 @lru_cache(maxsize=32)
@@ -95,20 +98,23 @@ def _jumps(generator: LCG, count: int) -> np.ndarray:
 
 
 def _check_seed(generator: LCG, seed) -> Array:
-    if isinstance(seed, int):
+    if not isinstance(seed, jax.core.Tracer):
+        if np.ndim(seed):
+            raise ConfigError(f"seed has shape {np.shape(seed)}, must be one integer")
+        seed = np.asarray(seed).item()
         lowest = 1 if generator.increment == 0 else 0  # 0 would stay 0
         check_range("seed", seed, lowest, generator.modulus - 1, integer=True)
     return _word(seed)
 
 
-def states(generator: LCG, seed: int | Num[Array, ""], n: int) -> UInt[Array, "n"]:
+def states(generator: LCG, seed: int | np.integer | Num[Array, ""], n: int) -> UInt[Array, "n"]:
     """X_1 .. X_n from X_0 = seed; the last of them is the seed that continues the sequence.
 
     1024 consecutive states advance together by the jump X_(k + 1024) = A X_k + C. Raises
-    ConfigError for constants out of range, n < 1, and a seed (when it is a number) outside
-    [0, m), or 0 where c = 0.
+    ConfigError for constants out of range, n < 1, and a seed (unless it is traced) outside [0, m),
+    or 0 where c = 0.
     """
-    check_range("n", n, 1, integer=True)
+    n = int(check_range("n", n, 1, integer=True))
     modulus = _check(generator).modulus
     seed = _check_seed(generator, seed).astype(jnp.uint32)
     lanes = min(n, _LANES)
@@ -121,13 +127,22 @@ def states(generator: LCG, seed: int | Num[Array, ""], n: int) -> UInt[Array, "n
 
 
 def uniform(
-    generator: LCG, seed: int | Num[Array, ""], shape: tuple[int, ...], dtype=jnp.float32
+    generator: LCG,
+    seed: int | np.integer | Num[Array, ""],
+    shape: int | Sequence[int],
+    dtype: Any = jnp.float32,
 ) -> Float[Array, "..."]:
-    """Numbers of the open interval (0, 1), in order along the flattened shape; errors as `states`.
+    """Numbers of the open interval (0, 1), in order along the flattened shape (an integer or more).
 
     (X + 1/2) / m where the deck has X / m, which can be 0; rounding to 1 is undone.
+    Raises as `states`, and ConfigError for sides below 1 and a dtype of integers.
     """
-    x = states(generator, seed, math.prod(shape)).reshape(shape).astype(dtype)
+    sides = tuple(np.atleast_1d(np.asarray(shape, object))) if np.size(shape) else ()
+    for side in sides:
+        check_range("shape", side, 1, integer=True)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise ConfigError(f"dtype={jnp.dtype(dtype).name} must be a floating-point one")
+    x = states(generator, seed, math.prod(sides)).reshape(sides).astype(dtype)
     limits = jnp.finfo(dtype)
     return jnp.clip((x + 0.5) / float(generator.modulus), limits.tiny, 1 - limits.epsneg)
 

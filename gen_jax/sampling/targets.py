@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ from jax.scipy.special import logsumexp, ndtri
 from jax.scipy.stats import norm
 
 from gen_jax.errors import check_choice, check_range
+from gen_jax.sampling.checks import as_floats, check_form
 from gen_jax.sampling.gaussian import LOG_2_PI
 from gen_jax.sampling.inverse_cdf import bisect
 from gen_jax.types import Array, Float, Key
@@ -36,6 +37,17 @@ class Target(NamedTuple):
     weights: Float[np.ndarray, "K"] | None = None
 
 
+def _target(log_density: Callable[[Array], Array], dim: int, *known: Any) -> Target:
+    """A target whose log-density raises ConfigError for points that are not [B, dim]."""
+
+    def checked(x):
+        x = as_floats("x", x)
+        check_form("x", x.shape, "B D", {"D": dim})
+        return log_density(x)
+
+    return Target(checked, dim, *known)
+
+
 def _gaussians(means: np.ndarray, factors: np.ndarray, modes: np.ndarray) -> Target:
     """An even mixture of Gaussians with Cholesky factors [K, D, D]; modes share it evenly."""
     count, dim = means.shape
@@ -53,7 +65,7 @@ def _gaussians(means: np.ndarray, factors: np.ndarray, modes: np.ndarray) -> Tar
         return jnp.asarray(means)[k] + jnp.einsum("bij,bj->bi", jnp.asarray(factors)[k], noise)
 
     weights = np.full(len(modes), 1 / len(modes))
-    return Target(log_density, dim, sample, 0.0, modes, weights)
+    return _target(log_density, dim, sample, 0.0, modes, weights)
 
 
 def ring(num_modes: int = 8, radius: float = 5.0, std: float = 0.5) -> Target:
@@ -97,7 +109,7 @@ def funnel(dim: int = 10, std: float = 3.0) -> Target:
         width = std * z[:, :1]
         return jnp.concatenate([width, jnp.exp(width / 2) * z[:, 1:]], 1)
 
-    return Target(log_density, dim, sample, dim / 2 * LOG_2_PI + math.log(std))
+    return _target(log_density, dim, sample, dim / 2 * LOG_2_PI + math.log(std))
 
 
 def banana(bend: float = 0.03, std: float = 10.0) -> Target:
@@ -113,7 +125,7 @@ def banana(bend: float = 0.03, std: float = 10.0) -> Target:
         first = std * z[:, 0]
         return jnp.stack([first, z[:, 1] - bend * (first**2 - std**2)], 1)
 
-    return Target(log_density, 2, sample, LOG_2_PI + math.log(std))
+    return _target(log_density, 2, sample, LOG_2_PI + math.log(std))
 
 
 def many_well(dim: int = 32) -> Target:
@@ -141,7 +153,7 @@ def many_well(dim: int = 32) -> Target:
         rest = jax.random.normal(key_rest, (n, dim // 2))
         return jnp.stack([well, rest], 2).reshape(n, dim)
 
-    return Target(log_density, dim, sample, log_normalizer)
+    return _target(log_density, dim, sample, log_normalizer)
 
 
 def _clayton_modes(dim: int, bimodal: int, theta: float, low: float):
@@ -199,7 +211,7 @@ def clayton(dim: int = 8, theta: float = 2.0, bimodal: int = 8) -> Target:
         return jnp.concatenate([quantile(u[:, :bimodal]), 0.5 * ndtri(u[:, bimodal:])], 1)
 
     modes, weights = _clayton_modes(dim, bimodal, theta, low)
-    return Target(log_density, dim, sample, 0.0, modes, weights)
+    return _target(log_density, dim, sample, 0.0, modes, weights)
 
 
 def logistic_regression(prior_std: float = 1.0) -> Target:
@@ -218,7 +230,7 @@ def logistic_regression(prior_std: float = 1.0) -> Target:
         margins = jnp.matmul(x, signed.T.astype(x.dtype), precision="highest")
         return jnp.sum(jax.nn.log_sigmoid(margins), 1) - 0.5 * jnp.sum((x / prior_std) ** 2, 1)
 
-    return Target(log_density, signed.shape[1])
+    return _target(log_density, signed.shape[1])
 
 
 TARGETS: dict[str, Callable[..., Target]] = {
