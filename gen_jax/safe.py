@@ -1,9 +1,14 @@
-"""Logarithm, root and length with the derivative 0 where the argument is 0.
+"""Functions whose derivatives at the ends do not spoil a gradient.
 
-The plain ones have an infinite derivative there, or none, and `jax.grad` makes NaN of it as soon as
-the chain rule multiplies it by 0: of a probability that underflowed, of a distance of nothing.
+Logarithm, root and length have the derivative 0 where the argument is 0. The plain ones have an
+infinite derivative there, or none, and `jax.grad` makes NaN of it as soon as the chain rule
+multiplies it by 0: of a probability that underflowed, of a distance of nothing.
+
+`clip` has the derivative 1 where jnp.clip is between two: at a bound a minimum or a maximum is a
+tie, and `jax.grad` halves a tie.
 """
 
+import jax
 import jax.numpy as jnp
 
 from gen_jax.types import Array, Float
@@ -24,3 +29,11 @@ def sqrt(x: Float[Array, "..."]) -> Float[Array, "..."]:
 def length(x: Float[Array, "... D"], keepdims: bool = False) -> Float[Array, "..."]:
     """|x| along the last axis."""
     return sqrt(jnp.sum(x**2, -1, keepdims=keepdims))
+
+
+def clip(x: Float[Array, "..."], low: float, high: float) -> Float[Array, "..."]:
+    """x, at least low and at most high, with the derivative 1 everywhere.
+
+    For numbers that only rounding puts outside.
+    """
+    return x + jax.lax.stop_gradient(jnp.clip(x, low, high) - x)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from gen_jax.errors import check_range
 from gen_jax.model import fold_in
+from gen_jax.sampling.categorical import tempered
 from gen_jax.types import Array, Float, Int, Key, Num
 
 
@@ -65,7 +66,7 @@ def draw(key: Key[Array, ""], logits: Float[Array, "V"], decoding: Decoding) -> 
     """One token."""
     if decoding.temperature == 0:
         return jnp.argmax(logits)
-    logits = logits / decoding.temperature
+    logits = tempered(logits, decoding.temperature)
     if decoding.top_k is not None:
         logits = keep_top_k(logits, decoding.top_k)
     if decoding.top_p < 1:

@@ -55,7 +55,7 @@ def radial_bijector(
         s = safe.length(away)
         linear = alpha + beta - s
         # The root without cancellation on either side of linear = 0.
-        both = safe.sqrt(linear**2 + 4 * alpha * s) + jnp.abs(linear)
+        both = safe.sqrt(linear**2 + 4 * alpha * s) + jnp.where(linear > 0, linear, -linear)
         r = jnp.where(linear > 0, 2 * alpha * s / both, both / 2)
         x = centre + away / (1 + beta / (alpha + r))[:, None]
         return x, -log_det_at(r, y.shape[1])

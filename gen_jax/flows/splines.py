@@ -12,6 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gen_jax import safe
 from gen_jax.types import Array, Bool, Float
 
 MIN_BIN, MIN_SLOPE, MIN_LAMBDA = 1e-3, 1e-3, 0.025
@@ -55,10 +56,10 @@ def _on_box(x, raw, bins: int, half_width: float, inverse: bool, solve: Callable
     inside = jnp.abs(x) < half_width
     # The point where the spline is evaluated must lie in the box even when its value is not used:
     # a NaN there would pass through the gradient of `where`.
-    safe = jnp.where(inside, x, 0)
-    part = _bins(safe, raw, bins, half_width, inverse)
+    within = jnp.where(inside, x, 0)
+    part = _bins(within, raw, bins, half_width, inverse)
     start, size = (part.y, part.height) if inverse else (part.x, part.width)
-    share, log_slope = solve(jnp.clip((safe - start) / size, 0, 1), part)
+    share, log_slope = solve(safe.clip((within - start) / size, 0, 1), part)
     # Slopes come in units of the bin.
     scale = jnp.log(part.height) - jnp.log(part.width)
     if inverse:
@@ -119,7 +120,7 @@ def _quadratic_inverse(y: Array, part: Bin) -> tuple[Array, Array]:
     excess = part.left + part.right - 2
     a, b, c = 1 - part.left + y * excess, part.left - y * excess, -y
     root = jnp.sqrt(jnp.maximum(b**2 - 4 * a * c, 1e-30))
-    share = jnp.clip(-2 * c / (b + root), 0, 1)
+    share = safe.clip(-2 * c / (b + root), 0, 1)
     return share, _quadratic(share, part)[1]
 
 
@@ -140,11 +141,17 @@ def _fractions(part: Bin) -> _Fractions:
     return _Fractions(height, start, middle, end)
 
 
+def _sides(value: Array, middle: Array) -> tuple[Array, Array]:
+    """The smaller and the larger; on the middle the first is the value, and so is its gradient."""
+    first = value <= middle
+    return jnp.where(first, value, middle), jnp.where(first, middle, value)
+
+
 def _linear(share: Array, part: Bin) -> tuple[Array, Array]:
     """dolatabadi2020, algorithm 1, in the unit bin."""
     f, split = _fractions(part), part.split
     first = share <= split
-    low, high = jnp.minimum(share, split), jnp.maximum(share, split)
+    low, high = _sides(share, split)
     below = jnp.where(
         first,
         f.start * (split - low) + f.middle * low,
@@ -165,7 +172,7 @@ def _linear_inverse(y: Array, part: Bin) -> tuple[Array, Array]:
     """The inverse is linear-rational too; the slope is the forward one."""
     f, split = _fractions(part), part.split
     first = y <= f.height
-    low, high = jnp.minimum(y, f.height), jnp.maximum(y, f.height)
+    low, high = _sides(y, f.height)
     above = jnp.where(
         first, split * f.start * low, f.middle * (high - f.height) + split * f.end * (1 - high)
     )
@@ -174,5 +181,5 @@ def _linear_inverse(y: Array, part: Bin) -> tuple[Array, Array]:
         f.start * low + f.middle * (f.height - low),
         f.middle * (high - f.height) + f.end * (1 - high),
     )
-    share = jnp.clip(above / below, 0, 1)
+    share = safe.clip(above / below, 0, 1)
     return share, _linear(share, part)[1]

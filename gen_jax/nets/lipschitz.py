@@ -35,7 +35,9 @@ def group_sort(x: Float[Array, "B D"], size: int = 2) -> Float[Array, "B D"]:
         raise ConfigError(f"width {x.shape[-1]} is not divisible by groups of {size}")
     groups = x.reshape(*x.shape[:-1], -1, size)
     if size == 2:
-        pair = jnp.min(groups, -1), jnp.max(groups, -1)
+        first, second = groups[..., 0], groups[..., 1]
+        sorted_ = first <= second  # minimum and maximum of equals share their slopes out
+        pair = jnp.where(sorted_, first, second), jnp.where(sorted_, second, first)
         return jnp.stack(pair, -1).reshape(x.shape)
     return jnp.sort(groups, -1).reshape(x.shape)
 

@@ -5,9 +5,14 @@ Grey levels live on [-1, 1]: level k is v(k) = 2 k / (levels - 1) - 1. Its bin i
 1. Parameters have a trailing axis K of components; x has none.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 
+from gen_jax.errors import check_range
+from gen_jax.sampling.categorical import tempered
+from gen_jax.sampling.checks import floats
 from gen_jax.types import Array, Float, Key, Num
 
 
@@ -16,6 +21,7 @@ def scaled(x: Num[Array, "..."], dtype=jnp.float32, levels: int = 256) -> Float[
     return jnp.asarray(x, dtype) * (2 / (levels - 1)) - 1
 
 
+@floats(means="... K", log_scales="... K")
 def component_log_probs(
     x: Num[Array, "..."],
     means: Float[Array, "... K"],
@@ -27,16 +33,24 @@ def component_log_probs(
     With a, b the edges in units of the scale, F(a) - F(b) = F(a) (1 - F(b)) (1 - e^(b - a)): three
     logarithms that neither cancel nor underflow, whatever the scale.
     """
-    half = 1 / (levels - 1)
+    half = 1 / (check_range("levels", levels, 2, integer=True) - 1)
     inverse_scale = jnp.exp(-log_scales)
     offset = scaled(x, means.dtype, levels)[..., None] - means
     upper = jax.nn.log_sigmoid((offset + half) * inverse_scale)
     lower = jax.nn.log_sigmoid(-(offset - half) * inverse_scale)
-    inside = upper + lower + jnp.log(-jnp.expm1(-2 * half * inverse_scale))
+    inside = upper + lower + _log_share(2 * half * inverse_scale, math.log(2 * half) - log_scales)
     level = x[..., None]
     return jnp.where(level == 0, upper, jnp.where(level == levels - 1, lower, inside))
 
 
+def _log_share(width: Float[Array, "..."], log_width: Float[Array, "..."]) -> Float[Array, "..."]:
+    """log(1 - e^-width), by its expansion where it is narrow, also where the width underflows."""
+    narrow = width < 1e-4
+    wide = jnp.where(narrow, 1, width)
+    return jnp.where(narrow, log_width - width / 2, jnp.log(-jnp.expm1(-wide)))
+
+
+@floats(logits="... K", means="... K", log_scales="... K")
 def log_prob(
     x: Num[Array, "..."],
     logits: Float[Array, "... K"],
@@ -54,6 +68,7 @@ def quantize(value: Float[Array, "..."], levels: int = 256) -> Float[Array, "...
     return jnp.clip(jnp.round((value + 1) * ((levels - 1) / 2)), 0, levels - 1)
 
 
+@floats(logits="... K", means="... K", log_scales="... K")
 def sample(
     key: Key[Array, ""],
     logits: Float[Array, "... K"],
@@ -68,7 +83,7 @@ def sample(
       temperature: divides the logits and multiplies the scales; 1 is the model's law.
     """
     key_component, key_value = jax.random.split(key)
-    component = jax.random.categorical(key_component, logits / temperature)[..., None]
+    component = jax.random.categorical(key_component, tempered(logits, temperature))[..., None]
     take = lambda values: jnp.take_along_axis(values, component, -1)[..., 0]
     noise = temperature * jax.random.logistic(key_value, component.shape[:-1], means.dtype)
     return quantize(take(means) + jnp.exp(take(log_scales)) * noise, levels)

@@ -11,6 +11,7 @@ from gen_jax.autoregressive import Decoder, Decoding, generate, keep_nucleus, ke
 from gen_jax.autoregressive.decoding import checked, draw
 from gen_jax.errors import ConfigError
 from gen_jax.model import sample_keys
+from gen_jax.sampling import discretized_logistic
 
 # Powers of two: their sums are exact, so that "reaches p" has no rounding.
 PROBABILITIES = [
@@ -102,3 +103,15 @@ def test_the_loop_is_the_plain_one(key, block, length):
 def test_bad_options(options):
     with pytest.raises(ConfigError, match=next(iter(options))):
         checked(Decoding(**options))
+
+
+@pytest.mark.parametrize("temperature", [1e-300, 1e-45, 1e-39, 1e-37, 1e-20, 1e-6])
+def test_the_lowest_temperatures_take_the_largest(key, temperature):
+    """1 / temperature is infinite in float32 below 3e-39, and the quotients are long before."""
+    logits = jnp.array([0.5, -3.0, 90.0, 89.0])
+    drawn = jax.vmap(lambda k: draw(k, logits, Decoding(temperature)))(jax.random.split(key, 9))
+    np.testing.assert_array_equal(drawn, 2)
+    levels = discretized_logistic.sample(
+        key, logits, jnp.arange(4) / 8, jnp.full(4, -3.0), 256, temperature
+    )
+    assert levels == discretized_logistic.quantize(jnp.array(2 / 8))

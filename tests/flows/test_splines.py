@@ -64,6 +64,27 @@ def test_gradients_are_finite_everywhere_in_float32(name):
         assert all(np.isfinite(g).all() for g in gradients)
 
 
+@pytest.mark.parametrize("inverse", [False, True])
+@pytest.mark.parametrize("name", SPLINES)
+def test_autodiff_at_knots_is_the_slope_returned(name, inverse):
+    """A tie of a minimum, maximum or clip would halve it: 0.5 for the untrained spline at 0."""
+    function, size = SPLINES[name]
+    run = lambda x, raw: function(x, raw, HALF, inverse=inverse)
+    both = jax.jit(jax.vmap(jax.value_and_grad(run, has_aux=True)))
+    knots = jnp.linspace(-HALF, HALF, 4 * BINS + 1)  # of the linear-rational spline also middles
+    (value, log_slope), slope = both(knots, jnp.zeros((len(knots), size)))
+    np.testing.assert_allclose(value, knots, atol=1e-6)
+    np.testing.assert_allclose(slope, 1, atol=2e-5)
+    # Where parameters move the knots, points beside each, on it as rounding has it, and its image.
+    raw = 0.5 * jnp.cos(jnp.arange(size, dtype=jnp.float32))
+    part = jnp.cumsum(1e-3 + (1 - BINS * 1e-3) * jax.nn.softmax(raw[:BINS]))[:-1]
+    at = 2 * HALF * part - HALF
+    at = function(at, jnp.tile(raw, (BINS - 1, 1)), HALF)[0] if inverse else at
+    near = jnp.concatenate([at + step * 2.0**-23 for step in range(-3, 4)])
+    (_, log_slope), slope = both(near, jnp.tile(raw, (len(near), 1)))
+    np.testing.assert_allclose(slope, jnp.exp(log_slope), rtol=1e-3)
+
+
 @pytest.mark.parametrize("name", SPLINES)
 def test_bins_keep_their_smallest_width_and_slope(x64, name):
     function, size = SPLINES[name]

@@ -207,6 +207,8 @@ def test_orthonormalised_is_the_nearest_orthonormal_matrix():
 def test_sorted_groups():
     x = jnp.array([[3.0, 1.0, 2.0, 5.0, 4.0, 0.0]])
     np.testing.assert_array_equal(group_sort(x), [[1, 3, 2, 5, 0, 4]])
+    ties = jax.jacobian(group_sort)(jnp.ones((1, 4)))[0, :, 0]
+    np.testing.assert_array_equal(ties, jnp.eye(4))  # a permutation, also where all are equal
     np.testing.assert_array_equal(group_sort(x, 3), [[1, 2, 3, 0, 4, 5]])
     with pytest.raises(ConfigError, match="not divisible by groups of 4"):
         group_sort(x, 4)

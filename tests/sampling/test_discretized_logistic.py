@@ -61,3 +61,22 @@ def test_samples_follow_the_probabilities(key):
         expected *= N / expected.sum()
         p_values.append(scipy.stats.chisquare(counts, expected).pvalue)
     assert p_values[0] > FALSE_ALARM > p_values[1]
+
+
+@pytest.mark.parametrize("level", [0.0, 100.0, 255.0])
+def test_the_widest_scales_have_finite_gradients(level):
+    """1 / e^95 is 0 in float32: the logarithm of the bin's width is not; against float64."""
+    level = np.float32(level)
+
+    def both(dtype):
+        log_p = lambda mean, log_scale: dl.component_log_probs(
+            jnp.asarray(level, dtype), mean[None], log_scale[None]
+        )[0]
+        at = jnp.asarray(0.3, dtype), jnp.asarray(95.0, dtype)
+        return jax.value_and_grad(log_p, (0, 1))(*at)
+
+    value, slopes = both(jnp.float32)
+    with jax.enable_x64(True):
+        truth, wanted = both(jnp.float64)
+    np.testing.assert_allclose(value, truth, rtol=1e-6)
+    np.testing.assert_allclose(slopes, wanted, rtol=1e-5, atol=1e-6)

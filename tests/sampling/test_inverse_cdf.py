@@ -127,3 +127,14 @@ def test_bad_arguments_are_refused():
         inverse_cdf.bisect(flat, jnp.ones(2), 0.0, 1.0, 0)
     with pytest.raises(ConfigError, match="table has shapes"):
         inverse_cdf.from_table(jnp.ones(2), inverse_cdf.Table(jnp.ones(1), jnp.ones(1)))
+
+
+def test_slopes_at_the_median_and_on_the_grid_are_not_halved():
+    """dx/du = 1 / density: a minimum or a clip on its tie would share the slope out."""
+    slope = lambda f, u: float(jax.grad(f)(jnp.array(u)))
+    assert slope(inverse_cdf.cauchy, 0.5) == pytest.approx(np.pi, rel=1e-5)
+    assert slope(inverse_cdf.laplace, 0.5) == pytest.approx(2.0, rel=1e-5)
+    even = inverse_cdf.tabulate(lambda x: jnp.zeros_like(x), 0.0, 3.0, 4)
+    for u in (0.0, 0.25, 0.3, 1.0):
+        found = slope(lambda u: inverse_cdf.from_table(u, even), u)
+        assert found == pytest.approx(3.0, rel=1e-5), u
