@@ -67,9 +67,11 @@ def with_free_bits(
     """KL that costs at least `free_bits` nats per group, [] or [G] (kingma2016 eq. 15).
 
     The batch's mean decides for each group: below the floor the group costs the floor and passes no
-    gradient.
+    gradient. Where the floor is 0 nothing is changed: an estimate of the KL may be negative, and a
+    floor of 0 under it would be a bias that depends on the batch.
     """
-    return jnp.where(kl.mean(0) > free_bits, kl, jnp.asarray(free_bits, kl.dtype))
+    floor = jnp.asarray(free_bits, kl.dtype)
+    return jnp.where((floor == 0) | (kl.mean(0) > floor), kl, floor)
 
 
 def elbo(
@@ -98,7 +100,7 @@ def elbo(
         only group is the whole latent, that many times the dimensions.
       encoder_input: what `encode` is given, x if not given.
     Returns aux: "elbo" (the bound at beta 1 without free bits), "log_likelihood", "kl" [B], and
-    "kl_groups" [B, G].
+    "kl_groups" [B, G]. Without free bits no example's bound depends on the others.
     """
     check_range("num_samples", num_samples, 1, integer=True)
     posterior = encode(x if encoder_input is None else encoder_input)

@@ -12,6 +12,7 @@ from linear_gaussian import LIKELIHOOD, LOG_PROB, copies, decode, encode
 from gen_jax import vae
 from gen_jax.errors import ConfigError
 from gen_jax.model import fold_in, sample_keys
+from gen_jax.vae.elbo import with_free_bits
 from gen_jax.vae.gaussians import kl_terms, residual_kl_terms
 
 Z = 5.1
@@ -226,6 +227,40 @@ def test_free_bits_floor_the_batch_mean_of_each_dimension():
     gradient, _ = jax.jit(jax.grad(total, has_aux=True))(0.1 * jnp.ones((2, 2)))
     assert np.all(gradient[:, 0] == 0)
     assert np.all(gradient[:, 1] != 0)
+
+
+@pytest.mark.parametrize("prior", vae.PRIORS)
+@pytest.mark.parametrize("posterior", vae.POSTERIORS)
+def test_without_free_bits_the_loss_is_minus_the_elbo_of_each_example(posterior, prior):
+    """Close to the prior, where single draws of the KL are negative: alone or in a batch."""
+    dim, keys = 2, sample_keys(jax.random.key(0), 6)
+    family, law = vae.make_posterior(posterior), vae.make_prior(prior)
+    own = family.init(jax.random.key(1), dim)
+    around = lambda x: family.make(own, 0.1 * jnp.sin(jnp.arange(family.size(dim)) + x[:, :1]))
+    params = law.init(jax.random.key(2), dim, jnp.zeros((8, 4)))
+    x = copies(6) + jnp.arange(6.0)[:, None]
+
+    def bound(keys, x, **options):
+        made = law.make(params, dim, lambda inputs: around(jnp.zeros((len(inputs), 4))))
+        return vae.elbo(keys, around, decode, x, likelihood=LIKELIHOOD, prior=made, **options)
+
+    for kl in ("monte_carlo", "auto"):
+        value, aux = bound(keys, x, kl=kl, free_bits=0.0)
+        np.testing.assert_array_equal(value, aux["elbo"])
+        np.testing.assert_array_equal(value, aux["log_likelihood"] - aux["kl"])
+        alone = bound(keys[2:3], x[2:3], kl=kl, free_bits=jnp.zeros(()))[0]
+        np.testing.assert_allclose(alone[0], value[2], rtol=1e-5)
+
+
+def test_a_floor_of_0_neither_clamps_nor_stops_the_gradient():
+    """KL estimates of mean -1/8: as they are; under a floor they cost it and pass nothing."""
+    kl = jnp.array([[-0.5, 0.125], [0.25, 0.5]])
+    floored = with_free_bits(kl, jnp.array([0.0, 0.5]))
+    np.testing.assert_array_equal(with_free_bits(kl, 0.0), kl)
+    np.testing.assert_array_equal(floored, [[-0.5, 0.5], [0.25, 0.5]])
+    slope = lambda floor: jax.grad(lambda kl: with_free_bits(kl, floor).sum())(kl)
+    np.testing.assert_array_equal(slope(0.0), 1)
+    np.testing.assert_array_equal(slope(1e-6), [[0, 1], [0, 1]])
 
 
 def test_warm_up_rises_and_stays():
