@@ -84,7 +84,7 @@ def sequential(
         out = network.apply(params, x, index, condition, method="one_block")
         raw: Array = out  # type: ignore[assignment]
         known = jax.lax.dynamic_slice_in_dim(y, index * block, block, 1)
-        part, log_slope = undo(known, raw)
+        part, log_slope = undo(known, raw.astype(y.dtype))
         x = jax.lax.dynamic_update_slice_in_dim(x, part, index * block, 1)
         return (x, log_det + log_slope.sum(-1)), None
 
@@ -99,7 +99,7 @@ def jacobi(
 
     def solve(x):
         raw: Array = network.apply(params, x, condition)  # type: ignore[assignment]
-        return undo(y, raw)
+        return undo(y, raw.astype(y.dtype))
 
     x, log_slope = fixed_point(solve, y, network.dim // network.block)
     return x, log_slope.sum(-1)

@@ -132,7 +132,7 @@ def in_sequence(
         caches, previous = carry
         raw, caches = reader.one(caches, index, previous, num)
         known = jax.lax.dynamic_slice_in_dim(z, index, 1, 1)
-        token, log_slope = function.forward(known, raw)
+        token, log_slope = function.forward(known, raw.astype(z.dtype))
         return (caches, token), (token[:, 0], log_slope[:, 0])
 
     start = reader.start(z), jnp.zeros_like(z[:, :1])
@@ -142,7 +142,8 @@ def in_sequence(
 
 def at_once(function: Elementwise, reader: Reader, z: Float[Array, "B N C"]) -> tuple[Array, Array]:
     """The same for all tokens at once, by Jacobi's iteration; see `fixed_point`."""
-    return fixed_point(lambda x: function.forward(z, reader.whole(x)), z, z.shape[1])
+    solve = lambda x: function.forward(z, reader.whole(x).astype(z.dtype))
+    return fixed_point(solve, z, z.shape[1])
 
 
 TOKEN_INVERSIONS: dict[str, Callable[..., tuple[Array, Array]]] = {

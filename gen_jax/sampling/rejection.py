@@ -19,8 +19,8 @@ class Rejection(NamedTuple):
       num_filled: n, unless `max_rounds` was reached first.
       acceptance_rate: share of the proposals accepted; its log plus `log_bound` estimates
         log of the integral of exp(log_density).
-      share_above: share of the proposals whose density ratio exceeds the bound. Where it is not
-        0 the draws follow min(p, M q) instead of p.
+      share_above: share of the proposals whose density ratio exceeds the bound by more than
+        rounding. Where it is not 0 the draws follow min(p, M q) instead of p.
       num_proposals: proposals made, all rounds together.
       num_invalid: of these, with a NaN density or ratio: never accepted.
     """
@@ -36,6 +36,16 @@ class Rejection(NamedTuple):
     def filled(self) -> Bool[Array, "n"]:
         """Which rows of x are draws."""
         return jnp.arange(self.x.shape[0]) < self.num_filled
+
+
+def exceeds(*terms: Float[Array, "..."] | float) -> Bool[Array, "..."]:
+    """Whether a sum of logarithms is positive by more than the rounding of its terms.
+
+    A bound that is attained would else be passed by half of the points that attain it.
+    """
+    parts = jnp.stack(jnp.broadcast_arrays(*terms))
+    size = jnp.sum(jnp.where(jnp.isfinite(parts), jnp.abs(parts), 0), 0)
+    return jnp.sum(parts, 0) > 8 * jnp.finfo(parts.dtype).eps * (1 + size)
 
 
 def rejection(
@@ -71,15 +81,16 @@ def rejection(
         index, x, counts = carry
         key_propose, key_accept = jax.random.split(jax.random.fold_in(key, index))
         candidates = propose(key_propose, size)
-        log_ratio = log_p(candidates) - log_q(candidates) - log_bound
+        terms = log_p(candidates), -log_q(candidates), -jnp.asarray(log_bound)
+        log_ratio = terms[0] + terms[1] + terms[2]
         invalid = jnp.isnan(log_ratio)
         u = jax.random.uniform(key_accept, (size,), log_ratio.dtype)
         accepted = ~invalid & (jnp.log1p(-u) < log_ratio)
         # The k-th accepted goes to the k-th free row; what is too many falls off the end.
-        rows = jnp.where(accepted, counts[0] + jnp.cumsum(accepted) - 1, n)
+        rows = jnp.where(accepted, counts[0] + jnp.cumsum(accepted, dtype=counts.dtype) - 1, n)
         x = x.at[rows].set(candidates, mode="drop")
-        found = jnp.stack([jnp.sum(accepted), jnp.sum(log_ratio > 0), jnp.sum(invalid)])
-        return index + 1, x, counts + found
+        found = jnp.stack([accepted, exceeds(*terms), invalid])
+        return index + 1, x, counts + jnp.sum(found, 1, dtype=counts.dtype)
 
     shape = jax.eval_shape(lambda key: propose(key, size), key)
     x = jnp.zeros((n, *shape.shape[1:]), shape.dtype)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from gen_jax.errors import check_range
 from gen_jax.model import fold_in, sample_keys
 from gen_jax.sampling.checks import check_per_point, checked
+from gen_jax.sampling.rejection import exceeds
 from gen_jax.types import Array, Float, Key
 
 MARGIN = 1.5
@@ -25,7 +26,8 @@ class Refinement(NamedTuple):
 
     Fields:
       acceptance: share of all first proposals accepted.
-      above: share of them whose p / q exceeds the bound; there the result stays biased.
+      above: share of them whose p / q exceeds the bound by more than rounding; there the result
+        stays biased.
       unfilled: share of samples without an accepted proposal, which keep their last one.
     """
 
@@ -67,9 +69,9 @@ def refine(
         key_propose, key_accept = (fold_in(fold_in(keys, index), use) for use in (0, 1))
         x, log_q = propose(key_propose)
         check_per_point("log q of propose", log_q, len(x))
-        excess = checked(log_density)(x) - log_q - log_bound
+        terms = checked(log_density)(x), -log_q, -jnp.asarray(log_bound)
         u = jax.vmap(lambda k: jax.random.uniform(k, (), x.dtype))(key_accept)
-        return x, jnp.log(u) < excess, excess > 0
+        return x, jnp.log(u) < terms[0] + terms[1] + terms[2], exceeds(*terms)
 
     first, accepted, above = proposal(keys, jnp.int32(0))
 

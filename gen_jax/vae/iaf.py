@@ -70,7 +70,7 @@ class _Bend:
 
     def _raw(self, z: Array, h: Array) -> Array:
         out: Array = self.network.apply(self.params, jnp.concatenate([h, z], -1))  # type: ignore
-        return out[:, h.shape[1] :]
+        return out[:, h.shape[1] :].astype(z.dtype)
 
     def forward(self, z: Array, h: Array) -> tuple[Array, Array]:
         """(y, log |dy/dz| [B])."""

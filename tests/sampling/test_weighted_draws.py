@@ -101,6 +101,33 @@ def test_rejection_of_points_in_the_plane_recovers_the_constant(key):
     assert log_z == pytest.approx(2.0, abs=0.1)  # 5000 accepted of 22,000: error 0.013
 
 
+def test_a_bound_that_is_attained_everywhere_is_not_passed(key):
+    """q times a constant, by other roundings than q's; planted: a bound too low by 1e-4."""
+    same = lambda x: norm.logpdf((x - 7) / 3) - np.log(3) + 1.3
+    other = lambda x: -0.5 * (x / 3 - 7 / 3) ** 2 - np.log(3 * np.sqrt(2 * np.pi))
+    run = lambda bound: rejection(
+        key, same, lambda key, n: 7 + 3 * jax.random.normal(key, (n,)), other, bound, N
+    )
+    assert run(1.3).share_above == 0
+    assert run(1.3).acceptance_rate > 0.9999
+    assert run(1.3 - 1e-4).share_above > 0.99
+
+
+def test_rejection_counts_in_one_dtype_under_x64(key, x64):
+    result = rejection(
+        key,
+        norm.logpdf,
+        lambda key, n: 2 * jax.random.normal(key, (n,)),
+        lambda x: norm.logpdf(x, scale=2),
+        np.log(2),
+        500,
+        batch_size=64,
+    )
+    assert result.x.dtype == jnp.float64
+    assert int(result.num_filled) == 500
+    assert result.share_above == 0
+
+
 @pytest.mark.parametrize("option", ["n", "batch_size", "max_rounds"])
 def test_bad_rejection_options(option, key):
     with pytest.raises(ConfigError, match=f"{option}=0"):
