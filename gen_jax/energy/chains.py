@@ -71,8 +71,11 @@ def run_chains(
         return -energy(x if bound is None else _clip(x, bound)) / temperature
 
     kernel = langevin(tempered, step_size * temperature)
-    state, sums = advance(key, kernel, kernel.init(x), steps)
-    axes = tuple(range(1, x.ndim))
-    finite = jnp.isfinite(state.log_density) & jnp.isfinite(state.x).all(axes)
+    start = jax.jit(kernel.init)(x)  # which eagerly refuses starts that are marked here
+    state, sums = advance(key, kernel, start, steps)
+    everywhere = lambda x: jnp.isfinite(x).reshape(len(x), -1).all(1)
+    finite = everywhere(start.log_density) & everywhere(start.gradient) & everywhere(state.x)
     # Unadjusted Langevin makes every step but those to a density of 0, NaN or infinity.
-    return Negatives(state.x, finite & (sums.accepted == steps))
+    valid = finite & everywhere(state.log_density) & (sums.accepted == steps)
+    stays = finite.reshape(-1, *[1] * (x.ndim - 1))
+    return Negatives(jnp.where(stays, state.x, x), valid)

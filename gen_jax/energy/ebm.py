@@ -110,6 +110,8 @@ def ebm(
         buffer, moved on by `sample_steps`.
       regulariser: weight of the squared energies, see `contrastive`.
       options: fields of `Options`.
+    Chains rarely cross between modes apart, so the energy hardly learns their weights: do not trust
+    these, of samples or of `log_prob`.
     `sample` takes `steps`, another number of chain steps. `log_prob` is an estimate, too large on
     average. A run stops with "chains_alive is not finite" when all chains diverge.
     Raises ConfigError for numbers out of range.

@@ -42,8 +42,9 @@ def jem(
       chains, regulariser, options: as for `ebm`.
     `sample` takes `label`, [n] or one number: then rows of the buffer, as draws of p(x), are chosen
     with weights p(y | x), which makes them draws of p(x | y), and moved on along log f(x)[y]; and
-    `steps`. `log_prob` is an estimate of log p(x). Raises ConfigError for numbers out of range,
-    labels among them, and for data without labels.
+    `steps`. Chains rarely cross between modes apart, so the energy hardly learns their weights, nor
+    those of the classes: do not trust these. `log_prob` is an estimate of log p(x). Raises
+    ConfigError for numbers out of range, labels among them, and for data without labels.
     """
     settings = Options(**options)
     check_chains(chains)

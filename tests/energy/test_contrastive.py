@@ -108,7 +108,12 @@ def test_chains_that_meet_nan_are_marked_alone(key, bad):
     np.testing.assert_allclose(result.x[result.valid], wanted[result.valid], rtol=1e-5)
     alone = run(sample_keys(key, 40)[3:4], start[3:4])
     np.testing.assert_allclose(alone.x[0], result.x[3], rtol=1e-5)
-    assert not run(key, start.at[0].set(jnp.nan)).valid[0]
+    # Also outside jit: a start that is bad is marked and stays, whatever the others do.
+    start = start.at[0].set(jnp.nan).at[1].set(5.0)
+    for result in (run(key, start), run_chains(key, broken, start, steps=2, step_size=0.05)):
+        assert not result.valid[:2].any()
+        np.testing.assert_array_equal(result.x[:2], start[:2])
+        assert result.valid[2:].any()
 
 
 def test_clipped_gradients_have_at_most_that_norm(key):
