@@ -63,7 +63,9 @@ class Config(TranslationConfig):
     """Channels of the generator at the finest resolution; doubled by each halving."""
     critic_width: int = 16
     cycle_weight: float = 10.0
+    """Counts as 20 in the authors' code, whose least squares lack the factor 1/2 of `lsgan`."""
     identity_weight: float = 5.0
+    """Counts as 10 there."""
     pool_size: int = 50
     """Old images that each critic sees; 0 for none."""
 

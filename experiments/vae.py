@@ -78,7 +78,8 @@ class Config(RunConfig):
     free_bits: float = 0.0
     """Nats per latent dimension that cost nothing more."""
     weight: float = 1.0
-    """Of the variant's own term: total correlation, MMD, critic, features, or noise."""
+    """Of the variant's own term: total correlation, MMD, critic, features (of vae_gan for decoder
+    and encoder, where larsen2016 weighs the decoder's only), or noise."""
     learning_rate: float = 2e-3
     """Peak of a one-cycle schedule of Adam."""
     evaluation_samples: int = 64

@@ -131,6 +131,9 @@ def cyclegan(
       critic: `[B, H, W, C] -> scores [B, h, w]`; of both domains.
       shape: (H, 2 W, C).
       loss: a name in GAN_LOSSES, or a `GanLoss`.
+      cycle_weight, identity_weight: of the two distances beside the loss. Least squares have a
+        factor 1/2 here, which the authors' have not: 10 and 5 count as 20 and 10 in their code, and
+        their own 10 and 5 are 5 and 2.5 here.
       pool_size: images that each pool holds, 0 for none.
     `sample(key, state, n, source=None, direction="forward")` returns the sources, [n, H, W, C] in
     data units or drawn from training images seen lately, beside their translations; A is left, also

@@ -34,13 +34,15 @@ class Options(NamedTuple):
       penalty: a name in PENALTIES or a function like them; `penalty_weight` by default as in the
         papers; `penalty_every` so many steps, and then so many times as strong (karras2020).
       n_critic: critic updates per step, each on its share of the batch.
-      num_classes, conditional: see CONDITIONALS; `class_weight` of the classifier's loss in "ac".
+      num_classes, conditional: see CONDITIONALS; `class_weight` of the classifier's loss in "ac",
+        for the critic the sum of that of real and of generated examples.
       code: (categories, numbers) of "info"; `code_weight` of their recovery.
       transform: `data.Transform` between data units and the networks', or None.
       ema_decay: of the generator's moving average, which samples.
       clip: every parameter of the critic is kept in [-clip, clip].
       consensus, orthogonal, feature_matching: weights; see the modules of these names, `remedies`.
-        With feature matching the generator minimises it besides its loss.
+        Of "orthogonal" a class embedding that all layers share is left out (brock2019). With
+        feature matching the generator minimises it besides its loss.
       adversarial: weight of the generator's own loss; 0 leaves feature matching alone.
       instance_noise: standard deviation on what the critic sees, falling to 0 over
         `instance_noise_steps` (0: constant).

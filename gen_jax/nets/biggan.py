@@ -23,7 +23,8 @@ class BigGANGenerator(nn.Module):
     a normal law without its tails.
 
     Fields:
-      embedding: dimension of the shared embedding.
+      embedding: dimension of the shared embedding; its module is named "shared", which orthogonal
+        regularisation leaves out.
       attention: after this many blocks; 0 for none.
     Blocks get equal pieces, the start the rest. Raises ConfigError when z is too short for that.
     """

@@ -172,7 +172,8 @@ def vae(
       variant: a name in VARIANTS.
       critic_optimizer: of the variants with a critic; Adam at 1e-4 if not given.
       options: the fields of `Options`. num_samples draws of z; `beta`, reached after `warm_up`
-        steps; `free_bits` nats per dimension; `weight` of the variant's own term.
+        steps; `free_bits` nats per dimension; `weight` of the variant's own term
+        (of "vae_gan" the features, for encoder and decoder: see `variants`).
     `sample` takes `label` [n] (drawn evenly if not given) when num_classes > 0, and `mean=True` for
     E[x | z]. `log_prob` is the importance weighted bound of `num_samples` draws, below log p(x) in
     the mean, of p(x | label) when labels are given; None for deterministic encoders.

@@ -7,7 +7,8 @@ info             -E log p(x | z) + beta KL + weight MMD^2(q(z), p(z)) (zhao2019)
 wae_mmd, wae_gan a deterministic encoder; MMD^2, or a critic of z, in place of the KL
                  (tolstikhin2018)
 vae_gan          reconstruction in the features of a critic of x, which also judges samples
-                 (larsen2016); weight is that of the reconstruction
+                 (larsen2016); weight is that of the reconstruction, for the encoder too, where
+                 larsen2016 (algorithm 1) has it for the decoder only and 1 for the encoder
 autoencoder      -log p(x | z) at z = f(x) alone; with a linear network, PCA
 denoising        the same from f(x + weight noise) (vincent2008)
 """

@@ -8,7 +8,8 @@ from small_gans import ADAM, Affine, Classifier, bits, make, run_steps
 
 from gen_jax import gan
 from gen_jax.data.transforms import symmetric_images
-from gen_jax.gan.model import judgement_of
+from gen_jax.gan.model import init_state, judgement_of
+from gen_jax.gan.objectives import Scene, critic_loss, generator_loss
 from gen_jax.nets import MLPCritic, MLPGenerator
 
 
@@ -32,6 +33,21 @@ def test_samples_have_the_label_that_was_asked_for(key, optimized):
     drawn = np.asarray(model.sample(jax.random.key(2), state, 300))[:, :1]
     shares = np.bincount(np.abs(drawn - np.array([-3.0, 0.0, 3.0])).argmin(1), minlength=3) / 300
     assert np.abs(shares - 1 / 3).max() < 0.15
+
+
+def test_the_critic_of_an_auxiliary_classifier_names_real_and_generated_examples(key):
+    """odena2017 eq. 3: a sum of both terms, 2 log 3 of a critic of zeros; one for the generator."""
+    options = gan.Options((2,), 2, conditional="ac", num_classes=3)
+    networks = MLPGenerator((2,), (4,), num_classes=3), Classifier()
+    parts, batch = gan.make_parts(*networks, ADAM, ADAM, options), labelled_batch(key, 4)
+    state = init_state(parts, key, batch)
+    ignorant = jax.tree.map(jnp.zeros_like, state.critic)
+    scene = Scene(key, batch["x"], batch["y"], {}, {}, state.balance, state.step)
+    total, (metrics, _) = critic_loss(parts, ignorant, state.generator, scene)
+    np.testing.assert_allclose(metrics["class_loss"], 2 * np.log(3), rtol=1e-6)
+    np.testing.assert_allclose(total - metrics["critic_loss"], 2 * np.log(3), rtol=1e-5)
+    total, (metrics, _) = generator_loss(parts, ignorant, state.generator, scene)
+    np.testing.assert_allclose(total - metrics["generator_loss"], np.log(3), rtol=1e-5)
 
 
 def test_codes_and_truncation(key):

@@ -10,6 +10,7 @@ from gen_jax.gan import PENALTIES
 from gen_jax.gan.consensus import consensus, consensus_gradients, field
 from gen_jax.gan.orthogonal import orthogonal_penalty, overlap
 from gen_jax.gan.penalties import between, find_penalty
+from gen_jax.nets import BigGANGenerator
 
 W = np.array([[1.5, -2.0], [0.5, 0.25]], np.float32)
 A = np.array([[2.0, 0.5], [0.5, -1.0]], np.float32)
@@ -103,6 +104,18 @@ def test_orthogonal_regularisation_leaves_out_the_diagonal():
     assert orthogonal_penalty(params) == 0
     both = {"a": jnp.asarray(kernel), "b": stretched}
     np.testing.assert_allclose(orthogonal_penalty(both), expected / 2, rtol=1e-4)
+
+
+def test_orthogonal_regularisation_leaves_out_the_shared_class_embedding():
+    """As the authors' code does: of BigGAN's generator every other kernel moves."""
+    network = BigGANGenerator((4, 4, 1), (4,), num_classes=3, embedding=5, attention=0)
+    label = jnp.arange(2)
+    params = network.init(jax.random.key(0), jnp.ones((2, 6)), label)["params"]
+    slopes = jax.grad(orthogonal_penalty)(params)
+    assert params["shared"]["kernel"].shape == (3, 5)
+    np.testing.assert_array_equal(slopes["shared"]["kernel"], 0)
+    moved = [jnp.abs(leaf).max() for leaf in jax.tree.leaves(slopes) if leaf.shape[-1:] > (1,)]
+    assert sum(move > 0 for move in moved) >= 5
 
 
 def test_consensus_is_half_the_squared_field():
