@@ -58,7 +58,7 @@ class Config(RunConfig):
         """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
         super().check()
         check_choice("flow", self.flow, FLOWS)
-        check_sizes(self, layers=("layers",))
+        check_sizes(self, layers=("layers",), widths=("hidden",))
         check_training(self)
 
 

@@ -55,7 +55,7 @@ from experiments.gan_pictures import gan_pictures
 from experiments.gan_rejection import after_rejection
 from experiments.gan_signs import analogies, code_accuracy, critic_signs
 from experiments.gan_watch import check_watch, run_watched
-from experiments.runner import RunConfig, Saved
+from experiments.runner import RunConfig, Saved, check_sizes
 from gen_jax import data, gan
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError, check_choice, check_range
@@ -118,6 +118,7 @@ class Config(RunConfig):
             check_choice("remedy", name, REMEDIES)
         check_range("learning_rate", self.learning_rate, 0, open_low=True)
         check_range("beta1", self.beta1, 0, 0.9999)
+        check_sizes(self, widths=("latent", "widths"))
         check_watch(self.watch)
         check_range("patience", self.patience, 0, integer=True)
         if self.patience and not self.watch:

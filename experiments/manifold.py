@@ -60,7 +60,7 @@ class Config(RunConfig):
         """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
         super().check()
         check_range("latent", self.latent, 2, integer=True)
-        check_sizes(self, layers=("layers",))
+        check_sizes(self, layers=("layers",), widths=("hidden",))
         check_training(self)
 
 

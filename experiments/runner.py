@@ -77,6 +77,8 @@ class RunConfig:
     """Write a picture of samples every so many steps; 0 is only at the end."""
     cpu_devices: int | None = None
     """jax devices on a CPU; if not given, one per core for a U-Net and 1 for other networks."""
+    allow_changed: tuple[str, ...] = ()
+    """Options that may differ from those of the run that resumes, by last name."""
     fsdp: bool = False
     """Shard parameters and optimizer state over the devices."""
 
@@ -98,7 +100,9 @@ def check_sizes(
     """Raise ConfigError for numbers of layers, or of units, that no network can have."""
     for names, most in ((layers, MAX_LAYERS), (widths, MAX_WIDTH)):
         for name in names:
-            check_range(f"{prefix}{name}", getattr(part, name), 1, most, integer=True)
+            value = getattr(part, name)
+            for number in value if isinstance(value, tuple) else (value,):
+                check_range(f"{prefix}{name}", number, 1, most, integer=True)
 
 
 class Run(NamedTuple):
@@ -161,6 +165,7 @@ def start(name: str, config: RunConfig, needs_data: bool = True) -> Run:
         "log_every": config.log_every,
         "keep": config.keep,
         "fsdp": config.fsdp,
+        "allow_changed": config.allow_changed,
     }
     return Run(directory, spec, train, jax.random.key(config.seed), options)
 

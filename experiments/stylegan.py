@@ -58,7 +58,8 @@ class Config(RunConfig):
         """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
         super().check()
         check_range("learning_rate", self.learning_rate, 0, open_low=True)
-        check_range("r1", self.r1, 0, open_low=True)
+        for name in ("r1", "mapping_rate"):
+            check_range(name, getattr(self, name), 0, open_low=True)
 
 
 def generator_of(config: Config, spec: DatasetSpec) -> StyleGenerator:

@@ -34,7 +34,16 @@ METRICS, ENVIRONMENT, DONE = "metrics.jsonl", "environment.json", "DONE"
 OPENED: dict[Path, Identity] = {}
 """The runs that this process has opened, by the names they had."""
 MAY_CHANGE = frozenset(
-    {"steps", "directory", "save_every", "log_every", "sample_every", "keep", "cpu_devices"}
+    {
+        "allow_changed",
+        "cpu_devices",
+        "directory",
+        "keep",
+        "log_every",
+        "sample_every",
+        "save_every",
+        "steps",
+    }
 )
 """Fields that do not change what a run computes up to a given step."""
 
@@ -57,6 +66,11 @@ def differences(old: dict[str, Any], new: dict[str, Any], allowed: Iterable[str]
     free = lambda n: n in may or n.split(".")[-1] in allowed
     changed = [n for n in names if old.get(n) != new.get(n) and not free(n)]
     return [f"{name}: {old.get(name)!r} -> {new.get(name)!r}" for name in changed]
+
+
+def last_names(changed: list[str]) -> list[str]:
+    """What `allowed` calls the fields of these `differences`."""
+    return sorted({line.split(":")[0].split(".")[-1] for line in changed})
 
 
 class RunDirectory:
@@ -114,7 +128,8 @@ class RunDirectory:
             if changed:
                 raise ConfigError(
                     f"{self.path} holds a run with another configuration: {'; '.join(changed)} "
-                    "(choose another directory, or allow the change by name)"
+                    "(choose another directory, or accept it: "
+                    f"--allow-changed {' '.join(last_names(changed))}, allow_changed of fit)"
                 )
             self._check_unsealed(old)
             self._say_steps(old, config)

@@ -67,7 +67,11 @@ TRAINING = {
     "unequal images": ("--dataset folder:unequal", 3, "differ in size folder:PATH@64"),
     "missing TFDS set": ("--dataset kmnist", 3, "'kmnist' not found TFDS_DATA_DIR pip install"),
     "directory below a file": ("--directory afile/run", 6, "directory= afile/run' written"),
-    "another configuration": ("--directory RUN --path vp", 2, "config.path: 'cosine' -> 'vp'"),
+    "another configuration": (
+        "--directory RUN --path vp",
+        2,
+        "config.path: 'cosine' -> 'vp' --allow-changed path",
+    ),
     "another seed": ("--directory RUN --seed 1", 2, "config.seed: 0 -> 1"),
     "a damaged configuration": ("--directory DAMAGED_CONFIG", 4, "config.json is damaged"),
 }
@@ -184,6 +188,9 @@ OTHERS = {
     "more halvings than pixels": ("glow --levels 9", 2, "levels=9 [1, 4]"),
     "one halving too many": ("glow --levels 4", 2, "levels=4 does not fit images height 1"),
     "endless halvings": ("pix2pix --dataset thick:digits --levels 1000000", 2, "levels= [1, 3]"),
+    "no width of a flow": ("flow --hidden 0", 2, "hidden=0 [1,"),
+    "no width of a GAN": ("gan --widths 0", 2, "widths=0 [1,"),
+    "no rate of a part": ("stylegan --mapping-rate nan", 2, "mapping_rate=nan (0,"),
     "a million layers": ("flow --layers 1000000", 2, "layers=1000000 [1, 1000]"),
     "endless levels of a U-Net": (
         "diffusion --network.name unet --network.depth 999",
@@ -322,6 +329,20 @@ def test_a_loss_that_diverges_is_named(command, small, tmp_path):
     last = ended.err.splitlines()[-1]
     assert "loss" in last
     assert "not finite at step" in last
+
+
+def test_a_change_that_is_named_is_accepted(command, places, small, tmp_path):
+    """With the very words of the refusal; the run is at its last step, so nothing is trained."""
+    run = tmp_path / "run"
+    shutil.copytree(places["RUN"], run)
+    again = ("--steps", 4, "--save-every", 2, "--directory", run, "--ema-decay", 0.5)
+    refusal = command("diffusion", *small, *again)
+    assert refusal.code == 2
+    words = refusal.err.split("accept it: ")[1].split(",")[0].split()
+    assert words == ["--allow-changed", "ema_decay"]
+    ended = command("diffusion", *small, *again, *words)
+    assert ended.code == 0, ended.err
+    assert json.loads((run / "config.json").read_text())["config"]["ema_decay"] == 0.5
 
 
 def test_debug_shows_the_traceback(command):
