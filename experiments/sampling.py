@@ -35,8 +35,14 @@ class SamplingConfig:
     """Directory of the run."""
     seed: int = 0
     stepper: str | None = None
+    """Sampler. edm_heun and edm are useless below 20 network calls (two a step)."""
     steps: int | None = None
     grid: str | None = None
+    """Time grid; the one that the sampler is meant for if not given."""
+    sigma_min: float | None = None
+    """Noise level sigma / alpha of the last step to the data; the grid's own if not given."""
+    sigma_max: float | None = None
+    """Noise level sigma / alpha to start from; the path's own end if not given."""
     path: str | None = None
     """Another path to sample on."""
     temperature: float | None = None
@@ -71,6 +77,9 @@ class SamplingConfig:
         check_range("seed", self.seed, 0, 2**32 - 1, integer=True)
         if self.steps is not None:
             check_range("steps", self.steps, 1, MAX_STEPS, integer=True)
+        for name in ("sigma_min", "sigma_max"):
+            if getattr(self, name) is not None:
+                check_range(name, getattr(self, name), 0, open_low=True)
         check_range("guidance", self.guidance, -1e3, 1e3)
         check_range("classifier_weight", self.classifier_weight, -1e3, 1e3)
         if self.autoguide is not None and self.guidance == 1:
@@ -95,7 +104,7 @@ def prepare(config: SamplingConfig, needs_data: bool = False) -> Sampler:
     config.check()
     training.configure_backend(1)
     saved = rebuild(config.run, config.checkpoint)
-    chosen = ("stepper", "steps", "grid", "path", *DECODING)
+    chosen = ("stepper", "steps", "grid", "sigma_min", "sigma_max", "path", *DECODING)
     options = {name: value for name in chosen if (value := getattr(config, name)) is not None}
     if config.guidance != 1:
         options["guidance"] = config.guidance

@@ -15,7 +15,9 @@ with its learned log Z of 0.06 (annealing says -0.08 +- 0.04), weights off by 0.
 apart: each mode has its shape, but the weights are off by 0.37 and log p is -5.7 +- 0.2. The other
 losses are tested on known densities; no full run of theirs has been measured. `--loss ncsn
 --dataset digits` (5,000 steps, 46 seconds of CPU time): Frechet distance of 599 samples 1.02 +-
-0.31 (real 0.46), label accuracy 0.945 +- 0.009, precision 0.71, recall 0.92.
+0.31 (real 0.46), label accuracy 0.945 +- 0.009, precision 0.71, recall 0.92; both `--loss ncsn`
+with 20 levels and 10 steps of size 0.1 at each, whose spread is too large by a fifth at the exact
+score (the defaults: 3 %).
 """
 
 from dataclasses import dataclass
@@ -54,7 +56,7 @@ class Config(EnergyConfig):
     """implicit, hutchinson, sliced, sliced_reduced, denoising, nce or ncsn"""
     noise: float = 0.1
     """Of the denoising loss, for data of unit size."""
-    noise_levels: int = 20
+    noise_levels: int = 100
     """Of ncsn, from twice the data's deviation down to 0.02."""
 
     def check(self) -> None:

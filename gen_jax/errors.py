@@ -56,7 +56,9 @@ def check_choice(argument: str, value: str, choices: Iterable[str]) -> str:
     names = list(choices)
     if value in names:
         return value
-    near = get_close_matches(str(value), names, n=1)
+    near = get_close_matches(str(value), names, n=1) or [
+        name for name in names if name and str(value).startswith(name)
+    ]
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ConfigError(f"{argument}={value!r} is unknown{hint} (choose from: {', '.join(names)})")
 

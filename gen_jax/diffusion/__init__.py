@@ -5,14 +5,15 @@ Everything takes a denoiser `denoise(x [B, ...], t [B]) -> E[x0 | x_t = x]`; `di
 """
 
 from gen_jax.diffusion import exact
+from gen_jax.diffusion.adams import adams
 from gen_jax.diffusion.ddim import ancestral, ddim
 from gen_jax.diffusion.ddpm import ddpm_loss, variational_bound
 from gen_jax.diffusion.dpm_solver import dpm_solver_pp
+from gen_jax.diffusion.edm import edm, edm_heun
 from gen_jax.diffusion.exact import empirical_denoiser, mixture_denoiser
-from gen_jax.diffusion.flow_ode import adaptive, euler, runge_kutta
+from gen_jax.diffusion.flow_ode import adaptive, euler, heun, runge_kutta
 from gen_jax.diffusion.grids import GRIDS
 from gen_jax.diffusion.guidance import autoguidance, classifier, classifier_free, extrapolate
-from gen_jax.diffusion.heun import edm, heun
 from gen_jax.diffusion.likelihood import DIVERGENCES, ode_log_prob
 from gen_jax.diffusion.losses import WEIGHTINGS, denoising_loss
 from gen_jax.diffusion.model import diffusion
@@ -49,6 +50,7 @@ __all__ = [
     "SampleInfo",
     "Stepper",
     "Transition",
+    "adams",
     "adaptive",
     "ancestral",
     "annealed_langevin",
@@ -63,6 +65,7 @@ __all__ = [
     "diffusion",
     "dpm_solver_pp",
     "edm",
+    "edm_heun",
     "empirical_denoiser",
     "euler",
     "euler_maruyama",

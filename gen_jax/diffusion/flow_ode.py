@@ -9,36 +9,63 @@ import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 
+from gen_jax.diffusion.grids import SIGMA_MIN
 from gen_jax.diffusion.sampler import Stepper, call
 from gen_jax.errors import check_choice, check_range
-from gen_jax.paths import velocity
+from gen_jax.paths import time_of_log_snr, velocity
 from gen_jax.solvers import adaptive as adaptive_solver
 from gen_jax.solvers.ode import TABLEAUS, rk_step
 from gen_jax.types import Array, Float
 
 
+def _smallest_time(t: Array) -> Array:
+    """Where the velocity is evaluated in place of t = 0, (x - alpha D) / sigma being 0 / 0 there.
+
+    Rounding grows and the error of the time falls as this falls: the square root of the precision.
+    """
+    return jnp.minimum(t, jnp.finfo(t.dtype).eps ** 0.5)
+
+
 def runge_kutta(method: str = "rk4") -> Stepper:
-    """Any explicit Runge-Kutta method of `solvers.ode.TABLEAUS`; the last step returns D."""
+    """Any explicit Runge-Kutta method of `solvers.ode.TABLEAUS`, on dx / dt through to t = 0.
+
+    On paths whose sigma(0) is not zero (ve, edm) the noise left there is removed by one more call.
+    Near the data the velocity of a network that predicts x0 has its error over sigma.
+    """
     tableau = TABLEAUS[check_choice("method", method, TABLEAUS)]
 
     def step(keys, denoise, path, x, carry, transition):
+        t, s, last = transition.t, transition.s, transition.last
         field = velocity(denoise, path)
-        at_time = lambda x, t: field(x, jnp.full(x.shape[:1], t, x.dtype))
-
-        def finish(x):
-            return call(denoise, x, transition.t)
+        floor = _smallest_time(t)
+        at_time = lambda x, time: field(x, jnp.full(x.shape[:1], jnp.maximum(time, floor)))
+        zero = jnp.zeros_like(t)
+        left = path.sigma(zero) / path.alpha(zero)
+        # The step from the path's own clean end to the data has no length in t.
+        move = ~last | (transition.now.sigma > 1.001 * transition.now.alpha * left)
+        clean = last & (left > 0)
 
         def advance(x):
-            return rk_step(tableau, at_time, x, transition.t, transition.s - transition.t)
+            return rk_step(tableau, at_time, x, t, s - t)
 
-        return jax.lax.cond(transition.last, finish, advance, x), carry
+        def finish(x):
+            return call(denoise, x, s)
 
-    return Stepper(step)
+        x = jax.lax.cond(move, advance, lambda x: x, x)
+        x = jax.lax.cond(clean, finish, lambda x: x, x)
+        return x, carry
+
+    return Stepper(step, grid="flow")
 
 
 def euler() -> Stepper:
-    """Euler's method on the velocity: the sampler of flow matching; one call per step."""
+    """Euler's method on dx / dt: the sampler of flow matching; one call per step."""
     return runge_kutta("euler")
+
+
+def heun() -> Stepper:
+    """Heun's method on dx / dt, second order; two calls per step. In sigma it is `edm_heun`."""
+    return runge_kutta("heun")
 
 
 def for_each_sample(field: Callable, x: Float[Array, "B ..."]) -> Callable:
@@ -72,20 +99,26 @@ def adaptive(
 ) -> Stepper:
     """Adaptive Runge-Kutta (diffrax) between the times of the grid, one step size per sample.
 
-    The count of calls is that of the slowest sample, which is what a batch costs.
+    The last interval is integrated down to noise level SIGMA_MIN data_std, or the path's own end
+    above it, and denoised there. The count of calls is that of the slowest sample, which is what a
+    batch costs.
     """
     check_range("rtol", rtol, 0, open_low=True)
     check_range("atol", atol, 0, open_low=True)
 
     def step(keys, denoise, path, x, carry, transition):
         one = for_each_sample(velocity(denoise, path), x)
+        cleanest = time_of_log_snr(path, -2 * jnp.log(SIGMA_MIN * transition.data_std))
+        end = jnp.where(transition.last, cleanest.astype(transition.t.dtype), transition.s)
+        near = path.sigma(end) / path.alpha(end)
+        move = ~transition.last | (transition.now.sigma > 1.01 * transition.now.alpha * near)
 
         def solve_one(x):
             return adaptive_solver.integrate(
                 one,
                 x,
                 transition.t,
-                transition.s,
+                end,
                 method=method,
                 rtol=rtol,
                 atol=atol,
@@ -96,8 +129,10 @@ def adaptive(
             return jax.vmap(solve_one)(x)[0]
 
         def finish(x):
-            return call(denoise, x, transition.t)
+            return call(denoise, x, jnp.minimum(transition.t, end))
 
-        return jax.lax.cond(transition.last, finish, advance, x), carry
+        x = jax.lax.cond(move, advance, lambda x: x, x)
+        x = jax.lax.cond(transition.last, finish, lambda x: x, x)
+        return x, carry
 
     return Stepper(step, grid="ends")

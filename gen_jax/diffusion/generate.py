@@ -56,6 +56,22 @@ def guided_denoiser(
     return extrapolate(denoise, guide, guidance, guidance_interval)
 
 
+def _times(
+    path: GaussianPath,
+    steps: int,
+    grid: str | Callable,
+    p: Parameterised,
+    sigma_min: float | None,
+    sigma_max: float | None,
+) -> Float[Array, " times"]:
+    """Times of a grid by name, or of the user's own `(path, steps)`, which may take a range."""
+    given = {"sigma_min": sigma_min, "sigma_max": sigma_max}
+    options: dict[str, Any] = {name: level for name, level in given.items() if level is not None}
+    if isinstance(grid, str):
+        options["data_std"] = p.data_std
+    return named("grid", grid, GRIDS)(path, steps, **options)
+
+
 def draw_samples(
     p: Parameterised,
     options: Options,
@@ -70,6 +86,8 @@ def draw_samples(
     stepper: str | Stepper | None = None,
     steps: int | None = None,
     grid: str | Callable | None = None,
+    sigma_min: float | None = None,
+    sigma_max: float | None = None,
     path: str | GaussianPath | None = None,
     guide: Callable[[Denoiser], Denoiser] | None = None,
     info: bool = False,
@@ -80,6 +98,8 @@ def draw_samples(
     Args:
       label, guidance, guidance_interval, guide_state: of `guided_denoiser`.
       stepper, steps, grid: by default the options', and the grid that the stepper is meant for.
+      sigma_min, sigma_max: noise levels sigma / alpha of the last step and of the start, instead of
+        the grid's, which are the path's own (see `grids`).
       path: a path to sample on, when it is not the one of training.
       guide: any further function from denoiser to denoiser, on the sampling path; arrays that it
         closes over are the same for every batch.
@@ -88,9 +108,14 @@ def draw_samples(
     stepper = make if isinstance(make, Stepper) else make()
     steps = options.steps if steps is None else steps
     if stepper.stochastic and (options.source or options.coupling):
+        others = [name for name, make in STEPPERS.items() if not make().stochastic]
         raise ConfigError(
             "stepper needs the score, which this source or coupling does not give "
-            "(choose from: ddim, euler, midpoint, rk4, heun, dpm_solver_pp, adaptive)"
+            f"(choose from: {', '.join(others)})"
+        )
+    if sigma_max is not None and (options.source or options.coupling):
+        raise ConfigError(
+            f"sigma_max={sigma_max}: with its own source or coupling a model starts at t = 1 alone"
         )
     denoise = guided_denoiser(
         p,
@@ -105,14 +130,16 @@ def draw_samples(
     target = p.path if path is None else named_path(path)
     if target is not p.path:
         denoise = transfer(denoise, p.path, target)
+    with jax.ensure_compile_time_eval():  # a trace would hide the values of a grid
+        name = stepper.grid if grid is None else grid
+        times = _times(target, steps, name, p, sigma_min, sigma_max)
+        check_times(times)
     keys = sample_keys(key, n)
     if options.source is None:
-        start = prior(fold_in(keys, 0), target, (n, *options.shape), data_std=p.data_std)
+        shape = (n, *options.shape)
+        start = prior(fold_in(keys, 0), target, shape, t=times[0], data_std=p.data_std)
     else:
         start = target.sigma(jnp.ones(())) * draw_source(options, fold_in(keys, 0))
-    with jax.ensure_compile_time_eval():  # a trace would hide the values of a grid
-        times = named("grid", stepper.grid if grid is None else grid, GRIDS)(target, steps)
-        check_times(times)
     drawn: Any = sample(
         fold_in(keys, 1),
         guide(denoise) if guide else denoise,
@@ -120,6 +147,7 @@ def draw_samples(
         start,
         times,
         stepper,
+        data_std=p.data_std,
         info=info,
         trajectory=trajectory,
     )

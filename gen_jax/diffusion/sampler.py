@@ -5,7 +5,8 @@ the dtype of the state: the state between steps and the network's input have the
 `sample` starts from.
 
 A transition that ends at s = 0 ends at the data itself (alpha = 1, sigma = 0), also on paths whose
-sigma(0) is not zero; there every stepper returns the denoised point E[x0 | x_t].
+sigma(0) is not zero. There most steppers return the denoised point E[x0 | x_t]: the last step of
+DDIM. A Runge-Kutta method in t and Adams-Bashforth carry their polynomial through to the data.
 """
 
 from collections.abc import Callable
@@ -33,6 +34,7 @@ class Transition(NamedTuple):
     index: Int[Array, "*n"]  # type: ignore[assignment]
     count: Int[Array, "*n"]  # type: ignore[assignment]
     last: Bool[Array, "*n"]
+    data_std: Float[Array, "*n"]
 
 
 class Stepper(NamedTuple):
@@ -67,7 +69,9 @@ def call(denoise: Denoiser, x: Float[Array, "B ..."], t: Float[Array, ""]) -> Ar
     return denoise(x, jnp.full(x.shape[:1], t))
 
 
-def transitions(path: GaussianPath, times: Float[Array, " times"]) -> Transition:
+def transitions(
+    path: GaussianPath, times: Float[Array, " times"], data_std: float = 1.0
+) -> Transition:
     """The n transitions of a falling time grid, stacked along the first axis."""
     n = times.shape[0] - 1
     t, s = times[:-1], times[1:]
@@ -77,7 +81,8 @@ def transitions(path: GaussianPath, times: Float[Array, " times"]) -> Transition
         jnp.where(last, 1.0, alpha), jnp.where(last, 0.0, sigma), d_alpha, d_sigma
     )
     index = jnp.arange(n)
-    return Transition(t, s, coefficients(path, t), arrival, index, jnp.full_like(index, n), last)
+    count, std = jnp.full_like(index, n), jnp.full_like(t, data_std)
+    return Transition(t, s, coefficients(path, t), arrival, index, count, last, std)
 
 
 def check_times(times: Float[Array, " times"]) -> None:
@@ -99,6 +104,7 @@ def sample(
     times: Float[Array, " times"],
     stepper: Stepper,
     *,
+    data_std: float = 1.0,
     info: bool = False,
     trajectory: bool = False,
 ) -> Float[Array, "B ..."] | tuple[Float[Array, "B ..."], SampleInfo]:
@@ -109,6 +115,7 @@ def sample(
       denoise: `(x [B, ...], t [B]) -> E[x0 | x_t]`; a plain function counts as one network call.
       x: the point to start from, distributed as x_t at times[0]; see `prior`.
       times: [n + 1], falling; a last time of 0 means the data itself.
+      data_std: of the data, the unit of the stepper `adams`.
       info: also return `SampleInfo` with the exact number of network calls.
       trajectory: keep every state, [n, B, ...], in the info.
     Raises ConfigError for times that do not fall from at most 1 to at least 0.
@@ -130,7 +137,7 @@ def sample(
         return (x, inner, calls + more), x if trajectory else None
 
     start = (x, stepper.init(x.astype(wide)), jnp.int32(0))
-    (x, _, calls), states = jax.lax.scan(body, start, transitions(path, times))
+    (x, _, calls), states = jax.lax.scan(body, start, transitions(path, times, data_std))
     return (x, SampleInfo(calls, states)) if counting else x
 
 

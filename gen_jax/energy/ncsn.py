@@ -28,11 +28,11 @@ def ncsn(
     network,
     optimizer: optax.GradientTransformation,
     *,
-    levels: int = 20,
+    levels: int = 100,
     sigma_min: float = 0.02,
     sigma_max: float = 4.0,
-    inner_steps: int = 10,
-    step_size: float = 0.1,
+    inner_steps: int = 5,
+    step_size: float = 0.2,
     **options,
 ) -> GenerativeModel:
     """A noise-conditional score network with annealed Langevin, denoised at the end.
@@ -41,7 +41,10 @@ def ncsn(
       network: Flax module, `(x [B, *shape], noise [B], label or None) -> [B, *shape]`.
       levels: L noise levels from sigma_max down to sigma_min, a geometric sequence; the largest
         should be as large as the data are wide (song2020).
-      inner_steps, step_size: of Langevin at each level, d = step_size sigma^2.
+      inner_steps, step_size: of Langevin at each level, d = step_size sigma^2. Samples lag behind
+        the levels: at the exact score their spread is too large by 3 % with the defaults (500 steps
+        in all), by 19 % with the 200 steps of size 0.1 of 20 levels. The product of the three
+        numbers decides.
       options: further fields of `diffusion.Options`; the loss is sigma^2 |s + z / sigma|^2
         (song2019 eq. 6), the plain error of the noise.
     `sample` and `log_prob` (by the probability-flow ODE) are those of `diffusion`. Raises

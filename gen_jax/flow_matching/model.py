@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import optax
 
-from gen_jax.diffusion import diffusion
+from gen_jax.diffusion import Stepper, diffusion
 from gen_jax.divergences.couplings import COUPLINGS
 from gen_jax.errors import check_choice
 from gen_jax.model import GenerativeModel
@@ -17,7 +17,7 @@ def flow_matching(
     *,
     path: str | GaussianPath | None = None,
     coupling: str | Callable | None = "independent",
-    stepper: str = "heun_in_time",
+    stepper: str | Stepper = "adams",
     **options,
 ) -> GenerativeModel:
     """Conditional flow matching; `options` are the fields of `diffusion.Options`.

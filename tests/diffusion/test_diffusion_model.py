@@ -100,7 +100,7 @@ def test_the_adaptive_solver_keeps_each_sample_to_its_own_label(key):
     model, state, _ = trained()
     label = jnp.arange(30) % CLASSES
     run = lambda **options: model.sample(key, state, 30, label=label, **options)
-    slow = run(stepper="heun", steps=200)
+    slow = run(stepper="edm_heun", steps=200)
     stepper = diffusion.adaptive(rtol=1e-5, atol=1e-5)
     for fast in (run(stepper=stepper), jax.jit(lambda: run(stepper=stepper))()):
         np.testing.assert_allclose(fast, slow, atol=0.02)
@@ -152,7 +152,7 @@ def test_samples_do_not_depend_on_the_batch(key):
 
 def test_calls_and_trajectory_on_request(key):
     model, state, _ = trained()
-    x, info = model.sample(key, state, 3, stepper="heun", steps=6, info=True)
+    x, info = model.sample(key, state, 3, stepper="edm_heun", steps=6, info=True)
     assert (x.shape, int(info.calls)) == ((3, 2), 11)
     x, info = model.sample(key, state, 3, stepper=diffusion.euler(), steps=5, trajectory=True)
     assert info.trajectory.shape == (5, 3, 2)
@@ -268,7 +268,7 @@ def test_a_perfect_network_gives_the_exact_law(key, kind):
         network, path, optax.sgd(0.1), shape=(1,), kind=kind, data_std=0.6, steps=80
     )
     state = model.init(key, {"x": jnp.zeros((4, 1))})
-    x = jax.jit(lambda key: model.sample(key, state, 5000, stepper="heun"))(key)
+    x = jax.jit(lambda key: model.sample(key, state, 5000, stepper="edm_heun"))(key)
     assert exact.standard_normal_p_value((x - 0.3) / 0.6) > 5e-7
     points = jnp.array([[0.0], [1.0]])
     density = jax.scipy.stats.norm.logpdf(points[:, 0], 0.3, 0.6)

@@ -166,7 +166,7 @@ def test_transfer_gives_the_same_points_on_a_grid_of_equal_levels(x64, key, targ
         key, d, p, y * p.alpha(grid(p)[0]), grid(p), stepper
     )
     moved = paths.transfer(denoise, source, path)
-    for make in (diffusion.ddim, diffusion.heun, diffusion.dpm_solver_pp):
+    for make in (diffusion.ddim, diffusion.edm_heun, diffusion.dpm_solver_pp):
         ends = run(denoise, source, make()), run(moved, path, make())
         np.testing.assert_allclose(*ends, atol=1e-8)
 

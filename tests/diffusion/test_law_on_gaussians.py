@@ -15,16 +15,17 @@ import pytest
 from usual import PATHS, USUAL, any_path, usual_times
 
 from gen_jax import diffusion, paths
+from gen_jax.diffusion.adams import adams_weights
 from gen_jax.diffusion.sampler import Stepper, transitions
 
 MEAN, DRAWS = 0.7, 8  # draws of one step: fewer than this
 DETERMINISTIC = {
     "ddim": 1,
     "euler": 1,
-    "heun_in_time": 2,
+    "heun": 2,
     "midpoint": 2,
     "rk4": 4,
-    "heun": 2,
+    "edm_heun": 2,
     "dpm_solver_pp": 2,
     "unipc": 3,
 }
@@ -42,7 +43,7 @@ OTHERS = {"edm", "predictor_corrector", "annealed_langevin", "adaptive"}  # each
 @pytest.fixture(autouse=True)
 def unit_vectors_for_noise(x64, monkeypatch):
     """Keys become numbers, and the normal draw of key k the k-th unit vector."""
-    for name in ("ddim", "dpm_solver", "heun", "stochastic"):
+    for name in ("ddim", "dpm_solver", "edm", "stochastic"):
         module = importlib.import_module(f"gen_jax.diffusion.{name}")
         unit = lambda keys, shape, dtype: jax.nn.one_hot(keys, shape[0], dtype=dtype)
         monkeypatch.setattr(module, "normal", unit)
@@ -76,11 +77,14 @@ def true_law(path, t, std):
     return path.alpha(t) * MEAN, (path.alpha(t) * std) ** 2 + path.sigma(t) ** 2
 
 
+LOWER_ORDER_START = {"dpm_solver_pp_3", "unipc_3", "adams"}  # their first steps limit the order
+
+
 def inner_times(stepper, path, n):
     """n steps between two levels in the middle of the path, uniform as the stepper likes it."""
     levels = jnp.array([3.0, 0.5])
     ends = paths.time_of_log_snr(path, -2 * jnp.log(levels))
-    if stepper.grid == "uniform":
+    if stepper.grid in ("uniform", "flow"):
         return jnp.linspace(ends[0], ends[1], n + 1)
     levels = jnp.exp(jnp.linspace(*jnp.log(levels), n + 1))
     return paths.time_of_log_snr(path, -2 * jnp.log(levels))
@@ -102,7 +106,7 @@ def relative_errors(stepper, index, std, ns):
 
 def test_every_stepper_has_a_row():
     assert set(USUAL) == set(diffusion.STEPPERS)
-    assert {*DETERMINISTIC, *VARIANCE_ORDER, *OTHERS} == set(diffusion.STEPPERS)
+    assert {*DETERMINISTIC, *LOWER_ORDER_START, *VARIANCE_ORDER, *OTHERS} == set(diffusion.STEPPERS)
 
 
 @pytest.mark.parametrize("name", VARIANCE_ORDER)
@@ -136,6 +140,73 @@ def test_order_of_convergence_on_a_mixture(name):
         first, second = run(index, ns[0]), run(index, ns[1])
         slope = float(jnp.log2(first / second))
         assert abs(slope - DETERMINISTIC[name]) < 0.1, (PATHS[index], slope)
+
+
+ORDER_TO_THE_DATA = {"ddim": 1, "euler": 1, "rk4": 4}
+
+
+@pytest.mark.parametrize("name", [*DETERMINISTIC, *LOWER_ORDER_START])
+def test_order_of_convergence_where_the_grid_ends_at_the_data(name):
+    """At least the stated order, 2 for most, on a grid whose last interval is coarse.
+
+    Those that return D at the end have order 2 at most: D is flat in sigma^2 there.
+    """
+    stepper, order = diffusion.STEPPERS[name](), ORDER_TO_THE_DATA.get(name, 2)
+    exponent = 1.0 if stepper.grid == "flow" else 2.0
+
+    def error(index, n):
+        path, zero = any_path(index), jnp.zeros(())
+        start = paths.time_of_log_snr(path, -2 * jnp.log(3.0))
+        times = start * jnp.linspace(1, 0, n + 1) ** exponent
+        x, denoise = jnp.array([[-3.0], [0.9], [6.0]]), exact.gaussian_denoiser(MEAN, 0.6, path)
+        end = diffusion.sample(jax.random.key(0), denoise, path, x, times, stepper)
+        truth = exact.gaussian_flow(MEAN, 0.6, path, x, start, zero)
+        # What noise a path has left at t = 0 is removed by its denoiser.
+        truth = jnp.where(path.sigma(zero) > 0, denoise(truth, zero), truth)
+        return jnp.max(jnp.abs(end - truth))
+
+    run = jax.jit(error, static_argnums=1)
+    for index in range(len(PATHS)):
+        first, second = run(index, 32), run(index, 64)
+        assert jnp.log2(first / second) > order - 0.2 or second < 5e-4, PATHS[index]
+        assert second < {1: 0.3, 2: 5e-3, 4: 1e-5}[order], PATHS[index]
+
+
+@pytest.mark.parametrize(("name", "order"), [("dpm_solver_pp_3", 3), ("adams", 4)])
+def test_a_step_after_exact_ones_has_the_methods_local_order(name, order):
+    """From exact states one step is off by O(h^(order + 1))."""
+    path, stepper = paths.cosine(), diffusion.STEPPERS[name]()
+    denoise, x = exact.gaussian_denoiser(MEAN, 0.6, path), jnp.array([[-3.0], [0.9], [6.0]])
+
+    def error(h):
+        times = 0.6 - h * jnp.arange(order + 1)
+        state = lambda t: exact.gaussian_flow(MEAN, 0.6, path, x, 0.6, t)
+        carry, rows = stepper.init(x), transitions(path, times)
+        for i in range(order):
+            row = jax.tree.map(lambda leaf, i=i: leaf[i], rows)
+            end, carry, _ = stepper.step(None, denoise, path, state(row.t), carry, row)
+        return jnp.abs(end - state(times[-1])).max()
+
+    assert abs(np.log2(error(0.02) / error(0.01)) - order - 1) < 0.3
+
+
+def test_adams_weights_integrate_a_cubic(x64):
+    nodes = jnp.array([0.3, 0.45, 0.5, 0.8])
+    weights = adams_weights(nodes, nodes[0], jnp.array(0.1))
+    cubic = np.polynomial.Polynomial([0.3, -1.0, 2.0, 0.7])
+    integral = cubic.integ()
+    np.testing.assert_allclose(weights @ cubic(np.asarray(nodes)), integral(0.1) - integral(0.3))
+
+
+def test_adams_follows_a_gaussian_of_the_stated_size_exactly(x64):
+    """F = 0 for centred data of standard deviation data_std: two steps are enough on any path."""
+    x, times = jnp.array([[-1.0], [2.5]]), jnp.array([0.9, 0.4, 0.0])
+    for name in ("linear", "vp"):
+        path = paths.PATHS[name]()
+        denoise = exact.gaussian_denoiser(0.0, 3.0, path)
+        options = {"stepper": diffusion.adams(), "data_std": 3.0}
+        end = diffusion.sample(jax.random.key(0), denoise, path, x, times, **options)
+        np.testing.assert_allclose(end, exact.gaussian_flow(0.0, 3.0, path, x, 0.9, 0.0))
 
 
 @pytest.mark.parametrize("name", sorted(set(USUAL) - {"adaptive", "backward_posterior"}))

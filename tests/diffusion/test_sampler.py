@@ -18,10 +18,10 @@ REFUSED = (ConfigError, TypeError)
 
 STEPS = 5
 CALLS = {
-    "heun_in_time": 2 * STEPS - 1,
-    "midpoint": 2 * STEPS - 1,
-    "rk4": 4 * STEPS - 3,
-    "heun": 2 * STEPS - 1,
+    "heun": 2 * STEPS,
+    "midpoint": 2 * STEPS,
+    "rk4": 4 * STEPS,
+    "edm_heun": 2 * STEPS - 1,
     "edm": 2 * STEPS - 1,
     "predictor_corrector": 2 * STEPS - 1,
     "annealed_langevin": 5 * (STEPS - 1) + 1,
@@ -172,7 +172,7 @@ def test_more_corrections_and_inner_steps_are_counted(key):
     denoise, x = exact.gaussian_denoiser(0.0, 1.0, path), jax.random.normal(key, (2, 1))
     times = GRIDS["uniform"](path, 4)
     for stepper, calls in (
-        (diffusion.predictor_corrector(diffusion.heun(), corrections=3), 7 + 9),
+        (diffusion.predictor_corrector(diffusion.edm_heun(), corrections=3), 7 + 9),
         (diffusion.annealed_langevin(num_inner=2), 7),
         (diffusion.edm(churn=10.0), 7),
         (diffusion.runge_kutta("ralston"), 7),
@@ -181,7 +181,7 @@ def test_more_corrections_and_inner_steps_are_counted(key):
         assert int(info.calls) == calls
         assert info.trajectory is None
     # A grid that does not end at the data has no special last step.
-    _, info = diffusion.sample(key, denoise, path, x, times[:-1], diffusion.heun(), info=True)
+    _, info = diffusion.sample(key, denoise, path, x, times[:-1], diffusion.edm_heun(), info=True)
     assert int(info.calls) == 6
 
 
@@ -231,6 +231,73 @@ def test_grids_refuse_bad_numbers_of_steps(grid):
             GRIDS[grid](paths.vp(), n)
 
 
+@pytest.mark.parametrize("grid", ["karras", "log_snr", "power", "linear", "flow", "ends"])
+def test_default_grids_cover_the_paths_own_range(x64, grid):
+    """NCSN's 348 down to 0.01: nothing of karras2022's 0.002 to 80."""
+    path = paths.ve(0.01, 348.0)
+    levels = np.asarray(path.sigma(GRIDS[grid](path, 4)[:-1]))
+    np.testing.assert_allclose(levels[[0, -1]], [348, 0.01], rtol=1e-9)
+    ramp = np.linspace(0, 1, 4)
+    truth = (348 ** (1 / 7) + ramp * (0.01 ** (1 / 7) - 348 ** (1 / 7))) ** 7
+    truth = {"log_snr": 348 * (0.01 / 348) ** ramp, "ends": [348, 0.01]}.get(grid, truth)
+    np.testing.assert_allclose(levels, truth, rtol=1e-9)
+
+
+@pytest.mark.parametrize("path", ["linear", "vp", "edm"])
+@pytest.mark.parametrize("grid", sorted(set(GRIDS) - {"ddpm_subsequence"}))
+def test_a_given_range_is_kept_on_every_grid(x64, grid, path):
+    path = paths.PATHS[path]()
+    times = GRIDS[grid](path, 7, sigma_min=0.03, sigma_max=12.0)
+    levels = np.asarray(path.sigma(times) / path.alpha(times))
+    np.testing.assert_allclose(levels[[0, -2]], [12, 0.03], rtol=1e-9)
+    assert times[-1] == 0
+    assert np.all(np.diff(times) < 0)
+
+
+def test_the_flow_and_power_grids_are_t_to_the_3_2_of_the_linear_path(x64):
+    times = np.linspace(1, 0, 9) ** 1.5
+    np.testing.assert_allclose(GRIDS["flow"](paths.vp(), 8), times)
+    np.testing.assert_allclose(GRIDS["power"](paths.linear(), 8), times, atol=1e-12)
+    t = GRIDS["power"](paths.cosine(), 8, data_std=2.0)[1:-1]
+    level = np.asarray(paths.cosine().sigma(t) / paths.cosine().alpha(t))
+    np.testing.assert_allclose(level, 2 * times[1:-1] / (1 - times[1:-1]))
+    t = GRIDS["karras"](paths.linear(), 8, data_std=3.0)[-2]
+    np.testing.assert_allclose(t / (1 - t), 0.006)  # the stated ends are in units of the data
+
+
+@pytest.mark.parametrize(
+    ("grid", "options", "message"),
+    [
+        ("karras", {"sigma_max": 90.0}, "sigma_max=90.0 is outside .* 0.002 to 80"),
+        ("uniform", {"sigma_min": 0.001}, "sigma_min=0.001 is outside"),
+        ("power", {"sigma_min": 2.0, "sigma_max": 1.0}, "sigma_min=2 must be below sigma_max=1"),
+        ("log_snr", {"sigma_min": -1.0}, "sigma_min=-1.0 must be"),
+        ("ddpm_subsequence", {"sigma_max": 3.0}, "sigma_max=3.0.*ddpm_subsequence"),
+    ],
+)
+def test_a_range_that_a_grid_cannot_have_is_refused(grid, options, message):
+    with pytest.raises(ConfigError, match=message):
+        GRIDS[grid](paths.edm(), 5, **options)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["edm_heun", "unipc", "dpm_solver_pp", "adams", "dpm_solver_pp_sde", "annealed_langevin"],
+)
+def test_bumps_far_apart_keep_their_weights(key, name):
+    """Modes of 0.3 and 0.7 at -300 and 200 on a path that begins at 600."""
+    path, stepper = paths.ve(0.01, 600.0), diffusion.STEPPERS[name]()
+    mixture = exact.Mixture(
+        jnp.array([0.3, 0.7]), jnp.array([[-300.0], [200.0]]), jnp.full((2, 1, 1), 25.0)
+    )
+    denoise = diffusion.mixture_denoiser(*mixture, path)
+    n = 4000
+    x = exact.mixture_sample(key, mixture, n) + 600 * jax.random.normal(key, (n, 1))
+    times = GRIDS[stepper.grid](path, 100)
+    end = jax.jit(lambda x: diffusion.sample(key, denoise, path, x, times, stepper))(x)
+    assert abs(float((end < -50).mean()) - 0.3) < 0.04
+
+
 def test_trajectory_ends_in_the_samples_and_prior_has_its_variance(key):
     path = paths.ve()
     denoise = exact.gaussian_denoiser(0.0, 2.0, path)
@@ -246,7 +313,7 @@ def test_trajectory_ends_in_the_samples_and_prior_has_its_variance(key):
     assert exact.standard_normal_p_value(z) > 5e-7
 
 
-@pytest.mark.parametrize("name", ["ddim", "ddpm", "heun", "dpm_solver_pp", "euler_maruyama"])
+@pytest.mark.parametrize("name", ["ddim", "ddpm", "edm_heun", "dpm_solver_pp", "euler_maruyama"])
 def test_with_the_empirical_denoiser_samplers_return_training_points(key, name):
     key_data, key_run = jax.random.split(key)
     data = jax.random.normal(key_data, (8, 3, 1))

@@ -60,7 +60,7 @@ class Translation:
         return jnp.broadcast_to(params["w"], x.shape)
 
 
-@pytest.mark.parametrize("stepper", ["euler", "midpoint", "rk4", "heun_in_time", "ddim", "heun"])
+@pytest.mark.parametrize("stepper", ["euler", "midpoint", "rk4", "heun", "ddim", "edm_heun"])
 def test_any_source_is_carried_by_deterministic_steppers(key, stepper):
     """Data = source + (3, -1): straight lines at constant velocity, which every method follows."""
     model = build(Translation(), source=uniform_source)
@@ -68,7 +68,7 @@ def test_any_source_is_carried_by_deterministic_steppers(key, stepper):
     state = state._replace(ema={"w": jnp.array([-3.0, 1.0])})
     x = model.sample(key, state, 500, stepper=stepper, steps=20)
     shifted = np.asarray(x) - [3.0, -1.0]
-    tolerance = 1e-3 if stepper in ("ddim", "heun") else 0.2
+    tolerance = 1e-3 if stepper in ("ddim", "edm_heun") else 0.2
     assert np.abs(shifted).max() < 1.7 + tolerance
     assert shifted.min() < -1.5
     assert shifted.max() > 1.5
@@ -89,10 +89,10 @@ def test_steppers_that_need_the_score_are_refused(key, name):
 NO_SCORE = {
     "ddim",
     "euler",
-    "heun_in_time",
+    "heun",
     "midpoint",
     "rk4",
-    "heun",
+    "edm_heun",
     "dpm_solver_pp",
     "unipc",
     "adaptive",

@@ -1,7 +1,8 @@
 """Heun's method in the EDM variables, with optional churn (karras2022, algorithms 1 and 2).
 
 In y = x / alpha, sig = sigma / alpha the probability flow is dy / dsig = E = (y - D) / sig. The
-predictor is DDIM's line; the corrector averages E at both ends. 2 n - 1 network calls for n steps.
+predictor is DDIM's line; the corrector averages E at both ends. 2 n - 1 network calls for n steps:
+the last step returns the denoised point, so that a grid should end close to the data.
 """
 
 import jax
@@ -73,6 +74,10 @@ def edm(
     return Stepper(step, grid="karras", stochastic=churn > 0)
 
 
-def heun() -> Stepper:
-    """Deterministic Heun in (y, sig) (karras2022, algorithm 1); second order, 2 n - 1 calls."""
+def edm_heun() -> Stepper:
+    """Deterministic Heun in (y, sig) (karras2022, algorithm 1); second order, 2 n - 1 calls.
+
+    On its own Karras grid it is useless below 20 calls: the corrector leaps over noise levels that
+    differ by a factor of ten. `heun` is the same method on dx / dt.
+    """
     return edm(churn=0.0)
