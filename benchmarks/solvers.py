@@ -34,7 +34,7 @@ TRUTH_STEPS = 2000
 
 
 class Problem(NamedTuple):
-    """`denoise(parameters, x, t)` on the cosine path, the data's size, noise to start from, a unit."""
+    """`denoise(parameters, x, t)` on the cosine path, the data's size, the first noise, unit."""
 
     denoise: Callable
     parameters: Any

@@ -31,8 +31,8 @@ def _range(
     with jax.ensure_compile_time_eval():
         own = jnp.exp(-0.5 * log_snr(path, jnp.array([0.0, 1.0])))
     known = not isinstance(own, jax.core.Tracer)
-    limits = np.asarray(own) if known else own
-    least, most = (float(end) for end in limits) if known else (0.0, np.inf)
+    ends = [float(end) for end in np.asarray(own)] if known else [own[0], own[1]]
+    least, most = ends if known else (0.0, float("inf"))
     for name, level in (("sigma_min", sigma_min), ("sigma_max", sigma_max)):
         if level is None:
             continue
@@ -41,8 +41,8 @@ def _range(
             raise ConfigError(
                 f"{name}={level} is outside of the path's noise levels, {least:g} to {most:g}"
             )
-    low = limits[0] if sigma_min is None else sigma_min
-    high = limits[1] if sigma_max is None else sigma_max
+    low = ends[0] if sigma_min is None else sigma_min
+    high = ends[1] if sigma_max is None else sigma_max
     if known and not low < high:
         raise ConfigError(f"sigma_min={low:g} must be below sigma_max={high:g}")
     start = 1.0 if sigma_max is None else time_of_log_snr(path, -2 * jnp.log(sigma_max))

@@ -163,6 +163,21 @@ def test_calls_and_trajectory_on_request(key):
         model.sample(key, state, 3, grid=lambda path, steps: jnp.linspace(0.0, 1.0, steps + 1))
 
 
+def test_a_range_of_noise_levels_reaches_the_grid_and_the_start(key):
+    """Where D = 0 the step before the data scales x by sigma_min / sigma_max."""
+    denoiser = lambda denoise: lambda x, t: jnp.zeros_like(x)
+    model, state, _ = trained()
+    options = {"guide": denoiser, "path": "edm", "grid": "karras", "stepper": "ddim"}
+    run = lambda **more: model.sample(key, state, 400, steps=2, trajectory=True, **options, **more)
+    _, info = run(sigma_min=0.5, sigma_max=4.0)
+    assert abs(float(info.trajectory[0].std()) / (0.5 * np.hypot(1, 1 / 4)) - 1) < 0.1
+    _, info = run()
+    assert abs(float(info.trajectory[0].std()) / 0.002 - 1) < 0.1
+    own = lambda path, n, sigma_max=80.0: diffusion.GRIDS["karras"](path, n, sigma_max=sigma_max)
+    with_own = model.sample(key, state, 2, steps=2, **options | {"grid": own}, sigma_max=4.0)
+    assert with_own.shape == (2, 2)
+
+
 def test_a_step_is_traced_once_and_changes_with_key_and_batch(key, count_traces):
     model, batch = build(), points()
     state = model.init(key, batch)
@@ -310,6 +325,9 @@ def test_bad_options_are_refused_at_once(options, message):
         ({"path": "vpp"}, "path='vpp'"),
         ({"steps": 0}, "steps=0"),
         ({"steps": -3}, "steps=-3"),
+        ({"sigma_max": 0.0}, "sigma_max=0.0"),
+        ({"path": "ve", "sigma_min": 0.001}, "sigma_min=0.001 is outside"),
+        ({"stepper": "heun_in_time"}, "stepper='heun_in_time' is unknown; did you mean 'heun'"),
     ],
 )
 def test_bad_conditions_are_refused_at_once(key, condition, message):

@@ -206,7 +206,7 @@ def test_karras_is_uniform_on_the_edm_path_and_warps_levels_on_others(x64):
     levels = (80 ** (1 / 7) + i / 17 * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7  # eq. 5
     np.testing.assert_allclose(paths.edm().sigma(times[:-1]), levels, rtol=1e-9)
     for path in (paths.linear(), paths.vp(), paths.cosine()):
-        t = GRIDS["karras"](path, 18)[1:-1]
+        t = GRIDS["karras"](path, 18, sigma_min=0.002, sigma_max=80.0)[1:-1]
         np.testing.assert_allclose(path.sigma(t) / path.alpha(t), levels[1:], rtol=1e-9)
 
 

@@ -95,6 +95,9 @@ NO_SCORE = {
     "edm_heun",
     "dpm_solver_pp",
     "unipc",
+    "dpm_solver_pp_3",
+    "unipc_3",
+    "adams",
     "adaptive",
 }
 
