@@ -104,7 +104,7 @@ def main() -> None:
     facts = machine()
     rows: dict[str, Any] = {}
     for title, (network, shape) in networks().items():
-        for name in ("ddim", "ddpm", "dpm_solver_pp", "heun"):
+        for name in ("ddim", "ddpm", "dpm_solver_pp", "edm_heun"):
             rows[f"sampler {name}, {title}"] = round(sampler_ratio(network, shape, name, 20), 3)
         rows[f"training data, {title}"] = round(training_ratio(network, shape), 3)
     for name, ratio in rows.items():

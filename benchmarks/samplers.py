@@ -24,7 +24,8 @@ from gen_jax import data, metrics, plotting, training
 SAMPLERS = {
     "ddim": ("ddim", "log_snr", 1),
     "DDPM ancestral": ("ddpm", "log_snr", 1),
-    "Heun": ("heun", "karras", 2),
+    "Heun in sigma": ("edm_heun", "karras", 2),
+    "Adams-Bashforth": ("adams", "power", 1),
     "EDM with churn": ("edm", "karras", 2),
     "DPM-Solver++ 2M": ("dpm_solver_pp", "log_snr", 1),
     "UniPC": ("unipc", "log_snr", 1),

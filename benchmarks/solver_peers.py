@@ -23,7 +23,7 @@ def _k_sampling() -> Any:
     spec = importlib.util.find_spec("k_diffusion")
     assert spec is not None
     package: Any = types.ModuleType("k_diffusion")
-    package.__path__ = list(spec.submodule_search_locations or [])
+    package.__spec__, package.__path__ = spec, list(spec.submodule_search_locations or [])
     utils: Any = types.ModuleType("k_diffusion.utils")
     utils.append_dims = lambda x, n: x[(...,) + (None,) * (n - x.ndim)]
     package.utils = utils

@@ -175,7 +175,7 @@ def test_more_corrections_and_inner_steps_are_counted(key):
         (diffusion.predictor_corrector(diffusion.edm_heun(), corrections=3), 7 + 9),
         (diffusion.annealed_langevin(num_inner=2), 7),
         (diffusion.edm(churn=10.0), 7),
-        (diffusion.runge_kutta("ralston"), 7),
+        (diffusion.runge_kutta("ralston"), 8),
     ):
         _, info = diffusion.sample(key, denoise, path, x, times, stepper, info=True)
         assert int(info.calls) == calls
