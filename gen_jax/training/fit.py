@@ -121,7 +121,7 @@ def fit(
         check_batchable(data, batch_size)
     mesh = sharding.mesh_for(batch_size, mesh, fsdp)
     with contextlib.ExitStack() as stack:
-        stop = stack.enter_context(StopRequest())
+        stop = stack.push(StopRequest())  # left last: signals may come until all is closed
         batches = Batches(data, batch_size)
         first, run, checkpoints = batches.first(key), None, None
         if directory is not None:
@@ -134,6 +134,7 @@ def fit(
             )
             stack.callback(checkpoints.close)
         mark("start")
+        stop.__enter__()
         loop = prepare_loop(key, model, data, first, batch_size, mesh)
         session = Session(plan, run, checkpoints, stop, evaluate, on_sample, progress)
         return session.train(loop, batches, batch_size, mesh)
