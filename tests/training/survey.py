@@ -139,6 +139,8 @@ def kills(folder, count, wanted):
         if not good:
             print(number, name, least, delay, code, kept, ended, more[-3:], found, flush=True)
         shutil.rmtree(directory)
+        if (number + 1) % 10 == 0:
+            print(f"kills: {right} of {number + 1}", flush=True)
     return {"tried": count, "right": right}
 
 
@@ -264,6 +266,8 @@ def damages(folder):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=100)
+    parts = ("signals", "damages", "kills")
+    parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
     os.environ["GEN_JAX_MARKERS"] = "1"
@@ -284,11 +288,15 @@ def main() -> None:
             options.output.write_text(json.dumps(result, indent=2) + "\n")
             print(parts, flush=True)
 
-        record(signals=signals(folder, wanted))
-        code, lines, found = forked(lambda: damages(folder))
-        print(*[line for line in lines if not line.startswith(("MARK", "warning"))], sep="\n")
-        record(**{f"damages of {kind}": numbers for kind, numbers in (found or {}).items()})
-        record(kills=kills(folder, options.kills, wanted))
+        if "signals" in options.parts:
+            record(signals=signals(folder, wanted))
+        if "damages" in options.parts:
+            code, lines, found = forked(lambda: damages(folder))
+            shown = [line for line in lines if not line.startswith(("MARK", "warning"))]
+            print(*shown, sep="\n", end="", flush=True)
+            record(**{f"damages of {kind}": count for kind, count in (found or {}).items()})
+        if "kills" in options.parts:
+            record(kills=kills(folder, options.kills, wanted))
 
 
 if __name__ == "__main__":
