@@ -15,7 +15,8 @@ def inception_score(probabilities: Float[Array | np.ndarray, "..."], splits: int
 
     Args:
       probabilities: class probabilities p(y|x) [N, K], rows summing to 1 within 1e-3.
-      splits: disjoint consecutive parts of rows in random order, each scored with its own p(y); their scores are averaged.
+      splits: disjoint consecutive parts, each scored with its own p(y); their scores are averaged.
+        Rows must then be in random order.
     """
     p = np.asarray(probabilities, np.float64)
     if p.ndim != 2 or len(p) == 0 or (p < 0).any() or not np.allclose(p.sum(1), 1, atol=1e-3):
