@@ -5,9 +5,9 @@
     python -m experiments.evaluate runs/vae-binarized_mnist --likelihood 10000 \\
         --importance-samples 500
 
-Writes `evaluation.json` in the run directory, and its numbers into `report.html`. Real examples are a
-random part of each split, always the same one; data that are not those of the training are refused,
-unless --allow-changed-data.
+Writes `evaluation.json` in the run directory, and its numbers into `report.html`. Real examples are
+a random part of each split, always the same one; data that are not those of the training are
+refused, unless --allow-changed-data.
 """
 
 import importlib
