@@ -152,15 +152,16 @@ def binarize(stochastic: bool = False, threshold: float = 0.5) -> Transform:
 def logit(alpha: float = 0.05) -> Transform:
     """[0, 1] -> R: u = log s - log(1 - s) with s = alpha + (1 - 2 alpha) x (dinh2017, sec. 4.1).
 
-    log |du/dx| = log(1 - 2 alpha) - log s - log(1 - s), the squeeze included. 0 < alpha < 0.5.
+    log |du/dx| = log(1 - 2 alpha) - log s - log(1 - s), the squeeze included. alpha lies between
+    1.2e-38, below which float32 holds no full number, and 0.5.
     """
-    check_range("alpha", alpha, 0.0, 0.499, open_low=True)
+    check_range("alpha", alpha, float(np.finfo(np.float32).tiny), 0.499)
     scale = 1 - 2 * alpha
 
     def encode(key, x):
         _check("logit", x, jnp.floating, 0.0, 1.0)
-        s = alpha + scale * x
-        return jnp.log(s) - jnp.log1p(-s)
+        # 1 - s from the complement of x: near 1 s itself has lost a small alpha.
+        return jnp.log(alpha + scale * x) - jnp.log(alpha + scale * (1 - x))
 
     def decode(u):
         return jnp.clip((jax.nn.sigmoid(u) - alpha) / scale, 0, 1)

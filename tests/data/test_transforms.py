@@ -96,6 +96,22 @@ def test_all_256_values_survive(transform):
     np.testing.assert_array_equal(back, x)
 
 
+@pytest.mark.parametrize("alpha", [0.05, 1e-6, 1e-7, 1e-8, 1e-20, 2e-38])
+def test_logit_of_any_alpha_at_both_ends(alpha, key):
+    """Against float64, where s of the complement is exact; at 1 and next to it too."""
+    below = np.nextafter(np.float32(1), np.float32(0))
+    x = np.array([[0.0, 1e-9, 0.25, 0.5, 0.75, 0.999999, below, 1.0]], np.float32)
+    wide, scale = x.astype(np.float64), 1 - 2 * alpha
+    truth = np.log(alpha + scale * wide) - np.log(alpha + scale * (1 - wide))
+    transform = logit(alpha)
+    u = np.asarray(transform.encode(key, jnp.asarray(x)))
+    np.testing.assert_allclose(u, truth, rtol=2e-6, atol=1e-6)
+    np.testing.assert_allclose(transform.decode(jnp.asarray(u)), x, atol=3e-7)
+    log_s, log_rest = -np.logaddexp(0, -truth), -np.logaddexp(0, truth)
+    exact_det = np.log(scale) - log_s - log_rest
+    np.testing.assert_allclose(transform.log_det(jnp.asarray(u)), exact_det.sum(1), rtol=1e-5)
+
+
 @pytest.mark.parametrize("levels", [2, 17, 31, 100, 256])
 def test_any_number_of_levels_survives(levels, key):
     x = jnp.tile(jnp.arange(levels, dtype=jnp.uint8), (2000, 1))
@@ -187,6 +203,7 @@ def test_stages_of_a_chain_have_their_own_noise(key):
         (lambda k: to_symmetric().encode(k, jnp.array([[0.0, 1.5]])), DataError, "1.5"),
         (lambda k: logit().encode(k, jnp.array([[jnp.nan, 0.5]])), DataError, "nan"),
         (lambda k: logit(0.0), ConfigError, "alpha=0.0"),
+        (lambda k: logit(1e-40), ConfigError, "alpha=1e-40"),
         (lambda k: logit(0.7), ConfigError, "alpha=0.7"),
         (lambda k: standardize(0.0, 0.0), DataError, "std"),
         (
