@@ -54,16 +54,20 @@ def solve(
 
     Args:
       epsilon: in units of the cost; an array may be traced. The smaller, the more iterations.
-      weights_a, weights_b: positive, of sum 1; uniform by default.
-    Passes no gradient. Raises ConfigError for numbers out of range and shapes that do not fit.
+      weights_a, weights_b: masses, not negative, of one sum; uniform of sum 1 by default. A bin
+        without mass is left out: its potential is -inf and its part of the plan 0.
+    Passes no gradient. Raises ConfigError for numbers out of range, shapes that do not fit and
+    masses that are negative or do not agree; under jit, where the masses are not known, these give
+    NaN.
     """
     if not isinstance(epsilon, jax.Array):
         check_range("epsilon", epsilon, 0, open_low=True)
     check_range("tolerance", tolerance, 0)
     check_range("max_iterations", max_iterations, 1, integer=True)
     score = -jax.lax.stop_gradient(cost / epsilon)
-    a, b = (_weights(w, n, score) for w, n in zip((weights_a, weights_b), score.shape))
+    a, b = _masses(weights_a, weights_b, score)
     log_a, log_b = jnp.log(a), jnp.log(b)
+    kept_a, kept_b = a != 0, b != 0  # NaN stays, and shows
 
     def in_logarithms(f, g, count):
         def update(_, potentials):
@@ -78,8 +82,8 @@ def solve(
         times = lambda x, y: jnp.matmul(x, y, precision="highest")
 
         def update(_, scales):
-            u = a / times(plan, scales[1])
-            return u, b / times(u, plan)
+            u = jnp.where(kept_a, a / times(plan, scales[1]), 1)
+            return u, jnp.where(kept_b, b / times(u, plan), 1)
 
         u, v = jax.lax.fori_loop(0, count, update, (jnp.ones_like(a), jnp.ones_like(b)))
         error = jnp.sum(jnp.abs(u * times(plan, v) - a))
@@ -92,22 +96,43 @@ def solve(
         f, g, _, done = state
         count = jnp.minimum(BLOCK, max_iterations - done)
         new_f, new_g, error = by_scaling(f, g, count)
-        moved = jnp.maximum(jnp.max(jnp.abs(new_f - f)), jnp.max(jnp.abs(new_g - g)))
+        largest = lambda kept, new, old: jnp.max(jnp.where(kept, jnp.abs(new - old), 0))
+        moved = jnp.maximum(largest(kept_a, new_f, f), largest(kept_b, new_g, g))
         f, g, error = jax.lax.cond(
             moved <= _SAFE, lambda: (new_f, new_g, error), lambda: in_logarithms(f, g, count)
         )
         return Solution(f, g, error, done + count)
 
-    f, g, error = in_logarithms(jnp.zeros_like(a), jnp.zeros_like(b), 1)
+    f, g, error = in_logarithms(jnp.zeros_like(a), jnp.where(kept_b, 0, log_b), 1)
     return jax.lax.while_loop(unfinished, block, Solution(f, g, error, jnp.ones((), jnp.int32)))
 
 
-def _weights(weights: Array | None, size: int, like: Array) -> Array:
-    if weights is None:
-        return jnp.full(size, 1 / size, like.dtype)
-    if weights.shape != (size,):
-        raise ConfigError(f"weights have shape {weights.shape}, allowed: ({size},)")
-    return jax.lax.stop_gradient(weights).astype(like.dtype)
+AGREEMENT = 1e-4
+"""Largest relative difference of the two sums of masses, or the rounding of one of them."""
+
+
+def _masses(weights_a, weights_b, like: Float[Array, "M N"]) -> tuple[Array, Array]:
+    """Both masses; NaN under jit where they are negative or do not agree."""
+    pair = []
+    for weights, size in zip((weights_a, weights_b), like.shape):
+        if weights is None:
+            weights = jnp.full(size, 1 / size, like.dtype)
+        if weights.shape != (size,):
+            raise ConfigError(f"weights have shape {weights.shape}, allowed: ({size},)")
+        pair.append(jax.lax.stop_gradient(jnp.asarray(weights)).astype(like.dtype))
+    if weights_a is None and weights_b is None:
+        return pair[0], pair[1]
+    lowest, (sum_a, sum_b) = jnp.minimum(*(w.min() for w in pair)), (w.sum() for w in pair)
+    tolerance = max(AGREEMENT, float(jnp.finfo(like.dtype).eps))
+    agree = jnp.abs(sum_a - sum_b) <= tolerance * jnp.minimum(sum_a, sum_b)
+    right = (lowest >= 0) & agree & (sum_a > 0) & jnp.isfinite(sum_a)
+    if not isinstance(right, jax.core.Tracer) and not right:
+        raise ConfigError(
+            f"weights_a and weights_b have sums {float(sum_a):g} and {float(sum_b):g} and smallest "
+            f"value {float(lowest):g}, allowed: masses >= 0 of one positive sum"
+        )
+    a, b = (jnp.where(right, w, jnp.nan) for w in pair)
+    return a, b
 
 
 def entropic_cost(
@@ -119,7 +144,7 @@ def entropic_cost(
     tolerance: float = 1e-3,
     max_iterations: int = 2000,
 ) -> Float[Array, ""]:
-    """<P, C> + epsilon KL(P | a b^T) at the minimum, in units of the cost; arguments as `solve`.
+    """<P, C> + epsilon sum P log(P / (a b^T)) at the minimum, in units of the cost; as `solve`.
 
     Its gradient with respect to the cost is the plan (the envelope theorem): no iteration is
     differentiated.
@@ -127,9 +152,10 @@ def entropic_cost(
     solution = solve(
         cost, epsilon, weights_a, weights_b, tolerance=tolerance, max_iterations=max_iterations
     )
-    a, b = (_weights(w, n, cost) for w, n in zip((weights_a, weights_b), cost.shape))
-    row, column = solution.row_potential - jnp.log(a), solution.column_potential - jnp.log(b)
-    value = epsilon * (jnp.sum(a * row) + jnp.sum(b * column))
+    a, b = _masses(weights_a, weights_b, cost)
+    # a log a is 0 where a is.
+    part = lambda a, potential: jnp.sum(jnp.where(a == 0, 0, a * (potential - jnp.log(a))))
+    value = epsilon * (part(a, solution.row_potential) + part(b, solution.column_potential))
     fixed = jax.lax.stop_gradient(cost)
     plan = jnp.exp(solution.log_plan(fixed, epsilon))
     return value + jnp.sum(plan * (cost - fixed))

@@ -52,7 +52,13 @@ def _masses(weights, points: Array) -> Array:
     masses = jnp.ones_like(points) if weights is None else _floats("weights", weights, 1)
     if masses.shape != points.shape:
         raise ConfigError(f"weights have shape {masses.shape}, allowed: {points.shape}")
-    return masses
+    right = jnp.all((masses >= 0) & jnp.isfinite(masses)) & (masses.sum() > 0)
+    if not isinstance(right, jax.core.Tracer) and not right:
+        raise ConfigError(
+            f"weights have sum {float(masses.sum()):g} and smallest value "
+            f"{float(masses.min()):g}, allowed: masses >= 0 of a positive sum"
+        )
+    return jnp.where(right, masses, jnp.nan)
 
 
 def _weighted_power_cost(a: Array, b: Array, weights_a: Array, weights_b: Array, p: float) -> Array:
@@ -81,7 +87,10 @@ def wasserstein_1d(
     """Exact p-Wasserstein distance of two sets of numbers a [N] and b [M], N and M free.
 
     W_p^p is the mean of |F_a^-1(q) - F_b^-1(q)|^p over q in [0, 1] (santambrogio2015 prop. 2.17).
-    Masses default to equal ones. Differentiable and jit-able.
+    Masses default to equal ones; each set's are divided by their sum, so that only their
+    proportions count. Differentiable and jit-able.
+    Raises ConfigError for masses that are negative, not finite or all 0; under jit, where they are
+    not known, these give NaN.
     """
     check_range("p", p, 1)
     a, b = _floats("a", a, 1), _floats("b", b, 1)

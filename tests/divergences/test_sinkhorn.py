@@ -34,6 +34,71 @@ def test_the_plan_is_that_of_the_plain_iteration(x64, epsilon):
     assert abs(plan.sum(1) - A).sum() <= 1e-12
 
 
+@pytest.mark.parametrize("epsilon", [1.0, 0.05])
+@pytest.mark.parametrize("safe", [20.0, -1.0], ids=["scaling", "logarithms"])
+def test_bins_without_mass_are_dropped(x64, monkeypatch, epsilon, safe):
+    """The problem without them, in every part of the result and in the gradient."""
+    monkeypatch.setattr(sinkhorn, "_SAFE", safe)
+    rows, columns = np.arange(M) % 3 != 0, np.arange(N) > 1
+    a, b = (np.where(kept, w, 0) for kept, w in ((rows, A), (columns, B)))
+    a, b = a / a.sum(), b / b.sum()
+    options = {"tolerance": 1e-10, "max_iterations": 5_000}
+    whole = (jnp.asarray(COST), epsilon, jnp.asarray(a), jnp.asarray(b))
+    few = (
+        jnp.asarray(COST[rows][:, columns]),
+        epsilon,
+        jnp.asarray(a[rows]),
+        jnp.asarray(b[columns]),
+    )
+    plan = np.exp(sinkhorn.solve(*whole, **options).log_plan(whole[0], epsilon))
+    direct = np.exp(sinkhorn.solve(*few, **options).log_plan(few[0], epsilon))
+    np.testing.assert_allclose(plan[rows][:, columns], direct, rtol=1e-9)
+    assert plan[~rows].max() == 0 == plan[:, ~columns].max()
+    cost = jax.jit(lambda *args: sinkhorn.entropic_cost(*args, **options))
+    np.testing.assert_allclose(cost(*whole), cost(*few), rtol=1e-9)
+    np.testing.assert_allclose(jax.grad(cost)(*whole), plan, rtol=1e-9)
+
+
+def test_two_masses_and_a_bin_of_0():
+    """0.3 and 0.7 at 0 and 1 against 0.5 and 0.5 and 0 at 0, 1 and 5: the last bin says nothing."""
+    cost = jnp.asarray([[0.0, 1, 25], [1, 0, 16]])
+    a, b = jnp.asarray([0.3, 0.7]), jnp.asarray([0.5, 0.5, 0.0])
+    found = sinkhorn.entropic_cost(cost, 0.01, a, b, tolerance=1e-6)
+    bare = sinkhorn.entropic_cost(cost[:, :2], 0.01, a, b[:2], tolerance=1e-6)
+    assert float(found) == pytest.approx(float(bare), rel=1e-5)
+    assert 0.2 < float(found) < 0.21
+
+
+def test_masses_may_have_any_common_sum(x64):
+    """The plan of masses twice as large is twice as large."""
+    plan = lambda t: np.exp(
+        sinkhorn.solve(jnp.asarray(COST), 0.5, t * jnp.asarray(A), t * jnp.asarray(B)).log_plan(
+            jnp.asarray(COST), 0.5
+        )
+    )
+    np.testing.assert_allclose(plan(2.0), 2 * plan(1.0), rtol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        (np.full(M, 2 / M), None),
+        (np.full(M, 1 / M), np.full(N, 1.01 / N)),
+        (np.full(M, 0.0), np.full(N, 0.0)),
+        (np.where(np.arange(M) == 0, -0.1, 1.1 / (M - 1)), None),
+        (np.where(np.arange(M) == 0, np.nan, 1 / M), None),
+    ],
+    ids=["sum 2", "sum 1.01", "0", "negative", "nan"],
+)
+def test_masses_that_do_not_agree_are_refused(a, b):
+    cost, a = jnp.asarray(COST), jnp.asarray(a)
+    b = None if b is None else jnp.asarray(b)
+    for of in (sinkhorn.solve, sinkhorn.entropic_cost):
+        with pytest.raises(ConfigError, match="masses >= 0 of one positive sum"):
+            of(cost, 0.5, a, b)
+    assert np.isnan(jax.jit(lambda a: sinkhorn.entropic_cost(cost, 0.5, a, b))(a))
+
+
 def test_scaling_and_logarithms_make_the_same_iterations(x64, monkeypatch):
     run = lambda: sinkhorn.solve(jnp.asarray(COST), 0.02, tolerance=0.0, max_iterations=57)
     scaled = run()
