@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gen_jax.divergences.distances import squared_distances
 from gen_jax.divergences.sinkhorn import solve
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.types import Array, Float, Int, Key, Num
@@ -41,7 +42,7 @@ def optimal_assignment(
     The key is not used. Distances that are not finite count as very large.
     """
     _batch_size(x0, x1)
-    cost = jnp.nan_to_num(squared_distances(x0, x1), nan=_HUGE, posinf=_HUGE)
+    cost = jnp.nan_to_num(pair_costs(x0, x1), nan=_HUGE, posinf=_HUGE)
     return assign(cost)
 
 
@@ -92,7 +93,7 @@ def sinkhorn_log_plan(
     """
     check_range("epsilon", epsilon, 0, open_low=True)
     check_range("iterations", iterations, 1, integer=True)
-    cost = squared_distances(x0, x1)
+    cost = pair_costs(x0, x1)
     mean = cost.mean()
     scale = epsilon * jnp.where(mean > 0, mean, 1)
     solution = solve(cost, scale, tolerance=0.0, max_iterations=iterations)
@@ -100,7 +101,7 @@ def sinkhorn_log_plan(
     return log_row + jax.nn.log_softmax(solution.log_plan(cost, scale), axis=1)
 
 
-def squared_distances(x0: Num[Array, "M ..."], x1: Num[Array, "N ..."]) -> Float[Array, "M N"]:
+def pair_costs(x0: Num[Array, "M ..."], x1: Num[Array, "N ..."]) -> Float[Array, "M N"]:
     """|x0[i] - x1[j]|^2 summed over all axes but the first, in float32 at least, without gradient.
 
     Both sets are centred on their common mean first, so that expanding the square stays accurate.
@@ -110,9 +111,7 @@ def squared_distances(x0: Num[Array, "M ..."], x1: Num[Array, "N ..."]) -> Float
     flat = partial(_flat, dtype=jnp.result_type(x0, x1, jnp.float32))
     x0, x1 = flat(x0), flat(x1)
     centre = jnp.concatenate([x0, x1]).mean(0)
-    x0, x1 = x0 - centre, x1 - centre
-    cross = jnp.matmul(x0, x1.T, precision="highest")
-    return jnp.maximum((x0**2).sum(1)[:, None] + (x1**2).sum(1) - 2 * cross, 0)
+    return squared_distances(x0 - centre, x1 - centre)
 
 
 def _flat(x: Array, dtype: jnp.dtype) -> Array:

@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.divergences.distances import squared_distances
 from gen_jax.errors import ConfigError, check_range
-from gen_jax.metrics.pairwise import as_pair, map_rows, squared_distances
+from gen_jax.metrics.pairwise import as_pair, centred_pair, map_rows
 from gen_jax.metrics.resampling import Estimate, mean_and_error
 from gen_jax.types import Array, Num
 
@@ -106,7 +107,7 @@ def mmd(
     Raises ConfigError for bandwidths that are not positive, or a reference without spread and no
     bandwidths.
     """
-    a, b = as_pair(a, b)
+    a, b = centred_pair(a, b)
     if bandwidths is None:
         scale = np.sqrt(2 * a.var(0, ddof=1).sum())
         bandwidths = [scale * factor for factor in BANDWIDTHS]
@@ -126,4 +127,4 @@ def energy_distance(
     Args: points a [N, D] and b [M, D].
     With `unbiased=False` the pairs (i, i) are kept: never negative, and 0 for identical sets.
     """
-    return _two_sample(_negative_distance, *as_pair(a, b), unbiased)
+    return _two_sample(_negative_distance, *centred_pair(a, b), unbiased)

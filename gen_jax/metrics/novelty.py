@@ -3,7 +3,7 @@
 import numpy as np
 
 from gen_jax.errors import ConfigError
-from gen_jax.metrics.pairwise import as_pair, map_rows
+from gen_jax.metrics.pairwise import centred_pair, map_rows
 from gen_jax.metrics.precision_recall import nearest
 from gen_jax.types import Array, Float, Num
 
@@ -21,7 +21,7 @@ def nearest_neighbour_distances(
     uint8 images are scaled to [0, 1]; floats are taken as they are, so both sets must have the same
     units.
     """
-    return map_rows(nearest, *as_pair(_unit(samples), _unit(training), minimum=1))
+    return map_rows(nearest, *centred_pair(_unit(samples), _unit(training), minimum=1))
 
 
 def memorisation_ratio(

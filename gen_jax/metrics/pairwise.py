@@ -50,10 +50,17 @@ def as_pair(
     return a, b
 
 
-def squared_distances(x: Float[Array, "R D"], y: Float[Array, "M D"]) -> Float[Array, "R M"]:
-    """|x_i - y_j|^2 through one matrix product; rounding below zero is clipped."""
-    squares = jnp.sum(x**2, 1)[:, None] + jnp.sum(y**2, 1) - 2 * x @ y.T
-    return jnp.maximum(squares, 0)
+def centred_pair(
+    a: Num[Array | np.ndarray, "..."], b: Num[Array | np.ndarray, "..."], minimum: int = 2
+) -> tuple[Float[np.ndarray, "N D"], Float[np.ndarray, "M D"]]:
+    """`as_pair` around the row of the first set that is nearest to its mean.
+
+    For functions of distances, whose products would lose what is small beside a common shift. Rows
+    of whole numbers stay whole, so that equal distances stay equal.
+    """
+    a, b = as_pair(a, b, minimum)
+    centre = a[np.argmin(((a - a.mean(0)) ** 2).sum(1))]
+    return a - centre, b - centre
 
 
 @functools.partial(jax.jit, static_argnames=("reduce", "options"))

@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.divergences.distances import squared_distances
 from gen_jax.errors import check_range
-from gen_jax.metrics.pairwise import as_pair, map_rows, squared_distances
+from gen_jax.metrics.pairwise import centred_pair, map_rows
 from gen_jax.types import Array, Num
 
 
@@ -46,7 +47,7 @@ def nearest(x, y):
 
 
 def _sets(real, fake, k: int) -> tuple[np.ndarray, np.ndarray]:
-    real, fake = as_pair(real, fake)
+    real, fake = centred_pair(real, fake)
     check_range("k", k, 1, min(len(real), len(fake)) - 1, integer=True)
     return real, fake
 

@@ -42,7 +42,10 @@ def start_codebook(key: Key[Array, ""], z: Float[Array, "N D"], size: int) -> Co
 
 def nearest(z: Float[Array, "*B D"], vectors: Float[Array, "K D"]) -> Int[Array, "*B"]:
     """Index of the code at the smallest Euclidean distance, in float32."""
-    flat = z.reshape(-1, z.shape[-1]).astype(jnp.float32)
+    # Around the codes' mean: the products would lose what is small beside a common shift.
+    centre = vectors.mean(0)
+    flat = z.reshape(-1, z.shape[-1]).astype(jnp.float32) - centre
+    vectors = vectors - centre
     cross = jnp.matmul(flat, vectors.T, precision="highest")
     # |z|^2 is the same for all codes.
     distance = jnp.sum(vectors**2, 1) - 2 * cross

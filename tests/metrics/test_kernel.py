@@ -37,6 +37,25 @@ def test_matches_a_double_loop(name):
 
 
 @pytest.mark.parametrize("statistic", [mmd, energy_distance])
+def test_a_common_shift_changes_nothing(statistic):
+    """Points on a grid, whose differences a shift of 1e8 keeps; by uncentred products 26 % off."""
+    a, b = np.round(8 * A), np.round(8 * B)
+    np.testing.assert_allclose(statistic(a + 1e8, b + 1e8), statistic(a, b), rtol=1e-12)
+
+
+def test_groups_far_from_each_other_keep_their_widths():
+    """Two groups 1e8 apart, their inner distances of 1: the energy distance to a copy of width 2.
+
+    Within each group it is that of its own points; between groups all distances are the same.
+    """
+    group, wide = np.round(64 * A) / 64, np.round(64 * A) / 32
+    both = lambda x: np.concatenate([x, x + 1e8])
+    found = energy_distance(both(group), both(wide), unbiased=False)
+    alone = energy_distance(group, wide, unbiased=False)
+    np.testing.assert_allclose(found, alone / 2, atol=1e-6)
+
+
+@pytest.mark.parametrize("statistic", [mmd, energy_distance])
 def test_biased_form_is_zero_for_identical_sets_and_never_negative(statistic):
     assert abs(statistic(A, A, unbiased=False)) < 1e-6
     assert statistic(A, B, unbiased=False) > 0

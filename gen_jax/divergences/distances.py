@@ -1,0 +1,39 @@
+"""Squared distances of all pairs of two sets of points."""
+
+import jax
+import jax.numpy as jnp
+
+from gen_jax.types import Array, Float
+
+FEW = 8
+"""Doubtful pairs in a row that are mended one after the other."""
+
+
+def squared_distances(x: Float[Array, "M D"], y: Float[Array, "N D"]) -> Float[Array, "M N"]:
+    """|x_i - y_j|^2 in the dtype of x, exactly 0 for equal points.
+
+    By one matrix product, |x|^2 + |y|^2 - 2 x.y; where that loses more than a quarter of the digits
+    to cancellation, by differences. The fewer such pairs, the faster: centre the points.
+    """
+    total = jnp.sum(x**2, 1)[:, None] + jnp.sum(y**2, 1)
+    squares = total - 2 * jnp.matmul(x, y.T, precision="highest")
+    # NaN and infinite squares are left as they are.
+    doubtful = squares < jnp.finfo(x.dtype).eps ** 0.25 * total
+    rows = jnp.arange(len(x))
+
+    def mend_one(carry):
+        squares, doubtful = carry
+        columns = jnp.argmax(doubtful, 1)
+        direct = jnp.sum((x - y[columns]) ** 2, 1)
+        found = jnp.where(doubtful[rows, columns], direct, squares[rows, columns])
+        return squares.at[rows, columns].set(found), doubtful.at[rows, columns].set(False)
+
+    def mend_few(squares):
+        return jax.lax.while_loop(lambda carry: carry[1].any(), mend_one, (squares, doubtful))[0]
+
+    def mend_all(squares):
+        direct = lambda row: jnp.where(row[1], jnp.sum((row[0] - y) ** 2, 1), row[2])
+        return jax.lax.map(direct, (x, doubtful, squares))
+
+    few = jnp.max(doubtful.sum(1)) <= FEW
+    return jax.lax.cond(few, mend_few, mend_all, squares)
