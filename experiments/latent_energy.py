@@ -61,7 +61,8 @@ EXACT, TEMPERFLOW, REFINED, REVERSE_KL = "exact", "TemperFlow", "refined", "reve
 
 COLUMNS = (
     *("sliced_wasserstein", "sliced_wasserstein_exact", "log_normalizer_error"),
-    *("log_normalizer_standard_error", "effective_sample_size", "frechet", "class_tv", "seconds"),
+    *("log_normalizer_standard_error", "effective_sample_size", "pareto_k", "frechet"),
+    *("class_tv", "seconds"),
 )
 """Numbers of the report that are printed."""
 
@@ -218,13 +219,14 @@ def judge_of(name: str, real: UInt8[np.ndarray, "N H W C"]) -> Callable[[np.ndar
 
 
 def numbers_of(key: Key[Array, ""], target: Target, drawn: Drawn) -> dict[str, float]:
-    """Distance from exact samples; of a flow also log Z and the draws' effective number."""
+    """Distance from exact samples; of a flow also log Z, the draws' effective number and tail."""
     found = {"seconds": drawn.seconds}
     log_z = None
     if drawn.log_weights is not None:
         log_z = Estimate(*map(float, importance.log_normalizer(drawn.log_weights)))
         size = importance.effective_sample_size(drawn.log_weights)
         found["effective_sample_size"] = float(size)
+        found["pareto_k"] = float(importance.pareto_k(drawn.log_weights))
     return found | compare_with_exact(key, target, drawn.samples, log_z)
 
 

@@ -45,7 +45,7 @@ from gen_jax.errors import check_range
 from gen_jax.flows import spline_flow
 from gen_jax.model import GenerativeModel, sample_keys
 from gen_jax.sampling import Target
-from gen_jax.sampling.importance import log_normalizer
+from gen_jax.sampling.importance import log_normalizer, pareto_k
 from gen_jax.training import run_main
 from gen_jax.transport import MARGIN, Schedule, density, refine, temperflow
 from gen_jax.types import Array, Estimate, Key, State
@@ -105,14 +105,16 @@ def measure(key: Key[Array, ""], saved: Saved, target: Target, n: int) -> dict[s
     @jax.jit
     def run(key):
         x, log_q = propose(sample_keys(jax.random.fold_in(key, 0), n))
-        log_z = log_normalizer(target.log_density(x) - log_q)
+        log_weights = target.log_density(x) - log_q
+        log_z = log_normalizer(log_weights)
         key_refine = jax.random.fold_in(key, 1)
-        return log_z, *refine(
+        return log_z, pareto_k(log_weights), *refine(
             key_refine, propose, target.log_density, log_z.value, n, margin=saved.config.margin
         )
 
-    log_z, refined, done = run(key)
+    log_z, tail, refined, done = run(key)
     numbers: dict[str, Any] = {"log_normalizer": Estimate(*map(float, log_z))}
+    numbers["pareto_k"] = float(tail)
     if target.log_normalizer is not None:
         numbers["log_normalizer_exact"] = target.log_normalizer
     after = compare_with_exact(key, target, np.asarray(refined))

@@ -56,7 +56,7 @@ def annealed(key: Key[Array, ""], network, state: EnergyState, options: Options)
 def log_normalizer(key: Key[Array, ""], network, state: EnergyState, options: Options) -> Estimate:
     """log Z with its standard error, in nats; its mean is too small (see `normalizer`).
 
-    The error is worth nothing when the effective sample size of `annealed` is near 1.
+    The error misleads when `pareto_k` of `annealed` is above 0.7.
     """
     return annealed(key, network, state, options).log_normalizer
 

@@ -20,7 +20,7 @@ from gen_jax.mcmc.kernel import Kernel
 from gen_jax.mcmc.run import advance
 from gen_jax.model import sample_keys
 from gen_jax.sampling.checks import checked
-from gen_jax.sampling.importance import effective_sample_size, log_normalizer
+from gen_jax.sampling.importance import effective_sample_size, log_normalizer, pareto_k
 from gen_jax.types import Array, Estimate, Float, Key
 
 
@@ -31,9 +31,11 @@ class Annealed(NamedTuple):
       x: final points [N, ...]; with their weights they represent the target.
       log_weights: [N] in nats; their mean weight estimates Z_1 / Z_0.
       log_normalizer: log(Z_1 / Z_0) in nats with its standard error, both []; log Z_1 when f_0 is
-        normalised. Trust the error only while the effective sample size is large.
+        normalised. The error misleads when the weights have a heavy tail: see `pareto_k`.
       effective_sample_size: (sum w)^2 / sum w^2 [], from 1 to N.
       invalid: points whose weight was NaN and became 0 [].
+      pareto_k: of the weights' tail []; trust log_normalizer and its error below 0.7 and, for N
+        below 2200, 1 - 1 / log10(N) (`sampling.importance.pareto_k`).
     """
 
     x: Any
@@ -41,6 +43,7 @@ class Annealed(NamedTuple):
     log_normalizer: Estimate
     effective_sample_size: Float[Array, ""]
     invalid: Array
+    pareto_k: Float[Array, ""]
 
 
 def summarise(x: Any, log_weights: Float[Array, "N"]) -> Annealed:
@@ -48,7 +51,8 @@ def summarise(x: Any, log_weights: Float[Array, "N"]) -> Annealed:
     bad = jnp.isnan(log_weights)
     log_weights = jnp.where(bad, -jnp.inf, log_weights)
     size = effective_sample_size(log_weights)
-    return Annealed(x, log_weights, log_normalizer(log_weights), size, bad.sum())
+    value, tail = log_normalizer(log_weights), pareto_k(log_weights)
+    return Annealed(x, log_weights, value, size, bad.sum(), tail)
 
 
 def annealed_importance(

@@ -1,10 +1,14 @@
 """Importance sampling: expectations under p from draws of q, weighted by w = p / q (kahn1951).
 
 All functions take log-weights [N], log p(x_i) - log q(x_i) at x_i ~ q, and stay in logarithms.
-Every estimate comes with its standard error; both mislead when few weights carry the sum:
-look at `effective_sample_size` first. Weights of -inf count as 0.
+Every estimate comes with its standard error; both mislead when few weights carry the sum: look at
+`pareto_k` first, which sees a heavy tail that `effective_sample_size` does not. Weights of -inf
+count as 0.
 """
 
+import math
+
+import jax
 import jax.numpy as jnp
 from jax.nn import softmax
 from jax.scipy.special import logsumexp
@@ -48,6 +52,50 @@ def self_normalised_mean(log_weights: Float[Array, "N"], values: Float[Array, "N
 def effective_sample_size(log_weights: Float[Array, "N"]) -> Float[Array, ""]:
     """(sum w)^2 / sum w^2, from 1 to N: how many equal weights would do as well (kong1992)."""
     return jnp.exp(2 * logsumexp(log_weights) - logsumexp(2 * log_weights))
+
+
+@floats(log_weights="N")
+@jax.jit
+def pareto_k(log_weights: Float[Array, "N"]) -> Float[Array, ""]:
+    """Shape k of a generalised Pareto law fitted to the largest weights (vehtari2024 sec. 3).
+
+    A mean of weights has a finite variance for k < 1/2, a mean for k < 1. Estimates and their
+    errors are to be trusted for k < min(1 - 1 / log10 N, 0.7) only. The fit is zhang2009's, to the
+    min(N / 5, 3 sqrt N) largest, with the weak prior of vehtari2024 appendix C.
+    Infinite where fewer than five weights are in the tail (N < 21): then nothing is known; and
+    -infinite where all weights are equal.
+    """
+    n = log_weights.shape[0]
+    size = min(math.ceil(min(n / 5, 3 * n**0.5)), n - 1)
+    equal = jnp.where(jnp.min(log_weights) == jnp.max(log_weights), -jnp.inf, jnp.inf)
+    if size < 5:
+        return equal
+    scaled = jnp.sort(log_weights - jnp.max(log_weights))
+    lowest = jnp.maximum(scaled[n - size - 1], jnp.log(jnp.finfo(scaled.dtype).tiny))
+    tail = jnp.exp(scaled[n - size :]) - jnp.exp(lowest)
+    return jnp.minimum(_pareto_shape(jnp.maximum(tail, 0)), equal)
+
+
+def _pareto_shape(tail: Float[Array, "M"]) -> Float[Array, ""]:
+    """zhang2009's estimate from rising exceedances; those of 0 do not count."""
+    largest_grid, kept = 30 + int(len(tail) ** 0.5), tail > 0
+    count = kept.sum()
+    safe = jnp.maximum(count, 1).astype(tail.dtype)
+    quartile = tail[len(tail) - count + jnp.maximum((safe / 4 + 0.5).astype(int) - 1, 0)]
+    grid_size = 30 + jnp.floor(jnp.sqrt(safe))
+    index = jnp.arange(1, largest_grid + 1)
+    inside = index <= grid_size
+    steps = 1 - jnp.sqrt(grid_size / (index - 0.5))
+    b = jnp.where(inside, steps / (3 * quartile) + 1 / tail[-1], 1 / tail[-1] / 2)
+
+    def shape(b):
+        return jnp.sum(jnp.where(kept, jnp.log1p(-b * tail), 0)) / safe
+
+    each = jax.vmap(shape)(b)
+    profile = safe * (jnp.log(-b / each) - each - 1)
+    weights = softmax(jnp.where(inside & jnp.isfinite(profile), profile, -jnp.inf))
+    mean = jnp.sum(weights * b)
+    return jnp.where(count < 5, jnp.inf, (safe * shape(mean) + 10 * 0.5) / (safe + 10))
 
 
 @floats(u="", log_weights="N")

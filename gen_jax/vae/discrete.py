@@ -185,7 +185,7 @@ def discrete_vae(
             z = jax.nn.one_hot(drawn, settings.classes)
             return (log_likelihood(state.params, z, u) + log_p - own)[None]
 
-        bound = streaming_log_mean(one, 1, num_samples, jnp.zeros(len(x))).value
+        bound = streaming_log_mean(one, num_samples, 1, jnp.zeros(len(x))).value
         return bound + log_det(settings, u)
 
     model = GenerativeModel(init, step, sample, log_prob, "lower bound")

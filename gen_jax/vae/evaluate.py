@@ -14,6 +14,7 @@ from jax.scipy.special import logsumexp
 
 from gen_jax.errors import check_choice, check_range
 from gen_jax.mcmc import annealed_importance, hmc
+from gen_jax.mcmc.checks import check_step_size
 from gen_jax.model import fold_in, sample_keys
 from gen_jax.types import Array, Estimate, Float, Key, Num
 from gen_jax.vae.elbo import log_likelihood, prior_log_prob
@@ -32,23 +33,25 @@ def _error(log_sum: Array, log_square: Array, count: int) -> Array:
 
 
 def streaming_log_mean(
-    log_terms: Callable[[Array], Float[Array, "C B"]], chunk: int, num_chunks: int, like: Array
+    log_terms: Callable[[Array], Float[Array, "C B"]], num_samples: int, chunk: int, like: Array
 ) -> Estimate:
-    """log of the mean of exp(log_terms) over all chunks with its standard error, each [B].
+    """log of the mean of exp(log_terms) over `num_samples` draws and its standard error, each [B].
 
-    `log_terms(i)` gives chunk i [chunk, B]; only one is in memory at a time.
+    `log_terms(i)` gives chunk i [chunk, B]; only one is in memory at a time. What is beyond
+    num_samples in the last one does not count.
     """
 
     def body(carry, index):
         log_sum, log_square = carry
-        terms = log_terms(index)
+        asked = chunk * index + jnp.arange(chunk) < num_samples
+        terms = jnp.where(asked[:, None], log_terms(index), -jnp.inf)
         log_sum = jnp.logaddexp(log_sum, logsumexp(terms, 0))
         return (log_sum, jnp.logaddexp(log_square, logsumexp(2 * terms, 0))), None
 
-    start = jnp.full_like(like, -jnp.inf)
-    (log_sum, log_square), _ = jax.lax.scan(body, (start, start), jnp.arange(num_chunks))
-    count = chunk * num_chunks
-    return Estimate(log_sum - jnp.log(count), _error(log_sum, log_square, count))
+    start, chunks = jnp.full_like(like, -jnp.inf), -(-num_samples // chunk)
+    (log_sum, log_square), _ = jax.lax.scan(body, (start, start), jnp.arange(chunks))
+    value = log_sum - jnp.log(num_samples)
+    return Estimate(value, _error(log_sum, log_square, num_samples))
 
 
 def estimate_log_prob(
@@ -68,13 +71,31 @@ def estimate_log_prob(
 
     Args:
       proposal: "posterior" (importance weighted, IWAE-k) or "prior" (naive Monte Carlo).
-      chunk: draws in memory at a time; num_samples is rounded up to a multiple.
-    The error is the delta method's and misleads when few draws carry the sum.
+      chunk: draws in memory at a time.
+    The error is the delta method's and misleads when few draws carry the sum. Compiled once for the
+    same functions and shapes.
     """
     check_choice("proposal", proposal, PROPOSALS)
     check_range("num_samples", num_samples, 1, integer=True)
     check_range("chunk", chunk, 1, integer=True)
-    keys, chunk = sample_keys(key, len(x)), min(chunk, num_samples)
+    run = _estimate if _traced(key, x) else _compiled_estimate
+    own = encode, decode, likelihood, _functions_of(prior), proposal
+    return run(key, x, encoder_input, own, num_samples, min(chunk, num_samples))
+
+
+def _traced(*arrays: Array) -> bool:
+    """Whether a compilation is on its way already."""
+    return any(isinstance(array, jax.core.Tracer) for array in arrays)
+
+
+def _functions_of(prior: Prior | None) -> Prior | None:
+    """A prior without its moments, which are arrays: a key of the compiled functions."""
+    return None if prior is None else prior._replace(moments=None)
+
+
+def _estimate(key, x, encoder_input, own, num_samples, chunk) -> Estimate:
+    encode, decode, likelihood, prior, proposal = own
+    keys = sample_keys(key, len(x))
     posterior = encode(x if encoder_input is None else encoder_input)
     shape = jax.eval_shape(posterior.draw, posterior.params, keys).z
     prior = standard_normal(shape.shape[-1]) if prior is None else prior
@@ -88,7 +109,10 @@ def estimate_log_prob(
         return logsumexp(log_weights(decode, likelihood, prior, sampled, x), 1)
 
     like = jnp.zeros(len(x), shape.dtype)
-    return streaming_log_mean(log_terms, chunk, -(-num_samples // chunk), like)
+    return streaming_log_mean(log_terms, num_samples, chunk, like)
+
+
+_compiled_estimate = jax.jit(_estimate, static_argnames=("own", "num_samples", "chunk"))
 
 
 def _from_prior(prior: Prior, keys: Array):
@@ -132,11 +156,19 @@ def annealed_log_prob(
     """log p(x) [B] in nats with its standard error [B] by annealed importance sampling (wu2017).
 
     Each example has `chains` Hamiltonian chains, which walk over `levels` steps from the proposal
-    to p(x, z).
+    to p(x, z). Compiled once for the same functions and shapes.
     """
     check_choice("proposal", proposal, PROPOSALS)
     check_range("chains", chains, 2, integer=True)
     check_range("levels", levels, 1, integer=True)
+    check_step_size(step_size)
+    run = _annealed if _traced(key, x) else _compiled_annealed
+    own = encode, decode, likelihood, _functions_of(prior), proposal
+    return run(key, x, encoder_input, step_size, own, chains, levels, leapfrog_steps)
+
+
+def _annealed(key, x, encoder_input, step_size, own, chains, levels, leapfrog_steps) -> Estimate:
+    encode, decode, likelihood, prior, proposal = own
     key_start, key_walk, key_stratum = jax.random.split(key, 3)
     keys, b = sample_keys(key_start, len(x)), len(x)
     posterior = encode(x if encoder_input is None else encoder_input)
@@ -167,3 +199,8 @@ def annealed_log_prob(
     terms = walked.log_weights.reshape(chains, b)
     log_sum, log_square = logsumexp(terms, 0), logsumexp(2 * terms, 0)
     return Estimate(log_sum - jnp.log(chains), _error(log_sum, log_square, chains))
+
+
+_compiled_annealed = jax.jit(
+    _annealed, static_argnames=("own", "chains", "levels", "leapfrog_steps")
+)

@@ -234,8 +234,7 @@ def hierarchical_vae(optimizer: optax.GradientTransformation, **options) -> Gene
             return log_p - done.log_ratio
 
         terms = lambda i: jax.vmap(one)(chunk * i + jnp.arange(chunk))
-        count = -(-num_samples // chunk)
-        bound = streaming_log_mean(terms, chunk, count, jnp.zeros(len(x))).value
+        bound = streaming_log_mean(terms, num_samples, chunk, jnp.zeros(len(x))).value
         return bound + log_det(settings, u)
 
     model = GenerativeModel(init, step, sample, log_prob, "lower bound")

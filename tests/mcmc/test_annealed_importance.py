@@ -81,6 +81,21 @@ def test_two_levels_are_importance_sampling(x64, key):
     np.testing.assert_allclose(result.log_normalizer.error, relative, rtol=1e-9)
 
 
+def test_a_heavy_tail_is_seen_where_the_effective_size_does_not(key):
+    """From N(0, I) to N(0, 3 I) in one step the weights have no variance, k = 2/3 in one dimension.
+
+    The error of log Z is then no standard error. The other way k is below 0.
+    """
+    narrow, broad = (lambda x, v=v: norm.logpdf(x, 0, np.sqrt(v)).sum(1) for v in (1.0, 3.0))
+    make = lambda f: mcmc.random_walk(f, 0.7)
+    x = jax.random.normal(key, (2000, 4))
+    bad = mcmc.annealed_importance(key, narrow, broad, x, [0, 1], make)
+    good = mcmc.annealed_importance(key, broad, narrow, np.sqrt(3) * x, [0, 1], make)
+    assert float(bad.pareto_k) > 0.5
+    assert float(good.pareto_k) < 0.2
+    assert float(good.effective_sample_size) < 0.5 * 2000  # looks worse than it is
+
+
 def test_degenerate_and_bad_weights():
     result = summarise(None, jnp.array([0.0, -jnp.inf, jnp.nan, 0.0]))
     assert float(result.log_normalizer.value) == pytest.approx(np.log(0.5))

@@ -51,6 +51,52 @@ def test_rejection_draws_are_exact_and_count_what_they_cost(key):
     assert abs(rate - 1.05 * expected) > 5.03 * error
 
 
+def tails():
+    """Log-weights [N] by name: exact Pareto tails and others, by NumPy alone."""
+    rng = np.random.default_rng(3)
+    found = {f"{k}": k * rng.exponential(size=200) for k in (0.1, 0.5, 0.9, 1.5)}
+    found["many"] = 0.9 * rng.exponential(size=2000)
+    found["few"] = 0.5 * rng.exponential(size=25)
+    found["no tail"] = np.log(rng.uniform(size=200))
+    found["half zero"] = np.where(np.arange(200) % 2, rng.exponential(size=200), -np.inf)
+    found["ties"] = np.round(rng.normal(size=200), 1)
+    found["huge"] = 700 * rng.exponential(size=200)
+    return found
+
+
+# arviz 0.23.4: `{name: az.psislw(a.copy())[1] for name, a in tails().items()}`.
+PSIS = {
+    "0.1": -0.0755734657522548,
+    "0.5": 0.13009700530101903,
+    "0.9": 0.6878413413854233,
+    "1.5": 1.4087423014666307,
+    "many": 1.035771058204623,
+    "few": 0.4977503440391916,
+    "no tail": -0.33333878593011107,
+    "half zero": 0.7200472055090862,
+    "ties": 0.10450748748509608,
+    "huge": np.inf,
+}
+
+
+@pytest.mark.usefixtures("x64")
+def test_the_shape_of_the_tail_is_arvizs():
+    """In float64 to rounding, and in float32; from any constant, in any order."""
+    for name, log_weights in tails().items():
+        found = importance.pareto_k(jnp.asarray(log_weights + 300))
+        np.testing.assert_allclose(found, PSIS[name], rtol=1e-9, err_msg=name)
+        if name not in ("huge", "many", "few"):
+            single = jnp.asarray(log_weights[::-1], jnp.float32)
+            np.testing.assert_allclose(importance.pareto_k(single), PSIS[name], atol=2e-3)
+
+
+def test_without_a_tail_there_is_no_shape():
+    assert np.isposinf(importance.pareto_k(jnp.arange(20.0)))
+    assert np.isposinf(importance.pareto_k(jnp.array([0.0])) * -1)
+    for n in (3, 500):
+        assert np.isneginf(importance.pareto_k(jnp.full(n, 0.3)))
+
+
 def test_planted_bugs_in_rejection(key):
     too_low = draw(key, log_bound=BOUND - 0.5)
     assert exact.standard_normal_p_value(too_low.x) < FALSE_ALARM

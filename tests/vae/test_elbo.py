@@ -14,6 +14,8 @@ from gen_jax.errors import ConfigError
 from gen_jax.model import fold_in, sample_keys
 from gen_jax.vae.elbo import with_free_bits
 from gen_jax.vae.gaussians import kl_terms, residual_kl_terms
+from gen_jax.vae.iwae import log_weights
+from gen_jax.vae.posterior import single
 
 Z = 5.1
 """Two-sided false-alarm rate 3.4e-7 of a mean of thousands of terms."""
@@ -22,6 +24,11 @@ Z = 5.1
 def score(values, truth):
     values = np.asarray(values, np.float64)
     return (values.mean() - truth) / (values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def expanded(drawn):
+    """A draw with an axis of draws in front."""
+    return jax.tree.map(lambda leaf: leaf[None], drawn)
 
 
 def bound(key, n=20_000, of=vae.elbo, **options):
@@ -95,6 +102,45 @@ def test_streaming_is_the_estimate_of_one_chunk(key):
     )
     np.testing.assert_allclose(batched.value, whole.value, rtol=1e-5)
     np.testing.assert_allclose(batched.error, whole.error, rtol=1e-4)
+
+
+@pytest.mark.parametrize("proposal", vae.PROPOSALS)
+def test_as_many_draws_count_as_were_asked_for(key, proposal):
+    """64 in chunks of 50 are the first 64 of 100: their mean, and its error, by hand."""
+    x, options = copies(3), {"likelihood": LIKELIHOOD, "proposal": proposal, "chunk": 50}
+    estimate = lambda n: vae.estimate_log_prob(key, encode, decode, x, num_samples=n, **options)
+    means = {n: np.exp(np.asarray(estimate(n).value, np.float64)) for n in (63, 64)}
+    weight = 64 * means[64] - 63 * means[63]  # of draw 64 alone
+    assert np.all(weight > 0)
+    prior, one = vae.standard_normal(2), fold_in(sample_keys(key, 3), 1)
+    at = fold_in(one, 13)  # the 14th of the second chunk
+    if proposal == "posterior":
+        drawn = encode(x).draw(encode(x).params, at)
+    else:
+        z = prior.sample(at)
+        drawn = single(z, prior.log_prob(z))
+    truth = np.exp(log_weights(decode, LIKELIHOOD, prior, expanded(drawn), x)[0, 0])
+    np.testing.assert_allclose(weight, truth, rtol=0.02, atol=1e-4 * float(truth.max()))
+    assert np.all(np.asarray(estimate(1).error) == 0)
+
+
+@pytest.mark.parametrize(
+    ("of", "options"),
+    [
+        (vae.estimate_log_prob, {"num_samples": 6}),
+        (vae.annealed_log_prob, {"chains": 2, "levels": 3, "step_size": 0.3}),
+    ],
+)
+def test_equal_calls_are_compiled_once(key, count_traces, of, options):
+    """The same functions, with other keys and data."""
+    seen = count_traces(decode)
+    values = []
+    for i in range(2):
+        keys, x = jax.random.fold_in(key, i), copies(2) + i
+        values.append(np.asarray(of(keys, encode, seen, x, likelihood=LIKELIHOOD, **options).value))
+        calls = calls if i else seen.calls
+    assert seen.calls == calls > 0
+    assert np.abs(values[1] - values[0]).min() > 0
 
 
 def two_modes(x):
