@@ -13,23 +13,36 @@ from gen_jax.errors import ConfigError
 from gen_jax.types import Array, Float, Num
 
 
-def _check(samples: Array) -> None:
+def _checked(samples: Num[Array, "T B ..."]) -> Float[Array, "T B ..."]:
+    """The samples as floating-point numbers; raises ConfigError for fewer than four steps."""
+    samples = jnp.asarray(samples)
     if samples.ndim < 2 or samples.shape[0] < 4:
         raise ConfigError(f"samples have shape {samples.shape}, allowed: [T, B, ...] with T >= 4")
+    floating = jnp.issubdtype(samples.dtype, jnp.floating)
+    return samples if floating else samples.astype(float)
+
+
+def _centred(x: Float[Array, "T ..."]) -> tuple[Float[Array, "T ..."], Float[Array, "..."]]:
+    """Deviations from the mean over the first axis, and the mean; exactly 0 where all are equal.
+
+    The mean of equal numbers is rounded, so that their distances from it need not be 0.
+    """
+    mean = jnp.where((x == x[0]).all(0), x[0], x.mean(0))
+    return x - mean, mean
 
 
 def autocovariance(samples: Num[Array, "T ..."]) -> Float[Array, "T ..."]:
     """Autocovariance of each series at lags 0 .. T - 1, with divisor T, by FFT."""
     count = samples.shape[0]
-    centred = samples - samples.mean(0)
+    centred, _ = _centred(samples)
     spectrum = jnp.fft.rfft(centred, 2 * count, axis=0)
     return jnp.fft.irfft(jnp.abs(spectrum) ** 2, 2 * count, axis=0)[:count] / count
 
 
 def split_chains(samples: Num[Array, "T B ..."]) -> Num[Array, "half B2 ..."]:
-    """Each chain's first and second half as two chains; an odd last step is left out."""
+    """Each chain's first and second half as two chains; an odd middle step is left out."""
     half = samples.shape[0] // 2
-    return jnp.concatenate([samples[:half], samples[half : 2 * half]], 1)
+    return jnp.concatenate([samples[:half], samples[-half:]], 1)
 
 
 def rank_normalise(samples: Num[Array, "T B ..."]) -> Float[Array, "T B ..."]:
@@ -42,14 +55,22 @@ def rank_normalise(samples: Num[Array, "T B ..."]) -> Float[Array, "T B ..."]:
 def _variances(samples: Array) -> tuple[Array, Array]:
     """Mean variance within the chains, and the pooled estimate (vehtari2021 eq. 1-3)."""
     count, chains = samples.shape[:2]
-    within = samples.var(0, ddof=1).mean(0)
-    between = samples.mean(0).var(0, ddof=1) if chains > 1 else jnp.zeros_like(within)
+    variance = lambda centred: jnp.sum(centred**2, 0) / (len(centred) - 1)
+    centred, means = _centred(samples)
+    within = variance(centred).mean(0)
+    between = variance(_centred(means)[0]) if chains > 1 else jnp.zeros_like(within)
     return within, (count - 1) / count * within + between
 
 
 def _r_hat(samples: Array) -> Array:
+    """Infinite where no chain moves and two differ, NaN where all samples are equal."""
     within, pooled = _variances(samples)
     return jnp.sqrt(pooled / within)
+
+
+def _where_numbers(value: Array, samples: Array) -> Array:
+    """NaN where a sample is NaN: a rank would hide it."""
+    return jnp.where(jnp.isnan(samples).any((0, 1)), jnp.nan, value)
 
 
 @jax.jit
@@ -57,13 +78,15 @@ def split_r_hat(samples: Num[Array, "T B ..."]) -> Float[Array, "..."]:
     """Rank-normalised split R-hat of each coordinate (vehtari2021 sec. 4): mix until below 1.01.
 
     The larger of that of the samples and that of their distances from the median, so that chains of
-    unequal spread are noticed. NaN where all samples are equal.
+    unequal spread are noticed. Infinite where no chain moves and two differ; NaN where all samples
+    are equal, or one is NaN.
     Raises ConfigError unless samples are [T, B, ...] with T >= 4.
     """
-    _check(samples)
-    halves = split_chains(samples)
+    halves = split_chains(_checked(samples))
     folded = jnp.abs(halves - jnp.median(halves, (0, 1)))
-    return jnp.maximum(_r_hat(rank_normalise(halves)), _r_hat(rank_normalise(folded)))
+    # Of two values with equal counts all distances from the median are equal: they say nothing.
+    largest = jnp.fmax(_r_hat(rank_normalise(halves)), _r_hat(rank_normalise(folded)))
+    return _where_numbers(largest, halves)
 
 
 def _time(samples: Array) -> Array:
@@ -85,11 +108,11 @@ def integrated_autocorrelation_time(samples: Num[Array, "T B ..."]) -> Float[Arr
     """Steps per independent sample, 1 + 2 sum of autocorrelations, of each coordinate.
 
     Geyer's initial monotone sequence (geyer1992 sec. 3.3) on split chains, whose distance from each
-    other counts (vehtari2021 eq. 10-13). At least 1 / log10(T B), reached by antithetic chains.
+    other counts (vehtari2021 eq. 10-13). NaN where all samples are equal. At least 1 / log10(T B),
+    reached by antithetic chains.
     Raises ConfigError unless samples are [T, B, ...] with T >= 4.
     """
-    _check(samples)
-    return _time(split_chains(samples))
+    return _time(split_chains(_checked(samples)))
 
 
 @jax.jit(static_argnames="rank_normalised")
@@ -99,12 +122,12 @@ def effective_sample_size(
     """Independent samples worth as much as these T B for the mean of each coordinate.
 
     `rank_normalised` gives the bulk effective sample size of vehtari2021, which exists for heavy
-    tails too. Raises ConfigError unless samples are [T, B, ...] with T >= 4.
+    tails too. NaN where all samples are equal, or one is NaN.
+    Raises ConfigError unless samples are [T, B, ...] with T >= 4.
     """
-    _check(samples)
-    halves = split_chains(samples)
-    halves = rank_normalise(halves) if rank_normalised else halves
-    return halves.shape[0] * halves.shape[1] / _time(halves)
+    halves = split_chains(_checked(samples))
+    scores = rank_normalise(halves) if rank_normalised else halves
+    return _where_numbers(halves.shape[0] * halves.shape[1] / _time(scores), halves)
 
 
 @jax.jit
@@ -114,10 +137,12 @@ def mode_occupancy(samples: Num[Array, "T B D"], modes: Num[Array, "K D"]) -> Fl
     Rows with one entry of 1 are chains that never left their mode, which R-hat need not show.
     """
     chains = jnp.moveaxis(jnp.asarray(samples), 0, 1)
-    modes = jnp.asarray(modes, chains.dtype)
+    dtype = jnp.result_type(chains, modes, jnp.float32)
+    chains, modes = chains.astype(dtype), jnp.asarray(modes, dtype)
 
     def share(chain):
-        squares = jnp.sum(modes**2, 1) - 2 * jnp.matmul(chain, modes.T, precision="highest")
+        # By differences: far from 0 the squares would hide them.
+        squares = jnp.sum((chain[:, None] - modes) ** 2, -1)
         return jnp.bincount(jnp.argmin(squares, 1), length=len(modes)) / len(chain)
 
     return jax.lax.map(share, chains)

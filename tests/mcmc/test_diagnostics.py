@@ -49,7 +49,7 @@ def plain_r_hat(x):
 
 def plain_split_r_hat(x):
     half = len(x) // 2
-    x = np.concatenate([x[:half], x[half : 2 * half]], 1)
+    x = np.concatenate([x[:half], x[-half:]], 1)
 
     def scores(x):
         ranks = scipy.stats.rankdata(x).reshape(x.shape)
@@ -74,7 +74,7 @@ def test_r_hat_is_that_of_the_paper(x64, key):
 def plain_size(x):
     """Effective size of split chains with Geyer's monotone sequence (geyer1992), by loops."""
     half = len(x) // 2
-    x = np.concatenate([x[:half], x[half : 2 * half]], 1)
+    x = np.concatenate([x[:half], x[-half:]], 1)
     n, chains = x.shape
     centred = x - x.mean(0)
     cov = [np.mean((centred[: n - lag] * centred[lag:]).sum(0)) / (n - 1) for lag in range(n)]
@@ -106,6 +106,87 @@ def test_autocovariance_is_the_plain_sum(x64, key):
     y = x - x.mean(0)
     plain = np.stack([(y[: 20 - lag] * y[lag:]).sum(0) / 20 for lag in range(20)])
     np.testing.assert_allclose(autocovariance(jnp.asarray(x)), plain, atol=1e-14)
+
+
+def wandering(steps):
+    """Three autoregressive chains with one far point in the middle, by NumPy alone."""
+    rng = np.random.default_rng(1)
+    z = rng.normal(size=(steps, 3))
+    x = z.copy()
+    for t in range(1, steps):
+        x[t] = 0.6 * x[t - 1] + 0.8 * z[t]
+    x[steps // 2] = 40.0
+    return x
+
+
+# arviz 0.23.4: `a = wandering(T)`, rounded in the second row;
+# `az.rhat(a.T), az.ess(a.T, method="bulk"), az.ess(a.T, method="mean")`.
+ARVIZ = {
+    101: [
+        (1.0634604545593525, 47.6974947277628, 47.98748125377797),
+        (1.0552747277770627, 47.92216180422617, 47.961752458071814),
+    ],
+    100: [
+        (1.0546478831206683, 51.01914872167307, 285.2074800163954),
+        (1.0466655194756183, 52.32852542206108, 287.0217264156472),
+    ],
+}
+
+
+@pytest.mark.parametrize("steps", ARVIZ)
+def test_lengths_odd_and_even_are_arvizs(x64, steps):
+    """The middle of an odd length is dropped: the far point of 101 steps says nothing.
+
+    The last pair of Geyer's sequence is cut in another way: 2 % of an effective size.
+    """
+    x = wandering(steps)
+    for a, (r_hat, bulk, mean) in zip((x, np.round(x)), ARVIZ[steps]):
+        a = jnp.asarray(a)
+        assert float(mcmc.split_r_hat(a)) == pytest.approx(r_hat, rel=1e-9)
+        found = mcmc.effective_sample_size(a, rank_normalised=True), mcmc.effective_sample_size(a)
+        np.testing.assert_allclose(found, [bulk, mean], rtol=0.02)
+
+
+@pytest.mark.parametrize("steps", [4000, 4001])
+def test_chains_that_never_move_say_nothing(steps):
+    """The mean of 4000 times 0.3 is not 0.3 in float32: R-hat of 1.005, 6.6 effective samples."""
+    x = jnp.tile(jnp.array([0.3, 1 / 3, 1e8 + 1 / 3, 7, 0]), (steps, 4, 1))
+    assert np.isnan(mcmc.split_r_hat(x)).all()
+    for ranks in (False, True):
+        assert np.isnan(mcmc.effective_sample_size(x, rank_normalised=ranks)).all()
+    assert np.isnan(mcmc.integrated_autocorrelation_time(x)).all()
+
+
+def test_chains_that_never_move_from_where_they_differ():
+    """R-hat is infinite, and the effective size that of one draw per chain (arviz: 4.35)."""
+    x = jnp.tile(jnp.array([0.1, 0.2, 0.3, 0.7]), (101, 1))
+    assert np.isposinf(mcmc.split_r_hat(x))
+    for ranks in (False, True):
+        size = float(mcmc.effective_sample_size(x, rank_normalised=ranks))
+        assert size == pytest.approx(4.35, abs=0.5)
+    two = jnp.tile(jnp.array([-1.0, 1.0]), (50, 1))  # all at one distance from the median
+    assert np.isposinf(mcmc.split_r_hat(two))
+
+
+def test_two_values_alone_are_judged(x64):
+    """Signs: their distances from the median are all equal. arviz: 0.9965770358617401."""
+    x = np.random.default_rng(2).integers(0, 2, (100, 4)) * 2.0 - 1
+    x[:50] = np.array([1, -1] * 25)[:, None]
+    assert float(mcmc.split_r_hat(jnp.asarray(x))) == pytest.approx(0.9965770358617401, rel=1e-9)
+
+
+def test_a_sample_that_is_no_number_is_not_hidden():
+    x = jax.random.normal(jax.random.key(0), (101, 3, 2)).at[3, 0, 1].set(jnp.nan)
+    ranked = mcmc.effective_sample_size(x, rank_normalised=True)
+    for found in (mcmc.split_r_hat(x), ranked, mcmc.effective_sample_size(x)):
+        np.testing.assert_array_equal(np.isfinite(found), [True, False])
+
+
+def test_occupancy_far_from_0(key):
+    """Modes 1 apart, all 1e4 away: the squares of float32 do not hold their difference."""
+    modes = np.array([[0.0, 0], [1.0, 0]]) + 1e4
+    x = jnp.asarray(np.tile(modes[1], (40, 2, 1)), jnp.float32).at[:10, 0].add(jnp.array([-1.0, 0]))
+    np.testing.assert_array_equal(mcmc.mode_occupancy(x, modes), [[0.25, 0.75], [0, 1]])
 
 
 def test_occupancy_shows_what_r_hat_does_not(key):
