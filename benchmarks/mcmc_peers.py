@@ -41,8 +41,8 @@ def density(form: str, dim: int) -> Callable:
 def ours(name: str, form: str, dim: int) -> Callable:
     """`(key, x [B, dim]) -> samples [T, B, dim]`."""
     step_size = STEP_SIZES[name, dim]
-    options = (LEAPFROG_STEPS,) if name == "hmc" else ()
-    kernel = mcmc.KERNELS[name](jax.vmap(density(form, dim)), step_size, *options)
+    options = {"num_steps": LEAPFROG_STEPS, "jitter": 0.0} if name == "hmc" else {}
+    kernel = mcmc.KERNELS[name](jax.vmap(density(form, dim)), step_size, **options)
     return lambda key, x: mcmc.run(key, kernel, x, STEPS)[0]
 
 

@@ -27,6 +27,7 @@ from experiments.runner import RunConfig, run
 from gen_jax import mcmc
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.mcmc.adaptation import FEWEST
 from gen_jax.mcmc.model import step_size_of
 from gen_jax.model import GenerativeModel
 from gen_jax.training import run_main
@@ -52,6 +53,8 @@ class Config(RunConfig):
     step_size: float = 0.5
     adapt: int = 0
     """First training steps in which the step size is adapted; not for langevin."""
+    learn_scale: bool = False
+    """Whether adaptation, of 8 steps or more, also learns a scale for each coordinate."""
     leapfrog_steps: int = 8
     temperatures: int = 5
     coldest: float = 0.02
@@ -72,16 +75,19 @@ class Config(RunConfig):
         check_range("recorded", self.recorded, 4, integer=True)
         if self.adapt and self.kernel == "langevin":
             raise ConfigError(f"adapt={self.adapt} needs an acceptance, which langevin has not")
+        check_range("adapt", self.adapt, FEWEST if self.learn_scale else 0, integer=True)
 
 
-def kernel_of(config: Config, name: str, log_density: Any, step_size: Any) -> mcmc.Kernel:
+def kernel_of(
+    config: Config, name: str, log_density: Any, step_size: Any, scale: Any = None
+) -> mcmc.Kernel:
     """The kernel of a name, with the configuration's options."""
     if name == "parallel_tempering":
         levels = np.geomspace(1, config.coldest, config.temperatures)
-        inner = lambda f: kernel_of(config, config.inner, f, step_size)
+        inner = lambda f: kernel_of(config, config.inner, f, step_size, scale)
         return mcmc.parallel_tempering(log_density, levels, inner)
     options = {"num_steps": config.leapfrog_steps} if name == "hmc" else {}
-    return mcmc.KERNELS[name](log_density, step_size, **options)
+    return mcmc.KERNELS[name](log_density, step_size, scale=scale, **options)
 
 
 def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
@@ -98,6 +104,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
         step_size=config.step_size,
         adapt=config.adapt,
         target=mcmc.TARGET_ACCEPTANCE.get(moving, 0.5),
+        learn_scale=config.learn_scale,
         spread=config.spread,
         log_normalizer=target.log_normalizer,
     )
@@ -108,10 +115,14 @@ def diagnose(
 ) -> Path:
     """Record the chains from where they are, with numbers and pictures."""
     target, step_size = target_of(config.dataset), step_size_of(state, config.adapt)
-    kernel = kernel_of(config, config.kernel, target.log_density, step_size)
+    scale = state.tuning.scale if config.learn_scale else None
+    kernel = kernel_of(config, config.kernel, target.log_density, step_size, scale)
     key = jax.random.key(config.seed + 1)
     samples, info = mcmc.collect(key, kernel, state.chains, config.recorded)
-    numbers = {"step_size": float(step_size), **chain_numbers(key, target, kernel, samples, info)}
+    numbers: dict[str, Any] = {"step_size": float(step_size)}
+    if scale is not None:
+        numbers["scale"] = np.asarray(scale, np.float64).tolist()
+    numbers |= chain_numbers(key, target, kernel, samples, info)
     return write_report(directory, target, samples, numbers)
 
 

@@ -1,4 +1,4 @@
-"""Step sizes by dual averaging, found before anything is collected and fixed from then on."""
+"""Step sizes and scales of coordinates, found before anything is collected and then fixed."""
 
 import math
 from collections.abc import Callable
@@ -7,12 +7,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gen_jax.errors import check_range
 from gen_jax.mcmc.checks import check_start, check_step_size
 from gen_jax.mcmc.kernel import Kernel
+from gen_jax.mcmc.positions import flatten
 from gen_jax.model import fold_in, sample_keys
-from gen_jax.types import Array, Float, Key
+from gen_jax.types import Array, Bool, Float, Key, State
 
 TARGET_ACCEPTANCE = {"random_walk": 0.234, "mala": 0.574, "hmc": 0.8}
 """Usual acceptances to aim at, by kernel (roberts1997, roberts1998, hoffman2014)."""
@@ -27,12 +29,37 @@ class DualAverage(NamedTuple):
     steps: Float[Array, ""]
 
 
+class Tuning(NamedTuple):
+    """What adaptation carries.
+
+    Fields:
+      average: of the step size, since the scale was last changed.
+      scale: of the coordinates [D].
+      mean, variance: of the positions since then, and of their gradients where there are any [E].
+      steps: since then [].
+    """
+
+    average: DualAverage
+    scale: Float[Array, "D"]
+    mean: Float[Array, "E"]
+    variance: Float[Array, "E"]
+    steps: Float[Array, ""]
+
+
 class Adapted(NamedTuple):
-    """The step size found [], the chains' positions then [B, ...], the steps tried [num_steps]."""
+    """What the chains should go on with.
+
+    Fields:
+      step_size: found [].
+      x: positions of the chains [B, ...].
+      trace: the step sizes tried [num_steps].
+      scale: of the coordinates, in the form of one chain's x; None unless it was learnt.
+    """
 
     step_size: Float[Array, ""]
     x: Any
     trace: Float[Array, "steps"]
+    scale: Any = None
 
 
 def dual_average(
@@ -51,14 +78,92 @@ def dual_average(
     return DualAverage(log_step, log_average, distance, count)
 
 
+FEWEST = 8
+"""Steps in which a scale can be learnt."""
+
+
+def window_ends(num_steps: int, num_chains: int) -> Bool[np.ndarray, "steps"]:
+    """After which steps the scale is learnt.
+
+    Short windows, of 10 steps and about 100 positions, fill the first 3/8 of the steps: here what
+    is far from the target is forgotten, and wide coordinates grow from window to window. A long one
+    lasts until 3/4, and the last quarter is left to the step size.
+    """
+    short = max(10, -(-100 // num_chains))
+    ends = np.zeros(num_steps, bool)
+    ends[short - 1 : 3 * num_steps // 8 : short] = True
+    ends[3 * num_steps // 4 - 1] = num_steps >= FEWEST
+    return ends
+
+
+def rows_of(state: State) -> Float[Array, "B E"]:
+    """Positions, and beside them the gradients where the state of the chains has any."""
+    flat, gradient = flatten(state.x)[0], getattr(state, "gradient", None)
+    return flat if gradient is None else jnp.concatenate([flat, gradient], 1)
+
+
+def start_tuning(
+    state: State, log_start: Float[Array, ""], average: Float[Array, ""] | float = 0.0
+) -> Tuning:
+    """No step done, and a scale of 1."""
+    dim = flatten(state.x)[0].shape[1]
+    zeros = jnp.zeros_like(rows_of(state)[0])
+    zero = jnp.zeros_like(log_start)
+    mean = jnp.full_like(log_start, average)
+    ones = jnp.ones_like(zeros[:dim])
+    return Tuning(DualAverage(log_start, mean, zero, zero), ones, zeros, zeros, zero)
+
+
+def scale_from(variance: Float[Array, "E"], before: Float[Array, "D"]) -> Float[Array, "D"]:
+    """The scale [D] of positions and gradients with these variances: (Var x / Var g)^1/4.
+
+    It minimises the mean squared distance of the scaled gradients from those of a unit Gaussian
+    (seyboldt2026). For a Gaussian it is the standard deviation, wherever the positions lie, since
+    its gradient is linear. Without gradients, and where these do not vary, it is that of the
+    positions; where these do not vary either it stays as it was.
+    """
+    dim = len(before)
+    std = jnp.sqrt(variance)
+    usable = lambda a: (a > 0) & jnp.isfinite(a)
+    scale = jnp.where(usable(std[:dim]), std[:dim], before)
+    if len(variance) > dim:
+        both = jnp.sqrt(std[:dim] / jnp.where(std[dim:] > 0, std[dim:], 1))
+        scale = jnp.where(usable(both) & usable(std[dim:]), both, scale)
+    return scale
+
+
+def tune(
+    tuning: Tuning,
+    acceptance: Float[Array, ""],
+    state: State,
+    target: float | Array,
+    log_start: Float[Array, ""],
+    end: Bool[Array, ""],
+) -> Tuning:
+    """One update by a step's mean acceptance and the state of the chains after it.
+
+    At the `end` of a window the scale becomes that of all positions in it (`scale_from`), and the
+    step size starts again.
+    """
+    average, scale, mean, variance, steps = tuning
+    average = dual_average(average, acceptance, target, log_start)
+    rows, share = rows_of(state), 1 / (steps + 1)
+    shift = rows.mean(0) - mean
+    variance = (1 - share) * (variance + share * shift**2) + share * rows.var(0)
+    going = Tuning(average, scale, mean + share * shift, variance, steps + 1)
+    again = start_tuning(state, log_start)._replace(scale=scale_from(variance, scale))
+    return jax.tree.map(partial(jnp.where, end), again, going)
+
+
 def adapt_step_size(
     key: Key[Array, "*batch"],
-    make_kernel: Callable[[Array], Kernel],
+    make_kernel: Callable[..., Kernel],
     x: Any,
     num_steps: int,
     *,
     target: float,
     initial: float = 0.1,
+    learn_scale: bool = False,
 ) -> Adapted:
     """Run the chains for `num_steps` while their common step size nears the target acceptance.
 
@@ -72,31 +177,48 @@ def adapt_step_size(
       x: where the chains start, [B, ...] or a pytree.
       target: mean acceptance probability to reach; TARGET_ACCEPTANCE has the usual ones.
       initial: first step size.
+      learn_scale: also learn the scale of each coordinate; then `(step_size, scale) -> Kernel` is
+        asked for, the step size is in units of the scale, and both are to be used:
+        `make_kernel(adapted.step_size, adapted.scale)`.
     Raises ConfigError for numbers out of range and start points as `run` does.
     """
-    check_range("num_steps", num_steps, 1, integer=True)
+    check_range("num_steps", num_steps, FEWEST if learn_scale else 1, integer=True)
     check_range("target", target, 0.01, 0.99)
     check_step_size(initial)
-    kernel = make_kernel(jnp.asarray(initial))
-    state = jax.jit(kernel.init)(jax.tree.map(jnp.asarray, x))
+    x = jax.tree.map(jnp.asarray, x)
+    ones = jax.tree.map(lambda leaf: jnp.ones_like(leaf[0]), x) if learn_scale else None
+    state = jax.jit(kernel_of(make_kernel, jnp.asarray(initial), ones).init)(x)
     check_start(state)
-    return _adapt(key, make_kernel, state, num_steps, target, initial)
+    return _adapt(key, make_kernel, state, num_steps, target, initial, learn_scale)
 
 
-@partial(jax.jit, static_argnames=("make_kernel", "num_steps"))
-def _adapt(key, make_kernel, state, num_steps, target, initial):
+def kernel_of(make_kernel: Callable[..., Kernel], step_size: Array, scale: Any) -> Kernel:
+    """The kernel of a step size, and of a scale where one is learnt."""
+    return make_kernel(step_size) if scale is None else make_kernel(step_size, scale)
+
+
+def scale_of(tuning: Tuning, x: Any) -> Any:
+    """The scale in the form of one chain's x."""
+    return jax.tree.map(lambda leaf: leaf[0], flatten(x)[1](tuning.scale[None]))
+
+
+@partial(jax.jit, static_argnames=("make_kernel", "num_steps", "learn_scale"))
+def _adapt(key, make_kernel, state, num_steps, target, initial, learn_scale):
     dtype = state.log_density.dtype
     log_start = jnp.log(jnp.asarray(initial, dtype))
-    zero = jnp.zeros((), dtype)
     keys = sample_keys(key, len(state.log_density))
+    scale = lambda tuning: scale_of(tuning, state.x) if learn_scale else None
 
-    def body(carry, i):
-        state, average = carry
-        step_size = jnp.exp(average.log_step)
-        state, info = make_kernel(step_size).step(fold_in(keys, i), state)
-        average = dual_average(average, jnp.mean(info.acceptance), target, log_start)
-        return (state, average), step_size
+    def body(carry, now):
+        state, tuning = carry
+        index, end = now
+        step_size = jnp.exp(tuning.average.log_step)
+        kernel = kernel_of(make_kernel, step_size, scale(tuning))
+        state, info = kernel.step(fold_in(keys, index), state)
+        acceptance = jnp.mean(info.acceptance)
+        return (state, tune(tuning, acceptance, state, target, log_start, end)), step_size
 
-    start = (state, DualAverage(log_start, zero, zero, zero))
-    (state, average), trace = jax.lax.scan(body, start, jnp.arange(num_steps))
-    return Adapted(jnp.exp(average.log_average), state.x, trace)
+    ends = jnp.asarray(window_ends(num_steps, len(keys)) & learn_scale)
+    start = (state, start_tuning(state, log_start))
+    (state, tuning), trace = jax.lax.scan(body, start, (jnp.arange(num_steps), ends))
+    return Adapted(jnp.exp(tuning.average.log_average), state.x, trace, scale(tuning))

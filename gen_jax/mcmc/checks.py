@@ -1,5 +1,7 @@
 """What is refused at the door: start points and step sizes that cannot work."""
 
+from typing import Any
+
 import jax
 import numpy as np
 
@@ -43,3 +45,16 @@ def check_step_size(step_size: StepSize) -> None:
         raise ConfigError(
             f"step_size={step_size!r} must be a number in (0, inf), or one per chain [B]"
         )
+
+
+def check_scale(scale: Any) -> None:
+    """Raise ConfigError unless the scales of the coordinates are finite and positive.
+
+    Says nothing under jit, where the numbers are not known.
+    """
+    for leaf in jax.tree.leaves(scale):
+        if isinstance(leaf, jax.core.Tracer):
+            continue
+        values = np.asarray(leaf, np.float64)
+        if not np.all((values > 0) & np.isfinite(values)):
+            raise ConfigError(f"scale={leaf!r} must be numbers in (0, inf), one per coordinate")

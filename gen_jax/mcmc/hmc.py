@@ -5,6 +5,7 @@ O(step_size^2), so that its end is accepted with probability min(1, exp(H(start)
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -47,26 +48,46 @@ def leapfrog(
     return x, momentum + h / 2 * gradient, values, gradient
 
 
-def hmc(log_density: Callable, step_size: StepSize, num_steps: int) -> Kernel:
-    """Hamiltonian Monte Carlo with unit mass and a fixed number of steps (neal2011 sec. 5.3).
+def hmc(
+    log_density: Callable,
+    step_size: StepSize,
+    num_steps: int,
+    *,
+    jitter: float = 0.5,
+    scale: Any = None,
+) -> Kernel:
+    """Hamiltonian Monte Carlo with diagonal mass and a fixed number of steps (neal2011 sec. 5.3).
 
+    A trajectory as long as the target's period would come back to its start, accepted and without
+    any gain: every proposal draws its own step, uniform on step_size (1 - jitter, 1 + jitter)
+    (neal2011 sec. 5.4.2.2). The draw does not depend on the state, so detailed balance is kept.
     About 0.65 accepted is best for many independent dimensions (beskos2013).
 
     Args:
       log_density: `x [B, ...] -> [B]`, in nats, up to a constant.
-      step_size: h > 0, one number or one per chain [B], in the units of x; stable below twice the
-        smallest standard deviation of a Gaussian.
+      step_size: h > 0, one number or one per chain [B], in the units of x / scale; the mean of the
+        steps; stable while the longest is below twice the smallest standard deviation of a
+        Gaussian.
       num_steps: leapfrog steps per trajectory, one gradient each.
-    Raises ConfigError for a step size that is not positive or less than one step.
+      jitter: half the relative width of the steps' range, in [0, 1]; with 0 all are equal. From
+        0.5 on the angles of a Gaussian's period spread over all of it.
+      scale: of the coordinates, in the form of one chain's x, or 1: the mass is 1 / scale^2.
+    Raises ConfigError for a step size or a scale that is not positive, a jitter out of range, or
+    less than one step.
     """
     check_step_size(step_size)
     check_range("num_steps", num_steps, 1, integer=True)
+    check_range("jitter", jitter, 0, 1)
 
-    def propose(evaluate, flat, state, z):
-        y, momentum, values, gradient = leapfrog(
-            evaluate, flat, z, state.gradient, step_size, num_steps
-        )
+    def propose(evaluate, flat, state, z, *u):
+        h = jnp.asarray(step_size, flat.dtype)
+        if u:
+            h = h * (1 + jitter * (2 * u[0] - 1))
+        y, momentum, values, gradient = leapfrog(evaluate, flat, z, state.gradient, h, num_steps)
         kinetic = 0.5 * jnp.sum(momentum**2 - z**2, 1)
         return Proposal(y, values, gradient, values - state.log_density - kinetic)
 
-    return metropolis_kernel(log_density, propose, evaluations=num_steps)
+    uniforms = int(jitter > 0)
+    return metropolis_kernel(
+        log_density, propose, evaluations=num_steps, scale=scale, uniforms=uniforms
+    )

@@ -14,8 +14,8 @@ import numpy as np
 from jax.extend.random import threefry_2x32
 from jax.scipy.special import erfinv
 
-from gen_jax.mcmc.checks import check_start
-from gen_jax.mcmc.positions import flatten
+from gen_jax.mcmc.checks import check_scale, check_start
+from gen_jax.mcmc.positions import flat_scale, flatten
 from gen_jax.model import sample_keys
 from gen_jax.sampling.checks import checked
 from gen_jax.types import Array, Bool, Float, Key, State
@@ -88,14 +88,23 @@ def evaluator(log_density: Callable, unflatten: Callable, gradient: bool) -> Cal
 
 
 def metropolis_kernel(
-    log_density: Callable, propose: Callable, *, gradient: bool = True, evaluations: int = 1
+    log_density: Callable,
+    propose: Callable,
+    *,
+    gradient: bool = True,
+    evaluations: int = 1,
+    scale: Any = None,
+    uniforms: int = 0,
 ) -> Kernel:
     """The kernel of a proposal.
 
     Args:
-      propose: `(evaluate, flat [B, D], state, z [B, D]) -> Proposal`, with `evaluate` of
-        `evaluator` and z standard normal.
+      propose: `(evaluate, flat [B, D], state, z [B, D], *u) -> Proposal`, with `evaluate` of
+        `evaluator`, z standard normal and `uniforms` arrays u [B] uniform on (0, 1).
+      scale: of the coordinates, in the form of one chain's x: the proposal is made in x / scale.
+        A diagonal mass matrix is its square's inverse (neal2011 sec. 5.4.1).
     """
+    check_scale(scale)
 
     def init(x):
         flat, unflatten = flatten(x)
@@ -105,21 +114,37 @@ def metropolis_kernel(
 
     def step(key, state):
         flat, unflatten = flatten(state.x)
-        z, uniform = draw(sample_keys(key, len(flat)), flat)
+        z, u = draw(sample_keys(key, len(flat)), flat, uniforms + 1)
         evaluate = evaluator(log_density, unflatten, gradient)
-        y, values, slope, log_ratio = propose(evaluate, flat, state, z)
-        return metropolis(uniform, state, ChainState(unflatten(y), values, slope), log_ratio)
+        given = u[:, :uniforms].T
+        if scale is None:
+            y, values, slope, log_ratio = propose(evaluate, flat, state, z, *given)
+        else:
+            unit = flat_scale(scale, state.x)
+            times = lambda slope: None if slope is None else unit * slope
+
+            def scaled(y):
+                values, slope = evaluate(unit * y)
+                return values, times(slope)
+
+            inside = state._replace(gradient=times(state.gradient))
+            y, values, slope, log_ratio = propose(scaled, flat / unit, inside, z, *given)
+            y, slope = unit * y, None if slope is None else slope / unit
+        return metropolis(u[:, -1], state, ChainState(unflatten(y), values, slope), log_ratio)
 
     return Kernel(init, step, evaluations)
 
 
-def draw(keys: Key[Array, "B"], like: Float[Array, "B D"]) -> tuple[Array, Array]:
-    """Standard normal noise [B, D] and uniform numbers [B] in (0, 1), in one draw per chain.
+def draw(
+    keys: Key[Array, "B"], like: Float[Array, "B D"], uniforms: int = 1
+) -> tuple[Float[Array, "B D"], Float[Array, "B uniforms"]]:
+    """Standard normal noise [B, D] and numbers [B, U] uniform on (0, 1), in one draw per chain.
 
     In few dimensions random bits are most of a step's cost, so for float32 both words of each
     block of the default generator are used, where `jax.random.bits` makes one word of the two.
     """
-    dtype, size = like.dtype, like.shape[1] + 1
+    dtype, dim = like.dtype, like.shape[1]
+    size = dim + uniforms
     if dtype == jnp.float32 and jax.random.key_impl(keys) == "threefry2x32":
         counts = jnp.arange(size + size % 2, dtype=jnp.uint32)
         words = jax.vmap(threefry_2x32, (0, None))(jax.random.key_data(keys), counts)[:, :size]
@@ -128,7 +153,7 @@ def draw(keys: Key[Array, "B"], like: Float[Array, "B D"]) -> tuple[Array, Array
     else:
         low = np.nextafter(np.array(-1, dtype), np.array(0, dtype), dtype=dtype)
         u = jax.vmap(lambda key: jax.random.uniform(key, (size,), dtype, low, 1.0))(keys)
-    return jnp.sqrt(jnp.array(2, dtype)) * erfinv(u[:, :-1]), (1 + u[:, -1]) / 2
+    return jnp.sqrt(jnp.array(2, dtype)) * erfinv(u[:, :dim]), (1 + u[:, dim:]) / 2
 
 
 def is_invalid(point: ChainState) -> Bool[Array, "B"]:

@@ -5,6 +5,7 @@ another density: for N(m, v) it converges to N(m, v / (1 - h / (2 v))), and dive
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -13,15 +14,16 @@ from gen_jax.mcmc.kernel import Kernel, Proposal, metropolis_kernel
 from gen_jax.paths import expand
 
 
-def langevin(log_density: Callable, step_size: StepSize) -> Kernel:
+def langevin(log_density: Callable, step_size: StepSize, *, scale: Any = None) -> Kernel:
     """Unadjusted Langevin, drift h grad and noise sqrt(2 h) (roberts1996 eq. 2 with h = t / 2).
 
     A step to a point where the density is 0, or not valid, is not made.
 
     Args:
       log_density: `x [B, ...] -> [B]`, in nats, up to a constant.
-      step_size: h > 0, one number or one per chain [B]; a variance in the units of x.
-    Raises ConfigError for a step size that is not positive.
+      step_size: h > 0, one number or one per chain [B]; a variance in the units of x / scale.
+      scale: of the coordinates, in the form of one chain's x, or 1: steps are made in x / scale.
+    Raises ConfigError for a step size or a scale that is not positive.
     """
     check_step_size(step_size)
 
@@ -31,4 +33,4 @@ def langevin(log_density: Callable, step_size: StepSize) -> Kernel:
         values, gradient = evaluate(y)
         return Proposal(y, values, gradient, jnp.zeros_like(values))
 
-    return metropolis_kernel(log_density, propose)
+    return metropolis_kernel(log_density, propose, scale=scale)

@@ -1,6 +1,7 @@
 """The Metropolis-adjusted Langevin algorithm: a Langevin step, accepted so that p is kept."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -9,7 +10,7 @@ from gen_jax.mcmc.kernel import Kernel, Proposal, metropolis_kernel
 from gen_jax.paths import expand
 
 
-def mala(log_density: Callable, step_size: StepSize) -> Kernel:
+def mala(log_density: Callable, step_size: StepSize, *, scale: Any = None) -> Kernel:
     """Proposal y = x + h grad log p(x) + sqrt(2 h) z, then accept or stay (roberts1996 sec. 1.4).
 
     log q(x -> y) = -|y - x - h grad log p(x)|^2 / (4 h). About 0.574 accepted is best for many
@@ -17,8 +18,9 @@ def mala(log_density: Callable, step_size: StepSize) -> Kernel:
 
     Args:
       log_density: `x [B, ...] -> [B]`, in nats, up to a constant.
-      step_size: h > 0, one number or one per chain [B]; a variance in the units of x.
-    Raises ConfigError for a step size that is not positive.
+      step_size: h > 0, one number or one per chain [B]; a variance in the units of x / scale.
+      scale: of the coordinates, in the form of one chain's x, or 1: steps are made in x / scale.
+    Raises ConfigError for a step size or a scale that is not positive.
     """
     check_step_size(step_size)
 
@@ -31,4 +33,4 @@ def mala(log_density: Callable, step_size: StepSize) -> Kernel:
         hastings = 0.5 * jnp.sum(z**2 - back**2, 1)
         return Proposal(y, values, gradient, values - state.log_density + hastings)
 
-    return metropolis_kernel(log_density, propose)
+    return metropolis_kernel(log_density, propose, scale=scale)

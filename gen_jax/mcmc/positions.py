@@ -34,3 +34,17 @@ def flatten(x: Any) -> tuple[Float[Array, "B D"], Callable[[Array], Any]]:
 
     flat = [leaf.reshape(len(leaf), size) for leaf, size in zip(leaves, sizes)]
     return flat[0] if len(flat) == 1 else jnp.concatenate(flat, 1), unflatten
+
+
+def flat_scale(scale: Any, x: Any) -> Float[Array, "D"]:
+    """The scales of the coordinates [D], from the form of one chain's x.
+
+    Raises ConfigError when they have another form.
+    """
+    one = jax.tree.map(lambda leaf: leaf[0], x)
+    shapes = [(jax.tree.structure(t), *map(jnp.shape, jax.tree.leaves(t))) for t in (scale, one)]
+    if shapes[0] != shapes[1]:
+        given, allowed = (shape[1:] for shape in shapes)
+        raise ConfigError(f"scale has shapes {given}, allowed: those of one chain's x, {allowed}")
+    rows = jax.tree.map(lambda leaf, like: jnp.asarray(leaf, like.dtype)[None], scale, one)
+    return flatten(rows)[0][0]

@@ -1,6 +1,7 @@
 """Random-walk Metropolis: a Gaussian step, accepted by the ratio of the densities."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -9,15 +10,16 @@ from gen_jax.mcmc.kernel import Kernel, Proposal, metropolis_kernel
 from gen_jax.paths import expand
 
 
-def random_walk(log_density: Callable, step_size: StepSize) -> Kernel:
+def random_walk(log_density: Callable, step_size: StepSize, *, scale: Any = None) -> Kernel:
     """Proposal x + s z, symmetric, so accepted by p(y) / p(x) (metropolis1953); no gradient.
 
     About 0.234 accepted is best for many independent dimensions, 0.44 for one (roberts1997).
 
     Args:
       log_density: `x [B, ...] -> [B]`, in nats, up to a constant.
-      step_size: s > 0, one number or one per chain [B]; a standard deviation in the units of x.
-    Raises ConfigError for a step size that is not positive.
+      step_size: s > 0, one number or one per chain [B]; a standard deviation in units of x / scale.
+      scale: of the coordinates, in the form of one chain's x, or 1: steps are made in x / scale.
+    Raises ConfigError for a step size or a scale that is not positive.
     """
     check_step_size(step_size)
 
@@ -26,4 +28,4 @@ def random_walk(log_density: Callable, step_size: StepSize) -> Kernel:
         values, _ = evaluate(y)
         return Proposal(y, values, None, values - state.log_density)
 
-    return metropolis_kernel(log_density, propose, gradient=False)
+    return metropolis_kernel(log_density, propose, gradient=False, scale=scale)

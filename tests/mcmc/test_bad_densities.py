@@ -101,6 +101,22 @@ def test_step_sizes_must_be_positive(step_size):
             make(gaussian, step_size)
 
 
+@pytest.mark.parametrize("scale", [0.0, -1.0, np.nan, np.inf])
+def test_scales_must_be_positive(scale):
+    for make in (mcmc.langevin, mcmc.mala, mcmc.random_walk, lambda *a, **o: mcmc.hmc(*a, 2, **o)):
+        with pytest.raises(ConfigError, match="scale="):
+            make(gaussian, 0.1, scale=np.array([1.0, scale]))
+
+
+def test_scales_have_the_form_of_one_chain(key):
+    for scale in (jnp.ones(3), jnp.ones((4, 2)), 1.0, (jnp.ones(2),)):
+        with pytest.raises(ConfigError, match="scale has shapes"):
+            mcmc.run(key, mcmc.random_walk(gaussian, 0.1, scale=scale), jnp.zeros((4, 2)), 5)
+    for jitter in (-0.1, 1.1):
+        with pytest.raises(ConfigError, match="jitter="):
+            mcmc.hmc(gaussian, 0.1, 2, jitter=jitter)
+
+
 def test_a_step_size_per_chain(key):
     """Each chain moves as it would in a run of its own step size."""
     x = jnp.zeros((3, 2))

@@ -2,12 +2,14 @@
 
 import chains
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from gen_jax import mcmc
 from gen_jax.errors import ConfigError
 from gen_jax.mcmc.model import step_size_of
+from gen_jax.model import fold_in, sample_keys
 
 MAKE = {
     "hmc": lambda f, h: mcmc.hmc(f, h, 2),
@@ -63,6 +65,28 @@ def test_samples_of_settled_chains_are_exact(key):
 
     for scores in run(key):
         assert chains.exact.standard_normal_p_value(scores) > chains.FALSE_ALARM
+
+
+def test_a_scale_is_learnt_and_used(key):
+    """Deviations 0.01 and 100; the step and the scale that are reported make the samples."""
+    scales = np.array([0.01, 100.0])
+    f = lambda x: -0.5 * jnp.sum((x / scales) ** 2, 1)
+    make = lambda h, s: mcmc.mala(f, h, scale=s)
+    options = {"adapt": 30, "target": 0.574, "learn_scale": True, "kernel_steps": 5}
+    model = mcmc.markov_chains(f, make, 2, num_chains=32, **options)
+    state, step = model.init(key, None), jax.jit(model.step)
+    for i in range(40):
+        state, metrics = step(jax.random.fold_in(key, i), state, None)
+    np.testing.assert_allclose(state.tuning.scale, scales, rtol=0.05)
+    assert float(metrics["acceptance"]) == pytest.approx(0.574, abs=0.12)
+    keys = sample_keys(key, 3)
+    rows = jax.vmap(lambda k: jax.random.randint(k, (), 0, 32))(fold_in(keys, 0))
+    chains = jax.tree.map(lambda leaf: leaf[rows], state.chains)
+    kernel = make(step_size_of(state, 30), state.tuning.scale)
+    direct = mcmc.advance(fold_in(keys, 1), kernel, chains, 5)[0].x
+    np.testing.assert_allclose(model.sample(key, state, 3), direct, rtol=1e-5)
+    with pytest.raises(ConfigError, match="adapt=0"):
+        mcmc.markov_chains(f, make, 2, learn_scale=True)
 
 
 def test_without_a_constant_there_is_no_likelihood():

@@ -133,7 +133,8 @@ def test_hmc_counts_the_energy_of_its_trajectory(x64, key, h):
     from gen_jax.mcmc.kernel import draw
     from gen_jax.model import sample_keys
 
-    momentum, _ = draw(sample_keys(key, 20), x)
+    momentum, u = draw(sample_keys(key, 20), x, 2)
+    h = h * (0.5 + u[:, :1])  # uniform on (h / 2, 3 h / 2), one per chain
     gradient = jax.grad(lambda x: quartic(x).sum())
     y, p = x, momentum
     for _ in range(3):

@@ -1,6 +1,7 @@
 """Every kernel keeps its target; planted bugs do not."""
 
 import itertools
+from functools import partial
 
 import chains
 import jax
@@ -10,6 +11,7 @@ import pytest
 from chains import FALSE_ALARM, bent_law, exact_start, mixture_law
 
 from gen_jax import mcmc
+from gen_jax.mcmc.hmc import leapfrog
 from gen_jax.mcmc.kernel import Proposal, metropolis_kernel
 
 MAKE = {
@@ -34,6 +36,57 @@ def test_exact_starts_stay_exact(name, key):
         assert exact_start(key, MAKE[name](law.log_density), law) > FALSE_ALARM
     wide = bent_law(1.05)  # planted: the target is 5 % too wide
     assert exact_start(key, MAKE[name](wide.log_density), wide, steps=20) < FALSE_ALARM
+
+
+def test_a_jittered_step_is_exact_and_one_that_looks_at_the_state_is_not(key):
+    """Steps drawn from (0, 2 h) keep the target; a step that depends on x alone does not."""
+    law = bent_law()
+    kernel = mcmc.hmc(law.log_density, 0.4, 3, jitter=1)
+    assert exact_start(key, kernel, law) > FALSE_ALARM
+
+    def propose(evaluate, flat, state, z):
+        h = 0.4 * (1 + 0.9 * jnp.tanh(flat[:, 0]))
+        y, momentum, values, gradient = leapfrog(evaluate, flat, z, state.gradient, h, 3)
+        kinetic = 0.5 * jnp.sum(momentum**2 - z**2, 1)
+        return Proposal(y, values, gradient, values - state.log_density - kinetic)
+
+    wrong = metropolis_kernel(law.log_density, propose)
+    assert exact_start(key, wrong, law) < FALSE_ALARM
+
+
+SCALED = {
+    "langevin": lambda f, scale: mcmc.langevin(f, 0.15, scale=scale),
+    "mala": lambda f, scale: mcmc.mala(f, 0.15, scale=scale),
+    "random_walk": lambda f, scale: mcmc.random_walk(f, 0.8, scale=scale),
+    "hmc": lambda f, scale: mcmc.hmc(f, 0.3, 3, scale=scale),
+}
+
+
+@pytest.mark.parametrize("name", SCALED)
+def test_a_scale_is_a_change_of_units(x64, name, key):
+    """Chains of p(x) with a scale are those of p(scale y) without, times the scale."""
+    law, scale = bent_law(), jnp.array([1e-3, 50.0])
+    y = law.sample(key, 20)
+    stretched = lambda x: law.log_density(x / scale)
+
+    @partial(jax.jit, static_argnums=0)
+    def moved(kernel, x):
+        state = kernel.init(x)
+        for i in range(2):
+            state, info = kernel.step(jax.random.fold_in(key, i), state)
+        return state, info
+
+    plain, info = moved(SCALED[name](law.log_density, None), y)
+    found, _ = moved(SCALED[name](stretched, scale), scale * y)
+    assert 0 < info.accepted.mean() <= 1
+    np.testing.assert_allclose(found.x, scale * plain.x, rtol=1e-9)
+    if found.gradient is not None:
+        np.testing.assert_allclose(found.gradient, plain.gradient / scale, rtol=1e-9)
+    if name == "mala":
+        tree = lambda x: {"a": x[..., 0], "b": x[..., 1:]}
+        joined = lambda p: stretched(jnp.concatenate([p["a"][:, None], p["b"]], 1))
+        parts, _ = moved(SCALED[name](joined, tree(scale)), tree(scale * y))
+        np.testing.assert_allclose(parts.x["b"], found.x[:, 1:], rtol=1e-9)
 
 
 def tempered_starts(key, inverse_temperatures, chains):
@@ -107,7 +160,10 @@ def test_mala_is_hmc_with_one_step(x64, key):
     """x + h g + sqrt(2 h) z is a leapfrog step of sqrt(2 h), its Hastings ratio the energy's."""
     law = bent_law()
     x = law.sample(key, 50)
-    one, other = mcmc.mala(law.log_density, 0.3), mcmc.hmc(law.log_density, np.sqrt(0.6), 1)
+    one, other = (
+        mcmc.mala(law.log_density, 0.3),
+        mcmc.hmc(law.log_density, np.sqrt(0.6), 1, jitter=0),
+    )
     (a, info_a), (b, info_b) = (k.step(key, k.init(x)) for k in (one, other))
     np.testing.assert_allclose(info_a.acceptance, info_b.acceptance, rtol=1e-9)
     np.testing.assert_allclose(a.x, b.x, rtol=1e-9)
