@@ -108,9 +108,10 @@ def measure(key: Key[Array, ""], saved: Saved, target: Target, n: int) -> dict[s
         log_weights = target.log_density(x) - log_q
         log_z = log_normalizer(log_weights)
         key_refine = jax.random.fold_in(key, 1)
-        return log_z, pareto_k(log_weights), *refine(
+        found = refine(
             key_refine, propose, target.log_density, log_z.value, n, margin=saved.config.margin
         )
+        return log_z, pareto_k(log_weights), *found
 
     log_z, tail, refined, done = run(key)
     numbers: dict[str, Any] = {"log_normalizer": Estimate(*map(float, log_z))}
