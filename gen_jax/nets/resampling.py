@@ -18,6 +18,13 @@ def halve(x: Float[Array, "B H W C"], times: int = 1) -> Float[Array, "B h w C"]
     return x.reshape(b, h // n, n, w // n, n, c).mean((2, 4))
 
 
+def blur(x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
+    """Every channel filtered by [1, 2, 1] / 4 along both axes, with zeros outside (karras2019)."""
+    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    x = (x[:, :-2] + 2 * x[:, 1:-1] + x[:, 2:]) / 4
+    return (x[:, :, :-2] + 2 * x[:, :, 1:-1] + x[:, :, 2:]) / 4
+
+
 def base_size(shape: tuple[int, ...], halvings: int) -> tuple[int, int]:
     """[h, w] of an image [H, W, C] after so many halvings. Raises ConfigError if they do not go."""
     if len(shape) != 3:

@@ -11,7 +11,7 @@ from gen_jax.model import fold_in, normal
 from gen_jax.nets.conditioning import condition_vector, join
 from gen_jax.nets.equalized import Equalized, leaky, pixel_norm
 from gen_jax.nets.growing import blend, check_growth, grown, grown_level
-from gen_jax.nets.resampling import base_size, double
+from gen_jax.nets.resampling import base_size, blur, double
 from gen_jax.types import Array, Float, Int, Key
 
 
@@ -34,16 +34,21 @@ class AdaIN(nn.Module):
 
 
 class StyleLayer(nn.Module):
-    """A convolution (not in the first layer), noise times a learned strength, leaky relu, AdaIN."""
+    """A convolution (not in the first layer), noise times a learned strength, leaky relu, AdaIN.
+
+    With `blurred` the convolution's output is filtered by `resampling.blur`.
+    """
 
     width: int
     first: bool = False
+    blurred: bool = False
 
     @nn.compact
     def __call__(self, x: Array, w: Float[Array, "B S"], noise: Array | None) -> Array:
         """`noise` [B, H, W] or None for an image without."""
         if not self.first:
             x = Equalized(self.width, (3, 3))(x)
+        x = blur(x) if self.blurred else x
         strength = self.param("strength", nn.initializers.zeros, (x.shape[-1],))
         if noise is not None:
             x = x + strength * noise[..., None]
@@ -60,6 +65,9 @@ class StyleGenerator(nn.Module):
       mixing: share of the training images whose finer layers have another image's style.
       fade_steps: updates for which each resolution is trained before the next one fades in, and
         of the fading in (progressive growing, karras2018); 0 trains all of them at once.
+      blur: filter by [1, 2, 1] / 4 after each doubling's convolution, as in karras2019 (app. C).
+        Off unless asked for: runs and figures from before this option were made without. The blur
+        before the critic's halvings is left out, for these are means of blocks.
       decay: of the tracked mean of w, in the collection "mean_style", to which truncation pulls.
     """
 
@@ -72,6 +80,7 @@ class StyleGenerator(nn.Module):
     mixing: float = 0.9
     fade_steps: int = 0
     decay: float = 0.995
+    blur: bool = False
 
     def __post_init__(self):
         check_widths("widths", self.widths)
@@ -94,7 +103,10 @@ class StyleGenerator(nn.Module):
         self.mapping = [Equalized(self.style, rate=self.rate) for _ in range(self.depth)]
         self.start = self.param("start", nn.initializers.normal(1.0), (*size, self.widths[0]))
         wide = [width for width in self.widths for _ in range(2)]
-        self.synthesis = [StyleLayer(width, first=i == 0) for i, width in enumerate(wide)]
+        self.synthesis = [
+            StyleLayer(width, first=i == 0, blurred=self.blur and i > 0 and i % 2 == 0)
+            for i, width in enumerate(wide)
+        ]
         self.pixels = [Equalized(self.shape[-1], gain=1.0) for _ in self.widths]
         self.mean_style = self.variable("mean_style", "mean", jnp.zeros, (self.style,))
         self.seen = self.variable("mean_style", "updates", jnp.zeros, (), jnp.int32)

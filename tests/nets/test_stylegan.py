@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from scipy import signal
 
 from gen_jax import gan
 from gen_jax.errors import ConfigError
@@ -13,7 +14,7 @@ from gen_jax.model import sample_keys
 from gen_jax.nets import StyleCritic, StyleGenerator
 from gen_jax.nets.equalized import Equalized
 from gen_jax.nets.growing import blend, grown_level
-from gen_jax.nets.resampling import double, halve
+from gen_jax.nets.resampling import blur, double, halve
 from gen_jax.nets.stylegan import AdaIN, mix_styles
 
 N, LATENT, FADE = 4, 6, 10
@@ -237,3 +238,23 @@ def test_refusals():
         StyleCritic((4,), fade_steps=9)
     with pytest.raises(ConfigError, match="halved"):
         StyleCritic(WIDTHS).init(jax.random.key(0), jnp.zeros((1, 6, 6, 1)))
+
+
+def test_the_blur_is_binomial_and_acts_after_each_doubling(generator):
+    """Against a convolution by hand; constants stay what they are away from the border."""
+    x = np.random.default_rng(0).normal(size=(2, 5, 6, 3))
+    kernel = np.outer([1, 2, 1], [1, 2, 1]) / 16
+    truth = [
+        [signal.convolve2d(image[..., c], kernel, mode="same") for c in range(3)] for image in x
+    ]
+    np.testing.assert_allclose(blur(jnp.array(x)), np.moveaxis(truth, 1, -1), atol=1e-5)
+    network, variables, z, _ = generator
+    plain, blurred = network.apply(variables, z), network.clone(blur=True).apply(variables, z)
+    assert np.abs(plain - blurred).max() > 1e-3
+    # Nothing is doubled for the lowest resolution, so nothing there is blurred.
+    w = jnp.zeros((1, network.layers, 7))
+    lowest = [
+        n.apply(variables, w, None, 0.0, method="synthesize")
+        for n in (network, network.clone(blur=True))
+    ]
+    np.testing.assert_allclose(*lowest, atol=1e-6)
