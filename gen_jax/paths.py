@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.errors import ConfigError, check_choice, check_range
-from gen_jax.types import Array, Denoiser, Float
+from gen_jax.types import Array, Denoiser, Float, Shaped
 
 
 class GaussianPath(NamedTuple):
@@ -181,7 +181,7 @@ def sde(
     return f, jnp.sqrt(jnp.maximum(2 * sigma * (d_sigma - f * sigma), 0))
 
 
-def expand(coefficient: Float[Array, "..."], x: Array) -> Array:
+def expand(coefficient: Shaped[Array, "..."], x: Array) -> Array:
     """Append axes to a coefficient of shape [] or [B] so that it broadcasts over x [B, ...]."""
     coefficient = jnp.asarray(coefficient)
     return coefficient.reshape(coefficient.shape + (1,) * (x.ndim - coefficient.ndim))

@@ -23,6 +23,15 @@ Metrics = dict[str, Array]
 Denoiser = Callable[[Array, Array], Array]
 """`denoise(x [B, ...], t [B]) -> E[x0 | x_t = x]` [B, ...]."""
 
+AverageVelocity = Callable[[Array, Array, Array], Array]
+"""`U(x [B, ...], t [B], s [B])` with x + (s - t) U = x_s; U(x, t, t) is the velocity."""
+
+FlowMap = Callable[[Array, Array, Array], Array]
+"""`X(x [B, ...], t [B], s [B]) -> x_s [B, ...]`: the point at time s <= t of the flow through x."""
+
+TokenDenoiser = Callable[[Array, Array], Array]
+"""`denoise(x_t int [B, N], t [B]) -> log p(x0_i = v | x_t)` [B, N, V]."""
+
 
 class Estimate(NamedTuple):
     """A value and its standard error, in the same units: numbers, or arrays of one shape."""
@@ -41,18 +50,21 @@ class Estimate(NamedTuple):
 
 __all__ = [
     "Array",
+    "AverageVelocity",
     "Batch",
     "Bool",
     "Complex",
     "Denoiser",
     "Estimate",
     "Float",
+    "FlowMap",
     "Int",
     "Key",
     "Metrics",
     "Num",
     "Shaped",
     "State",
+    "TokenDenoiser",
     "UInt",
     "UInt8",
 ]

@@ -6,6 +6,8 @@ posterior probabilities. A finite dataset is the case of equal weights and zero 
 (karras2022, app. B.3).
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -15,15 +17,15 @@ from gen_jax.paths import GaussianPath
 from gen_jax.types import Array, Denoiser, Float
 
 
-def mixture_denoiser(
+def mixture_means(
     weights: Float[Array, "K"],
     means: Float[Array, "K D"],
     covariances: Float[Array, "K D D"],
-    path: GaussianPath,
-) -> Denoiser:
-    """E[x0 | x_t = x] for a Gaussian mixture, exact: `denoise(x [B, D], t [B] or [])`.
+) -> Callable[[Array, Array, Array], tuple[Array, Array]]:
+    """`(x [D], a [], s []) -> E[x0 | x], E[eps | x]` for x = a x0 + s eps, each by conditioning.
 
-    Covariances are diagonalised once, so that no linear system is solved inside a sampler's loop.
+    So both are finite at s = 0 and a = 0. Covariances are diagonalised once, so that no linear
+    system is solved inside a sampler's loop.
     Raises ConfigError when the shapes do not belong together.
     """
     k, d = means.shape
@@ -34,18 +36,37 @@ def mixture_denoiser(
         )
     variances, axes = jnp.linalg.eigh(covariances)
 
-    def denoise_one(x, t):
-        a, s = path.alpha(t), path.sigma(t)
+    def posterior(x, a, s):
         residual = jnp.einsum("kde,kd->ke", axes, x - a * means)
         marginal = a**2 * variances + s**2
         log_weights = jnp.log(weights) - 0.5 * jnp.sum(
             residual**2 / marginal + jnp.log(marginal), axis=-1
         )
-        shift = jnp.einsum("kde,ke->kd", axes, a * variances / marginal * residual)
-        return jax.nn.softmax(log_weights) @ (means + shift)
+        share = jax.nn.softmax(log_weights)
+        white = residual / marginal
+        shift = jnp.einsum("kde,ke->kd", axes, a * variances * white)
+        noise = jnp.einsum("kde,ke->kd", axes, s * white)
+        return share @ (means + shift), share @ noise
+
+    return posterior
+
+
+def mixture_denoiser(
+    weights: Float[Array, "K"],
+    means: Float[Array, "K D"],
+    covariances: Float[Array, "K D D"],
+    path: GaussianPath,
+) -> Denoiser:
+    """E[x0 | x_t = x] for a Gaussian mixture, exact: `denoise(x [B, D], t [B] or [])`.
+
+    Raises ConfigError when the shapes do not belong together.
+    """
+    posterior = mixture_means(weights, means, covariances)
 
     def denoise(x, t):
-        return called(jax.vmap(denoise_one)(x, jnp.broadcast_to(t, x.shape[:1])))
+        t = jnp.broadcast_to(t, x.shape[:1])
+        one = lambda x, t: posterior(x, path.alpha(t), path.sigma(t))[0]
+        return called(jax.vmap(one)(x, t))
 
     return calls_inside(denoise)
 

@@ -1,6 +1,37 @@
-"""Flow matching on any Gaussian path, with any source and coupling; samplers are diffusion's."""
+"""Flow matching on any Gaussian path, with any source and coupling; samplers are diffusion's.
 
+Few-step models learn an average velocity U(x, t, s): `flow_map`, `jump`, `FEW_STEP_LOSSES`.
+"""
+
+from gen_jax.flow_matching.consistency import consistency_loss, continuous_consistency_loss
+from gen_jax.flow_matching.drifting import drift, drifting_loss
+from gen_jax.flow_matching.few_step import FEW_STEP_LOSSES
+from gen_jax.flow_matching.flow_map import denoiser, flow_map, jump
+from gen_jax.flow_matching.inductive_moment_matching import moment_matching_loss
+from gen_jax.flow_matching.lagrangian import lagrangian_loss
 from gen_jax.flow_matching.losses import conditional_flow_matching_loss
+from gen_jax.flow_matching.mean_flow import mean_flow_loss
+from gen_jax.flow_matching.mixture_flow_map import mixture_flow_map
 from gen_jax.flow_matching.model import flow_matching
+from gen_jax.flow_matching.reflow import reflow_pairs, straightness
+from gen_jax.flow_matching.shortcut import shortcut_loss
 
-__all__ = ["conditional_flow_matching_loss", "flow_matching"]
+__all__ = [
+    "FEW_STEP_LOSSES",
+    "conditional_flow_matching_loss",
+    "consistency_loss",
+    "continuous_consistency_loss",
+    "denoiser",
+    "drift",
+    "drifting_loss",
+    "flow_map",
+    "flow_matching",
+    "jump",
+    "lagrangian_loss",
+    "mean_flow_loss",
+    "mixture_flow_map",
+    "moment_matching_loss",
+    "reflow_pairs",
+    "shortcut_loss",
+    "straightness",
+]

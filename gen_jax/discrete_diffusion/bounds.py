@@ -1,0 +1,107 @@
+"""Bounds on -log p(x0) in nats: by steps (austin2021, eq. 1), and in continuous time.
+
+Per step the cost is KL(q(x_s | x_t, x0) || p(x_s | x_t)). In the limit of small steps it becomes a
+rate (campbell2022; for absorbing noise -a' / (1 - a) times the cross-entropy of the masked tokens:
+sahoo2024, shi2024). With reverse rates r(y) = (-a' / a) pi(x_t) q_t(y) / q_t(x_t), true and
+modelled, it is the
+
+    sum over tokens and y != x_t of  r_model - r_true + r_true log(r_true / r_model).
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gen_jax.discrete_diffusion.token_path import (
+    TokenPath,
+    check_tokens,
+    marginal,
+    ratios,
+    reverse,
+)
+from gen_jax.model import fold_in, sample_keys
+from gen_jax.types import Array, Float, Int, Key, TokenDenoiser
+
+
+class Bound(NamedTuple):
+    """Nats per example [B]; -log p(x0) is at most the expectation of the sum."""
+
+    prior: Float[Array, "B"]
+    diffusion: Float[Array, "B"]
+    reconstruction: Float[Array, "B"]
+
+
+def _x_log_ratio(p: Array, log_p: Array, log_q: Array) -> Array:
+    """p (log p - log q), 0 where p is 0 and infinite where only q is 0."""
+    some = p > 0
+    return jnp.where(some, p * (jnp.where(some, log_p, 0) - jnp.where(some, log_q, 0)), 0)
+
+
+def step_term(
+    path: TokenPath,
+    log_x0: Float[Array, "B N V"],
+    x0: Int[Array, "B N"],
+    x_t: Int[Array, "B N"],
+    t: Float[Array, "B"],
+    s: Float[Array, "B"],
+) -> Float[Array, "B"]:
+    """KL(q(x_s | x_t, x0) || p(x_s | x_t)) in nats, over all tokens; -log p(x0 | x_t) at s = 0."""
+    known = jnp.log(jax.nn.one_hot(x0, len(path.noise)))
+    true, model = reverse(path, known, x_t, t, s), reverse(path, log_x0, x_t, t, s)
+    return jnp.sum(_x_log_ratio(jnp.exp(true), true, model), axis=(1, 2))
+
+
+def rate_term(
+    path: TokenPath,
+    log_x0: Float[Array, "B N V"],
+    x0: Int[Array, "B N"],
+    x_t: Int[Array, "B N"],
+    t: Float[Array, "B"],
+) -> Float[Array, "B"]:
+    """The integrand over t in (0, 1) of the continuous bound, in nats, summed over tokens."""
+    one = jnp.ones_like(t)
+    a, slope = jax.jvp(path.keep, (t,), (one,))
+    scale = (-slope / a)[:, None, None] * path.noise[x_t][..., None]
+    known = jnp.log(jax.nn.one_hot(x0, len(path.noise)))
+    other = 1 - jax.nn.one_hot(x_t, len(path.noise))
+    true, model = (scale * other * ratios(path, p, x_t, t) for p in (known, log_x0))
+    cost = model - true + _x_log_ratio(true, jnp.log(true), jnp.log(model))
+    return jnp.sum(cost, axis=(1, 2))
+
+
+def corrupt(
+    key: Key[Array, "*batch"], path: TokenPath, x0: Int[Array, "B N"], t: Float[Array, "B"]
+) -> Int[Array, "B N"]:
+    """x_t ~ q(x_t | x0); one key, or one per example [B]."""
+    logits = jnp.log(marginal(path, x0, t))
+    return jax.vmap(jax.random.categorical)(sample_keys(key, x0.shape[0]), logits)
+
+
+def bound(
+    key: Key[Array, "*batch"],
+    denoise: TokenDenoiser,
+    path: TokenPath,
+    x0: Int[Array, "B N"],
+    times: Float[Array, " times"],
+) -> Bound:
+    """The bound for the steps of `times` [n + 1], 1 to 0, with one draw of x_t for each step.
+
+    Raises ConfigError for tokens that the data cannot have.
+    """
+    check_tokens(path, x0)
+    keys = sample_keys(key, x0.shape[0])
+    batch = lambda t: jnp.full(x0.shape[:1], t)
+    q = marginal(path, x0, batch(times[0]))
+    prior = jnp.sum(_x_log_ratio(q, jnp.log(q), jnp.log(path.noise)), axis=(1, 2))
+
+    def term(index):
+        t, s = batch(times[index]), batch(times[index + 1])
+        x_t = corrupt(fold_in(keys, index), path, x0, t)
+        return step_term(path, denoise(x_t, t), x0, x_t, t, s)
+
+    last = times.shape[0] - 2
+    total = jax.lax.fori_loop(
+        0, last, lambda i, total: total + term(i), jnp.zeros(x0.shape[0], q.dtype)
+    )
+    return Bound(prior, total, term(last))

@@ -1,0 +1,40 @@
+"""The exact denoiser of a small joint distribution: the truth for networks, bounds and samplers."""
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import logsumexp
+
+from gen_jax.discrete_diffusion.token_path import TokenPath
+from gen_jax.errors import ConfigError
+from gen_jax.types import Array, Float, TokenDenoiser
+
+
+def table_denoiser(table: Float[Array, "..."], path: TokenPath) -> TokenDenoiser:
+    """log p(x0_i = v | x_t) when p(x0) = table[x0_1, .., x0_N], by summing over all of it.
+
+    Where x_t is impossible, its tokens are taken to be independent.
+    Raises ConfigError for a table whose axes do not have as many entries as there are data tokens.
+    """
+    size, length = len(path.noise), table.ndim
+    if not length or any(n not in (size, size - 1) for n in table.shape):
+        raise ConfigError(f"table {table.shape} must have an entry for each of {size} tokens")
+    count = table.shape[0]
+    others = lambda i: tuple(j for j in range(length) if j != i)
+
+    def one(x_t, t):
+        a = path.keep(t)
+        tokens = jnp.arange(count)
+        # [N, count]: log q(x_t_i | x0_i = v)
+        noisy = jnp.log(a * (x_t[:, None] == tokens) + (1 - a) * path.noise[x_t][:, None])
+        joint = jnp.log(table)
+        for i in range(length):
+            joint = joint + jnp.expand_dims(noisy[i], others(i))
+        given_all = [logsumexp(joint, axis=others(i)) for i in range(length)]
+        # Tokens drawn at once may be impossible together: each then follows its own marginal.
+        given_own = [logsumexp(jnp.log(table), axis=others(i)) + noisy[i] for i in range(length)]
+        possible = jnp.isfinite(logsumexp(joint))
+        log_x0 = jnp.where(possible, jnp.stack(given_all), jnp.stack(given_own))
+        log_x0 = jax.nn.log_softmax(log_x0, axis=-1)
+        return jnp.pad(log_x0, ((0, 0), (0, size - count)), constant_values=-jnp.inf)
+
+    return lambda x_t, t: jax.vmap(one)(x_t, jnp.broadcast_to(t, x_t.shape[:1]))

@@ -1,0 +1,151 @@
+"""Noise for tokens (austin2021): each token is kept with probability a(t), else drawn from pi.
+
+    q(x_t = v | x0) = a(t) [v = x0] + (1 - a(t)) pi(v),   t = 0 is data, t = 1 is noise.
+
+With r = a(t) / a(s) the forward step from s to t is r [x_t = x_s] + (1 - r) pi(x_t). Everything
+about the reverse step follows from w(v) = p(x0 = v | x_t) / q(x_t | x0 = v):
+
+    p(x_s = v | x_t) = (r [v = x_t] + (1 - r) pi(x_t)) (a(s) w(v) + (1 - a(s)) pi(v) sum_u w(u)),
+    q_t(y) / q_t(x_t) = a(t) w(y) + (1 - a(t)) pi(y) sum_u w(u),
+
+the second for a change of one token (the ratios of lou2024).
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gen_jax.errors import ConfigError, check_range
+from gen_jax.model import sample_keys
+from gen_jax.types import Array, Float, Int, Key
+
+
+class TokenPath(NamedTuple):
+    """`keep(t)` falls from 1 at t = 0 to 0 at t = 1; `noise` [V] sums to 1."""
+
+    keep: Callable[[Array], Array]
+    noise: Float[Array, "V"]
+
+
+def linear_keep(t: Array) -> Array:
+    """a(t) = 1 - t."""
+    return 1 - t
+
+
+def cosine_keep(t: Array) -> Array:
+    """a(t) = sin(pi / 2 (1 - t)): exactly 0 at t = 1, which cos(pi t / 2) is not."""
+    return jnp.sin(jnp.pi / 2 * (1 - t))
+
+
+def absorbing(size: int, keep: Callable[[Array], Array] = linear_keep) -> TokenPath:
+    """Noise is a mask: token `size`, which the data do not have; V = size + 1.
+
+    Raises ConfigError for a size below 1 and a `keep` that does not fall from 1 to 0.
+    """
+    check_range("size", size, 1, integer=True)
+    return TokenPath(_checked(keep), jnp.zeros(size + 1).at[size].set(1.0))
+
+
+def uniform(size: int, keep: Callable[[Array], Array] = linear_keep) -> TokenPath:
+    """Noise is any of the `size` tokens, with equal probability; V = size.
+
+    Raises ConfigError for a size below 2 and a `keep` that does not fall from 1 to 0.
+    """
+    check_range("size", size, 2, integer=True)
+    return TokenPath(_checked(keep), jnp.full(size, 1 / size))
+
+
+TOKEN_PATHS: dict[str, Callable[..., TokenPath]] = {"absorbing": absorbing, "uniform": uniform}
+"""Every kind of noise by name: `(size, keep) -> TokenPath`."""
+
+
+def _checked(keep: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    values = np.asarray(keep(jnp.linspace(0, 1, 101)))
+    if not (values.shape == (101,) and np.all(np.diff(values) < 0)):
+        raise ConfigError("keep must fall strictly over t in [0, 1]")
+    if abs(values[0] - 1) > 1e-6 or values[-1] != 0:
+        raise ConfigError(
+            f"keep must be 1 at t = 0 and exactly 0 at t = 1, got {values[0]} and {values[-1]}"
+        )
+    return keep
+
+
+def mask_token(path: TokenPath) -> int:
+    """The token that all noise is. Raises ConfigError for noise of several tokens."""
+    noise = np.asarray(path.noise)
+    if np.count_nonzero(noise) != 1:
+        raise ConfigError("this sampler needs a path with one mask token (choose absorbing)")
+    return int(np.argmax(noise))
+
+
+def check_tokens(path: TokenPath, x0: Int[Array, "B N"]) -> None:
+    """Raise ConfigError for tokens outside 0 .. V - 1, and for a mask among the data.
+
+    Under jit the values are not known and nothing is checked.
+    """
+    if isinstance(x0, jax.core.Tracer):
+        return
+    values, size = np.asarray(x0), len(path.noise)
+    data = np.flatnonzero(np.asarray(path.noise) < 1)
+    if not np.issubdtype(values.dtype, np.integer):
+        raise ConfigError(f"x0 must be integers, got {values.dtype}")
+    if values.size and not np.isin(values, data).all():
+        wrong = values[~np.isin(values, data)][0]
+        raise ConfigError(
+            f"x0 has the token {wrong}; allowed are 0 .. {size - 1} but for the mask"
+            if size > len(data)
+            else f"x0 has the token {wrong}; allowed are 0 .. {size - 1}"
+        )
+
+
+def _per_token(a: Array) -> Array:
+    """A coefficient [] or [B] for arrays [B, N, V]."""
+    return jnp.asarray(a)[..., None, None]
+
+
+def marginal(path: TokenPath, x0: Int[Array, "B N"], t: Float[Array, "B"]) -> Float[Array, "B N V"]:
+    """q(x_t = v | x0), probabilities; t is [B] or []."""
+    a = _per_token(path.keep(t))
+    return a * jax.nn.one_hot(x0, len(path.noise)) + (1 - a) * path.noise
+
+
+def _weights(path: TokenPath, log_x0: Array, x_t: Array, t: Array) -> Array:
+    """w(v) = p(x0 = v | x_t) / q(x_t | x0 = v) [B, N, V]; 0 where x_t cannot come from v."""
+    a = _per_token(path.keep(t))
+    same = jax.nn.one_hot(x_t, len(path.noise))
+    likelihood = a * same + (1 - a) * path.noise[x_t][..., None]
+    possible = likelihood > 0
+    return jnp.where(possible, jnp.exp(log_x0) / jnp.where(possible, likelihood, 1), 0)
+
+
+def reverse(
+    path: TokenPath,
+    log_x0: Float[Array, "B N V"],
+    x_t: Int[Array, "B N"],
+    t: Float[Array, "B"],
+    s: Float[Array, "B"],
+) -> Float[Array, "B N V"]:
+    """log p(x_s = v | x_t) for each token, s < t, from log p(x0 | x_t); t and s are [B] or []."""
+    a_t, a_s = _per_token(path.keep(t)), _per_token(path.keep(s))
+    ratio = a_t / a_s
+    w = _weights(path, log_x0, x_t, t)
+    same = jax.nn.one_hot(x_t, len(path.noise))
+    forward = ratio * same + (1 - ratio) * path.noise[x_t][..., None]
+    return jnp.log(forward * (a_s * w + (1 - a_s) * path.noise * w.sum(-1, keepdims=True)))
+
+
+def ratios(
+    path: TokenPath, log_x0: Float[Array, "B N V"], x_t: Int[Array, "B N"], t: Float[Array, "B"]
+) -> Float[Array, "B N V"]:
+    """q_t(y) / q_t(x_t) where y has token v at one place (lou2024, eq. 4); 1 at v = x_t."""
+    a, w = _per_token(path.keep(t)), _weights(path, log_x0, x_t, t)
+    return a * w + (1 - a) * path.noise * w.sum(-1, keepdims=True)
+
+
+def prior(key: Key[Array, "*batch"], path: TokenPath, shape: tuple[int, int]) -> Int[Array, "B N"]:
+    """Tokens of pure noise, [B, N]; one key, or one per sample."""
+    draw = lambda key: jax.random.categorical(key, jnp.log(path.noise), shape=shape[1:])
+    return jax.vmap(draw)(sample_keys(key, shape[0]))

@@ -1,0 +1,81 @@
+"""Drifting: one-step generators that move their samples by a mean shift (deng2026).
+
+V(x) = mean shift towards the data - mean shift towards the other samples; the generator regresses
+on x + V. For a Gaussian kernel of width h, V = h^2 grad(log KDE of the data - log KDE of the
+samples), which vanishes where the two agree.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.flow_matching.flow_map import mean_square
+from gen_jax.types import Array, Float
+
+LOG_KERNELS: dict[str, Callable] = {
+    "laplace": lambda square, h: -jnp.sqrt(jnp.maximum(square, 1e-30)) / h,
+    "gaussian": lambda square, h: -0.5 * square / h**2,
+}
+"""log k of a squared distance and a temperature h, in units of the data."""
+
+
+def _mean_shift(x: Array, points: Array, log_kernel: Callable, skip_same: bool) -> Array:
+    """sum_j k(x_i, p_j) (p_j - x_i) / sum_j k(x_i, p_j) for x [n, D] and points [m, D]."""
+    square = jnp.sum((x[:, None] - points[None]) ** 2, axis=-1)
+    log_k = log_kernel(square)
+    if skip_same:
+        log_k = jnp.where(jnp.eye(len(x), dtype=bool), -jnp.inf, log_k)
+    weights = jax.nn.softmax(log_k, axis=1)
+    return weights @ points - x
+
+
+def drift(
+    x: Float[Array, "n ..."],
+    positives: Float[Array, "m ..."],
+    negatives: Float[Array, "k ..."],
+    temperature: float,
+    kernel: str = "laplace",
+    *,
+    exclude_same: bool = False,
+) -> Float[Array, "n ..."]:
+    """Mean shift towards `positives` minus mean shift towards `negatives`, at each x.
+
+    Args:
+      temperature: width of the kernel, in units of the data.
+      kernel: a name in LOG_KERNELS: exp(-|d| / h), or exp(-|d|^2 / (2 h^2)).
+      exclude_same: leave out negative i at x_i, for negatives that are x itself.
+    Raises ConfigError for an unknown kernel, a temperature that is not positive, and nothing left
+    after the exclusion.
+    """
+    check_choice("kernel", kernel, LOG_KERNELS)
+    check_range("temperature", temperature, 0, open_low=True)
+    if exclude_same and (negatives.shape[0] != x.shape[0] or x.shape[0] < 2):
+        raise ConfigError(
+            f"exclude_same needs as many negatives as x, and at least 2, got {negatives.shape[0]} "
+            f"and {x.shape[0]}"
+        )
+    log_kernel = lambda square: LOG_KERNELS[kernel](square, temperature)
+    flat = lambda a: a.reshape(a.shape[0], -1)
+    towards = _mean_shift(flat(x), flat(positives), log_kernel, False)
+    away = _mean_shift(flat(x), flat(negatives), log_kernel, exclude_same)
+    return (towards - away).reshape(x.shape)
+
+
+def drifting_loss(
+    generated: Float[Array, "B ..."],
+    data: Float[Array, "m ..."],
+    temperature: float,
+    kernel: str = "laplace",
+) -> tuple[Float[Array, "B"], dict[str, Array]]:
+    """|x - stop_gradient(x + V(x))|^2 per sample, averaged over dimensions.
+
+    Its value is |V|^2. Samples of a batch depend on each other; a sample does not repel itself.
+    Raises ConfigError for a batch of one, and what `drift` refuses.
+    """
+    if generated.shape[0] < 2:
+        raise ConfigError("generated must hold at least 2 samples: they repel each other")
+    moved = drift(generated, data, generated, temperature, kernel, exclude_same=True)
+    wanted = jax.lax.stop_gradient(generated + moved)
+    return mean_square(generated - wanted), {}

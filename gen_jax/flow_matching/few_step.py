@@ -1,0 +1,18 @@
+"""Losses of few-step models by name, all of one form."""
+
+from collections.abc import Callable
+from functools import partial
+
+from gen_jax.flow_matching.consistency import consistency_loss
+from gen_jax.flow_matching.lagrangian import lagrangian_loss
+from gen_jax.flow_matching.mean_flow import mean_flow_loss
+from gen_jax.flow_matching.shortcut import shortcut_loss
+
+FEW_STEP_LOSSES: dict[str, Callable] = {
+    "mean_flow": mean_flow_loss,
+    "improved_mean_flow": partial(mean_flow_loss, tangent="model"),
+    "shortcut": shortcut_loss,
+    "consistency": consistency_loss,
+    "lagrangian": lagrangian_loss,
+}
+"""`(average, path, x0, x1, t, s) -> ([B], aux)`."""

@@ -1,0 +1,79 @@
+"""Flow maps: where the probability-flow ODE carries x from time t to any earlier time s.
+
+A map is learnt as an average velocity U (geng2025, boffi2025):
+
+    X(x, t, s) = x + (s - t) U(x, t, s),   U(x, t, t) = dx / dt,   X(x, t, t) = x by construction.
+
+So a few-step model is also a denoiser (`denoiser`), and one more stepper (`jump`).
+"""
+
+import jax.numpy as jnp
+
+from gen_jax.calls import called
+from gen_jax.diffusion.sampler import Stepper
+from gen_jax.errors import check_range
+from gen_jax.model import normal
+from gen_jax.paths import GaussianPath, coefficients, convert, expand, log_snr, time_of_log_snr
+from gen_jax.types import Array, AverageVelocity, Denoiser, Float, FlowMap
+
+
+def flow_map(average: AverageVelocity) -> FlowMap:
+    """X(x, t, s) = x + (s - t) U(x, t, s)."""
+
+    def jumped(x, t, s):
+        return x + expand(s - t, x).astype(x.dtype) * average(x, t, s)
+
+    return jumped
+
+
+def denoiser(average: AverageVelocity, path: GaussianPath) -> Denoiser:
+    """E[x0 | x_t] from the velocity U(x, t, t), for likelihoods, guidance and all steppers."""
+
+    def denoise(x, t):
+        return convert(average(x, t, t), x, coefficients(path, t), "velocity", "x0")
+
+    return denoise
+
+
+def jump(flow_map: FlowMap, gamma: float = 0.0) -> Stepper:
+    """A stepper that jumps with a flow map; one network call per step (kim2024, algorithm 4).
+
+    gamma = 0 jumps from t to s. gamma = 1 jumps to the data and adds the noise of level s
+    (consistency sampling, song2023cm, algorithm 1). In between, the jump ends at the time r with
+    sigma_r / alpha_r = sqrt(1 - gamma^2) sigma_s / alpha_s, and noise carries it from r back to s.
+    The transition to the data adds none. The `denoise` given to `sample` is not called.
+    Raises ConfigError for gamma outside [0, 1].
+    """
+    check_range("gamma", gamma, 0, 1)
+
+    def step(keys, denoise, path, x, carry, transition):
+        batch = lambda t: jnp.full(x.shape[:1], t)
+        if gamma == 0:
+            return called(flow_map(x, batch(transition.t), batch(transition.s))), carry
+        kept = jnp.log1p(-(gamma**2)) if gamma < 1 else -jnp.inf
+        r = time_of_log_snr(path, log_snr(path, transition.s) - kept) if gamma < 1 else 0.0
+        r = jnp.where(transition.last, transition.s, r)
+        moved = called(flow_map(x, batch(transition.t), batch(r)))
+        arrival = transition.next
+        alpha = jnp.where(transition.last | (r == 0), 1.0, path.alpha(r))
+        sigma = jnp.where(transition.last | (r == 0), 0.0, path.sigma(r))
+        ratio = arrival.alpha / alpha
+        added = jnp.sqrt(jnp.maximum(arrival.sigma**2 - (ratio * sigma) ** 2, 0))
+        noise = normal(keys, x.shape[1:], x.dtype)
+        return ratio.astype(x.dtype) * moved + added.astype(x.dtype) * noise, carry
+
+    return Stepper(step, stochastic=gamma > 0)
+
+
+def conditional(
+    path: GaussianPath, x0: Float[Array, "B ..."], x1: Float[Array, "B ..."], t: Float[Array, "B"]
+) -> tuple[Float[Array, "B ..."], Float[Array, "B ..."]]:
+    """x_t = alpha x0 + sigma x1 and its velocity alpha' x0 + sigma' x1: what losses regress on."""
+    c = coefficients(path, t)
+    x_t = expand(c.alpha, x0) * x0 + expand(c.sigma, x0) * x1
+    return x_t, expand(c.d_alpha, x0) * x0 + expand(c.d_sigma, x0) * x1
+
+
+def mean_square(difference: Float[Array, "B ..."]) -> Float[Array, "B"]:
+    """Mean over all axes but the first."""
+    return jnp.mean(difference**2, axis=tuple(range(1, difference.ndim)))

@@ -1,0 +1,41 @@
+"""Lagrangian self-distillation: the map's velocity at its end is the flow's (boffi2025, eq. 12).
+
+dX(x, t, s) / ds = u(X(x, t, s), s), with u the network's own U(., s, s), trained by flow matching
+in the same loss (terminal velocity matching: zhou2025).
+"""
+
+import jax
+import jax.numpy as jnp
+
+from gen_jax.flow_matching.flow_map import conditional, flow_map, mean_square
+from gen_jax.paths import GaussianPath
+from gen_jax.types import Array, AverageVelocity, Float
+
+
+def lagrangian_loss(
+    average: AverageVelocity,
+    path: GaussianPath,
+    x0: Float[Array, "B ..."],
+    x1: Float[Array, "B ..."],
+    t: Float[Array, "B"],
+    s: Float[Array, "B"],
+    *,
+    target: AverageVelocity | None = None,
+) -> tuple[Float[Array, "B"], dict[str, Array]]:
+    """|dX/ds - stop_gradient(U(X, s, s))|^2 + |U(x_t, t, t) - u|^2, each averaged over dimensions.
+
+    Args:
+      average: `(x [B, ...], t [B], s [B]) -> U`, differentiable in s by `jax.jvp`.
+      t, s: s <= t.
+      target: gives the velocity at X, `average` by default; or a moving average.
+    Returns the sum [B], and both terms under "distillation" and "flow_matching".
+    """
+    target = average if target is None else target
+    x_t, u = conditional(path, x0, x1, t)
+    moved = lambda s: flow_map(average)(x_t, t, s)
+    end, speed = jax.jvp(moved, (s,), (jnp.ones_like(s),))
+    wanted = jax.lax.stop_gradient(target(jax.lax.stop_gradient(end), s, s))
+    distillation = mean_square(speed - wanted)
+    matching = mean_square(average(x_t, t, t) - u)
+    terms = {"distillation": distillation, "flow_matching": matching}
+    return distillation + matching, terms

@@ -1,0 +1,217 @@
+"""Three states and two tokens by enumeration: marginals, reverse steps, ratios and both bounds."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.integrate import quad
+
+from gen_jax.discrete_diffusion import (
+    TOKEN_PATHS,
+    bound,
+    cosine_keep,
+    marginal,
+    prior,
+    rate_term,
+    ratios,
+    reverse,
+    step_term,
+    table_denoiser,
+)
+from gen_jax.errors import ConfigError
+
+SIZE = 3
+TABLE = np.array([[0.05, 0.2, 0.1], [0.15, 0.0, 0.1], [0.1, 0.25, 0.05]])
+KEEPS = {"linear": lambda t: 1 - t, "cosine": cosine_keep}
+
+
+def transition(path, t, s):
+    """The forward matrix [from, to] of one token from s to t, in numpy."""
+    noise = np.asarray(path.noise, np.float64)
+    ratio = float(path.keep(jnp.array(t))) / float(path.keep(jnp.array(s)))
+    return ratio * np.eye(len(noise)) + (1 - ratio) * noise
+
+
+def joint_posterior(path, t, x_t):
+    """p(x0 | x_t) over all pairs of data tokens, by Bayes' rule."""
+    q = transition(path, t, 0.0)
+    weights = TABLE * q[:SIZE, x_t[0]][:, None] * q[:SIZE, x_t[1]][None]
+    return weights / weights.sum(), weights.sum()
+
+
+def pairs(path):
+    return list(itertools.product(range(len(path.noise)), repeat=2))
+
+
+@pytest.fixture(params=[(p, k) for p in TOKEN_PATHS for k in KEEPS], ids="-".join)
+def path(request):
+    name, keep = request.param
+    return TOKEN_PATHS[name](SIZE, KEEPS[keep])
+
+
+@pytest.fixture
+def tables(path, x64):
+    """The path in float64, all noisy pairs [V^2, 2] and the exact denoiser."""
+    path = path._replace(noise=jnp.asarray(path.noise, jnp.float64))
+    return path, jnp.array(pairs(path)), table_denoiser(jnp.asarray(TABLE), path)
+
+
+@pytest.mark.parametrize("t", [0.0, 0.3, 1.0])
+def test_marginal(tables, t):
+    path, _, _ = tables
+    found = marginal(path, jnp.arange(SIZE)[:, None], jnp.full(SIZE, t))[:, 0]
+    np.testing.assert_allclose(found, transition(path, t, 0.0)[:SIZE], atol=1e-12)
+    assert float(found.min()) >= 0
+
+
+@pytest.mark.parametrize("t", [0.3, 1.0])
+def test_denoiser_is_bayes_rule(tables, t):
+    path, x_t, denoise = tables
+    found = np.exp(denoise(x_t, jnp.full(len(x_t), t)))
+    for row, x in zip(found, pairs(path)):
+        wanted, evidence = joint_posterior(path, t, x)
+        if evidence > 0:
+            np.testing.assert_allclose(row[0, :SIZE], wanted.sum(1), atol=1e-12)
+            np.testing.assert_allclose(row[1, :SIZE], wanted.sum(0), atol=1e-12)
+            np.testing.assert_allclose(row[:, SIZE:], 0)
+
+
+@pytest.mark.parametrize(("t", "s"), [(1.0, 0.6), (0.6, 0.25), (0.25, 0.0), (1.0, 0.0)])
+def test_reverse_step(tables, t, s):
+    """p(x_s_i | x_t) is the sum over x0_i of the forward steps' posterior, token by token."""
+    path, x_t, denoise = tables
+    full = lambda u: jnp.full(len(x_t), u)
+    log_x0 = denoise(x_t, full(t))
+    found = np.exp(reverse(path, log_x0, x_t, full(t), full(s)))
+    to_s, s_to_t, to_t = transition(path, s, 0.0), transition(path, t, s), transition(path, t, 0.0)
+    for row, x, given in zip(found, pairs(path), np.exp(log_x0)):
+        if joint_posterior(path, t, x)[1] == 0:
+            continue
+        for i in range(2):
+            wanted = sum(
+                given[i, v] * to_s[v] * s_to_t[:, x[i]] / to_t[v, x[i]]
+                for v in range(SIZE)
+                if given[i, v] > 0
+            )
+            np.testing.assert_allclose(row[i], wanted, atol=1e-9)
+            np.testing.assert_allclose(row[i].sum(), 1, atol=1e-9)
+
+
+def test_ratios(tables):
+    """q_t(y) / q_t(x) of the joint law, where y differs from x in one token."""
+    path, x_t, denoise = tables
+    t = 0.4
+    times = jnp.full(len(x_t), t)
+    found = np.asarray(ratios(path, denoise(x_t, times), x_t, times))
+    law = {x: joint_posterior(path, t, x)[1] for x in pairs(path)}
+    for row, x in zip(found, pairs(path)):
+        if law[x] == 0:
+            continue
+        # Away from a masked token, a change has no rate: pi(x_t) is 0 there.
+        for i in (i for i in range(2) if path.noise[x[i]] > 0):
+            for v in range(len(path.noise)):
+                y = (v, x[1]) if i == 0 else (x[0], v)
+                np.testing.assert_allclose(row[i, v], law[y] / law[x], atol=1e-9)
+
+
+def log_of(x0):
+    return np.log(TABLE[x0])
+
+
+def mean_over(path, x0, t, term):
+    """The mean over x_t ~ q(x_t | x0) of a term of all pairs, by enumeration."""
+    q = transition(path, t, 0.0)
+    weights = np.array([q[x0[0], x[0]] * q[x0[1], x[1]] for x in pairs(path)])
+    term = np.asarray(term)
+    return float(np.sum(np.where(weights > 0, weights * term, 0)))
+
+
+@pytest.mark.parametrize("x0", [(0, 1), (2, 0), (1, 2)])
+def test_continuous_bound_of_the_exact_denoiser_is_the_probability(tables, x0):
+    path, x_t, denoise = tables
+    data = jnp.broadcast_to(jnp.array(x0), x_t.shape)
+
+    @jax.jit
+    def terms(t):
+        times = jnp.full(len(x_t), t)
+        return rate_term(path, denoise(x_t, times), data, x_t, times)
+
+    value, _ = quad(lambda t: mean_over(path, x0, t, terms(t)), 1e-9, 1 - 1e-9, epsabs=1e-7)
+    np.testing.assert_allclose(value, -log_of(x0), atol=2e-5)
+
+
+def test_step_bound_falls_to_the_entropy(tables):
+    """Its mean over the data; one step draws both tokens from laws of their own, exactly."""
+    path, x_t, denoise = tables
+    full = lambda u: jnp.full(len(x_t), u)
+
+    @jax.jit
+    def term(x0, t, s):
+        data = jnp.broadcast_to(x0, x_t.shape)
+        return step_term(path, denoise(x_t, full(t)), data, x_t, full(t), full(s))
+
+    def total(x0, n):
+        times = itertools.pairwise(np.linspace(1, 0, n + 1))
+        return sum(mean_over(path, x0, t, term(jnp.array(x0), t, s)) for t, s in times)
+
+    data = [x0 for x0 in itertools.product(range(SIZE), repeat=2) if TABLE[x0] > 0]
+    for x0 in data:
+        independent = -np.log(TABLE.sum(1)[x0[0]] * TABLE.sum(0)[x0[1]])
+        np.testing.assert_allclose(total(x0, 1), independent, atol=1e-6)
+    one, four, many = (sum(TABLE[x0] * total(x0, n) for x0 in data) for n in (1, 4, 16))
+    entropy = -sum(TABLE[x0] * np.log(TABLE[x0]) for x0 in data)
+    assert one > four > many > entropy
+    assert many - entropy < 0.35 * (one - entropy)
+
+
+def test_bound_by_sampling(tables, key):
+    """Its mean over draws is the enumerated sum; the parts are what they are called."""
+    path, x_t, denoise = tables
+    x0, n = (2, 1), 20_000
+    data = jnp.broadcast_to(jnp.array(x0), (n, 2))
+    times = jnp.array([1.0, 0.5, 0.2, 0.0])
+    found = jax.jit(lambda key: bound(key, denoise, path, data, times))(key)
+    same = jnp.broadcast_to(jnp.array(x0), x_t.shape)
+
+    def wanted(t, s):
+        t, s = jnp.full(len(x_t), t), jnp.full(len(x_t), s)
+        term = step_term(path, denoise(x_t, t), same, x_t, t, s)
+        return mean_over(path, x0, float(t[0]), term)
+
+    diffusion, last = wanted(1.0, 0.5) + wanted(0.5, 0.2), wanted(0.2, 0.0)
+    np.testing.assert_allclose(found.prior, 0, atol=1e-9)
+    for part, value in ((found.diffusion, diffusion), (found.reconstruction, last)):
+        error = 5 * float(part.std()) / np.sqrt(n) + 1e-9
+        assert abs(float(part.mean()) - value) < error
+
+
+def test_prior_is_noise(path, key):
+    x = np.asarray(prior(key, path, (3000, 2)))
+    share = np.bincount(x.ravel(), minlength=len(path.noise)) / x.size
+    np.testing.assert_allclose(share, path.noise, atol=5 * 0.5 / np.sqrt(x.size))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: TOKEN_PATHS["uniform"](1), "size=1"),
+        (lambda: TOKEN_PATHS["absorbing"](0), "size=0"),
+        (lambda: TOKEN_PATHS["absorbing"](3, lambda t: 1 - 0.9 * t), "exactly 0"),
+        (lambda: TOKEN_PATHS["absorbing"](3, lambda t: jnp.cos(jnp.pi / 2 * t)), "exactly 0"),
+        (lambda: TOKEN_PATHS["absorbing"](3, lambda t: t), "must fall"),
+        (lambda: table_denoiser(jnp.ones((5, 5)), TOKEN_PATHS["uniform"](3)), "table"),
+    ],
+)
+def test_refusals(make, words):
+    with pytest.raises(ConfigError, match=words):
+        make()
+
+
+@pytest.mark.parametrize("token", [-1, 3, 4])
+def test_tokens_out_of_range_are_refused(token, key):
+    path = TOKEN_PATHS["absorbing"](SIZE)
+    denoise = table_denoiser(jnp.asarray(TABLE, jnp.float32), path)
+    with pytest.raises(ConfigError, match=f"token {token}"):
+        bound(key, denoise, path, jnp.array([[0, token]]), jnp.array([1.0, 0.0]))
