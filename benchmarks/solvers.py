@@ -30,7 +30,7 @@ SHOWN = ("linear", "vp", "edm")
 PER_STEP = {"heun": 2, "midpoint": 2, "rk4": 4, "edm_heun": 2}
 IN_TIME = ("euler", "heun", "midpoint", "rk4")
 DEFAULT = "adams"
-TRUTH_STEPS = 2000
+TRUTH_STEPS = 600
 
 
 class Problem(NamedTuple):
@@ -146,9 +146,9 @@ def grid_times(name: str, path: GaussianPath, steps: int, std: float) -> jax.Arr
     return diffusion.GRIDS[name](path, steps, **options)
 
 
-def solver(problem: Problem, make: Callable) -> Callable:
+def solver(problem: Problem, make: Callable, paths: tuple[str, ...]) -> Callable:
     """`(parameters, index of the path, times) -> (end points, calls)`, compiled for each size."""
-    makers = [PATHS[path]() for path in SHOWN]
+    makers = [PATHS[path]() for path in paths]
     pick = lambda index, functions: lambda t: jax.lax.switch(index, functions, t)
 
     @jax.jit
@@ -161,17 +161,19 @@ def solver(problem: Problem, make: Callable) -> Callable:
     return solve
 
 
-def own_rows(problems: dict[str, Problem], truths: dict[str, Truth]) -> list[dict[str, Any]]:
+def own_rows(
+    problems: dict[str, Problem], truths: dict[str, Truth], config: "Config"
+) -> list[dict[str, Any]]:
     """Every deterministic stepper on every grid and path, for problems of one shape."""
     rows = []
     for stepper, make in diffusion.STEPPERS.items():
-        if make().stochastic or stepper == "adaptive":
+        if make().stochastic or stepper == "adaptive" or stepper not in config.solvers:
             continue
-        solve = solver(next(iter(problems.values())), make)
+        solve = solver(next(iter(problems.values())), make, config.paths)
         for calls in CALLS:
             steps = max(2, -(-calls // PER_STEP.get(stepper, 1)))
             for (name, problem), (index, path), grid in product(
-                problems.items(), enumerate(SHOWN), grids_of(stepper)
+                problems.items(), enumerate(config.paths), grids_of(stepper)
             ):
                 ends = PATHS[path]()
                 times = grid_times(grid, ends, steps, problem.std)
@@ -219,7 +221,8 @@ def table(own: list[dict[str, Any]], others: list[dict[str, Any]]) -> str:
         theirs = [r for r in others if r["problem"] == problem]
         lines += [f"\n## {problem}\n", f"| | {' | '.join(f'{c} calls' for c in CALLS)} |"]
         lines.append("| --- |" + " --- |" * len(CALLS))
-        for path in SHOWN:
+        paths = list(dict.fromkeys(r["path"] for r in mine))
+        for path in paths:
             for stepper in dict.fromkeys(r["solver"] for r in mine):
                 rows = [r for r in mine if (r["solver"], r["path"]) == (stepper, path)]
                 kept = [r for r in rows if r["own_grid"]]
@@ -231,7 +234,7 @@ def table(own: list[dict[str, Any]], others: list[dict[str, Any]]) -> str:
             cells = [f"{(b := best(rows, c))['rms']:.4f} ({b['solver']})" for c in CALLS]
             lines.append(f"| **best peer, {path}** | {' | '.join(cells)} |")
         if theirs:
-            for path in SHOWN:
+            for path in paths:
                 kept = [r for r in mine if r["own_grid"] and r["solver"] == DEFAULT]
                 kept = [r for r in kept if r["path"] == path]
                 ratios = [best(kept, c)["rms"] / best(theirs, c)["rms"] for c in CALLS]
@@ -253,6 +256,9 @@ class Config:
     num: int = 512
     """Points; images are a quarter of it."""
     peers: bool = True
+    paths: tuple[str, ...] = SHOWN
+    solvers: tuple[str, ...] = tuple(diffusion.STEPPERS)
+    """Samplers to measure; those with noise are left out."""
 
 
 def picture(rows: list[dict[str, Any]], problem: str) -> Any:
@@ -280,7 +286,7 @@ def main() -> None:
     own, others = [], []
     for group in (("three modes", "25 modes"), ("network",)):
         chosen = {name: problems[name] for name in group if name in problems}
-        own += own_rows(chosen, truths) if chosen else []
+        own += own_rows(chosen, truths, config) if chosen else []
         for name, problem in chosen.items():
             others += peer_rows(name, problem, truths[name]) if config.peers else []
         report(config, facts, own, others)
@@ -289,7 +295,7 @@ def main() -> None:
 def report(config: Config, facts: dict[str, Any], own: list, others: list) -> None:
     """Write what has been measured so far as JSON, Markdown and a picture."""
     write("solvers", facts, {"points": config.num, "own": own, "peers": others})
-    text = "# Root mean square error to the exact flow\n" + table(own, others)
+    text = f"# Root mean square error to the exact flow, {config.num} points\n" + table(own, others)
     (RESULTS / "solvers_cpu.md").write_text(text + "\n", encoding="utf-8")
     plotting.save(picture(own + others, own[-1]["problem"]), RESULTS / "solvers.png")
     print(text)
