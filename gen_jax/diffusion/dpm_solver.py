@@ -10,8 +10,6 @@ taken as Dbar = D_t + (D_t - D_prev) h / (2 h_prev): the 2M solver (algorithm 2)
 last step are first order: the last one returns D_t, so that a grid should end close to the data.
 """
 
-from typing import Literal
-
 import jax.numpy as jnp
 import numpy as np
 
@@ -88,7 +86,7 @@ def extrapolated(x0: Array, lam: Array, h: Array, history: tuple[Array, Array], 
     return combined(x0, values, chosen([jnp.zeros(1), *rows], size, used))
 
 
-def dpm_solver_pp(order: Literal[1, 2, 3] = 2, eta: float = 0.0) -> Stepper:
+def dpm_solver_pp(order: int = 2, eta: float = 0.0) -> Stepper:
     """Multistep DPM-Solver++ of order 1 (which is DDIM), 2 or 3; one network call per step.
 
     Meant for a grid uniform in log-SNR: on a grid uniform in t the extrapolation overshoots at the

@@ -5,8 +5,6 @@ that led to t, as one more node of the polynomial, then predicts the next step (
 B(h) = expm1(-h), called bh2; a polynomial through two values is taken as in the 2M solver).
 """
 
-from typing import Literal
-
 import jax.numpy as jnp
 
 from gen_jax.diffusion.ddim import ddim_line
@@ -35,7 +33,7 @@ def corrected(x0: Array, lam: Array, history: tuple[Array, Array], used) -> Arra
     return combined(values[0], others, chosen(rows, size, used))
 
 
-def unipc(order: Literal[2, 3] = 2) -> Stepper:
+def unipc(order: int = 2) -> Stepper:
     """UniPC with a predictor of this order and a corrector one higher; one network call per step.
 
     Meant for a grid uniform in log-SNR, like DPM-Solver++. The last step is first order.
