@@ -40,7 +40,7 @@ USUAL = {
     "midpoint": Row(64, 0.042, mean=0.03, variance=0.042),
     "rk4": Row(64, 0.005),
     "edm_heun": Row(32, 0.06, mean=0.05, variance=0.05),
-    "edm": Row(128, 0.03, variance=0.06),
+    "edm": Row(128, 0.031, variance=0.06),
     "dpm_solver_pp": Row(32, 0.016, mean=0.03, variance=0.07),
     "dpm_solver_pp_sde": Row(100, 0.005),
     "dpm_solver_pp_3": Row(32, 0.004, mean=0.03, variance=0.07),
