@@ -11,7 +11,7 @@ import numpy as np
 from jax.core import Tracer
 
 from gen_jax.errors import check_choice
-from gen_jax.types import Array, Key, State
+from gen_jax.types import State
 
 PROGRAMS = 16
 """Compiled programs that one function holds; beyond them the one used longest ago goes."""
@@ -95,8 +95,8 @@ class Compiled:
                     values[name] = check(values[name], n)
         return key, state, values
 
-    def run(self, key: Key[Array, "*batch"], state: State, values: Mapping[str, Any]) -> Any:
-        """The program for these values, called."""
+    def run(self, key: Any, state: State, values: Mapping[str, Any]) -> Any:
+        """The program for these values, called; `key` is None where a model needs none."""
         arrays = {name: value for name, value in values.items() if is_arrays(value)}
         fixed = [(name, value) for name, value in values.items() if name not in arrays]
         static = tuple((name, type(value), value) for name, value in fixed)

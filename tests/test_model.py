@@ -204,6 +204,12 @@ def test_values_are_checked_before_a_program_is_traced(key):
     assert count == []
 
 
+def test_a_model_that_draws_nothing_takes_no_key():
+    draw, score = lambda key, state, n: jnp.zeros(n), lambda key, state, x: x.sum(1)
+    model = compiled(GenerativeModel(None, None, draw, score))
+    np.testing.assert_array_equal(model.log_prob(None, (), jnp.ones((2, 3))), [3, 3])
+
+
 def test_an_option_without_a_hash_works(key):
     model = compiled(GenerativeModel(None, None, lambda key, state, n, size=(): jnp.zeros(size)))
     assert model.sample(key, (), 1, size=[2, 3]).shape == (2, 3)

@@ -45,9 +45,11 @@ def _curves(directory: Path) -> str:
 
 
 def _sample(path: Path) -> str:
+    name = html.escape(path.stem)
     if path.suffix == ".png":
-        return f"<br>{_embedded(path.read_bytes(), 'png', path.stem)}"
-    return f"<pre>{html.escape(path.read_text(encoding='utf-8', errors='replace'))}</pre>"
+        return f"<p>{name}<br>{_embedded(path.read_bytes(), 'png', path.stem)}</p>"
+    text = html.escape(path.read_text(encoding="utf-8", errors="replace"))
+    return f"<p>{name}</p><pre>{text}</pre>"
 
 
 def _samples(directory: Path, limit: int = 6) -> str:
@@ -56,8 +58,7 @@ def _samples(directory: Path, limit: int = 6) -> str:
     paths = sorted(path for path in found if path.suffix in (".png", ".txt"))
     spread = np.linspace(0, len(paths) - 1, min(limit, len(paths)))
     chosen = [paths[round(place)] for place in spread]
-    rows = (f"<div>{html.escape(path.stem)}{_sample(path)}</div>" for path in chosen)
-    return "<h2>Samples</h2>" + "".join(rows) if chosen else ""
+    return "<h2>Samples</h2>" + "".join(map(_sample, chosen)) if chosen else ""
 
 
 def _shown(value: Any) -> str:

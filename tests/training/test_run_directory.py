@@ -132,7 +132,7 @@ def test_a_report_written_again_has_the_last_samples_and_the_evaluation(tmp_path
     assert all(f"<td>{name}</td><td>{text}</td>" in page for name, text in rows.items())
     assert "text &lt;0&gt;" in page
     assert page.count("data:image/png;base64,") == 1
-    assert page.count("<div>step_") == 6
+    assert page.count("<p>step_") == 6
     assert json.loads((tmp_path / "report.json").read_text()) == {"step": 9}
     (tmp_path / "evaluation.json").write_text("[" * 100_000)
     assert "<h2>Evaluation" not in write_report(tmp_path).read_text()
