@@ -147,12 +147,13 @@ def main() -> None:
     def write(step: int, state: State) -> None:
         print(f"picture: {pictures.write_samples(begun.directory, model, begun.spec, state, step)}")
 
+    every = config.sample_every
     state = training.fit(
         begun.key,
         model,
         known,
-        sample_every=config.sample_every,
-        on_sample=write,
+        sample_every=every,
+        on_sample=write if every else None,
         **begun.fit_options,
     )
     write(config.steps, state)

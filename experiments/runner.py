@@ -193,12 +193,13 @@ def run(
     def on_sample(step: int, state: State) -> None:
         pictures.write_samples(begun.directory, model, begun.spec, state, step)
 
+    every = config.sample_every
     state = training.fit(
         begun.key,
         model,
         begun.train,
-        sample_every=config.sample_every,
-        on_sample=on_sample,
+        sample_every=every,
+        on_sample=on_sample if every else None,
         **begun.fit_options,
         **(options(begun, model) if options else {}),
     )

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
+from gen_jax.checks import as_key
 from gen_jax.errors import check_choice
 from gen_jax.types import State
 
@@ -62,7 +63,7 @@ class Compiled:
         self.signature = inspect.signature(function)
         parameters = list(self.signature.parameters.values())
         self.first = first = parameters[2].name
-        self.checks = {**checks, first: check}
+        self.checks = {first: check, **checks}
         self.options = tuple(p.name for p in parameters[3:] if p.kind is not p.VAR_KEYWORD)
         self.open = len(self.options) < len(parameters) - 3
         # Without `self` in it: a circle would keep the programs until the next garbage collection.
@@ -93,6 +94,7 @@ class Compiled:
             for name, check in self.checks.items():
                 if name == self.first or values.get(name) is not None:
                     values[name] = check(values[name], n)
+        key = as_key("key", key, n)
         return key, state, values
 
     def run(self, key: Any, state: State, values: Mapping[str, Any]) -> Any:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gen_jax.errors import ConfigError, shown
 from gen_jax.types import Array, Int, Metrics
 
 Loss = Callable[[Any], tuple[Array, dict[str, Array]]]
@@ -22,6 +23,44 @@ class AveragedState(NamedTuple):
     step: Int[Array, ""]
 
 
+def start_moments(optimizer: Any, params: Any, argument: str = "optimizer") -> Any:
+    """The optimizer's state before the first step. Raises ConfigError for what is no optimizer."""
+    if not all(callable(getattr(optimizer, name, None)) for name in ("init", "update")):
+        raise ConfigError(
+            f"{argument}={shown(optimizer)} must be an optax optimizer, such as optax.adam(1e-3)"
+        )
+    return optimizer.init(params)
+
+
+def apply_gradient(
+    optimizer: optax.GradientTransformation,
+    gradient: Any,
+    moments: Any,
+    params: Any,
+    value: Array | None = None,
+    value_fn: Callable[[Any], Array] | None = None,
+) -> tuple[Any, Any]:
+    """The parameters and the optimizer's state after one step.
+
+    Args:
+      value, value_fn: the loss, and the loss as a function of the parameters, for optimizers that
+        ask for them (`optax.contrib.reduce_on_plateau`, line searches).
+    Raises ConfigError when `update` does not return updates and a state of the same form.
+    """
+    whole = optax.with_extra_args_support(optimizer)
+    extra = {"value": value, "grad": gradient, "value_fn": value_fn}
+    out = whole.update(gradient, moments, params, **extra)
+    if not isinstance(out, tuple) or len(out) != 2:
+        raise ConfigError(f"optimizer.update returned {shown(out)}, must be (updates, state)")
+    updates, after = out
+    before: Any = jax.tree.structure(moments)
+    if before != jax.tree.structure(after):
+        raise ConfigError(
+            "optimizer.update must keep the form of the state that optimizer.init made"
+        )
+    return optax.apply_updates(params, updates), after
+
+
 def descend(
     loss: Loss, optimizer: optax.GradientTransformation, params: Any, moments: Any
 ) -> tuple[Any, Any, Metrics]:
@@ -32,12 +71,15 @@ def descend(
 
     def mean_loss(params):
         each, metrics = loss(params)
+        if each.ndim > 1:
+            raise ConfigError(f"the loss has shape {each.shape}, must be one number per example")
         return jnp.mean(each), jax.tree.map(jnp.mean, metrics)
 
     (value, metrics), gradient = jax.value_and_grad(mean_loss, has_aux=True)(params)
-    updates, moments = optimizer.update(gradient, moments, params)
+    of_params = lambda params: mean_loss(params)[0]
+    params, moments = apply_gradient(optimizer, gradient, moments, params, value, of_params)
     metrics = {"loss": value, **metrics, "gradient_norm": optax.global_norm(gradient)}
-    return optax.apply_updates(params, updates), moments, metrics
+    return params, moments, metrics
 
 
 def start_average(params: Any) -> Any:
@@ -52,7 +94,7 @@ def moving_average(ema: Any, params: Any, step: Int[Array, ""], decay: float) ->
 
 def first_state(params: Any, optimizer: optax.GradientTransformation) -> AveragedState:
     """The state before the first step."""
-    moments = optimizer.init(params)
+    moments = start_moments(optimizer, params)
     return AveragedState(params, start_average(params), moments, jnp.zeros((), jnp.int32))
 
 

@@ -3,9 +3,10 @@
 Each class carries the exit code that the command line returns for it.
 """
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 
@@ -51,7 +52,17 @@ class Stopped(GenJaxError):
     exit_code = 75
 
 
-def check_choice(argument: str, value: str, choices: Iterable[str]) -> str:
+def shown(value: Any) -> str:
+    """What was given, in a few words of one line: arrays by dtype and shape."""
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return f"an array of {value.dtype} {list(value.shape)}"
+    if isinstance(value, Mapping | list | set) or callable(value):
+        return f"a {type(value).__name__}"
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 200 else f"{text[:197]}..."
+
+
+def check_choice(argument: str, value: Any, choices: Iterable[str]) -> str:
     """Return `value` if it is one of `choices`; else raise ConfigError with the nearest match."""
     names = list(choices)
     if value in names:
@@ -60,7 +71,9 @@ def check_choice(argument: str, value: str, choices: Iterable[str]) -> str:
         name for name in names if name and str(value).startswith(name)
     ]
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ConfigError(f"{argument}={value!r} is unknown{hint} (choose from: {', '.join(names)})")
+    raise ConfigError(
+        f"{argument}={shown(value)} is unknown{hint} (choose from: {', '.join(names)})"
+    )
 
 
 def check_range(
@@ -79,12 +92,42 @@ def check_range(
     ends = ("-inf" if low is None else low, "inf" if high is None else high)
     allowed = f"{'(' if open_low else '['}{ends[0]}, {ends[1]}]"
     kind = "an integer" if integer else "a number"
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    if not number or (integer and int(value) != value):
-        raise ConfigError(f"{argument}={value!r} must be {kind} in {allowed}")
+    number = isinstance(value, Integral if integer else Real) and not isinstance(value, bool)
+    if not number:
+        raise ConfigError(f"{argument}={shown(value)} must be {kind} in {allowed}")
     above = low is None or (value > low if open_low else value >= low)
     if not (above and (high is None or value <= high)):
-        raise ConfigError(f"{argument}={value!r} must be {kind} in {allowed}")
+        raise ConfigError(f"{argument}={shown(value)} must be {kind} in {allowed}")
+    return value
+
+
+def check_shape(argument: str, shape: Any) -> tuple[int, ...]:
+    """Return the shape of one example as a tuple of integers of at least 1; else ConfigError."""
+    axes = tuple(shape) if isinstance(shape, Sequence) and not isinstance(shape, str) else ()
+    whole = all(isinstance(n, Integral) and not isinstance(n, bool) and int(n) > 0 for n in axes)
+    if not axes or not whole:
+        raise ConfigError(f"{argument}={shown(shape)} must be a tuple of sizes, each at least 1")
+    return axes
+
+
+def check_finite(argument: str, value: Any) -> Any:
+    """Return `value`; raise ConfigError for a plain number that is NaN or infinite."""
+    if isinstance(value, Real) and not math.isfinite(value):
+        raise ConfigError(f"{argument}={shown(value)} must be a finite number")
+    return value
+
+
+def check_flag(argument: str, value: Any) -> bool:
+    """Return `value` if it is True or False; else raise ConfigError."""
+    if not isinstance(value, bool):
+        raise ConfigError(f"{argument}={shown(value)} must be True or False")
+    return value
+
+
+def check_text(argument: str, value: Any) -> str:
+    """Return `value` if it is a string; else raise ConfigError."""
+    if not isinstance(value, str):
+        raise ConfigError(f"{argument}={shown(value)} must be a string")
     return value
 
 

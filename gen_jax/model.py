@@ -3,14 +3,15 @@
 Training, checkpoints, devices, metrics and pictures are written once against these four.
 """
 
+import inspect
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import partial, wraps
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from gen_jax.checks import as_array, as_batch, as_key, is_known, no_type_check
 from gen_jax.compiled import Check, Compiled, is_arrays
 from gen_jax.errors import ConfigError, DataError, GenJaxError, check_range
 from gen_jax.types import Array, Key, Num, Shaped, State
@@ -24,7 +25,73 @@ def trained_part(state: State) -> State:
     return state if found is None else found
 
 
-class GenerativeModel(NamedTuple):
+class _Functions(NamedTuple):
+    init: Callable
+    step: Callable
+    sample: Callable
+    log_prob: Callable | None = None
+    log_prob_kind: str = "none"
+    conditions: Mapping[str, str] = {}
+    parameters: Callable[[State], State] = trained_part
+
+
+def _needs_no_batch(function: Callable) -> bool:
+    """Whether the last argument may be left out: a model of a known density needs no data."""
+    return list(inspect.signature(function).parameters.values())[-1].default is None
+
+
+def _batch(function: Callable, batch: Any, finite: bool) -> Any:
+    if batch is None and _needs_no_batch(function):
+        return None
+    return as_batch("batch", batch, finite=finite)
+
+
+def _init(function: Callable) -> Callable:
+    return lambda key, batch=None: function(as_key("key", key), _batch(function, batch, True))
+
+
+def _step(function: Callable) -> Callable:
+    return lambda key, state, batch=None: function(
+        as_key("key", key), state, _batch(function, batch, False)
+    )
+
+
+def _sample(function: Callable) -> Callable:
+    def sample(key, state, n, *arguments, **condition):
+        check_range("n", n, 1, integer=True)
+        return function(as_key("key", key, n), state, n, *arguments, **condition)
+
+    return sample
+
+
+def _log_prob(function: Callable) -> Callable:
+    def log_prob(key, state, x, *arguments, **condition):
+        x = as_array("x", x)
+        if x.ndim == 0:
+            raise ConfigError("x has shape (), must be a batch [B, ...]")
+        return function(as_key("key", key, len(x)), state, x, *arguments, **condition)
+
+    return log_prob
+
+
+DOORS: dict[str, Callable] = {
+    "init": _init,
+    "step": _step,
+    "sample": _sample,
+    "log_prob": _log_prob,
+}
+"""Each function of a model behind checks of its key and of its data, where values are known."""
+
+
+def _behind_door(name: str, function: Any) -> Any:
+    if function is None or hasattr(function, "behind_door"):
+        return function
+    checked = wraps(function)(DOORS[name](function))
+    checked.behind_door = True  # type: ignore[attr-defined]
+    return checked
+
+
+class GenerativeModel(_Functions):
     """The contract every family fulfils; its constructors return it `compiled`.
 
     Fields:
@@ -38,22 +105,30 @@ class GenerativeModel(NamedTuple):
         samples; a scalar serves all), "shared" (arrays that serve all samples) or "static" (part of
         the program).
       parameters: `state -> pytree` of what is trained, without averages, moments and buffers.
+    Its functions raise ConfigError for what is no key of `jax.random` or n < 1, and DataError for
+    a batch that is no mapping of arrays of real numbers, and for x that are not finite.
     """
 
-    init: Callable
-    step: Callable
-    sample: Callable
-    log_prob: Callable | None = None
-    log_prob_kind: str = "none"
-    conditions: Mapping[str, str] = {}
-    parameters: Callable[[State], State] = trained_part
+    def __new__(cls, *functions: Any, **named: Any) -> "GenerativeModel":
+        """Each function behind its door."""
+        given = _Functions(*functions, **named)._asdict()
+        return super().__new__(
+            cls, **given | {name: _behind_door(name, given[name]) for name in DOORS}
+        )
+
+    def _replace(self, **changes: Any) -> "GenerativeModel":
+        """Another model, with other functions."""
+        return GenerativeModel(**self._asdict() | changes)
 
 
+@no_type_check
 def sample_keys(key: Key[Array, "*batch"], n: int) -> Key[Array, "n"]:
     """One key per sample: its index folded into `key`; or `key` itself if it has shape [n] already.
 
-    So a sample does not depend on the batch it is drawn in, nor on the number of devices.
+    So a sample does not depend on the batch it is drawn in, nor on the number of devices. Raises
+    ConfigError for another number of keys, and for what is no key of `jax.random`.
     """
+    key = as_key("key", key, check_range("n", n, 1, integer=True))
     if key.ndim == 1:
         return key
     return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(n))
@@ -75,14 +150,12 @@ def _checked_size(value: Any, n: Any) -> int:
 
 
 def _checked_data(encode: Callable | None, x: Any, n: int) -> Any:
-    """x as an array, after `encode` has looked at its values. Raises DataError for NaN in it."""
-    x = x if isinstance(x, jax.Array | np.ndarray) else np.asarray(x)
-    if x.dtype.kind in "OSUMm" or x.ndim == 0:
-        raise DataError(f"x={x!r:.60} must be an array of numbers [B, ...]")
-    if isinstance(x, jax.core.Tracer):
+    """x as finite numbers, after `encode` has looked at them. Raises DataError for others."""
+    x = as_array("x", x)
+    if x.ndim == 0:
+        raise DataError("x has shape (), must be a batch [B, ...]")
+    if not is_known(x):
         return x
-    if jnp.issubdtype(x.dtype, jnp.inexact) and np.isnan(x).any():
-        raise DataError(f"x holds {int(np.isnan(x).sum())} numbers that are NaN")
     if encode is not None:
         encode(jax.random.key(0), x)
     return x

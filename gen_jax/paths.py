@@ -15,12 +15,14 @@ lipman2023 (velocity).
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.checks import check_output, is_known, same_shape
+from gen_jax.errors import ConfigError, check_choice, check_range, shown
 from gen_jax.types import Array, Denoiser, Float, Shaped
 
 
@@ -121,6 +123,32 @@ def ddpm(betas: Float[Array, "T"]) -> GaussianPath:
     return GaussianPath(
         lambda t: jnp.exp(0.5 * interpolated(t)), lambda t: jnp.sqrt(-jnp.expm1(interpolated(t)))
     )
+
+
+def check_path(path: Any) -> GaussianPath:
+    """Return a path whose functions are as `GaussianPath` says.
+
+    Raises ConfigError unless both return an array like t, finite and at least 0, and alpha / sigma
+    falls from t = 0, the data, to t = 1: paths of papers whose time runs the other way do not.
+    """
+    if not isinstance(path, GaussianPath):
+        raise ConfigError(f"path={shown(path)} must be a GaussianPath or a name in PATHS")
+    with jax.ensure_compile_time_eval():
+        t = jnp.linspace(0, 1, 9)
+        values = [same_shape(f"path.{name}", f)(t) for name, f in path._asdict().items()]
+        if not all(map(is_known, values)):
+            return path
+        alpha, sigma = (np.asarray(value, np.float64) for value in values)
+    if not all(np.isfinite(value).all() and value.min() >= 0 for value in (alpha, sigma)):
+        raise ConfigError("path: alpha and sigma must be finite and at least 0 for t in [0, 1]")
+    ratio = np.arctan2(alpha, sigma)
+    if np.any(np.diff(ratio) > 0) or not ratio[-1] < ratio[0]:
+        ends = [f"{alpha[i]:g} / {sigma[i]:g}" for i in (0, -1)]
+        raise ConfigError(
+            "path: alpha / sigma must fall from t = 0 (data) to t = 1 (noise); it goes from "
+            f"{ends[0]} to {ends[1]}"
+        )
+    return path
 
 
 PATHS: dict[str, Callable[..., GaussianPath]] = {
@@ -294,7 +322,8 @@ def velocity(denoise: Denoiser, path: GaussianPath) -> Callable[[Array, Array], 
     """A denoiser's probability-flow velocity u(x, t) = alpha' E[x0 | x] + sigma' E[eps | x]."""
 
     def field(x, t):
-        return convert(denoise(x, t), x, coefficients(path, t), "x0", "velocity")
+        x0 = check_output("denoise", denoise(x, t), x.shape)
+        return convert(x0, x, coefficients(path, t), "x0", "velocity")
 
     return field
 

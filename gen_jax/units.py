@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.checks import as_floats, check_values
 from gen_jax.errors import ConfigError
 from gen_jax.types import Array, Float, Key, Shaped
 
@@ -33,6 +34,26 @@ class Units(NamedTuple):
     transform: Any = None
 
 
+def check_data(
+    units: HasUnits,
+    x: Data,
+    check: Callable[[Array], Any] = lambda u: None,
+    floats: bool = False,
+) -> jax.ShapeDtypeStruct:
+    """The form of data once encoded; encodes values that are known, also under a trace.
+
+    So the first batch of a training run is seen as it is, not only as a shape. Raises what `encode`
+    and `check(u)` raise.
+    """
+    encoded = encode_floats if floats else encode
+    whole = lambda x: encoded(units, jax.random.key(0), x)
+    form = jax.eval_shape(
+        whole, jax.ShapeDtypeStruct(x.shape, jax.dtypes.canonicalize_dtype(x.dtype))
+    )
+    check_values(lambda x: check(whole(x)), x)
+    return form
+
+
 def encode(units: HasUnits, key: Key[Array, "*batch"], x: Data) -> Shaped[Array, "B ..."]:
     """Data units to u [B, *shape]; key is one key, or one per example [B].
 
@@ -55,16 +76,21 @@ def log_det(units: HasUnits, u: Shaped[Array, "B ..."]) -> Float[Array, "B"]:
     return units.transform.log_det(u) if units.transform else jnp.zeros(u.shape[:1])
 
 
+def encode_floats(units: HasUnits, key: Key[Array, "*batch"], x: Data) -> Float[Array, "B ..."]:
+    """`encode` for models of real numbers: whole numbers become floating-point ones."""
+    return as_floats("x", encode(units, key, x))
+
+
 def encode_vectors(units: HasUnits, key: Key[Array, "*batch"], x: Data) -> Float[Array, "B D"]:
     """Data units to vectors."""
-    return encode(units, key, x).reshape(x.shape[0], math.prod(units.shape))
+    return encode_floats(units, key, x).reshape(x.shape[0], math.prod(units.shape))
 
 
 def log_prob_in_units(
     units: HasUnits, log_prob: Callable[[Array], Array], key: Key[Array, "*batch"], x: Data
 ) -> Float[Array, "B"]:
     """log p(x) in nats and data units from `log_prob(u [B, *shape]) -> [B]`."""
-    u = encode(units, key, x)
+    u = encode_floats(units, key, x)
     return log_prob(u) + log_det(units, u)
 
 

@@ -11,6 +11,7 @@ from gen_jax.autoregressive.decoding import Decoder
 from gen_jax.autoregressive.factorisation import Factorisation
 from gen_jax.autoregressive.likelihoods import LIKELIHOODS, Likelihood
 from gen_jax.autoregressive.model import Settings, autoregressive
+from gen_jax.checks import no_type_check
 from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.labels import one_hot
 from gen_jax.model import GenerativeModel
@@ -68,6 +69,7 @@ def factorise(network: MADE, likelihood: Likelihood, orders: np.ndarray) -> Fact
     return Factorisation(init, raw, orders, decoder if natural else None)
 
 
+@no_type_check
 def made(
     optimizer: optax.GradientTransformation,
     *,

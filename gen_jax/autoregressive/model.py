@@ -11,12 +11,13 @@ import optax
 from gen_jax.autoregressive.decoding import ANCESTRAL, Decoding, checked, generate
 from gen_jax.autoregressive.factorisation import Factorisation, full_pass
 from gen_jax.autoregressive.likelihoods import Likelihood
+from gen_jax.checks import check_output, is_known, no_type_check
 from gen_jax.descent import AveragedState, descend_averaged, first_state
-from gen_jax.errors import ConfigError, DataError, check_range
-from gen_jax.labels import check_labelled, checked_labels
+from gen_jax.errors import ConfigError, DataError, check_range, check_shape
+from gen_jax.labels import batch_labels, checked_labels
 from gen_jax.model import GenerativeModel, compiled, sample_keys
 from gen_jax.types import Array, Float, Key, Metrics, Num
-from gen_jax.units import decode, encode, log_det
+from gen_jax.units import check_data, decode, encode, log_det
 
 
 class Settings(NamedTuple):
@@ -44,15 +45,14 @@ def check_settings(settings: Settings) -> None:
     check_range("num_classes", settings.num_classes, 0, integer=True)
     check_range("label_dropout", settings.label_dropout, 0, 1)
     check_range("ema_decay", settings.ema_decay, 0, 1)
-    if not settings.shape or min(settings.shape) < 1:
-        raise ConfigError(f"shape={settings.shape} must name at least one axis, all positive")
+    check_shape("shape", settings.shape)
 
 
 def check_values(likelihood: Likelihood, u: Array) -> None:
     """Raise DataError for known values that a discrete likelihood gives no probability."""
-    if likelihood.levels == 0 or isinstance(u, jax.core.Tracer) or u.size == 0:
+    if likelihood.levels == 0 or not is_known(u) or u.size == 0:
         return
-    low, high = int(u.min()), int(u.max())
+    low, high = int(np.asarray(u).min()), int(np.asarray(u).max())
     if low < 0 or high >= likelihood.levels:
         raise DataError(
             f"data in [{low}, {high}] for a model of values in [0, {likelihood.levels - 1}]"
@@ -76,7 +76,8 @@ class Assembly(NamedTuple):
     def log_units(self, params: Any, u: Array, label: Array | None, k, **training) -> Array:
         """log p of every unit given those before it in ordering k, [B, N]."""
         raw = self.factorisation.raw(params, u, label, k, **training)
-        return self.likelihood.log_prob(u, raw)
+        check_output("network", raw, (*u.shape[:2], self.likelihood.size))
+        return check_output("likelihood.log_prob", self.likelihood.log_prob(u, raw), u.shape[:2])
 
 
 def training_loss(
@@ -88,7 +89,8 @@ def training_loss(
     label = None
     if a.settings.num_classes:
         kept = jax.random.bernoulli(key_label, 1 - a.settings.label_dropout, u.shape[:1])
-        label = jnp.where(kept, batch["y"], a.settings.num_classes)
+        y = batch_labels(batch, a.settings.num_classes)
+        label = jnp.where(kept, y, a.settings.num_classes)
     k = jax.random.randint(key_order, (), 0, len(a.factorisation.orders))
     training: dict[str, Any] = {}
     if a.settings.dropout:
@@ -99,11 +101,8 @@ def training_loss(
 
 def init_state(key: Key[Array, ""], batch, a: Assembly) -> AveragedState:
     """Fresh state; raises ConfigError or DataError when the batch does not fit the model."""
-    check_labelled(batch, a.settings.num_classes)
-    if isinstance(batch["x"], jax.ShapeDtypeStruct):
-        jax.eval_shape(partial(a.encode, key), batch["x"])
-    else:
-        a.encode(key, batch["x"])
+    batch_labels(batch, a.settings.num_classes)
+    check_data(a.settings, batch["x"], partial(check_values, a.likelihood))
     label = jnp.zeros(1, jnp.int32) if a.settings.num_classes else None
     return first_state(a.factorisation.init(key, label), a.optimizer)
 
@@ -188,6 +187,7 @@ def checked_prompt(prompt: Any, n: int, a: Assembly) -> Array | None:
     return jnp.broadcast_to(prompt, (n, prompt.shape[-1]))
 
 
+@no_type_check
 def autoregressive(
     factorisation: Factorisation,
     likelihood: Likelihood,

@@ -11,7 +11,9 @@ from gen_jax.autoregressive.cached_pixels import gated_decoder, plain_decoder
 from gen_jax.autoregressive.factorisation import Factorisation
 from gen_jax.autoregressive.likelihoods import LIKELIHOODS, Likelihood
 from gen_jax.autoregressive.model import Settings, autoregressive
+from gen_jax.checks import no_type_check
 from gen_jax.errors import ConfigError, check_choice
+from gen_jax.labels import check_classes
 from gen_jax.model import GenerativeModel
 from gen_jax.nets import GatedPixelCNN, PixelCNN, PixelCNNPlusPlus, PixelRNN
 
@@ -48,6 +50,7 @@ def factorise(network: Any, likelihood: Likelihood, shape: tuple[int, ...]) -> F
     return Factorisation(init, raw, np.arange(num)[None], decoder)
 
 
+@no_type_check
 def pixel_model(
     optimizer: optax.GradientTransformation,
     *,
@@ -84,5 +87,6 @@ def pixel_model(
         sizes["dropout"], settings["dropout"] = dropout, True
     units = shape[2] // likelihood.event
     net = kind(outputs=likelihood.size, units=units, **sizes)
+    check_classes("network", net, settings.get("num_classes", 0))
     factorisation = factorise(net, likelihood, tuple(shape))
     return autoregressive(factorisation, likelihood, optimizer, Settings(shape=shape, **settings))

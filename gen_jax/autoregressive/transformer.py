@@ -11,6 +11,7 @@ from gen_jax.autoregressive.decoding import Decoder
 from gen_jax.autoregressive.factorisation import Factorisation
 from gen_jax.autoregressive.likelihoods import categorical
 from gen_jax.autoregressive.model import Settings, autoregressive
+from gen_jax.checks import no_type_check
 from gen_jax.model import GenerativeModel
 from gen_jax.nets import Transformer
 from gen_jax.nets.cached_attention import attention_at, empty_cache
@@ -48,6 +49,7 @@ def factorise(network: Transformer, num: int) -> Factorisation:
     return Factorisation(init, raw, np.arange(num)[None], decoder)
 
 
+@no_type_check
 def transformer(
     optimizer: optax.GradientTransformation,
     *,

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.checks import as_floats
 from gen_jax.classical.components import COVARIANCES, Mixture, factors
 from gen_jax.classical.em_steps import EMPTY, Blocks, e_step, in_blocks, m_step, rescue
 from gen_jax.classical.kmeans import start_mixture, variance_floor
@@ -118,7 +119,7 @@ def _rank(x: np.ndarray, covariance: str) -> int:
 
 
 def checked_points(
-    x: Num[Array, "N D"], k: int, covariance: str, epsilon: float
+    x: Num[Array | np.ndarray, "N D"], k: int, covariance: str, epsilon: float
 ) -> Float[Array, "N D"]:
     """The points as floating-point numbers.
 
@@ -127,8 +128,7 @@ def checked_points(
     check_choice("covariance", covariance, COVARIANCES)
     check_range("k", k, 1, integer=True)
     check_range("epsilon", epsilon, 0)
-    x = jnp.asarray(x)
-    x = x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(float)
+    x = as_floats("x", x)
     if x.ndim != 2:
         raise DataError(f"the points have shape {x.shape}, allowed: [N, D]")
     n, dim = x.shape
@@ -151,7 +151,7 @@ def checked_points(
 
 def fit_em(
     key: Key[Array, ""],
-    x: Num[Array, "N D"],
+    x: Num[Array | np.ndarray, "N D"],
     k: int,
     *,
     covariance: str = "full",
@@ -175,6 +175,7 @@ def fit_em(
     finite or all equal, and for singular data with epsilon = 0; NumericalError when a covariance
     becomes singular.
     """
+    x = as_floats("x", x)
     if start is not None:
         covariance = "diagonal" if start.covariances.ndim == 2 else "full"
         if start.means.shape != (k, x.shape[1]):

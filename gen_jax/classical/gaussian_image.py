@@ -14,15 +14,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.checks import as_floats, no_type_check
 from gen_jax.classical import moments
 from gen_jax.classical.moments import Moments
-from gen_jax.errors import DataError, check_range
+from gen_jax.errors import DataError, check_range, check_shape
 from gen_jax.model import GenerativeModel, compiled, sample_keys
 from gen_jax.sampling.checks import floats
 from gen_jax.sampling.gaussian import LOG_2_PI
-from gen_jax.types import Array, Float, Key
+from gen_jax.types import Array, Float, Key, Num
 from gen_jax.units import (
     Units,
+    check_data,
     decode,
     density_kind,
     encode,
@@ -78,9 +80,10 @@ def check_examples(x: Float[Array, "N D"]) -> None:
 
 @floats(x="N D")
 def principal_axes(
-    x: Float[Array, "N D"],
+    x: Num[Array | np.ndarray, "N D"],
 ) -> tuple[Float[Array, "D"], Float[Array, "D R"], Float[Array, "R"]]:
     """Mean, axes and variances in falling order, R = min(N, D), by a thin SVD: no [D, D] matrix."""
+    x = as_floats("x", x)
     check_examples(x)
     mean = x.mean(0)
     _, singular, axes = jnp.linalg.svd(x - mean, full_matrices=False)
@@ -89,7 +92,7 @@ def principal_axes(
 
 @floats(x="N D")
 def fit(
-    x: Float[Array, "N D"], *, rank: int | None = None, epsilon: float = 0.0
+    x: Num[Array | np.ndarray, "N D"], *, rank: int | None = None, epsilon: float = 0.0
 ) -> PrincipalGaussian:
     """The Gaussian with the data's mean and covariance, plus epsilon I.
 
@@ -99,6 +102,7 @@ def fit(
     part of it that is kept, is singular.
     """
     check_range("epsilon", epsilon, 0)
+    x = as_floats("x", x)
     mean, axes, variances = principal_axes(x)
     if rank is not None:
         check_range("rank", rank, 1, min(x.shape), integer=True)
@@ -123,6 +127,7 @@ def moments_model(law_of: Callable[[Moments], PrincipalGaussian], units: Units) 
     """A model that is a function of mean and covariance: a `step` adds a batch to these."""
 
     def init(key, batch):
+        check_data(units, batch["x"])
         u = encode_vectors(units, key, batch["x"])
         return moments.nothing(u.shape[1], u.dtype)
 
@@ -149,6 +154,7 @@ def moments_model(law_of: Callable[[Moments], PrincipalGaussian], units: Units) 
     return compiled(model, encode=partial(encode, units))
 
 
+@no_type_check
 def gaussian_image(
     *,
     shape: tuple[int, ...],
@@ -166,6 +172,7 @@ def gaussian_image(
       epsilon: variance added, in units of the transformed data.
       transform: `data.Transform`; its noise makes `log_prob` that of the dequantised data.
     """
+    shape = check_shape("shape", shape)
     dim = math.prod(shape)
     rank = dim if rank is None else int(check_range("rank", rank, 1, dim, integer=True))
     check_range("epsilon", epsilon, 0, open_low=True)

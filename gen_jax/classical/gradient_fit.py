@@ -9,12 +9,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.scipy.special import logsumexp
 
 from gen_jax.classical.components import Mixture, Whitening, factors, inverse_factors, log_joint
 from gen_jax.classical.em import Fit, checked_points, standardise
 from gen_jax.classical.kmeans import start_mixture, variance_floor
+from gen_jax.descent import apply_gradient, start_moments
 from gen_jax.errors import NumericalError, check_range
 from gen_jax.types import Array, Float, Key, Num
 
@@ -84,11 +86,10 @@ def _fit(key, x, start, k, covariance, steps, batch_size, optimizer, epsilon) ->
         batch = x if batch_size is None else x[jax.random.randint(key, (batch_size,), 0, len(x))]
         loss = lambda params: -mean_log_prob(params, batch, floor)
         value, gradient = jax.value_and_grad(loss)(params)
-        change, moments = optimizer.update(gradient, moments, params)
-        return (optax.apply_updates(params, change), moments), -value
+        return apply_gradient(optimizer, gradient, moments, params, value, loss), -value
 
     keys = jax.random.split(key_batches, steps)
-    (params, _), values = jax.lax.scan(update, (params, optimizer.init(params)), keys)
+    (params, _), values = jax.lax.scan(update, (params, start_moments(optimizer, params)), keys)
     fit = Fit(constrained(params, floor), values, jnp.int32(steps), jnp.array(False), jnp.int32(0))
     return unit.undo(fit)
 
@@ -101,7 +102,7 @@ def _adam(steps: int) -> optax.GradientTransformation:
 
 def fit_gradient(
     key: Key[Array, ""],
-    x: Num[Array, "N D"],
+    x: Num[Array | np.ndarray, "N D"],
     k: int,
     *,
     covariance: str = "full",

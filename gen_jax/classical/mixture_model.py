@@ -11,15 +11,18 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gen_jax.checks import no_type_check
 from gen_jax.classical import gradient_fit, moments
 from gen_jax.classical.components import COVARIANCES, Mixture, log_prob, sample
 from gen_jax.classical.em_steps import e_step, in_blocks, m_step
 from gen_jax.classical.kmeans import start_mixture, variance_floor
-from gen_jax.errors import check_choice, check_range
+from gen_jax.descent import apply_gradient, start_moments
+from gen_jax.errors import check_choice, check_range, check_shape
 from gen_jax.model import GenerativeModel, compiled
 from gen_jax.types import Array, Float, Int
 from gen_jax.units import (
     Units,
+    check_data,
     decode,
     density_kind,
     encode,
@@ -65,6 +68,7 @@ def em_step(
     return EMState(mixture, state.step + 1, state.floor), sums.log_prob / len(u)
 
 
+@no_type_check
 def gaussian_mixture(
     k: int,
     *,
@@ -92,6 +96,7 @@ def gaussian_mixture(
       transform: `data.Transform`; its noise makes `log_prob` that of the dequantised data.
     Raises ConfigError for unknown names and values out of range.
     """
+    shape = check_shape("shape", shape)
     check_range("k", k, 1, integer=True)
     check_choice("method", method, METHODS)
     check_choice("covariance", covariance, COVARIANCES)
@@ -101,13 +106,14 @@ def gaussian_mixture(
 
     def init(key, batch):
         key_encode, key_start = jax.random.split(key)
+        check_data(units, batch["x"])
         u = encode_vectors(units, key_encode, batch["x"])
         floor = variance_floor(u, epsilon)
         first = start_mixture(key_start, u, k, covariance, floor)
         if method == "em":
             return EMState(first, jnp.int32(0), floor)
         params = gradient_fit.free(first, floor)
-        return GradientState(params, optimizer.init(params), floor)
+        return GradientState(params, start_moments(optimizer, params), floor)
 
     def step(key, state, batch):
         u = encode_vectors(units, key, batch["x"])
@@ -116,8 +122,9 @@ def gaussian_mixture(
             return state, {"loss": -value}
         loss = lambda params: -gradient_fit.mean_log_prob(params, u, state.floor)
         value, gradient = jax.value_and_grad(loss)(state.params)
-        change, moments = optimizer.update(gradient, state.optimizer, state.params)
-        params = optax.apply_updates(state.params, change)
+        params, moments = apply_gradient(
+            optimizer, gradient, state.optimizer, state.params, value, loss
+        )
         return GradientState(params, moments, state.floor), {"loss": value}
 
     def mixture_of(state) -> Mixture:

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from gen_jax.checks import no_type_check
 from gen_jax.classical.gaussian_image import (
     PrincipalGaussian,
     moments_model,
@@ -17,7 +18,7 @@ from gen_jax.classical.gaussian_image import (
     principal_of,
 )
 from gen_jax.classical.moments import Moments
-from gen_jax.errors import DataError, check_range
+from gen_jax.errors import DataError, check_range, check_shape
 from gen_jax.model import GenerativeModel
 from gen_jax.sampling.checks import floats
 from gen_jax.types import Array, Float
@@ -72,6 +73,7 @@ def decode(law: PrincipalGaussian, z: Float[Array, "N R"]) -> Float[Array, "N D"
     return law.mean + jnp.matmul(z, loadings(law).T, precision="highest")
 
 
+@no_type_check
 def probabilistic_pca(
     rank: int, *, shape: tuple[int, ...], transform: Any = None, floor: float = 1e-6
 ) -> GenerativeModel:
@@ -81,6 +83,7 @@ def probabilistic_pca(
       rank: latent dimensions, 1 .. D - 1.
       floor: added to all variances, so that a state without examples is a density too.
     """
+    shape = check_shape("shape", shape)
     check_range("rank", rank, 1, math.prod(shape) - 1, integer=True)
     check_range("floor", floor, 0, open_low=True)
 

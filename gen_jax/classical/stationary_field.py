@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gen_jax.checks import no_type_check
 from gen_jax.classical.moments import blend
 from gen_jax.classical.texture import (
     AXES,
@@ -21,12 +22,12 @@ from gen_jax.classical.texture import (
     checked_size,
     periodic_plus_smooth,
 )
-from gen_jax.errors import ConfigError, DataError, check_range
+from gen_jax.errors import ConfigError, DataError, check_range, check_shape
 from gen_jax.model import GenerativeModel, compiled, sample_keys
 from gen_jax.sampling.checks import floats
 from gen_jax.sampling.gaussian import LOG_2_PI
 from gen_jax.types import Array, Complex, Float, Int, Key
-from gen_jax.units import Units, decode, density_kind, encode, log_prob_in_units
+from gen_jax.units import Units, check_data, decode, density_kind, encode_floats, log_prob_in_units
 
 LAGS = (0, 1)
 
@@ -112,6 +113,7 @@ def log_prob(field: Field, x: Float[Array, "N H W C"], epsilon: float = 0.0) -> 
     return -0.5 * (square + jnp.log(values).sum() + values.size * LOG_2_PI)
 
 
+@no_type_check
 def stationary_field(
     *,
     shape: tuple[int, ...],
@@ -129,15 +131,17 @@ def stationary_field(
     Raises ConfigError for points and for images under 8 pixels.
     """
     check_range("epsilon", epsilon, 0, open_low=True)
+    shape = check_shape("shape", shape)
     if len(shape) != 3 or min(shape[:2]) < SMALLEST:
         raise ConfigError(f"shape={shape} is no texture: [H, W, C] with at least 8 x 8 pixels")
     units = Units(shape, transform)
 
     def init(key, batch):
-        return nothing(shape, encode(units, key, batch["x"]).dtype)
+        check_data(units, batch["x"])
+        return nothing(shape, encode_floats(units, key, batch["x"]).dtype)
 
     def step(key, state, batch):
-        state = add(state, encode(units, key, batch["x"]), periodic)
+        state = add(state, encode_floats(units, key, batch["x"]), periodic)
         return state, {"variance": jnp.trace(state.covariance[0, 0]) / shape[2]}
 
     def sample_(key, state, n, *, size=None):

@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.errors import ConfigError, DataError, check_range
+from gen_jax.checks import as_array, as_arrays, as_key, is_known, no_type_check
+from gen_jax.errors import ConfigError, DataError, check_range, shown
 from gen_jax.types import Array, Int, Key, Shaped
 
 ROUNDS = 32
@@ -55,6 +56,7 @@ def _epoch_and_offset(step, factor: int, n: int):
     return epoch, offset
 
 
+@no_type_check
 def batch_indices(
     key: Key[Array, ""], step: int | Int[Array, ""], num_examples: int, batch_size: int
 ) -> Int[Array, "batch_size"]:
@@ -64,8 +66,11 @@ def batch_indices(
     example exactly once in its own order. jit-able with `step` traced; costs O(batch_size).
     `step` is below 2^31 and so is the number of the epoch. Raises ConfigError for sizes < 1.
     """
+    key = as_key("key", key)
     check_range("num_examples", num_examples, 1, MAX_EXAMPLES, integer=True)
     check_range("batch_size", batch_size, 1, MAX_EXAMPLES, integer=True)
+    if not isinstance(step, jax.Array | np.ndarray):
+        check_range("step", step, 0, 2**31 - 1, integer=True)
     epoch, offset = _epoch_and_offset(step, batch_size, num_examples)
     position = offset + jnp.arange(batch_size, dtype=jnp.int32)
     epochs = epoch + position // num_examples
@@ -76,10 +81,23 @@ def batch_indices(
     return _shuffled(words, place, num_examples).astype(jnp.int32)
 
 
+@no_type_check
 def take(
     data: Mapping[str, Array | np.ndarray], indices: Int[Array, "B"]
 ) -> dict[str, Shaped[Array, "B ..."]]:
-    """The examples at `indices` of every array in `data` (leading axis N), as arrays [B, ...]."""
+    """The examples at `indices` of every array in `data` (leading axis N), as arrays [B, ...].
+
+    Raises DataError for what is no mapping of arrays, ConfigError for known indices that are not
+    integers in 0 .. N - 1.
+    """
+    data, indices = as_arrays("data", data, finite=False), as_array("indices", indices)
+    if not jnp.issubdtype(indices.dtype, jnp.integer):
+        raise ConfigError(f"indices are {shown(indices)}, must be integers")
+    if is_known(indices) and indices.size:
+        count = min((len(values) for values in data.values()), default=0)
+        low, high = int(np.asarray(indices).min()), int(np.asarray(indices).max())
+        if low < 0 or high >= count:
+            raise ConfigError(f"indices span {low} to {high}, must be in [0, {count - 1}]")
     return {name: jnp.asarray(values)[indices] for name, values in data.items()}
 
 
@@ -99,6 +117,7 @@ def subset(
     return {name: values[order] for name, values in data.items()}
 
 
+@no_type_check
 def check_batchable(
     data: Mapping[str, Array | np.ndarray], batch_size: int, num_classes: int | None = None
 ) -> None:
@@ -107,6 +126,7 @@ def check_batchable(
     DataError: no "x", no examples, arrays of unequal length, labels that are not integers, negative
     or >= num_classes (when given), non-finite floats. ConfigError: batch_size < 1 or above the set.
     """
+    data = as_arrays("data", data)
     if "x" not in data:
         raise DataError(f"data has no 'x' (it has: {', '.join(map(repr, data)) or 'nothing'})")
     lengths = {name: np.shape(values)[:1] for name, values in data.items()}
@@ -119,21 +139,20 @@ def check_batchable(
     check_range("batch_size", batch_size, 1, integer=True)
     if batch_size > count:
         raise ConfigError(f"batch_size={batch_size} is above the {count} examples of the data")
-    for name, values in data.items():
-        finite = not jnp.issubdtype(values.dtype, jnp.floating) or bool(jnp.isfinite(values).all())
-        if not finite:
-            raise DataError(f"data {name!r} holds values that are not finite")
     if "y" in data:
         _check_labels(data["y"], num_classes)
 
 
-def _check_labels(labels: Array | np.ndarray, num_classes: int | None) -> None:
+def _check_labels(labels: Array | np.ndarray, num_classes: Any) -> None:
+    if num_classes is not None:
+        check_range("num_classes", num_classes, 1, integer=True)
     if not jnp.issubdtype(labels.dtype, jnp.integer) or labels.ndim != 1:
-        raise DataError(f"labels of {labels.dtype} {labels.shape} (expected integers of shape [N])")
+        found = f"labels of {labels.dtype} {labels.shape}"
+        raise DataError(f"data 'y': {found} (expected integers of shape [N])")
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or (num_classes is not None and high >= num_classes):
         top = "" if num_classes is None else f" and below {num_classes}"
-        raise DataError(f"labels span {low} to {high} (expected at least 0{top})")
+        raise DataError(f"data 'y': labels span {low} to {high} (expected at least 0{top})")
 
 
 class _Batches:
@@ -156,6 +175,7 @@ class _Batches:
         return {name: np.stack([record[name] for record in records]) for name in records[0]}
 
 
+@no_type_check
 def stream(
     source: Any,
     seed: int,
@@ -179,9 +199,18 @@ def stream(
     """
     import grain
 
+    check_range("seed", seed, 0, 2**32 - 1, integer=True)
     check_range("start_step", start_step, 0, 2**31 - 1, integer=True)
+    check_range("num_threads", num_threads, 0, integer=True)
+    check_range("prefetch", prefetch, 1, integer=True)
     if isinstance(source, Mapping):
+        source = as_arrays("source", source)
         check_batchable(source, batch_size)
+    elif not all(hasattr(source, name) for name in ("__len__", "__getitems__")):
+        raise DataError(
+            f'source={shown(source)} must be a mapping {{"x": array, ...}}, or offer len and '
+            "__getitems__"
+        )
     elif len(source) == 0:
         raise DataError("the source is empty: it has 0 examples")
     check_range("batch_size", batch_size, 1, MAX_EXAMPLES, integer=True)

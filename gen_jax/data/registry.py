@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from gen_jax.checks import no_type_check
 from gen_jax.data import (
     binarized,
     captions,
@@ -24,7 +25,7 @@ from gen_jax.data import (
     toy,
 )
 from gen_jax.data.loader import subset
-from gen_jax.errors import ConfigError, DataError, check_choice
+from gen_jax.errors import ConfigError, DataError, check_choice, check_text
 from gen_jax.types import Array, Float, Key
 
 SPLITS = ("train", "test")
@@ -250,8 +251,11 @@ def _captioned(name: str) -> DatasetEntry:
     return entry._replace(description=description, load=partial(_read_captioned, base))
 
 
+@no_type_check
+@no_type_check
 def find(name: str) -> DatasetEntry:
     """The entry of a dataset name or of one of PATTERNS. Raises ConfigError for an unknown name."""
+    check_text("dataset", name)
     if name in PATTERNS:
         raise ConfigError(f"dataset={name!r} is a pattern: put your own in place of the capitals")
     if name.startswith(images.PREFIX):
@@ -336,11 +340,13 @@ def _point_moments(x: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]
     return tuple(wide.mean(0).tolist()), tuple(wide.std(0).tolist())
 
 
+@no_type_check
 def describe(name: str) -> DatasetSpec:
     """The DatasetSpec of a dataset, which is loaded for it (both splits). Raises as `load`.
 
     A target without an exact sampler has no examples; its mean is given as 0, its deviation as 1.
     """
+    check_text("dataset", name)
     if name.startswith(known.PREFIX) and (target := known.target_of(name)).sample is None:
         zeros, ones = (0.0,) * target.dim, (1.0,) * target.dim
         return DatasetSpec(name, "points", (target.dim,), "float32", 0, zeros, ones, 0, 0)

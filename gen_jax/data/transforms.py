@@ -16,7 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.errors import DataError, check_range
+from gen_jax.checks import as_array, is_known, no_type_check
+from gen_jax.errors import ConfigError, DataError, check_flag, check_range, shown
 from gen_jax.model import fold_in, sample_keys
 
 EDGE = 2.0**-13
@@ -51,9 +52,10 @@ def _check(name: str, x, kind: type, low: float | None = None, high: float | Non
         raise DataError(f"{name}: data of dtype {x.dtype} (expected {wanted})")
     if x.ndim == 0:
         raise DataError(f"{name}: data of shape () (expected a batch [B, ...])")
-    if low is None or high is None or isinstance(x, jax.core.Tracer) or x.size == 0:
+    if low is None or high is None or not is_known(x) or x.size == 0:
         return
-    found = float(x.min()), float(x.max())
+    values = np.asarray(x)
+    found = float(values.min()), float(values.max())
     if not low <= found[0] <= found[1] <= high:  # also refuses NaN
         raise DataError(
             f"{name}: data in [{found[0]:g}, {found[1]:g}] (expected [{low:g}, {high:g}])"
@@ -65,6 +67,7 @@ def identity() -> Transform:
     return Transform(lambda key, x: x, lambda u: u, _per_example(0.0))
 
 
+@no_type_check
 def dequantize(levels: int = 256) -> Transform:
     """Uniform dequantisation: u = (x + U) / levels in [0, 1), decode = floor(levels u) as uint8.
 
@@ -85,6 +88,7 @@ def dequantize(levels: int = 256) -> Transform:
     return Transform(encode, decode, _per_example(-math.log(levels)))
 
 
+@no_type_check
 def integers(levels: int = 256) -> Transform:
     """u = x as int32, for models of the levels themselves; decode gives uint8.
 
@@ -107,7 +111,7 @@ def to_symmetric() -> Transform:
         _check("to_symmetric", x, jnp.floating, 0.0, 1.0)
         return 2 * x - 1
 
-    return Transform(encode, lambda u: (u + 1) / 2, _per_example(math.log(2)))
+    return Transform(encode, lambda u: jnp.clip((u + 1) / 2, 0, 1), _per_example(math.log(2)))
 
 
 def to_unit() -> Transform:
@@ -127,12 +131,14 @@ def to_unit() -> Transform:
     return Transform(encode, decode, _per_example(-math.log(255)))
 
 
+@no_type_check
 def binarize(stochastic: bool = False, threshold: float = 0.5) -> Transform:
     """uint8 -> {0.0, 1.0}: x / 255 >= threshold, or Bernoulli(x / 255) (salakhutdinov2008).
 
     decode gives 0 or 255. `log_det` is 0: log p is the log-probability of the binary image, not
     comparable with that of the grey one.
     """
+    check_flag("stochastic", stochastic)
     check_range("threshold", threshold, 0.0, 1.0)
 
     def encode(key, x):
@@ -149,6 +155,7 @@ def binarize(stochastic: bool = False, threshold: float = 0.5) -> Transform:
     return Transform(encode, decode, _per_example(0.0))
 
 
+@no_type_check
 def logit(alpha: float = 0.05) -> Transform:
     """[0, 1] -> R: u = log s - log(1 - s) with s = alpha + (1 - 2 alpha) x (dinh2017, sec. 4.1).
 
@@ -173,9 +180,13 @@ def logit(alpha: float = 0.05) -> Transform:
     return Transform(encode, decode, log_det)
 
 
+@no_type_check
 def standardize(mean: float | Sequence[float], std: float | Sequence[float]) -> Transform:
     """u = (x - mean) / std; scalars, or one value per entry of the last axis."""
-    center, spread = np.asarray(mean, np.float32), np.asarray(std, np.float32)
+    center, spread = (
+        np.asarray(as_array(f"standardize: {name}", value, finite=False), np.float32)
+        for name, value in (("mean", mean), ("std", std))
+    )
     if not (spread > 0).all() or not np.isfinite(center).all() or not np.isfinite(spread).all():
         raise DataError(f"standardize: mean={mean!r}, std={std!r} (expected finite, std > 0)")
 
@@ -193,8 +204,15 @@ def standardize(mean: float | Sequence[float], std: float | Sequence[float]) -> 
     return Transform(encode, lambda u: u * spread + center, log_det)
 
 
+@no_type_check
 def chain(*transforms: Transform) -> Transform:
-    """The transforms one after the other, the first nearest to the data; each has its own key."""
+    """The transforms one after the other, the first nearest to the data; each has its own key.
+
+    Raises ConfigError for what is no `Transform`.
+    """
+    for place, transform in enumerate(transforms):
+        if not all(hasattr(transform, name) for name in Transform._fields):
+            raise ConfigError(f"transforms[{place}]={shown(transform)} must be a Transform")
 
     def encode(key, x):
         keys = sample_keys(key, x.shape[0])

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from gen_jax.checks import same_shape
 from gen_jax.diffusion.losses import denoising_loss
 from gen_jax.errors import check_range
 from gen_jax.model import fold_in, normal, sample_keys
@@ -94,6 +95,7 @@ def variational_bound(
     grid = grid.astype(x0.dtype)
     num_samples = num_steps - 1 if num_samples is None else num_samples
     check_range("num_samples", num_samples, 1, num_steps - 1, integer=True)
+    denoise = same_shape("denoise", denoise)
     keys = sample_keys(key, x0.shape[0])
     terms = num_steps - 1
 

@@ -20,12 +20,12 @@ from gen_jax.diffusion.options import (
 )
 from gen_jax.diffusion.sampler import Stepper, check_times, prior, sample
 from gen_jax.diffusion.steppers import STEPPERS
-from gen_jax.errors import ConfigError
+from gen_jax.errors import ConfigError, check_finite
 from gen_jax.labels import checked_labels
 from gen_jax.model import fold_in, sample_keys
 from gen_jax.paths import GaussianPath, transfer
 from gen_jax.types import Array, Denoiser, Float, Key
-from gen_jax.units import decode, encode, log_det
+from gen_jax.units import decode, encode_floats, log_det
 
 
 def guided_denoiser(
@@ -44,6 +44,7 @@ def guided_denoiser(
     Raises ConfigError for labels out of range and for guidance that has nothing to guide it.
     """
     labels = checked_labels(label, n, options.num_classes)
+    check_finite("guidance", guidance)
     denoise = denoiser(p, state.ema, labels)
     if guide_state is not None:
         guide = denoiser(p, guide_state.ema, labels)
@@ -173,7 +174,7 @@ def log_prob(
     """
     labels = checked_labels(label, x.shape[0], options.num_classes)
     keys = sample_keys(key, x.shape[0])
-    u = encode(options, fold_in(keys, 0), jnp.asarray(x))
+    u = encode_floats(options, fold_in(keys, 0), jnp.asarray(x))
     settings = {"data_std": p.data_std, **options.likelihood, **solver}
     nats = ode_log_prob(fold_in(keys, 1), denoiser(p, state.ema, labels), p.path, u, **settings)
     return nats + log_det(options, u)

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.calls import calls_inside, network_call
-from gen_jax.errors import check_range
+from gen_jax.checks import per_point, same_shape
+from gen_jax.errors import check_finite, check_range
 from gen_jax.paths import GaussianPath, expand, with_signal
 from gen_jax.types import Array, Denoiser, Float
 
@@ -31,7 +32,9 @@ def extrapolate(
     low, high = interval
     check_range("interval[0]", low, 0, 1)
     check_range("interval[1]", high, low, 1)
-    denoise, guide = network_call(denoise), network_call(guide)
+    check_finite("weight", weight)
+    denoise = same_shape("denoise", network_call(denoise))
+    guide = same_shape("guide", network_call(guide))
 
     def guided(x: Float[Array, "B ..."], t: Float[Array, "B"]) -> Float[Array, "B ..."]:
         plain = denoise(x, t)
@@ -80,8 +83,10 @@ def classifier(
       log_likelihood: `(x_t [B, ...], t [B]) -> log p(y | x_t)` [B], trained on noisy data. Its own
         network is not among the calls that `sample` counts.
     """
-    denoise = network_call(denoise)
-    score = jax.grad(lambda x, t: jnp.sum(log_likelihood(x, t)))
+    check_finite("weight", weight)
+    denoise = same_shape("denoise", network_call(denoise))
+    each = per_point("log_likelihood", log_likelihood)
+    score = jax.grad(lambda x, t: jnp.sum(each(x, t)))
 
     def guided(x: Float[Array, "B ..."], t: Float[Array, "B"]) -> Float[Array, "B ..."]:
         shift = expand(jnp.asarray(weight, float), x) * likelihood_shift(score, path, x, t)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 
+from gen_jax.checks import check_output
 from gen_jax.diffusion.noise_levels import T_MAX, T_MIN
 from gen_jax.errors import check_choice
 from gen_jax.paths import (
@@ -126,6 +127,7 @@ def denoising_loss(
     c = coefficients(path, t)
     x_t = expand(c.alpha, x0) * x0 + expand(c.sigma, x0) * eps
     target = from_pair(x0, eps, c, kind, data_std)
-    square = (predict(x_t, t) - target) ** 2
+    square = (check_output("predict", predict(x_t, t), x0.shape) - target) ** 2
     error = jnp.mean(square, axis=tuple(range(1, x0.ndim)))
-    return weighting(c, kind, data_std) * error, {"error": error}
+    weight = check_output("weighting", weighting(c, kind, data_std), error.shape)
+    return weight * error, {"error": error}

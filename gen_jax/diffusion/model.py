@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gen_jax.checks import check_output, no_type_check
 from gen_jax.descent import AveragedState, descend_averaged, first_state
 from gen_jax.diffusion.generate import draw_samples, log_prob
 from gen_jax.diffusion.losses import denoising_loss
@@ -18,17 +19,17 @@ from gen_jax.diffusion.options import (
     named_path,
 )
 from gen_jax.errors import ConfigError
-from gen_jax.labels import check_labelled, checked_labels
+from gen_jax.labels import batch_labels, check_classes, checked_labels
 from gen_jax.model import GenerativeModel, compiled, one_or_each, sample_keys
 from gen_jax.paths import GaussianPath
 from gen_jax.types import Array, Float, Key, Metrics
-from gen_jax.units import encode
+from gen_jax.units import check_data, encode_floats
 
 
 def init_state(key: Key[Array, ""], network, optimizer, options: Options, batch) -> AveragedState:
     """Fresh state; raises ConfigError when the batch does not fit the options."""
-    check_labelled(batch, options.num_classes)
-    jax.eval_shape(lambda x: encode(options, key, x), batch["x"])
+    batch_labels(batch, options.num_classes)
+    check_data(options, batch["x"])
     label = jnp.zeros(1, jnp.int32) if options.num_classes else None
     params = network.init(key, jnp.zeros((1, *options.shape)), jnp.zeros(1), label)
     return first_state(params, optimizer)
@@ -39,7 +40,7 @@ def training_loss(
 ) -> tuple[Float[Array, "B"], Metrics]:
     """`denoising_loss` with its own times, noise, pairing and dropped labels."""
     key_encode, key_time, key_noise, key_pair, key_drop = jax.random.split(key, 5)
-    x0 = encode(options, key_encode, batch["x"])
+    x0 = encode_floats(options, key_encode, batch["x"])
     n = x0.shape[0]
     eps = draw_source(options, sample_keys(key_noise, n))
     if options.coupling is not None:
@@ -47,13 +48,13 @@ def training_loss(
     label = None
     if options.num_classes:
         dropped = jax.random.bernoulli(key_drop, options.label_dropout, (n,))
-        label = jnp.where(dropped, options.num_classes, batch["y"])
+        label = jnp.where(dropped, options.num_classes, batch_labels(batch, options.num_classes))
     return denoising_loss(
         lambda x, t: predict(p, params, x, t, label),
         p.path,
         x0,
         eps,
-        options.time_density(key_time, p.path, n),
+        check_output("time_density", options.time_density(key_time, p.path, n), (n,)),
         kind=p.kind,
         weighting=options.weighting,
         data_std=p.data_std,
@@ -70,6 +71,7 @@ def with_dropout(key: Key[Array, ""], network: Any, p: Parameterised) -> tuple[A
     )
 
 
+@no_type_check
 def diffusion(
     network, path: str | GaussianPath, optimizer: optax.GradientTransformation, **options
 ) -> GenerativeModel:
@@ -83,6 +85,7 @@ def diffusion(
     Raises ConfigError for unknown names and values out of range.
     """
     settings = checked(Options(**options))
+    check_classes("network", network, settings.num_classes)
     path = named_path(path)
     if settings.kind in ("eps", "score") and float(path.alpha(jnp.ones(()))) == 0:
         raise ConfigError(

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from gen_jax.calls import called, calls_inside
+from gen_jax.checks import check_output
 from gen_jax.diffusion.noise_levels import T_MIN
 from gen_jax.paths import GaussianPath, coefficients, convert, expand
 from gen_jax.types import Array, Denoiser, Float, Int
@@ -69,7 +70,8 @@ def predict(
 ) -> Float[Array, "B ..."]:
     """The network's raw output: a value of parameterisation `p.kind` at (x, t)."""
     norm = jnp.sqrt((p.path.alpha(t) * p.data_std) ** 2 + p.path.sigma(t) ** 2)
-    return p.apply(params, x / expand(norm, x), p.noise(p.path, t), label)
+    out = p.apply(params, x / expand(norm, x), p.noise(p.path, t), label)
+    return check_output("network", out, x.shape)
 
 
 def denoiser(p: Parameterised, params: Any, label: Int[Array, "B"] | None = None) -> Denoiser:

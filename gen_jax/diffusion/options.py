@@ -5,13 +5,14 @@ from typing import Any, NamedTuple
 
 import jax
 
+from gen_jax.checks import check_output
 from gen_jax.diffusion.losses import WEIGHTINGS
 from gen_jax.diffusion.network import NOISE_INPUTS
 from gen_jax.diffusion.noise_levels import TIME_DENSITIES
 from gen_jax.diffusion.sampler import Stepper
 from gen_jax.diffusion.steppers import STEPPERS
-from gen_jax.errors import check_choice, check_range
-from gen_jax.paths import PARAMETERISATIONS, PATHS, GaussianPath
+from gen_jax.errors import check_choice, check_range, check_shape
+from gen_jax.paths import PARAMETERISATIONS, PATHS, GaussianPath, check_path
 from gen_jax.types import Array, Float, Key
 
 
@@ -59,14 +60,15 @@ def named(argument: str, value: Any, registry: Mapping[str, Any]) -> Any:
     return registry[check_choice(argument, value, registry)] if isinstance(value, str) else value
 
 
-def named_path(value: str | GaussianPath) -> GaussianPath:
+def named_path(value: Any) -> GaussianPath:
     """A path from its name in PATHS, or the path itself."""
-    return named("path", value, PATHS)() if isinstance(value, str) else value
+    return named("path", value, PATHS)() if isinstance(value, str) else check_path(value)
 
 
 def checked(options: Options) -> Options:
     """The options with names replaced by functions; raises ConfigError for what cannot work."""
     check_choice("kind", options.kind, PARAMETERISATIONS)
+    check_shape("shape", options.shape)
     check_range("data_std", options.data_std, 0, open_low=True)
     check_range("num_classes", options.num_classes, 0, integer=True)
     check_range("label_dropout", options.label_dropout, 0, 1)
@@ -83,4 +85,5 @@ def checked(options: Options) -> Options:
 def draw_source(options: Options, keys: Key[Array, "B"]) -> Float[Array, "B ..."]:
     """What the path mixes into the data, [B, *shape], from one key per example."""
     draw = options.source or (lambda key: jax.random.normal(key, options.shape))
-    return jax.vmap(draw)(keys)
+    shape = (len(keys), *options.shape)
+    return check_output("source", jax.vmap(draw)(keys), shape, "with a leading axis of samples, ")

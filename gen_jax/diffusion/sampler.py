@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.calls import counted, network_call, uncounted
+from gen_jax.checks import same_shape
 from gen_jax.errors import ConfigError
 from gen_jax.model import fold_in, normal, sample_keys
 from gen_jax.paths import Coefficients, GaussianPath, coefficients
@@ -124,7 +125,7 @@ def sample(
     check_times(times)
     dtype, wide = x.dtype, jnp.promote_types(x.dtype, times.dtype)
     counting = info or trajectory
-    network = network_call(denoise) if counting else denoise
+    network = same_shape("denoise", network_call(denoise) if counting else denoise)
     at_width = lambda x, t: network(x.astype(dtype), t).astype(wide)
     keys = sample_keys(key, x.shape[0])
 

@@ -17,6 +17,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gen_jax.checks import per_point
+from gen_jax.descent import apply_gradient, start_moments
 from gen_jax.divergences.f_divergence import F_DIVERGENCES, FDivergence, f_divergence
 from gen_jax.errors import check_range
 from gen_jax.types import Array, Float, Key
@@ -104,18 +106,19 @@ def train_critic(
     def loss(params, key):
         key_p, key_q, key_penalty = jax.random.split(key, 3)
         x_p, x_q = sample_p(key_p, batch_size), sample_q(key_q, batch_size)
-        value = objective(critic(params, x_p), critic(params, x_q))
+        judge = per_point("critic", partial(critic, params))
+        value = objective(judge(x_p), judge(x_q))
         if penalty is None:
             return -value, value
-        cost = penalty(key_penalty, partial(critic, params), x_p, x_q)
+        cost = penalty(key_penalty, judge, x_p, x_q)
         return jnp.mean(cost) - value, value
 
     def update(carry, key):
         params, state = carry
         gradient, value = jax.grad(loss, has_aux=True)(params, key)
-        updates, state = optimizer.update(gradient, state, params)
-        return (optax.apply_updates(params, updates), state), value
+        of_params = lambda params: loss(params, key)[0]
+        return apply_gradient(optimizer, gradient, state, params, -value, of_params), value
 
-    start = (params, optimizer.init(params))
+    start = (params, start_moments(optimizer, params))
     (params, _), values = jax.lax.scan(update, start, jax.random.split(key, steps))
     return params, values

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from gen_jax.checks import as_floats, as_key, no_type_check
 from gen_jax.divergences.couplings import assign
 from gen_jax.divergences.sinkhorn import entropic_cost
 from gen_jax.errors import ConfigError, check_range
@@ -29,8 +30,7 @@ def _power_cost(a: Array, b: Array, p: float) -> Array:
 
 
 def _floats(name: str, x, ndim: int) -> Array:
-    x = jnp.asarray(x)
-    x = x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.float32)
+    x = as_floats(name, x, finite=True)
     if ndim == 2 and x.ndim > 2:
         x = x.reshape(len(x), -1)
     if x.ndim != ndim or x.size == 0:
@@ -77,6 +77,7 @@ def _weighted_power_cost(a: Array, b: Array, weights_a: Array, weights_b: Array,
     return jnp.sum(width * jnp.abs(a[row(mass_a)] - b[row(mass_b)]) ** p)
 
 
+@no_type_check
 def wasserstein_1d(
     a: Num[Array | np.ndarray, "..."],
     b: Num[Array | np.ndarray, "..."],
@@ -100,6 +101,7 @@ def wasserstein_1d(
     return _weighted_power_cost(a, b, masses_a, masses_b, p) ** (1 / p)
 
 
+@no_type_check
 def distance_cost(
     a: Num[Array | np.ndarray, "..."], b: Num[Array | np.ndarray, "..."], p: float = 2.0
 ) -> Float[Array, "N M"]:
@@ -113,6 +115,7 @@ def distance_cost(
     return jnp.where(apart, jnp.where(apart, squares, 1) ** (p / 2), 0)
 
 
+@no_type_check
 def assignment_wasserstein(
     a: Num[Array | np.ndarray, "..."], b: Num[Array | np.ndarray, "..."], p: float = 1.0
 ) -> Float[Array, ""]:
@@ -127,6 +130,7 @@ def assignment_wasserstein(
     return jnp.mean(matched) ** (1 / p)
 
 
+@no_type_check
 def sinkhorn_divergence(
     a: Num[Array | np.ndarray, "..."],
     b: Num[Array | np.ndarray, "..."],
@@ -151,6 +155,7 @@ def sinkhorn_divergence(
     return cost(a, b) - 0.5 * (cost(a, a) + cost(b, b))
 
 
+@no_type_check
 def sliced_wasserstein(
     key: Key[Array, ""],
     a: Num[Array | np.ndarray, "..."],
@@ -169,7 +174,7 @@ def sliced_wasserstein(
     """
     check_range("num_projections", num_projections, 1, integer=True)
     check_range("p", p, 1)
-    a, b = _pair(a, b)
+    a, b, key = *_pair(a, b), as_key("key", key)
     return _sliced(key, a, b, int(num_projections), float(p))
 
 
@@ -190,6 +195,7 @@ def _sliced(key, a, b, num_projections, p):
     return jnp.mean(jax.lax.map(cost, directions, batch_size=16)) ** (1 / p)
 
 
+@no_type_check
 def max_sliced_wasserstein(
     key: Key[Array, ""],
     a: Num[Array | np.ndarray, "..."],
@@ -206,7 +212,7 @@ def max_sliced_wasserstein(
     check_range("num_projections", num_projections, 1, integer=True)
     check_range("steps", steps, 0, integer=True)
     check_range("p", p, 1)
-    a, b = _pair(a, b)
+    a, b, key = *_pair(a, b), as_key("key", key)
     return _max_sliced(key, a, b, int(num_projections), int(steps), float(p))
 
 

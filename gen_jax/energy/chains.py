@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gen_jax.checks import per_point
 from gen_jax.errors import check_range
 from gen_jax.mcmc import advance, langevin
 from gen_jax.types import Array, Bool, Float, Key
@@ -65,10 +66,11 @@ def run_chains(
     check_range("temperature", temperature, 0, open_low=True)
     if clip is not None:
         check_range("clip", clip, 0, open_low=True)
+    measured = per_point("energy", energy)
     bound = None if clip is None else jnp.asarray(clip / temperature, x.dtype)
 
     def tempered(x: Array) -> Array:
-        return -energy(x if bound is None else _clip(x, bound)) / temperature
+        return -measured(x if bound is None else _clip(x, bound)) / temperature
 
     kernel = langevin(tempered, step_size * temperature)
     start = jax.jit(kernel.init)(x)  # which eagerly refuses starts that are marked here

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from gen_jax.checks import per_point
 from gen_jax.errors import check_range
 from gen_jax.types import Array, Bool, Float
 
@@ -36,6 +37,7 @@ def contrastive(
     Returns the loss [B] and the energies [B]: "energy_data", "energy_samples" (0 if not valid).
     """
     check_range("regulariser", regulariser, 0)
+    energy = per_point("energy", energy)
     samples = jax.lax.stop_gradient(samples)
     weight = jnp.ones(len(x), x.dtype)
     if valid is not None:

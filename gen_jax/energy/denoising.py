@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from gen_jax.checks import same_shape
 from gen_jax.diffusion import denoising_loss
 from gen_jax.energy.implicit import Score
 from gen_jax.errors import check_range
@@ -31,6 +32,6 @@ def denoising(
     check_range("noise", noise, 0, open_low=True)
     z = normal(sample_keys(key, len(x)), x.shape[1:], x.dtype)
     t = jnp.ones(len(x), x.dtype)
-    predict = lambda x, t: score(x)
+    predict = lambda x, t: same_shape("score", score)(x)
     loss, _ = denoising_loss(predict, constant_noise(noise), x, z, t, kind="score")
     return 0.5 * x[0].size * loss

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gen_jax.checks import no_type_check
 from gen_jax.energy import replay
 from gen_jax.energy.chains import Negatives, run_chains
 from gen_jax.energy.contrastive import contrastive
@@ -92,6 +93,7 @@ def start_from_buffer(
     return state.buffer[jax.vmap(jax.random.categorical)(keys, weights)]
 
 
+@no_type_check
 def ebm(
     network,
     optimizer: optax.GradientTransformation,

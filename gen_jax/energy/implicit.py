@@ -11,6 +11,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from gen_jax.checks import same_shape
 from gen_jax.diffusion import DIVERGENCES
 from gen_jax.model import sample_keys
 from gen_jax.types import Array, Float, Key
@@ -26,6 +27,7 @@ def per_example(values: Float[Array, "B ..."]) -> Float[Array, "B"]:
 
 def explicit(score: Score, true_score: Score, x: Float[Array, "B ..."]) -> Float[Array, "B"]:
     """1/2 |s(x) - s*(x)|^2 (hyvarinen2005 eq. 2); its mean is half the Fisher divergence."""
+    score, true_score = same_shape("score", score), same_shape("true_score", true_score)
     return 0.5 * per_example((score(x) - true_score(x)) ** 2)
 
 
@@ -33,7 +35,7 @@ def implicit(
     key: Key[Array, "*batch"], score: Score, x: Float[Array, "B ..."]
 ) -> Float[Array, "B"]:
     """tr(ds/dx) + 1/2 |s|^2 with the exact trace (hyvarinen2005 eq. 4); the key is not used."""
-    value, trace = DIVERGENCES["exact"](score, x, x)
+    value, trace = DIVERGENCES["exact"](same_shape("score", score), x, x)
     return trace + 0.5 * per_example(value**2)
 
 
@@ -47,5 +49,5 @@ def hutchinson(
     """
     draw = lambda key: jax.random.rademacher(key, x.shape[1:], x.dtype)
     v = jax.vmap(draw)(sample_keys(key, len(x)))
-    value, trace = DIVERGENCES["hutchinson"](score, x, v)
+    value, trace = DIVERGENCES["hutchinson"](same_shape("score", score), x, v)
     return trace + 0.5 * per_example(value**2)

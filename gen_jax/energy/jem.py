@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from gen_jax.checks import no_type_check
 from gen_jax.energy.chains import run_chains
 from gen_jax.energy.contrastive import contrastive
 from gen_jax.energy.ebm import DEFAULT_CHAINS, chain_settings, negatives_of, start_from_buffer
@@ -12,8 +13,8 @@ from gen_jax.energy.joint import joint_energy, label_loss, marginal_energy
 from gen_jax.energy.model import assemble, outputs
 from gen_jax.energy.normalizer import log_base
 from gen_jax.energy.options import ChainOptions, EnergyState, Method, Options, check_chains
-from gen_jax.errors import ConfigError, check_range
-from gen_jax.labels import checked_labels
+from gen_jax.errors import check_range
+from gen_jax.labels import batch_labels, checked_labels
 from gen_jax.model import GenerativeModel, fold_in, sample_keys
 from gen_jax.types import Array, Float
 from gen_jax.units import decode
@@ -26,6 +27,7 @@ def logits_of(
     return outputs(network, state.ema, state.stats, jnp.asarray(u))
 
 
+@no_type_check
 def jem(
     network,
     optimizer: optax.GradientTransformation,
@@ -52,13 +54,12 @@ def jem(
     check_range("energy_weight", energy_weight, 0)
 
     def objective(params, stats, key, x, batch, negatives):
-        if "y" not in batch:
-            raise ConfigError("JEM is a classifier, but the data has no labels")
         logits = outputs(network, params, stats, x)
+        y = batch_labels(batch, logits.shape[1])
         energy = lambda x: marginal_energy(outputs(network, params, stats, x))
         pulled, aux = contrastive(energy, x, negatives.x, negatives.valid, regulariser=regulariser)
-        label = label_loss(logits, batch["y"])
-        right = (logits.argmax(1) == batch["y"]).astype(x.dtype)
+        label = label_loss(logits, y)
+        right = (logits.argmax(1) == y).astype(x.dtype)
         return label + energy_weight * pulled, {"label_loss": label, "accuracy": right, **aux}
 
     def checked(label, n):
@@ -66,7 +67,7 @@ def jem(
         logits = jax.eval_shape(network.init_with_output, jax.random.key(0), one)[0]
         return checked_labels(label, n, logits.shape[1])
 
-    def sample(key, state, n, *, label: int | Array | None = None, steps: int | None = None):
+    def sample(key, state, n, *, label=None, steps=None):
         keys = sample_keys(key, n)
         usual = chains.steps if state.buffer is None else chains.sample_steps
         plan = chain_settings(chains, usual if steps is None else steps)
@@ -85,6 +86,9 @@ def jem(
         return decode(settings, run_chains(fold_in(keys, 1), whole, start, **plan).x)
 
     method = Method(
-        objective, negatives_of(network, settings, chains), buffer_size=chains.buffer_size
+        objective,
+        negatives_of(network, settings, chains),
+        buffer_size=chains.buffer_size,
+        logits=True,
     )
     return assemble(network, optimizer, settings, method, sample, per_sample={"label": checked})

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gen_jax.checks import check_output
 from gen_jax.compiled import Check
-from gen_jax.descent import descend, moving_average, start_average
+from gen_jax.descent import descend, moving_average, start_average, start_moments
 from gen_jax.energy.joint import marginal_energy
 from gen_jax.energy.normalizer import anneal, log_base
 from gen_jax.energy.options import (
@@ -19,11 +20,12 @@ from gen_jax.energy.options import (
     check_options,
     fresh,
 )
-from gen_jax.errors import ConfigError
+from gen_jax.errors import ConfigError, shown
+from gen_jax.labels import batch_labels
 from gen_jax.mcmc import Annealed
 from gen_jax.model import GenerativeModel, compiled, fold_in, normal, sample_keys
 from gen_jax.types import Array, Estimate, Float, Key, Metrics
-from gen_jax.units import decode, encode, log_det
+from gen_jax.units import check_data, decode, encode_floats, log_det
 
 
 def outputs(network, params: Any, stats: Any, x: Float[Array, "B ..."]) -> Float[Array, "B *K"]:
@@ -61,22 +63,39 @@ def log_normalizer(key: Key[Array, ""], network, state: EnergyState, options: Op
     return annealed(key, network, state, options).log_normalizer
 
 
+def _check_network(network, variables, options: Options, method: Method, batch) -> None:
+    """Raise ConfigError unless the network gives energies [B], or logits [B, K] of K labels."""
+    x = jax.ShapeDtypeStruct((len(batch["x"]), *options.shape), jnp.float32)
+    out = jax.eval_shape(network.apply, variables, x)
+    if not method.logits:
+        check_output("network", out, (len(batch["x"]),), "one energy per example, ")
+        return
+    classes = out.shape[1] if len(getattr(out, "shape", ())) == 2 else 0
+    if classes < 2:
+        raise ConfigError(f"network returned {shown(out)}, allowed: logits [B, K], K of 2 or more")
+    check_output("network", out, (len(batch["x"]), classes))
+    batch_labels(batch, classes)
+
+
 def init_state(
     key: Key[Array, ""], network, optimizer, options: Options, method: Method, batch
 ) -> EnergyState:
     """Fresh state; raises ConfigError when the batch does not fit the options."""
-    key_encode, key_network, key_buffer, key_anneal = jax.random.split(key, 4)
-    jax.eval_shape(lambda x: encode(options, key_encode, x), batch["x"])
+    _, key_network, key_buffer, key_anneal = jax.random.split(key, 4)
+    check_data(options, batch["x"])
     if 0 < method.buffer_size < len(batch["x"]):
         raise ConfigError(
             f"buffer_size={method.buffer_size} is below the batch size {len(batch['x'])}"
         )
     variables = network.init(key_network, jnp.zeros((1, *options.shape)))
+    _check_network(network, variables, options, method, batch)
     params = {"network": variables["params"], **(method.extra or {})}
     stats = {name: value for name, value in variables.items() if name != "params"}
     buffer = fresh(key_buffer, options, method.buffer_size) if method.buffer_size else None
     ema = start_average(params)
-    return EnergyState(params, ema, stats, optimizer.init(params), buffer, key_anneal, jnp.int32(0))
+    return EnergyState(
+        params, ema, stats, start_moments(optimizer, params), buffer, key_anneal, jnp.int32(0)
+    )
 
 
 def refreshed(network, params: Any, stats: Any, x: Float[Array, "B ..."]) -> Any:
@@ -90,7 +109,7 @@ def refreshed(network, params: Any, stats: Any, x: Float[Array, "B ..."]) -> Any
 def training_data(key: Key[Array, ""], options: Options, batch) -> Float[Array, "B ..."]:
     """Encoded examples with the noise of `data_noise`."""
     keys = sample_keys(key, len(batch["x"]))
-    u = encode(options, fold_in(keys, 0), batch["x"])
+    u = encode_floats(options, fold_in(keys, 0), batch["x"])
     if not options.data_noise:
         return u
     return u + options.data_noise * normal(fold_in(keys, 1), u.shape[1:], u.dtype)
@@ -140,7 +159,7 @@ def assemble(
         return decode(options, ends.x)
 
     def log_prob(key, state, x):
-        u = encode(options, key, x)
+        u = encode_floats(options, key, x)
         if log_constant is None:
             log_z = log_normalizer(state.key, network, state, options).value
         else:

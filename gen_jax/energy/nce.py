@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import optax
 
+from gen_jax.checks import no_type_check
 from gen_jax.energy.model import assemble, tilt
 from gen_jax.energy.noise_contrastive import noise_contrastive
 from gen_jax.energy.normalizer import log_base
@@ -11,6 +12,7 @@ from gen_jax.errors import check_range
 from gen_jax.model import GenerativeModel
 
 
+@no_type_check
 def nce(
     network, optimizer: optax.GradientTransformation, *, ratio: int = 4, **options
 ) -> GenerativeModel:

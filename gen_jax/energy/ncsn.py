@@ -7,6 +7,7 @@ grid in t is a geometric ladder of noise levels, and the stepper `annealed_lange
 import jax
 import optax
 
+from gen_jax.checks import no_type_check
 from gen_jax.diffusion import annealed_langevin, diffusion
 from gen_jax.errors import check_range
 from gen_jax.model import GenerativeModel
@@ -24,6 +25,7 @@ def ladder(levels: int):
     return times
 
 
+@no_type_check
 def ncsn(
     network,
     optimizer: optax.GradientTransformation,

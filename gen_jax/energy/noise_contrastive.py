@@ -9,6 +9,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from gen_jax.checks import per_point
 from gen_jax.energy.implicit import per_example
 from gen_jax.errors import ConfigError
 from gen_jax.types import Array, Float
@@ -34,6 +35,10 @@ def noise_contrastive(
     if len(noise) % len(x):
         raise ConfigError(f"noise has {len(noise)} points, allowed: a multiple of {len(x)}")
     nu = len(noise) // len(x)
+    log_density, log_noise = (
+        per_point("log_density", log_density),
+        per_point("log_noise", log_noise),
+    )
     logit = lambda x: log_density(x) - log_noise(x) - jnp.log(jnp.asarray(nu, x.dtype))
     data, other = logit(x), logit(noise).reshape(len(x), nu)
     loss = jax.nn.softplus(-data) + per_example(jax.nn.softplus(other))

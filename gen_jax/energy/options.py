@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from gen_jax.energy.normalizer import Annealing, check_annealing
-from gen_jax.errors import check_range
+from gen_jax.errors import check_range, check_shape
 from gen_jax.model import normal, sample_keys
 from gen_jax.types import Array, Float, Int, Key
 
@@ -70,6 +70,7 @@ class ChainOptions(NamedTuple):
 
 def check_options(options: Options) -> None:
     """Raise ConfigError for numbers out of range."""
+    check_shape("shape", options.shape)
     check_range("base_std", options.base_std, 0, open_low=True)
     check_range("data_noise", options.data_noise, 0)
     check_range("ema_decay", options.ema_decay, 0, 1)
@@ -96,12 +97,14 @@ class Method(NamedTuple):
       negatives: `(key, params, stats, buffer, x) -> (negatives, buffer, metrics)`, or None.
       extra: a dict of parameters besides the network's, or None.
       buffer_size: rows of the buffer, 0 for none.
+      logits: whether the network returns logits [B, K] and not energies [B].
     """
 
     objective: Callable
     negatives: Callable | None = None
     extra: Any = None
     buffer_size: int = 0
+    logits: bool = False
 
 
 def fresh(key: Key[Array, "*batch"], options: Options, n: int) -> Float[Array, "n ..."]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import optax
 
+from gen_jax.checks import check_output, no_type_check, per_point
 from gen_jax.energy.denoising import denoising
 from gen_jax.energy.implicit import hutchinson, implicit
 from gen_jax.energy.model import assemble, energy_of
@@ -26,9 +27,10 @@ SCORE_LOSSES: dict[str, Callable[..., Array]] = {
 
 def score_of(energy: Callable[[Array], Array]) -> Callable[[Array], Array]:
     """-grad E, `x [B, ...] -> [B, ...]`, for an energy that treats each example by itself."""
-    return jax.grad(lambda x: -energy(x).sum())
+    return jax.grad(lambda x: -per_point("energy", energy)(x).sum())
 
 
+@no_type_check
 def score_model(
     network,
     optimizer: optax.GradientTransformation,
@@ -53,6 +55,6 @@ def score_model(
 
     def objective(params, stats, key, x, batch, negatives):
         score = score_of(energy_of(network, params, stats, settings))
-        return loss(key, score, x), {}
+        return check_output("loss", loss(key, score, x), (len(x),), "one number per example, "), {}
 
     return assemble(network, optimizer, settings, Method(objective))

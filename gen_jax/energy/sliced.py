@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from gen_jax.checks import same_shape
 from gen_jax.diffusion import DIVERGENCES
 from gen_jax.energy.implicit import Score, per_example
 from gen_jax.errors import check_range
@@ -32,7 +33,7 @@ def sliced(
 
     def one(index: Array) -> Array:
         v = normal(fold_in(keys, index), x.shape[1:], x.dtype)
-        value, curvature = DIVERGENCES["hutchinson"](score, x, v)
+        value, curvature = DIVERGENCES["hutchinson"](same_shape("score", score), x, v)
         norm = per_example(value**2) if reduced else per_example(v * value) ** 2
         return curvature + 0.5 * norm
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import optax
 
+from gen_jax.checks import no_type_check
 from gen_jax.diffusion import Stepper, diffusion
 from gen_jax.divergences.couplings import COUPLINGS
 from gen_jax.errors import check_choice
@@ -11,6 +12,7 @@ from gen_jax.model import GenerativeModel
 from gen_jax.paths import GaussianPath, linear
 
 
+@no_type_check
 def flow_matching(
     network,
     optimizer: optax.GradientTransformation,

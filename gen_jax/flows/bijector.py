@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gen_jax.checks import check_output
 from gen_jax.errors import ConfigError
 from gen_jax.types import Array, Float, State
 
@@ -124,7 +125,7 @@ def in_turn(maps: list[Map]) -> Map:
         total = jnp.zeros(x.shape[:1], x.dtype)
         for part in maps:
             x, log_det = part(x)
-            total = total + log_det
+            total = total + check_output("a bijector's log_det", log_det, total.shape)
         return x, total
 
     return apply

@@ -4,6 +4,7 @@ import math
 
 import jax.numpy as jnp
 
+from gen_jax.checks import check_output
 from gen_jax.flows.bijector import Bijector, Shape
 from gen_jax.model import normal, sample_keys
 from gen_jax.sampling.gaussian import LOG_2_PI
@@ -21,12 +22,14 @@ def push(
 ) -> tuple[Float[Array, "B ..."], Float[Array, "B"]]:
     """x = T(z) and log q(x), differentiable through both: `(x, log q)`."""
     x, log_det = bijector.forward(z)
+    check_output("forward's log_det", log_det, (len(z),))
     return x, log_base(z) - log_det
 
 
 def log_density(bijector: Bijector, x: Float[Array, "B ..."]) -> Float[Array, "B"]:
     """log q(x) = log N(T^-1(x)) + log |det dT^-1/dx| in nats."""
     z, log_det = bijector.inverse(x)
+    check_output("inverse's log_det", log_det, (len(x),))
     return log_base(z) + log_det
 
 

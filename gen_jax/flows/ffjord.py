@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gen_jax.checks import no_type_check
 from gen_jax.descent import descend_averaged, first_state
-from gen_jax.errors import check_choice, check_range
+from gen_jax.errors import check_choice, check_finite, check_range, check_shape
 from gen_jax.flows.bijector import with_condition
 from gen_jax.flows.continuous import Field, to_base, to_data
 from gen_jax.flows.density import log_base
@@ -20,12 +21,13 @@ from gen_jax.flows.likelihood_model import (
     hide_some,
 )
 from gen_jax.flows.model import offer
-from gen_jax.labels import checked_labels
+from gen_jax.labels import batch_labels, checked_labels
 from gen_jax.model import GenerativeModel, compiled, fold_in, normal, sample_keys
 from gen_jax.nets import Feedforward
 from gen_jax.solvers.divergence import DIVERGENCES
 from gen_jax.solvers.ode import TABLEAUS
 from gen_jax.types import Array, State
+from gen_jax.units import Units, encode_floats
 
 
 def network_field(network: Any, params: State, told: Array | None) -> Field:
@@ -39,6 +41,7 @@ def network_field(network: Any, params: State, told: Array | None) -> Field:
     return field
 
 
+@no_type_check
 def ffjord(
     optimizer: optax.GradientTransformation,
     *,
@@ -68,6 +71,8 @@ def ffjord(
     a lower bound on log P(x). Raises ConfigError for unknown names and values
     out of range.
     """
+    check_shape("shape", shape)
+    check_range("num_classes", num_classes, 0, integer=True)
     check_range("steps", steps, 1, integer=True)
     check_choice("method", method, TABLEAUS)
     check_choice("divergence", divergence, DIVERGENCES)
@@ -75,12 +80,13 @@ def ffjord(
         check_range(name, value, 0)
     for name, value in {"label_dropout": label_dropout, "ema_decay": ema_decay}.items():
         check_range(name, value, 0, 1)
+    units = Units(tuple(shape), transform)
     network = Feedforward(math.prod(shape), hidden)
     best = "exact" if math.prod(shape) <= 128 else "hutchinson"
 
     def solve(params, keys, x, told, **options):
         """Where x goes, and log p(x) in data units."""
-        u = transform.encode(fold_in(keys, 0), jnp.asarray(x)) if transform else jnp.asarray(x)
+        u = encode_floats(units, fold_in(keys, 0), x)
         draw = lambda key: jax.random.rademacher(key, u.shape[1:], u.dtype)
         probe = jax.vmap(draw)(fold_in(keys, 1))
         field = network_field(network, params, told)
@@ -89,14 +95,14 @@ def ffjord(
         return way, log_p + (transform.log_det(u) if transform else 0)
 
     def init(key, batch):
-        check_batch(batch, shape, num_classes)
+        check_batch(batch, shape, num_classes, transform)
         params = network.init(key, jnp.zeros((1, math.prod(shape) + 1 + num_classes)))
         return first_state(params, optimizer)
 
     def loss(params, key, batch):
         key_way, key_drop = jax.random.split(key)
         n = len(batch["x"])
-        told = condition_of(batch["y"] if num_classes else None, n, num_classes)
+        told = condition_of(batch_labels(batch, num_classes), n, num_classes)
         told = hide_some(key_drop, told, label_dropout)
         way, log_p = solve(
             params,
@@ -115,6 +121,7 @@ def ffjord(
 
     def sample(key, state, n, label=None, temperature=1.0):
         field = network_field(network, state.ema, condition_of(label, n, num_classes))
+        check_finite("temperature", temperature)
         z = temperature * normal(sample_keys(key, n), tuple(shape))
         u = to_data(field, z, steps=steps, method=method)
         return transform.decode(u) if transform else u

@@ -6,17 +6,21 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gen_jax.errors import ConfigError
-from gen_jax.labels import check_labelled, checked_labels, one_hot
+from gen_jax.errors import check_range
+from gen_jax.labels import batch_labels, checked_labels, one_hot
 from gen_jax.model import fold_in, sample_keys
 from gen_jax.types import Array, Batch, Float, Key
+from gen_jax.units import Units, check_data
 
 
-def check_batch(batch: Batch, shape: tuple[int, ...], num_classes: int) -> None:
-    """Raise ConfigError for examples of another shape, or without the labels that are needed."""
-    check_labelled(batch, num_classes)
-    if batch["x"].shape[1:] != tuple(shape):
-        raise ConfigError(f"data of shape {batch['x'].shape[1:]} does not fit shape={shape}")
+def check_batch(
+    batch: Batch, shape: tuple[int, ...], num_classes: int, transform: Any = None
+) -> None:
+    """Raise ConfigError for examples of another shape, or without the labels that are needed;
+    DataError for values that the transform does not take.
+    """
+    batch_labels(batch, num_classes)
+    check_data(Units(tuple(shape), transform), batch["x"])
 
 
 def condition_of(label: Any, n: int, num_classes: int) -> Float[Array, "n K"] | None:
@@ -46,6 +50,7 @@ def average_over(
 
     For a log-density of dequantised data it is the importance-weighted bound (burda2016).
     """
+    check_range("draws", draws, 1, integer=True)
     keys = sample_keys(key, n)
     if draws == 1:
         return one(keys)

@@ -14,13 +14,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gen_jax.checks import no_type_check
 from gen_jax.descent import descend_averaged, first_state
-from gen_jax.errors import check_range
+from gen_jax.errors import check_range, check_shape
 from gen_jax.flows.bijector import Layer, start_from_data
 from gen_jax.flows.density import log_density
 from gen_jax.model import GenerativeModel, compiled, normal, sample_keys
 from gen_jax.types import Array, Float, State
-from gen_jax.units import Units, decode, encode_vectors
+from gen_jax.units import Units, check_data, decode, encode_vectors
 
 
 class Surface(NamedTuple):
@@ -65,6 +66,7 @@ def surface(inner: Layer, outer: Layer, params: State, dim: int, latent: int) ->
     )
 
 
+@no_type_check
 def manifold_flow(
     inner: Layer,
     outer: Layer,
@@ -87,6 +89,7 @@ def manifold_flow(
     `log_prob`: a density per volume of a surface is not comparable with one in D dimensions; use
     `surface(...)` with the state's `ema`. Raises ConfigError unless 1 <= latent < D.
     """
+    shape = check_shape("shape", shape)
     dim, units = math.prod(shape), Units(tuple(shape), transform)
     check_range("dim", dim, 2, integer=True)
     check_range("latent", latent, 1, dim - 1, integer=True)
@@ -95,6 +98,7 @@ def manifold_flow(
 
     def init(key, batch):
         key_inner, key_outer, key_data = jax.random.split(key, 3)
+        check_data(units, batch["x"])
         u = encode_vectors(units, key_data, batch["x"])
         begun = start_from_data(outer, outer.init(key_outer, dim), u)
         v = outer.bijector(begun).inverse(u)[0][:, :latent]

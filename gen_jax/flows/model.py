@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gen_jax.checks import as_floats, no_type_check
 from gen_jax.descent import descend_averaged, first_state
-from gen_jax.errors import ConfigError, check_range
+from gen_jax.errors import ConfigError, check_finite, check_range, check_shape
 from gen_jax.flows import density
 from gen_jax.flows.bijector import Guided, Layer, Shape, start_from_data
 from gen_jax.flows.dequantization import dequantize_with, to_levels
@@ -20,15 +21,8 @@ from gen_jax.flows.likelihood_model import (
     hide_some,
 )
 from gen_jax.flows.tarflow import denoise
-from gen_jax.labels import checked_labels
-from gen_jax.model import (
-    GenerativeModel,
-    compiled,
-    fold_in,
-    normal,
-    one_or_each,
-    sample_keys,
-)
+from gen_jax.labels import batch_labels, checked_labels
+from gen_jax.model import GenerativeModel, compiled, fold_in, normal, one_or_each, sample_keys
 from gen_jax.types import Array, Float, Key, State
 from gen_jax.units import density_kind
 
@@ -48,7 +42,7 @@ class Parts(NamedTuple):
             x, log_q = dequantize_with(self.dequantizer, params["noise"], fold_in(keys, 0), x)
             gain = -log_q
         if self.transform is None:
-            return x, gain
+            return as_floats("x", x), gain
         u = self.transform.encode(fold_in(keys, 1), x)
         return u, gain + self.transform.log_det(u)
 
@@ -80,6 +74,7 @@ class Parts(NamedTuple):
         return density.sample(key, bijector, n, base, temperature=temperature)[0]
 
 
+@no_type_check
 def flow(
     layer: Layer,
     optimizer: optax.GradientTransformation,
@@ -114,25 +109,26 @@ def flow(
     check_range("label_dropout", label_dropout, 0, 1)
     check_range("ema_decay", ema_decay, 0, 1)
     check_range("noise", noise, 0)
+    check_shape("shape", shape)
     size: Shape = shape[0] if len(shape) == 1 else tuple(shape)
     parts = Parts(layer, size, transform, dequantizer)
 
     def init(key, batch):
-        check_batch(batch, shape, num_classes)
+        check_batch(batch, shape, num_classes, None if dequantizer else transform)
         key_flow, key_noise, key_data = jax.random.split(key, 3)
         params = {"flow": layer.init(key_flow, size, num_classes)}
         if dequantizer is not None:
             params["noise"] = dequantizer.init(key_noise, size, shape[-1])
         n = len(batch["x"])
         u, _ = parts.to_units(params, sample_keys(key_data, n), jnp.asarray(batch["x"]))
-        told = condition_of(batch.get("y") if num_classes else None, n, num_classes)
+        told = condition_of(batch_labels(batch, num_classes), n, num_classes)
         params["flow"] = start_from_data(layer, params["flow"], u, told)
         return first_state(params, optimizer)
 
     def loss(params, key, batch):
         key_noise, key_drop = jax.random.split(key)
         n = len(batch["x"])
-        told = condition_of(batch["y"] if num_classes else None, n, num_classes)
+        told = condition_of(batch_labels(batch, num_classes), n, num_classes)
         told = hide_some(key_drop, told, label_dropout)
         return -parts.score(params, sample_keys(key_noise, n), batch["x"], told, noise), {}
 
@@ -141,6 +137,8 @@ def flow(
 
     def sample(key, state, n, label=None, temperature=1.0, guidance=1.0, denoised=True):
         told = condition_of(label, n, num_classes)
+        check_finite("temperature", temperature)
+        check_finite("guidance", guidance)
         guided: Array | Guided | None = told
         if not (isinstance(guidance, int | float) and guidance == 1):
             if told is None or label is None:

@@ -19,12 +19,14 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from gen_jax.descent import AveragedState, descend, descend_averaged, first_state
+from gen_jax.checks import no_type_check, same_shape
+from gen_jax.descent import AveragedState, descend, descend_averaged, first_state, start_moments
 from gen_jax.errors import check_choice, check_range
 from gen_jax.gan.image_pool import empty_pool, exchange
 from gen_jax.gan.losses import GanLoss, ScoreLoss, gan_loss
 from gen_jax.gan.translation import (
     apply,
+    check_images,
     check_pair,
     check_weights,
     checked_sources,
@@ -36,6 +38,7 @@ from gen_jax.gan.translation import (
     patch_loss,
     remember,
     report,
+    scores,
     split_pair,
     units,
 )
@@ -90,8 +93,7 @@ def critics_objective(
     real = Domains(*(judge(x) for judge, x in zip(judges, images)))
     fake = Domains(*(judge(x) for judge, x in zip(judges, shown)))
     total = patch_loss(loss, real.left, fake.left) + patch_loss(loss, real.right, fake.right)
-    scores = {"real_score": jnp.stack(real), "fake_score": jnp.stack(fake)}
-    return total, scores
+    return total, {"real_score": jnp.stack(real), "fake_score": jnp.stack(fake)}
 
 
 class CycleGANState(NamedTuple):
@@ -110,6 +112,7 @@ class CycleGANState(NamedTuple):
     images: Num[Array, "M H W2 C"]
 
 
+@no_type_check
 def cyclegan(
     generator: nn.Module,
     critic: nn.Module,
@@ -146,17 +149,19 @@ def cyclegan(
     check_range("ema_decay", ema_decay, 0, 1)
     check_range("pool_size", pool_size, 0, integer=True)
     encode, decode = units(transform)
-    translator = lambda params: partial(apply, generator, params)
-    judges = lambda params: Domains(*(partial(apply, critic, p) for p in params))
+    translator = lambda params: same_shape("generator", partial(apply, generator, params))
+    judge = lambda params: lambda x: scores(x, apply(critic, params, x))
+    judges = lambda params: Domains(*map(judge, params))
 
     def init(key, batch):
+        check_images(shape, transform, batch)
         keys = jax.random.split(key, 4)
         one = jnp.zeros((1, *image))
         makers = [init_params(generator, "generator", key, one) for key in keys[:2]]
         critics = Domains(*(init_params(critic, "critic", key, one) for key in keys[2:]))
         pools = Domains(empty_pool(pool_size, image), empty_pool(pool_size, image))
         state = first_state(dict(zip(DIRECTIONS, makers)), generator_optimizer)
-        moments = critic_optimizer.init(critics)
+        moments = start_moments(critic_optimizer, critics, "critic_optimizer")
         return CycleGANState(state, critics, moments, pools, first_memory(batch["x"]))
 
     def update_generators(state, images):

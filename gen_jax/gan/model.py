@@ -9,17 +9,18 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from gen_jax.descent import start_average
-from gen_jax.errors import ConfigError
+from gen_jax.checks import no_type_check
+from gen_jax.descent import start_average, start_moments
+from gen_jax.errors import ConfigError, check_finite
 from gen_jax.gan.networks import draw_latent, generate, judge, takes
 from gen_jax.gan.options import GanState, Options, Parts, make_parts
 from gen_jax.gan.remedies import split_batch
 from gen_jax.gan.updates import rebalanced, update_critic, update_generator
-from gen_jax.labels import check_labelled, checked_labels
+from gen_jax.labels import batch_labels, checked_labels
 from gen_jax.model import GenerativeModel, compiled, fold_in, sample_keys
 from gen_jax.nets.judgement import Judgement
 from gen_jax.types import Array, Batch, Float, Int, Key, Metrics, Shaped
-from gen_jax.units import decode, encode
+from gen_jax.units import check_data, decode, encode_floats
 
 SETTLE = 10
 """Power iterations before the first step: after one, a norm may be too small by half."""
@@ -27,11 +28,10 @@ SETTLE = 10
 
 def _labelled(parts: Parts, batch: Batch, key: Key[Array, ""]) -> dict[str, Array]:
     """Encoded examples, with labels only where the model has classes."""
-    encoded = {"x": encode(parts.options, key, batch["x"])}
+    encoded = {"x": encode_floats(parts.options, key, batch["x"])}
     if not parts.classes:
         return encoded
-    check_labelled(batch, parts.classes)
-    return encoded | {"y": batch["y"]}
+    return encoded | {"y": batch_labels(batch, parts.classes)}
 
 
 def _split(variables: Any) -> tuple[Any, Any]:
@@ -77,8 +77,9 @@ def _check_judgement(found: Judgement, options: Options) -> None:
 def init_state(parts: Parts, key: Key[Array, ""], batch: Batch) -> GanState:
     """Fresh state, from a batch of any size; raises ConfigError when parts do not fit together."""
     options = parts.options
-    key_encode, key_generator, key_critic = jax.random.split(key, 3)
-    x = jax.eval_shape(lambda x: _labelled(parts, {**batch, "x": x}, key_encode)["x"], batch["x"])
+    _, key_generator, key_critic = jax.random.split(key, 3)
+    batch_labels(batch, parts.classes)
+    x = check_data(options, batch["x"], floats=True)
     label = jnp.zeros(2, jnp.int32) if parts.classes else None
     latent = draw_latent(jax.random.split(key_generator, 2), options)
     generator, generator_stats = _first_call(parts.generator, key_generator, (latent, label))
@@ -98,8 +99,8 @@ def init_state(parts: Parts, key: Key[Array, ""], batch: Batch) -> GanState:
         generator_stats,
         _settled(parts, critic, critic_stats, key_critic, example, label),
         start_average({"params": generator, **generator_stats}),
-        parts.generator_optimizer.init(generator),
-        parts.critic_optimizer.init(critic),
+        start_moments(parts.generator_optimizer, generator, "generator_optimizer"),
+        start_moments(parts.critic_optimizer, critic, "critic_optimizer"),
         jnp.zeros(()),
         jnp.zeros((), jnp.int32),
     )
@@ -189,6 +190,7 @@ def sample(
       truncation: passed to the generator if it takes one, else the largest |z| (`truncated`).
       code: [C] or [n, C] for "info", a one-hot category and then numbers in [-1, 1].
     """
+    check_finite("truncation", truncation)
     keys = sample_keys(key, n)
     label = checked_labels(label, n, parts.classes)
     code = None if code is None else checked_code(sum(parts.options.code), code, n)
@@ -235,6 +237,7 @@ def of_parts(parts: Parts) -> GenerativeModel:
     return compiled(model, per_sample={"label": label, "code": code}, shared=("truncation",))
 
 
+@no_type_check
 def gan(
     generator: nn.Module,
     critic: nn.Module,

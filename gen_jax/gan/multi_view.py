@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
+from gen_jax.checks import no_type_check
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.gan.model import from_latent, of_parts
 from gen_jax.gan.options import Options, make_parts
@@ -53,6 +54,7 @@ class PairTransform:
         return self._decode(jnp.split(u, 2, axis=-1)[0])
 
 
+@no_type_check
 def multi_view(
     generator: nn.Module,
     critic: nn.Module,

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from gen_jax.checks import check_output
+from gen_jax.errors import ConfigError, shown
 from gen_jax.gan.options import Options, Parts
 from gen_jax.labels import one_hot
 from gen_jax.model import fold_in, normal, sample_keys
@@ -70,7 +72,8 @@ def generate(
     """Examples [B, *shape] in the networks' units, and the collections after the call."""
     offered |= {"keys": fold_in(keys, 3), "step": step}
     key = jax.random.fold_in(keys[0], 4) if train else None
-    return apply(parts.generator, params, stats, (z, label), key, train, **offered)
+    x, stats = apply(parts.generator, params, stats, (z, label), key, train, **offered)
+    return check_output("generator", x, (len(z), *parts.options.shape)), stats
 
 
 def judge(
@@ -88,4 +91,13 @@ def judge(
     if key is not None:
         offered["keys"] = sample_keys(jax.random.fold_in(key, 1), len(x))
     inputs = x, label if parts.judged_label else None
-    return apply(parts.critic, params, stats, inputs, key, train, **offered)
+    said, stats = apply(parts.critic, params, stats, inputs, key, train, **offered)
+    return check_judgement(said, len(x)), stats
+
+
+def check_judgement(said: Any, count: int) -> Judgement:
+    """What a critic said of `count` examples. Raises ConfigError without one score for each."""
+    if not isinstance(said, Judgement):
+        raise ConfigError(f"critic returned {shown(said)}, must be a nets.Judgement")
+    check_output("critic", said.score, (count,), "one score per example, ")
+    return said

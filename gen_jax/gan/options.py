@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import optax
 from flax import linen as nn
 
-from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.errors import ConfigError, check_choice, check_range, check_shape
 from gen_jax.gan.augmentation import augmentation
 from gen_jax.gan.losses import GanLoss, gan_loss
 from gen_jax.gan.penalties import PENALTIES, USUAL_WEIGHTS, Penalty, find_penalty
+from gen_jax.labels import check_classes
 from gen_jax.nets.lipschitz import LipschitzCritic
 from gen_jax.types import Array, Float, Int
 
@@ -131,6 +132,7 @@ class Parts(NamedTuple):
 
 
 def _check_numbers(options: Options) -> None:
+    check_shape("shape", options.shape)
     for name in ("latent", "n_critic", "accumulate", "penalty_every"):
         check_range(name, getattr(options, name), 1, integer=True)
     for name in ("num_classes", "unroll", "instance_noise_steps"):
@@ -209,6 +211,8 @@ def make_parts(
     _check_numbers(options)
     _check_condition(options)
     _check_together(options)
+    check_classes("generator", generator, options.num_classes)
+    check_classes("critic", critic, options.num_classes)
     loss = None if options.loss == "began" else gan_loss(options.loss)
     penalty = None if options.penalty is None else find_penalty(options.penalty)
     weight = options.penalty_weight

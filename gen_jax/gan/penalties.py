@@ -18,6 +18,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from gen_jax.checks import per_point
 from gen_jax.errors import check_choice
 from gen_jax.model import sample_keys
 from gen_jax.types import Array, Float, Key
@@ -31,6 +32,7 @@ TINY = 1e-12
 
 def squared_slope(critic: Scores, x: Float[Array, "B ..."]) -> Float[Array, "B"]:
     """|grad of the critic|^2 at each example."""
+    critic = per_point("critic", critic)
     gradient = jax.grad(lambda x: jnp.sum(critic(x)))(x)
     return jnp.sum(gradient.reshape(len(x), -1) ** 2, axis=1)
 

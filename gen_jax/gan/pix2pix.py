@@ -6,6 +6,7 @@ noise is dropout, also in sampling. (The paper halves the critic's loss, to whic
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -13,11 +14,13 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from gen_jax.descent import AveragedState, descend, descend_averaged, first_state
+from gen_jax.checks import no_type_check, same_shape
+from gen_jax.descent import AveragedState, descend, descend_averaged, first_state, start_moments
 from gen_jax.errors import check_range
 from gen_jax.gan.losses import GanLoss, ScoreLoss, gan_loss
 from gen_jax.gan.translation import (
     apply,
+    check_images,
     check_pair,
     check_weights,
     checked_sources,
@@ -29,6 +32,7 @@ from gen_jax.gan.translation import (
     patch_loss,
     remember,
     report,
+    scores,
     split_pair,
     units,
 )
@@ -76,6 +80,7 @@ class Pix2PixState(NamedTuple):
     sources: Num[Array, "M H W C"]
 
 
+@no_type_check
 def pix2pix(
     generator: nn.Module,
     critic: nn.Module,
@@ -107,9 +112,13 @@ def pix2pix(
 
     def judge(params):
         stacked = lambda source, x: jnp.concatenate([source, x], -1)
-        return lambda source, x: apply(critic, params, stacked(source, x))
+        return lambda source, x: scores(x, apply(critic, params, stacked(source, x)))
+
+    def translate(params, source, keys):
+        return same_shape("generator", partial(apply, generator, params))(source, keys)
 
     def init(key, batch):
+        check_images(shape, transform, batch)
         key_generator, key_critic = jax.random.split(key)
         one, pair = jnp.zeros((1, *image)), jnp.zeros((1, *image[:2], 2 * image[2]))
         params = init_params(critic, "critic", key_critic, pair)
@@ -117,21 +126,22 @@ def pix2pix(
             init_params(generator, "generator", key_generator, one), generator_optimizer
         )
         sources = first_memory(split_pair(batch["x"])[0])
-        return Pix2PixState(made, params, critic_optimizer.init(params), sources)
+        return Pix2PixState(
+            made, params, start_moments(critic_optimizer, params, "critic_optimizer"), sources
+        )
 
     def step(key, state, batch):
         key_data, key_noise = jax.random.split(key)
         source, target = split_pair(encode(key_data, batch["x"]))
         keys = sample_keys(key_noise, len(source))
-        translate = lambda params: apply(generator, params, source, keys)
-        fake = jax.lax.stop_gradient(translate(state.generator.params))
+        fake = jax.lax.stop_gradient(translate(state.generator.params, source, keys))
         loss = lambda params: critic_objective(judge(params), source, target, fake, critic_loss)
         params, moments, judged = descend(
             loss, critic_optimizer, state.critic, state.critic_optimizer
         )
 
         def loss_of_generator(weights):
-            images = source, target, translate(weights)
+            images = source, target, translate(weights, source, keys)
             return generator_objective(judge(params), *images, generator_loss, l1_weight)
 
         made, metrics = descend_averaged(
@@ -147,7 +157,7 @@ def pix2pix(
             source = draw_sources(fold_in(keys, 0), state.sources)
         source = checked_sources(source, n, image)
         seen = encode(fold_in(keys, 1), source)
-        made = apply(generator, state.generator.ema, seen, fold_in(keys, 2))
+        made = translate(state.generator.ema, seen, fold_in(keys, 2))
         return join_pair(source, decode(made))
 
     trained = lambda state: (state.generator.params, state.critic)

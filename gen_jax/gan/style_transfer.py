@@ -10,6 +10,7 @@ with t = adain(f(c), f(s)), i over layers of a fixed network, and f the last of 
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -17,10 +18,12 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
+from gen_jax.checks import check_output, no_type_check
 from gen_jax.descent import AveragedState, descend_averaged, first_state
 from gen_jax.errors import check_range
 from gen_jax.gan.translation import (
     apply,
+    check_images,
     check_pair,
     check_weights,
     checked_sources,
@@ -88,6 +91,7 @@ def objective(
     return parts["content"] + style_weight * parts["style"], parts
 
 
+@no_type_check
 def style_transfer(
     features: Callable[[Array], Maps],
     decoder: nn.Module,
@@ -114,7 +118,11 @@ def style_transfer(
     check_range("ema_decay", ema_decay, 0, 1)
     encode, to_data = units(transform)
 
+    def draw(params, maps):
+        return check_output("decoder", apply(decoder, params, maps), (len(maps), *image))
+
     def init(key, batch):
+        check_images(shape, transform, batch)
         coarse = jnp.zeros(jax.eval_shape(features, jnp.zeros((1, *image)))[-1].shape)
         state = first_state(init_params(decoder, "decoder", key, coarse), optimizer)
         return state, first_memory(batch["x"])
@@ -124,8 +132,7 @@ def style_transfer(
         content, style = split_pair(encode(key, batch["x"]))
 
         def loss(params):
-            draw = lambda maps: apply(decoder, params, maps)
-            return objective(features, draw, content, style, style_weight)
+            return objective(features, partial(draw, params), content, style, style_weight)
 
         decoding, metrics = descend_averaged(loss, optimizer, ema_decay, decoding)
         return (decoding, remember(memory, batch["x"])), metrics
@@ -137,7 +144,7 @@ def style_transfer(
         content, style = (checked_sources(x, n, image) for x in given)
         maps = [features(encode(fold_in(keys, 1), x))[-1] for x in (content, style)]
         mixed = strength * adain(*maps) + (1 - strength) * maps[0]
-        return join_pair(content, to_data(apply(decoder, decoding.ema, mixed)))
+        return join_pair(content, to_data(draw(decoding.ema, mixed)))
 
     trained = lambda state: state[0].params
     model = GenerativeModel(init, step, sample, parameters=trained)

@@ -12,12 +12,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gen_jax.descent import descend, moving_average, start_average
-from gen_jax.errors import ConfigError, check_range
-from gen_jax.gan.networks import apply
+from gen_jax.checks import check_output, no_type_check
+from gen_jax.descent import descend, moving_average, start_average, start_moments
+from gen_jax.errors import ConfigError, check_range, check_shape
+from gen_jax.gan.networks import apply, check_judgement
 from gen_jax.gan.options import GanState
-from gen_jax.gan.translation import report, units
-from gen_jax.labels import checked_labels
+from gen_jax.gan.translation import check_images, report, units
+from gen_jax.labels import batch_labels, checked_labels
 from gen_jax.model import GenerativeModel, compiled, fold_in, normal, sample_keys
 from gen_jax.nets.captioned import Caption, Captioned
 from gen_jax.types import Array, Batch, Bool, Float, Int, Key, Metrics
@@ -71,12 +72,13 @@ class TextParts(NamedTuple):
 
     def make(self, params: Any, stats: Any, z: Array, caption: Caption) -> tuple[Array, Any]:
         """Images of a generator in training, and its collections after the call."""
-        return apply(self.generator, params, stats, (z, caption), None, True)
+        x, moved = apply(self.generator, params, stats, (z, caption), None, True)
+        return check_output("generator", x, (len(z), *self.options.shape)), moved
 
     def judge(self, params: Any, stats: Any, x: Array, caption: Caption) -> tuple[Array, Any]:
         """Scores of a critic in training, and its collections after the call."""
         said, moved = apply(self.critic, params, stats, (x, caption), None, True)
-        return said.score, moved
+        return check_judgement(said, len(x)).score, moved
 
 
 def _split(variables: Any) -> tuple[Any, Any]:
@@ -96,8 +98,8 @@ def _init(parts: TextParts, key: Key[Array, ""]) -> GanState:
         generator_stats,
         critic_stats,
         start_average({"params": generator, **generator_stats}),
-        parts.generator_optimizer.init(generator),
-        parts.critic_optimizer.init(critic),
+        start_moments(parts.generator_optimizer, generator, "generator_optimizer"),
+        start_moments(parts.critic_optimizer, critic, "critic_optimizer"),
         jnp.zeros(()),
         jnp.zeros((), jnp.int32),
     )
@@ -186,9 +188,10 @@ def _given_captions(options: TextOptions, batch: Batch) -> Int[Array, "B T"]:
         return batch["caption"]
     if "y" not in batch:
         raise ConfigError("a text-conditional GAN needs data with captions, or with labels")
-    return jnp.asarray(options.prompts, jnp.int32)[batch["y"], 0]
+    return jnp.asarray(options.prompts, jnp.int32)[batch_labels(batch, len(options.prompts)), 0]
 
 
+@no_type_check
 def text_conditional(
     generator: Captioned,
     critic: Captioned,
@@ -205,6 +208,7 @@ def text_conditional(
     their prompts. Raises ConfigError for options that cannot work, and for data without both.
     """
     settings = TextOptions(**options)
+    check_shape("shape", settings.shape)
     check_range("latent", settings.latent, 1, integer=True)
     check_range("interpolation", settings.interpolation, 0)
     check_range("ema_decay", settings.ema_decay, 0, 1)
@@ -226,11 +230,13 @@ def text_conditional(
         made: Any = generator.apply(state.ema, z, Caption(tokens))
         return decode(made)
 
+    def init(key, batch):
+        check_images(settings.shape, settings.transform, batch)
+        _given_captions(settings, batch)
+        return _init(parts, key)
+
     model = GenerativeModel(
-        lambda key, batch: _init(parts, key),
-        step,
-        sample,
-        parameters=lambda state: (state.generator, state.critic),
+        init, step, sample, parameters=lambda state: (state.generator, state.critic)
     )
     label = partial(checked_labels, num_classes=len(settings.prompts))
     caption = partial(_checked_caption, settings)

@@ -11,19 +11,27 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from gen_jax.errors import ConfigError, check_range
+from gen_jax.checks import as_floats, check_output
+from gen_jax.errors import ConfigError, check_range, check_shape
 from gen_jax.gan.losses import ScoreLoss
-from gen_jax.types import Array, Float, Key, Num
+from gen_jax.types import Array, Batch, Float, Key, Num
+from gen_jax.units import Units, check_data
 
 MEMORY = 256
 """Sources of the latest batches that a model keeps, to sample from when it is given none."""
 
 
-def check_pair(shape: tuple[int, ...]) -> tuple[int, ...]:
+def check_pair(shape: Any) -> tuple[int, ...]:
     """(H, W, C) of each image of a pair of this shape. Raises ConfigError when it is none."""
+    shape = check_shape("shape", shape)
     if len(shape) != 3 or shape[1] < 2 or shape[1] % 2:
         raise ConfigError(f"shape={tuple(shape)} is no pair of images (H, 2 W, C) side by side")
     return shape[0], shape[1] // 2, shape[2]
+
+
+def check_images(shape: Any, transform: Any, batch: Batch) -> None:
+    """ConfigError for images of another shape, DataError for values the transform refuses."""
+    check_data(Units(tuple(shape), transform), batch["x"])
 
 
 def split_pair(x: Num[Array, "B H W2 C"]) -> tuple[Num[Array, "B H W C"], Num[Array, "B H W C"]]:
@@ -81,15 +89,23 @@ def init_params(network: nn.Module, name: str, key: Key[Array, ""], *inputs: Arr
     return variables["params"]
 
 
-def apply(network: nn.Module, params: Any, *inputs: Any) -> Array:
+def apply(network: nn.Module, params: Any, *inputs: Any) -> Any:
     """The network's output."""
-    return jnp.asarray(network.apply({"params": params}, *inputs))
+    return network.apply({"params": params}, *inputs)
+
+
+def scores(x: Array, said: Any) -> Array:
+    """A critic's scores of images x. Raises ConfigError unless they are [B] or maps [B, h, w]."""
+    size = jnp.shape(said)[1:]
+    if len(size) not in (0, 2):
+        size = ()
+    return check_output("critic", said, (len(x), *size), "scores [B, h, w], here ")
 
 
 def units(transform: Any) -> tuple[Callable, Callable]:
     """`(encode(key, x), decode(u))` of a transform, or of none."""
     if transform is None:
-        return lambda key, x: jnp.asarray(x), lambda u: u
+        return lambda key, x: as_floats("x", x), lambda u: u
     return transform.encode, transform.decode
 
 

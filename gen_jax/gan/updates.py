@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gen_jax.descent import moving_average
+from gen_jax.descent import apply_gradient, moving_average
 from gen_jax.gan.began import convergence, next_balance
 from gen_jax.gan.consensus import add_scaled, consensus_gradients
 from gen_jax.gan.objectives import Scene, critic_loss, generator_loss
@@ -43,11 +43,18 @@ def _consensus(parts: Parts, state: GanState, scene: Scene) -> tuple[Any, Any]:
 
 
 def _critic_step(
-    parts: Parts, critic: Any, moments: Any, gradient: Any, accuracy: Array
+    parts: Parts,
+    critic: Any,
+    moments: Any,
+    gradient: Any,
+    accuracy: Array,
+    value: Array,
+    value_fn: Callable[[Any], Array],
 ) -> tuple[Any, Any]:
     """The optimizer's step and the projection; the old critic where it ranks too well."""
-    updates, moved = parts.critic_optimizer.update(gradient, moments, critic)
-    after = optax.apply_updates(critic, updates)
+    after, moved = apply_gradient(
+        parts.critic_optimizer, gradient, moments, critic, value, value_fn
+    )
     if parts.options.clip:
         after = clip_weights(after, parts.options.clip)
     if parts.options.freeze_above == 1:
@@ -65,13 +72,16 @@ def update_critic(
     """
     options, scenes = parts.options, _scenes(parts, state, key, part)
     loss = lambda critic, scene: critic_loss(parts, critic, state.generator, scene)
-    (_, (metrics, stats)), gradient = _descend(loss, state.critic, scenes)
+    (value, (metrics, stats)), gradient = _descend(loss, state.critic, scenes)
     metrics["critic_gradient"] = optax.global_norm(gradient)
     if options.consensus:
         extra, _ = _consensus(parts, state, scenes[0])
         gradient = add_scaled(gradient, extra, options.consensus)
     accuracy = metrics["critic_accuracy"]
-    critic, moments = _critic_step(parts, state.critic, state.critic_optimizer, gradient, accuracy)
+    of_critic = lambda critic: loss(critic, scenes[0])[0]
+    critic, moments = _critic_step(
+        parts, state.critic, state.critic_optimizer, gradient, accuracy, value, of_critic
+    )
     metrics["critic_norm"] = optax.global_norm(critic)
     if options.freeze_above < 1:
         metrics["critic_frozen"] = (accuracy > options.freeze_above).astype(jnp.float32)
@@ -86,8 +96,9 @@ def _critic_ahead(parts: Parts, state: GanState, scene: Scene) -> Callable[[Any]
     def ahead(generator):
         def step(critic, moments):
             loss = lambda critic: critic_loss(parts, critic, generator, scene)
-            gradient, (metrics, _) = jax.grad(loss, has_aux=True)(critic)
-            return _critic_step(parts, critic, moments, gradient, metrics["critic_accuracy"])
+            (value, (metrics, _)), gradient = jax.value_and_grad(loss, has_aux=True)(critic)
+            accuracy, of_critic = metrics["critic_accuracy"], lambda critic: loss(critic)[0]
+            return _critic_step(parts, critic, moments, gradient, accuracy, value, of_critic)
 
         return unrolled(step, state.critic, state.critic_optimizer, parts.options.unroll)
 
@@ -104,15 +115,19 @@ def update_generator(
         critic = _critic_ahead(parts, state, scene)(generator)
         return generator_loss(parts, critic, generator, scene)
 
-    (_, (metrics, stats)), gradient = _descend(loss, state.generator, scenes)
+    (value, (metrics, stats)), gradient = _descend(loss, state.generator, scenes)
     metrics["generator_gradient"] = optax.global_norm(gradient)
     if options.consensus:
         _, extra = _consensus(parts, state, scenes[0])
         gradient = add_scaled(gradient, extra, options.consensus)
-    updates, moments = parts.generator_optimizer.update(
-        gradient, state.generator_optimizer, state.generator
+    generator, moments = apply_gradient(
+        parts.generator_optimizer,
+        gradient,
+        state.generator_optimizer,
+        state.generator,
+        value,
+        lambda generator: loss(generator, scenes[0])[0],
     )
-    generator = optax.apply_updates(state.generator, updates)
     metrics["generator_norm"] = optax.global_norm(generator)
     present = {"params": generator, **stats}
     after = state._replace(

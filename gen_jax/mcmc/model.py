@@ -7,11 +7,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gen_jax.checks import no_type_check
 from gen_jax.errors import check_range
 from gen_jax.mcmc.adaptation import FEWEST, Tuning, kernel_of, start_tuning, tune, window_ends
 from gen_jax.mcmc.kernel import Kernel
 from gen_jax.mcmc.run import advance
 from gen_jax.model import GenerativeModel, compiled, fold_in, normal, sample_keys
+from gen_jax.sampling.checks import checked
 from gen_jax.types import Array, Float, Int, State
 
 
@@ -29,6 +31,7 @@ def step_size_of(state: ChainsState, adapt: int) -> Float[Array, ""]:
     return jnp.exp(jnp.where(state.step < adapt, average.log_step, average.log_average))
 
 
+@no_type_check
 def markov_chains(
     log_density: Callable,
     make_kernel: Callable[..., Kernel],
@@ -70,13 +73,13 @@ def markov_chains(
     ends = window_ends(max(adapt, 1), num_chains) & learn_scale
     kernel_for = lambda size, scale: kernel_of(make_kernel, size, scale if learn_scale else None)
 
-    def init(key, batch):
+    def init(key, batch=None):
         x = spread * normal(sample_keys(key, num_chains), (dim,))
         chains, start = kernel_for(jnp.float32(step_size), jnp.ones(dim)).init(x), log_start
         tuning = start_tuning(chains, jnp.float32(start), start)
         return ChainsState(chains, tuning, jnp.int32(0))
 
-    def step(key, state, batch):
+    def step(key, state, batch=None):
         size, now = step_size_of(state, adapt), jnp.minimum(state.step, len(ends) - 1)
         chains, sums = advance(
             key, kernel_for(size, state.tuning.scale), state.chains, kernel_steps
@@ -106,7 +109,7 @@ def markov_chains(
         return advance(fold_in(keys, 1), kernel, chains, kernel_steps)[0].x
 
     def log_prob(key, state, x):
-        return log_density(x) - log_normalizer
+        return checked(log_density)(x) - log_normalizer  # type: ignore[operator]
 
     def trained(state):
         found = (state.tuning.average.log_average, state.tuning.scale)

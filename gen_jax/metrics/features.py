@@ -21,7 +21,8 @@ import numpy as np
 from flax import traverse_util
 from flax.errors import FlaxError
 
-from gen_jax.errors import CheckpointError, ConfigError, check_choice
+from gen_jax.checks import check_path, no_type_check
+from gen_jax.errors import CheckpointError, ConfigError, check_choice, check_text, shown
 from gen_jax.nets.classifier import Classifier
 from gen_jax.types import Array, Float, Int, UInt8
 
@@ -121,6 +122,7 @@ class ClassifierFeatures(NamedTuple):
         return self.logits(images).argmax(1)
 
 
+@no_type_check
 def save_classifier(
     path: str | os.PathLike,
     variables: Mapping[str, Any],
@@ -138,6 +140,10 @@ def save_classifier(
     The same weights give the same bytes. The file appears whole or not at all.
     """
     check_choice("dtype", dtype, ("float16", "float32"))
+    check_path("path", path)
+    for name, value in (("variables", variables), ("metadata", metadata)):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{name}={shown(value)} must be a mapping")
     missing = {"architecture", "arguments", "dataset", "image_shape", "accuracy"} - set(metadata)
     if missing:
         raise ConfigError(f"metadata lacks {sorted(missing)}")
@@ -161,6 +167,7 @@ def _short_hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:12]
 
 
+@no_type_check
 def load_classifier(
     dataset_name: str, directory: str | os.PathLike | None = None
 ) -> ClassifierFeatures:
@@ -170,6 +177,9 @@ def load_classifier(
     its accuracy is the one without. Raises ConfigError when there is none for this dataset,
     CheckpointError when its file is damaged.
     """
+    check_text("dataset_name", dataset_name)
+    if directory is not None:
+        check_path("directory", directory)
     scaled = re.fullmatch(r"tfds:(\w+)(?:@(\d+))?", dataset_name)
     base, side = scaled.groups() if scaled else (dataset_name, None)
     path = Path(WEIGHTS if directory is None else directory) / f"{base}.npz"

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gen_jax.errors import ConfigError, NumericalError
+from gen_jax.checks import as_array, no_type_check
+from gen_jax.errors import ConfigError
 from gen_jax.metrics.pairwise import as_pair, as_points
 from gen_jax.types import Array, Float, Num
 
@@ -66,6 +67,7 @@ class Moments:
         return self.scatter / (self.count - 1)
 
 
+@no_type_check
 def moments(
     features: Num[Array | np.ndarray, "N ..."],
 ) -> tuple[Float[np.ndarray, "D"], Float[np.ndarray, "D D"]]:
@@ -85,6 +87,7 @@ def _factor(name: str, cov: np.ndarray) -> np.ndarray:
     return vectors * np.sqrt(np.where(values > rounding, values, 0))
 
 
+@no_type_check
 def frechet_distance(
     mean_a: Float[Array | np.ndarray, "..."],
     cov_a: Float[Array | np.ndarray, "..."],
@@ -97,23 +100,23 @@ def frechet_distance(
     root of a product, hence no imaginary parts, and accurate for covariances of any rank.
 
     Args: means [D] and covariances [D, D].
-    Raises ConfigError for shapes that differ or negative eigenvalues, NumericalError for values
-    that are not finite.
+    Raises ConfigError for shapes that differ or negative eigenvalues, DataError for values that are
+    not finite.
     """
+    given = {"mean_a": mean_a, "cov_a": cov_a, "mean_b": mean_b, "cov_b": cov_b}
     mean_a, cov_a, mean_b, cov_b = (
-        np.asarray(value, np.float64) for value in (mean_a, cov_a, mean_b, cov_b)
+        np.asarray(as_array(name, value), np.float64) for name, value in given.items()
     )
     d = mean_a.size
     shapes = (mean_a.shape, cov_a.shape, mean_b.shape, cov_b.shape)
     if shapes != ((d,), (d, d), (d,), (d, d)):
         raise ConfigError(f"means and covariances have shapes {shapes}; need [D], [D, D] twice")
-    if not all(np.isfinite(value).all() for value in (mean_a, cov_a, mean_b, cov_b)):
-        raise NumericalError("means or covariances hold values that are not finite")
     root = np.linalg.svd(_factor("cov_a", cov_a).T @ _factor("cov_b", cov_b), compute_uv=False)
     distance = np.sum((mean_a - mean_b) ** 2) + np.trace(cov_a) + np.trace(cov_b) - 2 * root.sum()
     return float(max(distance, 0.0))
 
 
+@no_type_check
 def frechet_from_features(
     a: Num[Array | np.ndarray, "N ..."], b: Num[Array | np.ndarray, "M ..."]
 ) -> float:

@@ -2,10 +2,12 @@
 
 import numpy as np
 
+from gen_jax.checks import as_array, no_type_check
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.types import Array, Float
 
 
+@no_type_check
 def inception_score(probabilities: Float[Array | np.ndarray, "..."], splits: int = 1) -> float:
     """exp(mean of KL(p(y|x) || p(y))), between 1 and the number of classes K (salimans2016).
 
@@ -18,7 +20,7 @@ def inception_score(probabilities: Float[Array | np.ndarray, "..."], splits: int
       splits: disjoint consecutive parts, each scored with its own p(y); their scores are averaged.
         Rows must then be in random order.
     """
-    p = np.asarray(probabilities, np.float64)
+    p = np.asarray(as_array("probabilities", probabilities), np.float64)
     if p.ndim != 2 or len(p) == 0 or (p < 0).any() or not np.allclose(p.sum(1), 1, atol=1e-3):
         raise ConfigError(
             f"probabilities, of shape {p.shape}, must be [N, K] with rows >= 0 that sum to 1"

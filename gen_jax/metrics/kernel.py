@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.checks import as_numbers, no_type_check
 from gen_jax.divergences.distances import squared_distances
-from gen_jax.errors import ConfigError, check_range
+from gen_jax.errors import ConfigError, check_flag, check_range
 from gen_jax.metrics.pairwise import as_pair, centred_pair, map_rows
 from gen_jax.metrics.resampling import Estimate, mean_and_error
 from gen_jax.types import Array, Num
@@ -53,6 +54,7 @@ def _two_sample(
     return float(mean_within(a) + mean_within(b) - 2 * between)
 
 
+@no_type_check
 def kernel_distance(
     a: Num[Array | np.ndarray, "N ..."], b: Num[Array | np.ndarray, "M ..."], degree: int = 3
 ) -> float:
@@ -64,6 +66,7 @@ def kernel_distance(
     return _two_sample(_polynomial, *as_pair(a, b), True, np.array([int(degree)]))
 
 
+@no_type_check
 def kernel_distance_blocks(
     a: Num[Array | np.ndarray, "N ..."],
     b: Num[Array | np.ndarray, "M ..."],
@@ -89,6 +92,7 @@ BANDWIDTHS = (0.125, 0.25, 0.5, 1.0)
 """Default bandwidths of `mmd` in units of the reference set's root-mean-square pair distance."""
 
 
+@no_type_check
 def mmd(
     a: Num[Array | np.ndarray, "N ..."],
     b: Num[Array | np.ndarray, "M ..."],
@@ -111,12 +115,14 @@ def mmd(
     if bandwidths is None:
         scale = np.sqrt(2 * a.var(0, ddof=1).sum())
         bandwidths = [scale * factor for factor in BANDWIDTHS]
-    if len(bandwidths) == 0:
-        raise ConfigError("bandwidths is empty; give at least one number > 0")
-    widths = np.array([check_range("bandwidths", float(h), 0, open_low=True) for h in bandwidths])
+    widths = as_numbers("bandwidths", bandwidths)
+    for width in widths.tolist():
+        check_range("bandwidths", width, 0, open_low=True)
+    check_flag("unbiased", unbiased)
     return _two_sample(_gaussian, a, b, unbiased, widths)
 
 
+@no_type_check
 def energy_distance(
     a: Num[Array | np.ndarray, "N ..."],
     b: Num[Array | np.ndarray, "M ..."],
@@ -127,4 +133,5 @@ def energy_distance(
     Args: points a [N, D] and b [M, D].
     With `unbiased=False` the pairs (i, i) are kept: never negative, and 0 for identical sets.
     """
+    check_flag("unbiased", unbiased)
     return _two_sample(_negative_distance, *centred_pair(a, b), unbiased)

@@ -4,10 +4,12 @@ import math
 
 import numpy as np
 
-from gen_jax.errors import check_range
+from gen_jax.checks import as_array, is_known, no_type_check
+from gen_jax.errors import DataError, check_range
 from gen_jax.types import Array, Float
 
 
+@no_type_check
 def bits_per_dim(
     log_prob: Float[Array | np.ndarray, "..."] | float, num_dims: int
 ) -> Float[Array | np.ndarray, "..."] | float:
@@ -18,4 +20,7 @@ def bits_per_dim(
     `mean_and_error`.
     """
     check_range("num_dims", num_dims, 1, integer=True)
-    return -log_prob / (num_dims * math.log(2))
+    nats = as_array("log_prob", log_prob, finite=False)
+    if is_known(nats) and np.isnan(np.asarray(nats)).any():
+        raise DataError("log_prob holds NaN")
+    return -(nats if isinstance(log_prob, list | tuple) else log_prob) / (num_dims * math.log(2))

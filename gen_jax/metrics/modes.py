@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gen_jax.checks import as_numbers, no_type_check
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.metrics.pairwise import as_pair
 from gen_jax.types import Array, Float, Num
@@ -27,11 +28,12 @@ class ModeReport(NamedTuple):
 
 def _nearest(samples, means) -> tuple[np.ndarray, np.ndarray]:
     """The nearest mean of each sample and the distance to it."""
-    samples, means = as_pair(samples, means, minimum=1)
+    samples, means = as_pair(samples, means, 1, ("samples", "means"))
     squares = ((samples[:, None] - means[None]) ** 2).sum(-1)
     return squares.argmin(1), np.sqrt(squares.min(1))
 
 
+@no_type_check
 def mode_weights(
     samples: Num[Array | np.ndarray, "N D"], means: Num[Array | np.ndarray, "K D"]
 ) -> Float[np.ndarray, "K"]:
@@ -40,6 +42,7 @@ def mode_weights(
     return np.bincount(nearest, minlength=len(means)) / len(nearest)
 
 
+@no_type_check
 def mode_report(
     samples: Num[Array | np.ndarray, "N D"],
     means: Num[Array | np.ndarray, "K D"],
@@ -62,11 +65,13 @@ def mode_report(
     check_range("std", std, 0, open_low=True)
     check_range("num_stds", num_stds, 0, open_low=True)
     check_range("min_share", min_share, 0, 1, open_low=True)
+    nearest, distance = _nearest(samples, means)
     k = len(means)
-    weights = np.full(k, 1 / k) if weights is None else np.asarray(weights, np.float64)
+    weights = np.full(k, 1 / k) if weights is None else as_numbers("weights", weights)
+    if len(weights) != k:
+        raise ConfigError(f"weights has {len(weights)} entries, means {k}")
     if (weights < 0).any() or not np.isclose(weights.sum(), 1, atol=1e-4):
         raise ConfigError(f"weights sum to {weights.sum():.4g}; they must be >= 0 and sum to 1")
-    nearest, distance = _nearest(samples, means)
     good = distance <= num_stds * std
     share = np.bincount(nearest, minlength=k) / len(nearest)
     good_share = np.bincount(nearest[good], minlength=k) / len(nearest)

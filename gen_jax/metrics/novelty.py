@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from gen_jax.checks import as_array, no_type_check
 from gen_jax.errors import ConfigError
 from gen_jax.metrics.pairwise import centred_pair, map_rows
 from gen_jax.metrics.precision_recall import nearest
@@ -13,6 +14,7 @@ def _unit(x: Num[Array | np.ndarray, "..."]) -> np.ndarray:
     return x / 255.0 if x.dtype == np.uint8 else x
 
 
+@no_type_check
 def nearest_neighbour_distances(
     samples: Num[Array | np.ndarray, "N ..."], training: Num[Array | np.ndarray, "M ..."]
 ) -> Float[np.ndarray, "N"]:
@@ -21,9 +23,12 @@ def nearest_neighbour_distances(
     uint8 images are scaled to [0, 1]; floats are taken as they are, so both sets must have the same
     units.
     """
-    return map_rows(nearest, *centred_pair(_unit(samples), _unit(training), minimum=1))
+    names = "samples", "training"
+    a, b = (_unit(as_array(*pair)) for pair in zip(names, (samples, training)))
+    return map_rows(nearest, *centred_pair(a, b, 1, names))
 
 
+@no_type_check
 def memorisation_ratio(
     samples: Num[Array | np.ndarray, "N ..."],
     training: Num[Array | np.ndarray, "M ..."],
@@ -34,6 +39,7 @@ def memorisation_ratio(
     About 1 for a model that has learnt the law, towards 0 for one that copies; above 1 samples lie
     off the data.
     """
+    heldout = as_array("heldout", heldout)
     usual = np.median(nearest_neighbour_distances(heldout, training))
     if usual == 0:
         raise ConfigError(

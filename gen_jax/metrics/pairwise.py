@@ -13,52 +13,62 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.errors import ConfigError, NumericalError
+from gen_jax.checks import as_array, no_type_check
+from gen_jax.errors import ConfigError, DataError
 from gen_jax.types import Array, Float, Num
 
 MAX_ELEMENTS = 2**22
 """Pairs held at once: 32 MB in float64, small enough for a processor's cache to help."""
 
 
+@no_type_check
 def as_points(
     name: str, x: Num[Array | np.ndarray, "..."], minimum: int = 2
 ) -> Float[np.ndarray, "N D"]:
     """One row per example in float64, trailing axes flattened.
 
-    Raises ConfigError for fewer than `minimum` examples and NumericalError for values that are not
-    finite.
+    Raises ConfigError for fewer than `minimum` examples, DataError for what are no finite real
+    numbers.
     """
-    points = np.asarray(x, np.float64)
+    points = np.asarray(as_array(name, x, finite=False), np.float64)
     if points.ndim < 2 or len(points) < minimum or points.size == 0:
         raise ConfigError(
             f"{name} has shape {points.shape}; it must be [N, D] with N >= {minimum} and D >= 1"
         )
     if not np.isfinite(points).all():
-        raise NumericalError(f"{name} holds values that are not finite")
+        raise DataError(f"{name} holds values that are not finite")
     return points.reshape(len(points), -1)
 
 
+@no_type_check
 def as_pair(
-    a: Num[Array | np.ndarray, "..."], b: Num[Array | np.ndarray, "..."], minimum: int = 2
+    a: Num[Array | np.ndarray, "..."],
+    b: Num[Array | np.ndarray, "..."],
+    minimum: int = 2,
+    names: tuple[str, str] = ("a", "b"),
 ) -> tuple[Float[np.ndarray, "N D"], Float[np.ndarray, "M D"]]:
     """Two sets of points of the same dimension; raises ConfigError when the dimensions differ."""
-    a, b = as_points("the first set", a, minimum), as_points("the second set", b, minimum)
+    a, b = as_points(names[0], a, minimum), as_points(names[1], b, minimum)
     if a.shape[1] != b.shape[1]:
         raise ConfigError(
-            f"the two sets have {a.shape[1]} and {b.shape[1]} dimensions; they must be equal"
+            f"{names[0]} has {a.shape[1]} dimensions, {names[1]} {b.shape[1]}; they must be equal"
         )
     return a, b
 
 
+@no_type_check
 def centred_pair(
-    a: Num[Array | np.ndarray, "..."], b: Num[Array | np.ndarray, "..."], minimum: int = 2
+    a: Num[Array | np.ndarray, "..."],
+    b: Num[Array | np.ndarray, "..."],
+    minimum: int = 2,
+    names: tuple[str, str] = ("a", "b"),
 ) -> tuple[Float[np.ndarray, "N D"], Float[np.ndarray, "M D"]]:
     """`as_pair` around the row of the first set that is nearest to its mean.
 
     For functions of distances, whose products would lose what is small beside a common shift. Rows
     of whole numbers stay whole, so that equal distances stay equal.
     """
-    a, b = as_pair(a, b, minimum)
+    a, b = as_pair(a, b, minimum, names)
     centre = a[np.argmin(((a - a.mean(0)) ** 2).sum(1))]
     return a - centre, b - centre
 

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.checks import no_type_check
 from gen_jax.divergences.distances import squared_distances
 from gen_jax.errors import check_range
 from gen_jax.metrics.pairwise import centred_pair, map_rows
@@ -47,7 +48,7 @@ def nearest(x, y):
 
 
 def _sets(real, fake, k: int) -> tuple[np.ndarray, np.ndarray]:
-    real, fake = centred_pair(real, fake)
+    real, fake = centred_pair(real, fake, names=("real", "fake"))
     check_range("k", k, 1, min(len(real), len(fake)) - 1, integer=True)
     return real, fake
 
@@ -62,6 +63,7 @@ def _hits(x: np.ndarray, centres: np.ndarray, k: int) -> np.ndarray:
     return map_rows(_balls_hit, x, centres, _radii(centres, k)[:, None])
 
 
+@no_type_check
 def precision_recall(
     real: Num[Array | np.ndarray, "N ..."], fake: Num[Array | np.ndarray, "M ..."], k: int = 3
 ) -> PrecisionRecall:
@@ -77,6 +79,7 @@ def precision_recall(
     return PrecisionRecall(float(precision), float(recall))
 
 
+@no_type_check
 def density_coverage(
     real: Num[Array | np.ndarray, "N ..."], fake: Num[Array | np.ndarray, "M ..."], k: int = 5
 ) -> DensityCoverage:

@@ -6,18 +6,19 @@ from typing import Any
 import jax
 import numpy as np
 
-from gen_jax.errors import ConfigError, check_range
+from gen_jax.checks import as_array, as_key, as_numbers, check_callable, no_type_check
+from gen_jax.errors import ConfigError, check_flag, check_range
 from gen_jax.types import Array, Estimate, Float, Key, Shaped
 
 
+@no_type_check
 def mean_and_error(values: Float[Array | np.ndarray, "N"]) -> Estimate:
     """Mean of independent values [N] and its standard error std / sqrt(N), N - 1 in the std."""
-    values = np.asarray(values, np.float64)
-    if len(values) < 2:
-        raise ConfigError(f"values has {len(values)} entries; a standard error needs at least 2")
+    values = as_numbers("values", values, 2)
     return Estimate(float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values))))
 
 
+@no_type_check
 def bootstrap(
     key: Key[Array, ""],
     statistic: Callable[..., Any],
@@ -37,10 +38,14 @@ def bootstrap(
       statistic: of all sets; a number, or several, each of which then has its error.
       samples: arrays [N_i, ...], resampled along the first axis.
     """
+    key = as_key("key", key)
+    check_callable("statistic", statistic)
     check_range("num_resamples", num_resamples, 2, integer=True)
-    sets = [np.asarray(x) for x in samples]
-    if not sets or min(len(x) for x in sets) < 4:
-        raise ConfigError(f"samples has sizes {[len(x) for x in sets]}; each must be at least 4")
+    check_flag("replace", replace)
+    sets = [np.asarray(as_array(f"samples[{i}]", x)) for i, x in enumerate(samples)]
+    if not sets or min(x.ndim and len(x) for x in sets) < 4:
+        shapes = [x.shape for x in sets]
+        raise ConfigError(f"samples have shapes {shapes}; each must be [N, ...] with N >= 4")
 
     def resample(index: int, part: int) -> np.ndarray:
         key_part = jax.random.fold_in(jax.random.fold_in(key, index), part)
@@ -56,6 +61,7 @@ def bootstrap(
     return Estimate(value, error) if value.ndim else Estimate(float(value), float(error))
 
 
+@no_type_check
 def calibrate(
     key: Key[Array, ""],
     statistic: Callable[..., float],
@@ -71,7 +77,11 @@ def calibrate(
       num_repeats: random splits; the error returned is the standard deviation over them, the
         scatter of one value.
     """
-    real = np.asarray(real)
+    key = as_key("key", key)
+    check_callable("statistic", statistic)
+    real = np.asarray(as_array("real", real))
+    if real.ndim == 0:
+        raise ConfigError("real has shape (); it must be [N, ...]")
     size = len(real) // 2 if size is None else size
     check_range("size", size, 2, len(real) // 2, integer=True)
     check_range("num_repeats", num_repeats, 1, integer=True)

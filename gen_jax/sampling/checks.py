@@ -7,9 +7,9 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, cast
 
-import jax
 import jax.numpy as jnp
 
+from gen_jax.checks import check_output, per_point
 from gen_jax.errors import ConfigError
 from gen_jax.types import Array
 
@@ -17,16 +17,8 @@ F = TypeVar("F", bound=Callable)
 
 
 def check_per_point(name: str, values: Any, count: int) -> Any:
-    """Return `values` if they are floating-point numbers [count]; else raise ConfigError.
-
-    [count, 1] would broadcast to [count, count] against another [count], and [] to all of it.
-    """
-    shape, dtype = jnp.shape(values), jnp.result_type(values)
-    if shape != (count,) or not jnp.issubdtype(dtype, jnp.floating):
-        raise ConfigError(
-            f"{name} returned shape {shape} of {dtype}, allowed: one number per point, {(count,)}"
-        )
-    return values
+    """Return `values` if they are floating-point numbers [count]; else raise ConfigError."""
+    return check_output(name, values, (count,), "one number per point, ")
 
 
 def checked(
@@ -36,7 +28,7 @@ def checked(
 
     Points may be a pytree; `name` is what the error calls the function.
     """
-    return lambda x: check_per_point(name, log_density(x), len(jax.tree.leaves(x)[0]))
+    return per_point(name, log_density)
 
 
 def as_floats(argument: str, value: Any) -> Array:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gen_jax.checks import same_shape
 from gen_jax.errors import check_choice, check_range
 from gen_jax.solvers.ode import as_floating
 from gen_jax.types import Array, Bool, Float, Int, State
@@ -93,4 +94,4 @@ def integrate(
 
 
 def _field(t: Array, x: State, f: Callable[[State, Array], State]) -> State:
-    return jax.tree.map(lambda slope, leaf: slope.astype(leaf.dtype), f(x, t), x)
+    return jax.tree.map(lambda leaf, slope: slope.astype(leaf.dtype), x, same_shape("f", f)(x, t))

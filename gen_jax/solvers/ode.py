@@ -13,6 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gen_jax.checks import same_shape
 from gen_jax.errors import check_choice
 from gen_jax.types import Array, Float, State
 
@@ -73,7 +74,7 @@ def integrate(
     Raises ConfigError for an unknown method.
     """
     tableau = TABLEAUS[check_choice("method", method, TABLEAUS)]
-    x = jax.tree.map(as_floating, x)
+    x, f = jax.tree.map(as_floating, x), same_shape("f", f)
 
     def step(x, times):
         t, s = times

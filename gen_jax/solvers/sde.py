@@ -15,7 +15,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from gen_jax.errors import ConfigError, check_choice
+from gen_jax.errors import check_choice
 from gen_jax.model import fold_in, normal, sample_keys
 from gen_jax.solvers.ode import as_floating, prepend
 from gen_jax.types import Array, Float, Key
@@ -86,10 +86,6 @@ def integrate(
     Raises ConfigError for an unknown method or a number of keys other than B.
     """
     step = SOLVERS[check_choice("method", method, SOLVERS)]
-    if key.ndim == 1 and key.shape[0] != x.shape[0]:
-        raise ConfigError(
-            f"key has {key.shape[0]} keys, allowed: one, or one per sample ({len(x)})"
-        )
     x = as_floating(x)
     keys = sample_keys(key, x.shape[0])
 

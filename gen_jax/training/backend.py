@@ -6,6 +6,7 @@ from pathlib import Path
 
 import jax
 
+from gen_jax.checks import no_type_check
 from gen_jax.data.cache import cache_folder
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.training.console import warn
@@ -30,6 +31,7 @@ def _set(name: str, value) -> None:
         return
 
 
+@no_type_check
 def set_cpu_devices(count: int) -> None:
     """Split the CPU into `count` jax devices, before jax is used; a count in XLA_FLAGS wins.
 
@@ -38,6 +40,7 @@ def set_cpu_devices(count: int) -> None:
     large (`NPROC`, where XLA reads its size). Measured on 2 cores and jax 0.10: without this an
     MLP step with 2 devices hangs within seconds; with it a U-Net step is 6 % slower.
     """
+    check_range("count", count, 1, integer=True)
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         _set("jax_num_cpu_devices", count)
         if count > 1:
@@ -87,6 +90,7 @@ def _start_distributed() -> None:
     jax.distributed.initialize(address, count, index)
 
 
+@no_type_check
 def configure_backend(cpu_devices: int | None = None) -> str:
     """Prepare jax for a script; call it before any array is made. Returns the backend's name.
 

@@ -5,6 +5,7 @@ continues bit for bit. Many steps are compiled into one call, which lasts about 
 """
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from gen_jax.checks import as_arrays, as_key, check_callable, no_type_check
 from gen_jax.data.digest import digest
 from gen_jax.data.loader import check_batchable
-from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.errors import ConfigError, check_choice, check_range, shown
 from gen_jax.model import GenerativeModel
 from gen_jax.training import sharding
 from gen_jax.training.batches import Batches
@@ -29,6 +31,10 @@ from gen_jax.types import Array, Batch, Key, State
 
 Stream = Callable[[int], Iterator[Batch]]
 """`start_step -> iterator of batches`, for data that do not fit in memory."""
+
+
+MAX_STEPS = 2**31 - 1
+"""A step is counted by int32."""
 
 
 def _identity(
@@ -47,14 +53,56 @@ def _identity(
     return {**(config or {}), "fit": {**numbers, **digests}}
 
 
-def _check(plan: Plan, batch_size: int, keep: int, evaluate: Any, best: Any) -> None:
+def _check_data(data: Any, batch_size: Any) -> Any:
+    """The data with arrays as jax takes them. Raises DataError for anything else."""
+    if callable(data):
+        return data
+    data = as_arrays("data", data)
+    check_batchable(data, batch_size)
+    return data
+
+
+def _check_model(model: Any) -> None:
+    if not isinstance(model, GenerativeModel):
+        raise ConfigError(f"model={shown(model)} must be a GenerativeModel")
+
+
+def _check_hooks(plan: Plan, evaluate: Any, best: Any, on_sample: Any) -> None:
+    for name, hook in (("evaluate", evaluate), ("on_sample", on_sample)):
+        if hook is not None:
+            check_callable(name, hook)
+    if (on_sample is None) != (plan.sample_every == 0):
+        given = "was given without" if on_sample else "is missing beside"
+        raise ConfigError(f"on_sample {given} sample_every (sample_every={plan.sample_every})")
+    if best is None:
+        return
+    if not isinstance(best, tuple | list) or len(best) != 2:
+        raise ConfigError(f"best={shown(best)} must be two names, such as ('loss', 'min')")
+    check_choice("best[1]", best[1], ("min", "max"))
+    if evaluate is None:
+        raise ConfigError(f"best={best!r} needs evaluate, which gives {best[0]!r}")
+
+
+def _check_run(directory: Any, config: Any, allow_changed: Any, mesh: Any) -> None:
+    """Raise ConfigError for what is of the wrong kind."""
+    kinds: dict[str, tuple[Any, Any, str]] = {
+        "directory": (directory, str | os.PathLike | None, "a path or None"),
+        "config": (config, Mapping | None, "a mapping of JSON values or None"),
+        "allow_changed": (allow_changed, tuple | list | set | frozenset, "a tuple of names"),
+        "mesh": (mesh, jax.sharding.Mesh | None, "a mesh of `make_mesh` or None"),
+    }
+    for name, (value, kind, what) in kinds.items():
+        if not isinstance(value, kind):
+            raise ConfigError(f"{name}={shown(value)} must be {what}")
+
+
+def _check(plan: Plan, batch_size: Any, keep: Any) -> None:
     positive = ("steps", "save_every", "log_every")
     for name in positive:
-        check_range(name, getattr(plan, name), 1, integer=True)
+        check_range(name, getattr(plan, name), 1, MAX_STEPS, integer=True)
     check_range("batch_size", batch_size, 1, integer=True)
     check_range("keep", keep, 1, integer=True)
     check_range("sample_every", plan.sample_every, 0, integer=True)
-    check_range("save_minutes", plan.save_seconds / 60, 0, open_low=True)
     if plan.steps_per_call is not None:
         check_range("steps_per_call", plan.steps_per_call, 1, integer=True)
     if jax.config.jax_disable_jit:  # type: ignore[attr-defined]
@@ -62,12 +110,9 @@ def _check(plan: Plan, batch_size: int, keep: int, evaluate: Any, best: Any) -> 
             "JAX_DISABLE_JIT is set, but training compiles its steps: unset it (and call "
             "model.step itself to look into a step)"
         )
-    if best is not None:
-        check_choice("best[1]", best[1], ("min", "max"))
-        if evaluate is None:
-            raise ConfigError(f"best={best!r} needs evaluate, which gives {best[0]!r}")
 
 
+@no_type_check
 def fit(
     key: Key[Array, ""],
     model: GenerativeModel,
@@ -94,9 +139,11 @@ def fit(
     """Train for `steps` steps and return the state; resume when `directory` holds a checkpoint.
 
     Args:
+      key: of `jax.random`.
       data: {"x": [N, ...], "y": [N]}, kept on the devices as it is, or a `Stream` of batches.
         `model.init` sees examples that the key draws, or the stream's first batch, which must be
-        the same when the run is resumed.
+        the same when the run is resumed; it refuses the values that the model does not take. The
+        rows with the extremes of the arrays, all labels among them, are shown to it as well.
       directory: of the run; None keeps nothing.
       config: JSON values that identify the run; another one on resuming is refused, except for
         fields named in `allow_changed` and those that change nothing (`rundir.MAY_CHANGE`).
@@ -107,7 +154,7 @@ def fit(
       keep: checkpoints kept, besides the best.
       evaluate: `(step, state) -> numbers`, called after each save of `save_every`; `best` names
         one of them and "min" or "max".
-      on_sample: `(step, state)`, called every `sample_every` steps.
+      on_sample: `(step, state)`, called every `sample_every` steps; needs it.
       steps_per_call: compiled steps per call; by default as many as take about a second. Always 1
         for a stream. It changes no number.
       mesh, fsdp: see `sharding`; by default all devices.
@@ -115,10 +162,14 @@ def fit(
     finite (never saved), CheckpointError, ResourceError, and Stopped after one of
     `stopping.SIGNALS`. Any other error saves first, unless a compiled step lost the state.
     """
+    key = as_key("key", key)
+    _check_model(model)
+    check_range("save_minutes", save_minutes, 0, open_low=True)
     plan = Plan(steps, save_every, log_every, sample_every, steps_per_call, 60 * save_minutes)
-    _check(plan, batch_size, keep, evaluate, best)
-    if isinstance(data, Mapping):
-        check_batchable(data, batch_size)
+    _check(plan, batch_size, keep)
+    _check_hooks(plan, evaluate, best, on_sample)
+    _check_run(directory, config, allow_changed, mesh)
+    data = _check_data(data, batch_size)
     mesh = sharding.mesh_for(batch_size, mesh, fsdp)
     with contextlib.ExitStack() as stack:
         stop = stack.push(StopRequest())  # left last: signals may come until all is closed
@@ -136,5 +187,7 @@ def fit(
         mark("start")
         stop.__enter__()
         loop = prepare_loop(key, model, data, first, batch_size, mesh)
+        batches.check = loop.check
+        batches.check_extremes(first)
         session = Session(plan, run, checkpoints, stop, evaluate, on_sample, progress)
         return session.train(loop, batches, batch_size, mesh)

@@ -19,6 +19,7 @@ class Loop(NamedTuple):
 
     Fields:
       template: shapes, dtypes and shardings of the state.
+      check: `(batch) -> ...`, raises what `model.init` raises for the values of a batch.
       init: `() -> state`, placed on the mesh.
       compile: `() -> run`, and
         `run(state, step, count, batch, sums) -> (state, sums, first step not finite or -1)`; the
@@ -30,6 +31,7 @@ class Loop(NamedTuple):
     """
 
     template: State
+    check: Callable
     init: Callable
     compile: Callable
     metrics: frozenset[str]
@@ -38,9 +40,10 @@ class Loop(NamedTuple):
 
 def _feeding(data: Any, key: Key[Array, ""], batch_size: int, mesh: Any) -> tuple:
     """`held(batch)`, what a call is given, and `batch_at(held, k)`, the batch of step k in it."""
+    rows = sharding.batch_sharding(mesh)
     if not isinstance(data, Mapping):
-        return lambda batch: sharding.shard_batch(batch, mesh), lambda held, k: held
-    rows, copies = sharding.batch_sharding(mesh), sharding.replicated(mesh)
+        return lambda batch: sharding.place(dict(batch), rows), lambda held, k: held
+    copies = sharding.replicated(mesh)
     placed, key, size = (
         sharding.place(dict(data), copies),
         sharding.place(key, copies),
@@ -117,12 +120,14 @@ def prepare_loop(
     Args:
       data: a mapping of arrays to keep on the devices, or anything else for batches from outside.
       first: one batch, for its shapes and for `model.init`.
-    Raises ConfigError when `model.step` does not return scalar metrics, or a state of other shapes
-    or dtypes than `model.init`.
+    Raises what `model.init` raises for the values of the first batch, and ConfigError when
+    `model.step` does not return scalar metrics, or a state of another form than `model.init`.
     """
     key_init, key_order, key_steps = jax.random.split(key, 3)
     first = {name: np.asarray(value) for name, value in first.items()}
-    abstract = jax.eval_shape(model.init, key_init, first)
+    # The batch is no argument: its values stay known, and `model.init` can refuse them.
+    shapes_of = lambda batch: jax.eval_shape(lambda key: model.init(key, batch), key_init)
+    abstract = shapes_of(first)
     placement = sharding.state_shardings(abstract, mesh)
     template = jax.tree.map(
         lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), abstract, placement
@@ -166,6 +171,7 @@ def prepare_loop(
     initial = jax.jit(model.init, out_shardings=placement)
     return Loop(
         template,
+        shapes_of,
         lambda: initial(key_init, first),
         compiled,
         frozenset(metrics),

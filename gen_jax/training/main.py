@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+from gen_jax.checks import check_callable, no_type_check
 from gen_jax.errors import GenJaxError, ResourceError, Stopped
 from gen_jax.training.backend import cache_folder
 from gen_jax.training.console import UNWRITABLE, Steady
@@ -109,6 +110,7 @@ def _flush(stream: Any) -> None:
             os.close(nowhere)
 
 
+@no_type_check
 def run_main(main: Callable) -> NoReturn:
     """Call `main()` and leave with the exit code of errors.py, or 1 for an unexpected error.
 
@@ -116,6 +118,7 @@ def run_main(main: Callable) -> NoReturn:
     tracebacks, which otherwise go to a log in the cache folder. An integer that `main` returns
     is the exit code.
     """
+    check_callable("main", main)
     debug = "--debug" in sys.argv[1:]
     sys.argv[1:] = [word for word in sys.argv[1:] if word != "--debug"]
     if not debug:

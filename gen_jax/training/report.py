@@ -5,11 +5,14 @@ import html
 import io
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gen_jax.checks import check_path, no_type_check
+from gen_jax.errors import ConfigError, shown
 from gen_jax.training.files import read_json, write_atomic, write_json
 from gen_jax.types import Estimate
 
@@ -80,12 +83,17 @@ def _table(title: str, values: Any) -> str:
     return f"<h2>{title}</h2><table>{''.join(cells)}</table>"
 
 
+@no_type_check
 def write_report(directory: str | Path, numbers: dict[str, Any] | None = None) -> Path:
     """Write report.json (when numbers are given) and report.html of a run directory.
 
     The page shows what is there: call it again after a picture or an evaluation.json.
     """
-    directory = Path(directory)
+    directory = check_path("directory", directory)
+    if not directory.is_dir():
+        raise ConfigError(f"directory={str(directory)!r} does not exist")
+    if numbers is not None and not isinstance(numbers, Mapping):
+        raise ConfigError(f"numbers={shown(numbers)} must be a mapping of names to numbers")
     if numbers is not None:
         write_json(directory / "report.json", numbers)
     title = html.escape(directory.resolve().name)

@@ -7,7 +7,8 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from gen_jax.errors import CheckpointError
+from gen_jax.checks import check_path, no_type_check
+from gen_jax.errors import CheckpointError, check_range
 from gen_jax.training.console import warn
 from gen_jax.training.identity import (
     CONFIG,
@@ -32,9 +33,10 @@ def step_of(name: str) -> int | None:
     return int(name) if digits and (name == "0" or name[0] != "0") else None
 
 
+@no_type_check
 def saved_steps(directory: Path) -> list[int]:
     """Steps that have a folder, rising; whole when they were saved, but not verified here."""
-    folder = Path(directory) / "checkpoints"
+    folder = check_path("directory", directory) / "checkpoints"
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     return sorted(step for step in map(step_of, names) if step is not None)
 
@@ -134,6 +136,7 @@ def identity_in(directory: Path) -> Identity:
     return identity_of(read_config(directory))
 
 
+@no_type_check
 def restore_state(
     directory: str | Path,
     template: State,
@@ -150,7 +153,9 @@ def restore_state(
     listed again. Raises CheckpointError when there is none, all are damaged, the step is of another
     run, or shapes or dtypes differ.
     """
-    directory = Path(directory).absolute()
+    directory = check_path("directory", directory).absolute()
+    if step is not None and step != "best":
+        check_range("step", step, 0, integer=True)
     while True:
         steps = saved_steps(directory)
         if not steps:

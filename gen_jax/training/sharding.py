@@ -10,7 +10,8 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from gen_jax.errors import CheckpointError, ConfigError, check_range
+from gen_jax.checks import as_arrays, no_type_check
+from gen_jax.errors import CheckpointError, ConfigError, check_range, shown
 from gen_jax.training.console import warn
 from gen_jax.types import Batch, State
 
@@ -18,6 +19,7 @@ BATCH_AXES = ("data", "fsdp")
 MIN_SHARDED_SIZE = 2**16
 
 
+@no_type_check
 def make_mesh(num_devices: int | None = None, fsdp: int = 1) -> Mesh:
     """A mesh with axes ("data", "fsdp") over the first `num_devices` devices (default: all).
 
@@ -82,9 +84,23 @@ def place(tree: Any, where: Any) -> Any:
     return jax.tree.map(put, tree, where)
 
 
+def _check_mesh(mesh: Any) -> None:
+    if not isinstance(mesh, Mesh):
+        raise ConfigError(f"mesh={shown(mesh)} must be a mesh of `make_mesh`")
+
+
+@no_type_check
 def shard_batch(batch: Batch | dict[str, np.ndarray], mesh: Mesh) -> Any:
     """The batch with its leading axis cut over the mesh's devices."""
-    return place(dict(batch), batch_sharding(mesh))
+    batch = as_arrays("batch", batch, finite=False)
+    _check_mesh(mesh)
+    for name, values in batch.items():
+        if np.ndim(values) == 0 or len(values) % mesh.size:
+            raise ConfigError(
+                f"batch {name!r} of shape {np.shape(values)} must have a leading axis that is a "
+                f"multiple of the {mesh.size} devices"
+            )
+    return place(batch, batch_sharding(mesh))
 
 
 def state_shardings(state: State, mesh: Mesh, min_size: int = MIN_SHARDED_SIZE) -> Any:
@@ -106,8 +122,11 @@ def state_shardings(state: State, mesh: Mesh, min_size: int = MIN_SHARDED_SIZE) 
     return jax.tree.map(sharding, state)
 
 
+@no_type_check
 def shard_state(state: State, mesh: Mesh, min_size: int = MIN_SHARDED_SIZE) -> State:
     """The state placed on the mesh by `state_shardings`."""
+    _check_mesh(mesh)
+    check_range("min_size", min_size, 0, integer=True)
     return place(state, state_shardings(state, mesh, min_size))
 
 

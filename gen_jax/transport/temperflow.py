@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gen_jax.checks import no_type_check
 from gen_jax.flows import Layer, density
 from gen_jax.model import GenerativeModel, compiled, sample_keys
 from gen_jax.sampling.checks import checked
@@ -103,6 +104,7 @@ class Problem(NamedTuple):
         return -jax.vmap(self.log_density)(x).reshape(-1), log_q.reshape(-1)
 
 
+@no_type_check
 def temperflow(
     log_density: Callable[[Array], Array],
     dim: int,

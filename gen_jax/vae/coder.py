@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from gen_jax import labels
-from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.checks import check_output
+from gen_jax.errors import ConfigError, check_choice, check_range, check_shape
 from gen_jax.types import Array, Float, Int, Key, Num, State
 from gen_jax.units import Data
 from gen_jax.vae.elbo import KL_KINDS
@@ -92,6 +93,7 @@ class Coder(NamedTuple):
 
 def checked(options: Options) -> Options:
     """Raise ConfigError for values out of range."""
+    check_shape("shape", options.shape)
     for name in ("latent", "num_samples", "evaluation_samples"):
         check_range(name, getattr(options, name), 1, integer=True)
     for name in ("num_classes", "warm_up"):
@@ -181,14 +183,16 @@ def coder(parts: Parts, params: dict[str, Any], label: Int[Array, "B"] | None = 
     shape, likelihood = tuple(parts.options.shape), parts.likelihood
 
     def encode(inputs):
-        raw: Array = parts.encoder.apply(params["encoder"], inputs)  # type: ignore[assignment]
+        raw: Any = parts.encoder.apply(params["encoder"], inputs)
+        check_output("encoder", raw, (len(inputs), parts.posterior.size(parts.options.latent)))
         return parts.posterior.make(params["posterior"], raw)
 
     def decode(z):
         if parts.options.num_classes:
             own = one_hot(parts, label, len(z)).astype(z.dtype)
             z = jnp.concatenate([z, jnp.tile(own, (len(z) // len(own), 1))], -1)
-        raw: Array = parts.decoder.apply(params["decoder"], z)  # type: ignore[assignment]
+        raw: Any = parts.decoder.apply(params["decoder"], z)
+        check_output("decoder", raw, (len(z), math.prod(shape) * likelihood.size))
         raw = raw.reshape(len(z), *shape, likelihood.size)
         shared = params["shared"].astype(raw.dtype)
         shared = jnp.broadcast_to(shared, (*raw.shape[:-1], likelihood.shared))

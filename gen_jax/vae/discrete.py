@@ -13,8 +13,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gen_jax.descent import descend
-from gen_jax.errors import ConfigError, check_range
+from gen_jax.checks import check_output, no_type_check
+from gen_jax.descent import descend, start_moments
+from gen_jax.errors import ConfigError, check_range, check_shape
 from gen_jax.model import GenerativeModel, compiled, fold_in, sample_keys
 from gen_jax.types import Array, Float, Int, Key
 from gen_jax.units import log_det
@@ -84,6 +85,7 @@ class DiscreteState(NamedTuple):
 
 
 def _checked(options: DiscreteOptions) -> DiscreteOptions:
+    check_shape("shape", options.shape)
     check_range("classes", options.classes, 2, integer=True)
     for name in ("variables", "evaluation_samples"):
         check_range(name, getattr(options, name), 1, integer=True)
@@ -108,6 +110,7 @@ def checked_codes(codes: Any, n: int, options: DiscreteOptions) -> Int[Array, "n
     return values
 
 
+@no_type_check
 def discrete_vae(
     encoder: Network, decoder: Network, optimizer: optax.GradientTransformation, **options
 ) -> GenerativeModel:
@@ -127,10 +130,12 @@ def discrete_vae(
 
     def logits_of(params, u):
         raw: Any = networks[0].apply(params["encoder"], law.network_input(u).reshape(len(u), -1))
+        check_output("encoder", raw, (len(u), size))
         return raw.reshape(len(u), settings.variables, settings.classes)
 
     def raw_of(params, z):
         raw: Any = networks[1].apply(params["decoder"], z.reshape(len(z), -1))
+        check_output("decoder", raw, (len(z), math.prod(settings.shape) * law.size))
         return raw.reshape(len(z), *settings.shape, law.size)
 
     def log_likelihood(params, z, u):
@@ -144,7 +149,7 @@ def discrete_vae(
             "encoder": networks[0].init(key_encoder, inputs),
             "decoder": networks[1].init(key_decoder, jnp.zeros((1, size))),
         }
-        return DiscreteState(params, optimizer.init(params), jnp.int32(0))
+        return DiscreteState(params, start_moments(optimizer, params), jnp.int32(0))
 
     def step(key, state, batch):
         key_encode, key_draw = jax.random.split(key)

@@ -6,10 +6,12 @@
 numbers are nats, summed over dimensions, one per example.
 """
 
+import math
 from collections.abc import Callable
 
 import jax.numpy as jnp
 
+from gen_jax.checks import check_output
 from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.model import sample_keys
 from gen_jax.types import Array, Float, Key, Num
@@ -30,8 +32,12 @@ def log_likelihood(
     """log p(x | z) of every draw; the decoder sees one batch, in which examples vary fastest."""
     lead = z.shape[:-2]
     raw = decode(z.reshape(-1, z.shape[-1]))
+    numbers = likelihood.size + likelihood.shared
+    check_output("decode", raw, (math.prod(z.shape[:-1]), *x.shape[1:], numbers))
     raw = raw.reshape(*lead, len(x), *raw.shape[1:])
-    return likelihood.log_prob(raw, x).reshape(*lead, len(x), -1).sum(-1)
+    each = likelihood.log_prob(raw, x)
+    check_output("likelihood.log_prob", each, (*lead, *x.shape), "one number per value, ")
+    return each.reshape(*lead, len(x), -1).sum(-1)
 
 
 def prior_log_prob(prior: Prior, z: Float[Array, "*K B D"]) -> Float[Array, "*K B"]:

@@ -16,8 +16,9 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from gen_jax.descent import descend
-from gen_jax.errors import ConfigError, check_range
+from gen_jax.checks import no_type_check
+from gen_jax.descent import descend, start_moments
+from gen_jax.errors import ConfigError, check_range, check_shape
 from gen_jax.model import GenerativeModel, compiled, fold_in, normal, sample_keys
 from gen_jax.types import Array, Float, Int, Key
 from gen_jax.units import log_det
@@ -149,6 +150,7 @@ class LadderParts(NamedTuple):
 
 def make_ladder(options: LadderOptions) -> LadderParts:
     """Raises ConfigError for values out of range."""
+    check_shape("shape", options.shape)
     if not options.latents:
         raise ConfigError("latents=() must name at least one level")
     for dim in options.latents:
@@ -181,6 +183,7 @@ def _run(parts: LadderParts, params: Any, u: Array, keys: Array) -> tuple[Array,
     return parts.likelihood.log_prob(raw, u).reshape(len(u), -1).sum(1), done
 
 
+@no_type_check
 def hierarchical_vae(optimizer: optax.GradientTransformation, **options) -> GenerativeModel:
     """A hierarchical VAE; `options` are the fields of `LadderOptions`.
 
@@ -199,7 +202,7 @@ def hierarchical_vae(optimizer: optax.GradientTransformation, **options) -> Gene
         u = encode(key_encode, batch["x"])[:1]
         inputs = law.network_input(u).reshape(1, -1)
         params = network.init(key_params, inputs, level_noise(parts, sample_keys(key, 1)))
-        return LadderState(params, optimizer.init(params), jnp.int32(0))
+        return LadderState(params, start_moments(optimizer, params), jnp.int32(0))
 
     def step(key, state, batch):
         key_encode, key_draw = jax.random.split(key)

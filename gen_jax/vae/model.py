@@ -10,9 +10,10 @@ import optax
 from flax import linen as nn
 from jax.scipy.special import logsumexp
 
-from gen_jax.descent import descend
+from gen_jax.checks import no_type_check
+from gen_jax.descent import descend, start_moments
 from gen_jax.errors import ConfigError, check_choice
-from gen_jax.labels import checked_labels
+from gen_jax.labels import batch_labels, checked_labels
 from gen_jax.model import GenerativeModel, compiled, fold_in, sample_keys
 from gen_jax.nets import Feedforward
 from gen_jax.types import Array, Float, Int, Key, State
@@ -89,8 +90,8 @@ def code_sampler(state: VAEState, jitter: float = 1e-6) -> Callable[[Array], Arr
 
 def _case(parts: Parts, params, batch, key, step, critic=None) -> Case:
     u = encode_data(parts, key, batch["x"])
-    label = batch.get("y")
     options = parts.options
+    label = batch_labels(batch, options.num_classes)
     beta = options.beta * warm_up(step, options.warm_up)
     functions, inputs = coder(parts, params, label), network_inputs(parts, u, label)
     return Case(functions, u, inputs, options, beta, critic)
@@ -156,6 +157,7 @@ def _over_labels(parts: Parts, params, keys, u: Array, num: int) -> Float[Array,
     return logsumexp(jax.lax.map(of_one, jnp.arange(classes)), 0) - jnp.log(classes)
 
 
+@no_type_check
 def vae(
     encoder: Network,
     decoder: Network,
@@ -192,7 +194,7 @@ def vae(
         key_coder, key_critic = jax.random.split(key)
         key_encode, key_params = jax.random.split(key_coder)
         u = encode_data(parts, key_encode, batch["x"])
-        params = init_params(parts, key_params, u, batch.get("y"))
+        params = init_params(parts, key_params, u, batch_labels(batch, parts.options.num_classes))
         judge: Any = ()
         if objective.critic_loss is not None:
             size = parts.options.latent if objective.critic_sees == "latent" else u[0].size
@@ -200,8 +202,8 @@ def vae(
         return VAEState(
             params,
             judge,
-            optimizer.init(params),
-            critic_optimizer.init(judge) if judge else (),
+            start_moments(optimizer, params),
+            start_moments(critic_optimizer, judge, "critic_optimizer") if judge else (),
             no_moments(parts.options.latent) if by_codes else (),
             jnp.int32(0),
         )

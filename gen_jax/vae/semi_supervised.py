@@ -14,9 +14,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gen_jax.descent import descend
+from gen_jax.checks import check_output, no_type_check
+from gen_jax.descent import descend, start_moments
 from gen_jax.errors import check_range
-from gen_jax.labels import checked_labels
+from gen_jax.labels import batch_labels, checked_labels
 from gen_jax.model import GenerativeModel, compiled, fold_in, sample_keys
 from gen_jax.types import Array, Float, Int, Key, Num
 from gen_jax.units import log_det
@@ -101,6 +102,7 @@ def semi_supervised_loss(
     return jnp.where(known, labelled, unlabelled), aux
 
 
+@no_type_check
 def semi_supervised(
     encoder: Network,
     decoder: Network,
@@ -126,32 +128,36 @@ def semi_supervised(
     check_range("weight", weight, 0)
     network = classifier(parts.options.num_classes)
 
+    def labels_of(batch):
+        return batch_labels(batch, parts.options.num_classes, unlabelled=True)
+
     def init(key, batch):
         key_encode, key_params, key_classifier = jax.random.split(key, 3)
         u = encode_data(parts, key_encode, batch["x"])
         inputs = parts.likelihood.network_input(u).reshape(len(u), -1)
+        label = jnp.minimum(labels_of(batch), parts.options.num_classes - 1)
         params = {
-            "coder": init_params(
-                parts, key_params, u, jnp.minimum(batch["y"], parts.options.num_classes - 1)
-            ),
+            "coder": init_params(parts, key_params, u, label),
             "classifier": network.init(key_classifier, inputs[:1]),
         }
-        return SemiState(params, optimizer.init(params), jnp.int32(0))
+        return SemiState(params, start_moments(optimizer, params), jnp.int32(0))
 
     def logits_of(params, u):
         inputs = parts.likelihood.network_input(u).reshape(len(u), -1)
-        return network.apply(params["classifier"], inputs)
+        out: Any = network.apply(params["classifier"], inputs)
+        return check_output("classifier", out, (len(u), parts.options.num_classes))
 
     def step(key, state, batch):
         key_encode, key_draw = jax.random.split(key)
         u, keys = encode_data(parts, key_encode, batch["x"]), sample_keys(key_draw, len(batch["x"]))
+        labels = labels_of(batch)
         beta = parts.options.beta * warm_up(state.step, parts.options.warm_up)
         free_bits = parts.options.free_bits
 
         def loss(params):
             joint = bounds_of_labels(keys, parts, params["coder"], u, beta, free_bits)
             logits = logits_of(params, u)
-            each, aux = semi_supervised_loss(joint, logits, batch["y"], weight)
+            each, aux = semi_supervised_loss(joint, logits, labels, weight)
             accuracy = jnp.sum(aux["right"]) / jnp.maximum(jnp.sum(aux["known"]), 1)
             return each, {"bound": aux["bound"], "accuracy": accuracy}
 

@@ -1,9 +1,12 @@
 """Between data units and the values of a likelihood: what every model of this family shares."""
 
+from functools import partial
+
 import jax.numpy as jnp
 
+from gen_jax.checks import is_known
 from gen_jax.types import Array, Float, Key, Num
-from gen_jax.units import Data, HasUnits, decode, encode
+from gen_jax.units import Data, HasUnits, check_data, decode, encode
 from gen_jax.vae.likelihoods import Likelihood, check_values, sample_each
 
 
@@ -16,6 +19,8 @@ def to_values(
     """
     u = encode(units, key, x)
     check_values(likelihood, u)
+    if not is_known(u):
+        check_data(units, x, partial(check_values, likelihood))
     return u
 
 

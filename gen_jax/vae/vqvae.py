@@ -17,7 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gen_jax.errors import ConfigError, check_range
+from gen_jax.checks import no_type_check
+from gen_jax.descent import apply_gradient, start_moments
+from gen_jax.errors import ConfigError, check_range, check_shape
 from gen_jax.model import GenerativeModel, compiled, fold_in, sample_keys
 from gen_jax.types import Array, Float, Int, Key, Num
 from gen_jax.units import log_det
@@ -92,7 +94,7 @@ def make_vq_parts(options: VQOptions) -> VQParts:
     check_range("revive_below", options.revive_below, 0)
     if options.decay is not None:
         check_range("decay", options.decay, 0, 1)
-    if len(options.shape) != 3:
+    if len(check_shape("shape", options.shape)) != 3:
         raise ConfigError(f"shape={options.shape} must be [H, W, C]: a VQ-VAE is for images")
     law = options.likelihood
     law = check_unshared(make_likelihood(law) if isinstance(law, str) else law)
@@ -187,6 +189,7 @@ def _follow_all(key, parts: VQParts, codebooks, levels: list[Quantised]):
     return tuple(books), restarted
 
 
+@no_type_check
 def vqvae(
     optimizer: optax.GradientTransformation, prior: GenerativeModel | None = None, **options
 ) -> GenerativeModel:
@@ -224,7 +227,7 @@ def vqvae(
         learned = (params, [book.vectors for book in books])
         none = {"x": jnp.zeros((1, num_codes(sides)), jnp.int32)}
         first = of_codes.init(key_prior, none)
-        return VQState(params, books, first, optimizer.init(learned), jnp.int32(0))
+        return VQState(params, books, first, start_moments(optimizer, learned), jnp.int32(0))
 
     def step(key, state, batch):
         key_encode, key_revive, key_prior = jax.random.split(key, 3)
@@ -238,8 +241,9 @@ def vqvae(
 
         learned = (state.params, vectors)
         (value, (aux, levels)), gradient = jax.value_and_grad(loss, has_aux=True)(learned)
-        change, memory = optimizer.update(gradient, state.optimizer, learned)
-        params, vectors = optax.apply_updates(learned, change)
+        (params, vectors), memory = apply_gradient(
+            optimizer, gradient, state.optimizer, learned, value, lambda p: loss(p)[0]
+        )
         books = state.codebooks
         if settings.decay is None:
             books = tuple(b._replace(vectors=v) for b, v in zip(books, vectors))

@@ -1,0 +1,211 @@
+"""Checks at the door: keys, arrays and callables that a user gives.
+
+They run once, on the values themselves, before anything is compiled. What jax traces has a shape
+and a dtype, which are checked, but no values.
+"""
+
+import os
+import typing
+from collections.abc import Callable, Mapping
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gen_jax.errors import ConfigError, DataError, shown
+from gen_jax.types import Array
+
+F = TypeVar("F", bound=Callable)
+
+
+def no_type_check(function: F) -> F:
+    """Leave arguments of a wrong type to the function's own checks.
+
+    The type checker of the tests, which would raise before them, looks for a decorator of this
+    name.
+    """
+    return typing.no_type_check(function)
+
+
+def is_known(x: Any) -> bool:
+    """Whether the values of an array are known: it is neither traced nor a mere shape."""
+    return not isinstance(x, jax.core.Tracer | jax.ShapeDtypeStruct)
+
+
+def check_values(check: Callable[[Any], Any], x: Any) -> None:
+    """Run `check(x)` on known values, also where jax traces what surrounds them."""
+    if is_known(x):
+        with jax.ensure_compile_time_eval():
+            check(x)
+
+
+def _is_key(value: Any) -> bool:
+    return jax.dtypes.issubdtype(getattr(value, "dtype", None), jax.dtypes.prng_key)
+
+
+@no_type_check
+def as_key(argument: str, key: Any, n: int | None = None) -> Array:
+    """One key, or with n also n of them; those of `jax.random.PRNGKey` become typed keys.
+
+    Raises ConfigError for anything else, such as a seed.
+    """
+    raw = getattr(key, "dtype", None) == np.uint32 and np.ndim(key) > 0
+    if raw and jnp.shape(key)[-1:] == jax.random.key_data(jax.random.key(0)).shape:
+        key = jax.random.wrap_key_data(jnp.asarray(key))
+    if not _is_key(key):
+        seed = f", such as jax.random.key({key})" if type(key) is int and key >= 0 else ""
+        raise ConfigError(f"{argument}={shown(key)} must be a key of jax.random{seed}")
+    if key.shape != () and (n is None or key.shape != (n,)):
+        allowed = "one key" if n is None else f"one key, or one per sample [{n}]"
+        raise ConfigError(f"{argument} holds keys of shape {list(key.shape)}, must be {allowed}")
+    return key
+
+
+def _host_array(argument: str, value: Any) -> np.ndarray:
+    """A numpy array in the machine's byte order, from anything that has numbers."""
+    if np.ma.is_masked(value):
+        count = np.ma.count_masked(value)
+        raise DataError(f"{argument} has {count} masked values; fill them, or drop their examples")
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{argument}={shown(value)} is no array of numbers") from error
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def _check_fits(argument: str, array: np.ndarray) -> None:
+    """Raise DataError for a number that jax would change: int64 that int32 cannot hold, say."""
+    narrow = jax.dtypes.canonicalize_dtype(array.dtype)
+    if narrow == array.dtype or array.size == 0:
+        return
+    limits: Any = jnp.iinfo if jnp.issubdtype(narrow, jnp.integer) else jnp.finfo
+    low, high, bounds = np.fmin.reduce(array, None), np.fmax.reduce(array, None), limits(narrow)
+    if any(np.isfinite(end) and not bounds.min <= end <= bounds.max for end in (low, high)):
+        raise DataError(
+            f"{argument} of {array.dtype} spans {low} to {high}, which {narrow} cannot hold "
+            "(allowed: smaller numbers, or jax_enable_x64)"
+        )
+
+
+@no_type_check
+def as_array(argument: str, value: Any, *, finite: bool = True) -> Any:
+    """Real numbers as an array of jax or numpy, with no number changed.
+
+    Raises DataError for strings, complex numbers, objects and masked values, for whole numbers that
+    jax cannot hold, and with `finite` for NaN and infinity.
+    """
+    if not isinstance(value, jax.Array | jax.ShapeDtypeStruct):
+        value = _host_array(argument, value)
+    real = jnp.issubdtype(value.dtype, jnp.number) or value.dtype == bool
+    if not real or jnp.issubdtype(value.dtype, jnp.complexfloating):
+        raise DataError(f"{argument} is {shown(value)} (allowed: real numbers)")
+    if isinstance(value, np.ndarray):
+        _check_fits(argument, value)
+    if finite and is_known(value) and jnp.issubdtype(value.dtype, jnp.floating):
+        with jax.ensure_compile_time_eval():
+            ends = np if isinstance(value, np.ndarray) else jnp
+            if not bool(ends.isfinite(value).all()):
+                raise DataError(f"{argument} holds values that are not finite")
+    return value
+
+
+@no_type_check
+def as_floats(argument: str, value: Any, *, finite: bool = False) -> Array:
+    """`as_array` as floating-point numbers, so that no option is rounded to whole ones with it."""
+    array = as_array(argument, value, finite=finite)
+    if jnp.issubdtype(array.dtype, jnp.floating):
+        return jnp.asarray(array)
+    return jnp.asarray(array, jnp.result_type(float))
+
+
+@no_type_check
+def as_arrays(argument: str, data: Any, *, finite: bool = True) -> dict[str, Any]:
+    """Arrays by name. Raises DataError for what is no mapping of arrays."""
+    if not isinstance(data, Mapping) or not all(isinstance(name, str) for name in data):
+        raise DataError(f'{argument} is {shown(data)}, must be a mapping {{"x": array, ...}}')
+    named = lambda name: f"{argument} {name!r}"
+    return {name: as_array(named(name), value, finite=finite) for name, value in data.items()}
+
+
+def as_batch(argument: str, batch: Any, *, finite: bool = True) -> dict[str, Any]:
+    """`as_arrays` as arrays of jax, whose values stay known, also where jax traces around them."""
+    arrays = as_arrays(argument, batch, finite=finite)
+    on_device = lambda x: jnp.asarray(x) if isinstance(x, np.ndarray) else x
+    with jax.ensure_compile_time_eval():
+        return {name: on_device(array) for name, array in arrays.items()}
+
+
+def check_path(argument: str, path: Any) -> Path:
+    """A path from a string or a path. Raises ConfigError for anything else."""
+    if not isinstance(path, str | os.PathLike):
+        raise ConfigError(f"{argument}={shown(path)} must be a path")
+    return Path(path)
+
+
+def as_numbers(argument: str, values: Any, minimum: int = 1) -> np.ndarray:
+    """Finite numbers [N], N of at least `minimum`, in float64. Raises ConfigError or DataError."""
+    array = np.asarray(as_array(argument, values), np.float64)
+    if array.ndim != 1 or len(array) < minimum:
+        raise ConfigError(f"{argument} has shape {array.shape}; it must be [N] with N >= {minimum}")
+    return array
+
+
+def check_callable(argument: str, function: Any) -> Any:
+    """Return `function`; raise ConfigError unless it can be called."""
+    if not callable(function):
+        raise ConfigError(f"{argument}={shown(function)} must be a function")
+    return function
+
+
+def check_output(name: str, out: Any, shape: tuple[int, ...], what: str = "") -> Any:
+    """Return what a user's callable returned, if it is floating-point numbers of this shape.
+
+    Any other shape would broadcast against the numbers it is compared with, and train another
+    model. Raises ConfigError with the callable's name.
+    """
+    try:
+        found, dtype = jnp.shape(out), jnp.result_type(out)
+    except (TypeError, ValueError):
+        raise ConfigError(f"{name} returned {shown(out)}, allowed: {what}{tuple(shape)}") from None
+    if found != tuple(shape) or not jnp.issubdtype(dtype, jnp.floating):
+        raise ConfigError(
+            f"{name} returned shape {found} of {dtype}, allowed: {what}{tuple(shape)}"
+        )
+    return out
+
+
+def per_point(name: str, function: Callable) -> Callable:
+    """The function `(x [B, ...], ...) -> [B]`, which raises ConfigError for another output.
+
+    [B, 1] would broadcast to [B, B] against another [B], and [] to all of it. Points may be a
+    pytree.
+    """
+
+    @wraps(function)
+    def checked(x, *rest):
+        count = len(jax.tree.leaves(x)[0])
+        return check_output(name, function(x, *rest), (count,), "one number per point, ")
+
+    return checked
+
+
+def same_shape(name: str, function: Callable) -> Callable:
+    """The function `(x, ...) -> array or pytree like x`, which raises ConfigError for another."""
+    one = lambda like, leaf: check_output(name, leaf, like.shape, "that of x, ")
+
+    @wraps(function)
+    def checked(x, *rest):
+        out = function(x, *rest)
+        try:
+            return jax.tree.map(one, x, out)
+        except ConfigError:
+            raise
+        except ValueError:
+            raise ConfigError(
+                f"{name} returned {shown(out)}, allowed: the structure of x"
+            ) from None
+
+    return checked
