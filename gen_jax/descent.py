@@ -92,7 +92,7 @@ def moving_average(ema: Any, params: Any, step: Int[Array, ""], decay: float) ->
     return optax.incremental_update(params, ema, 1 - jnp.minimum(decay, (1 + step) / (10 + step)))
 
 
-def first_state(params: Any, optimizer: optax.GradientTransformation) -> AveragedState:
+def first_state(params: Any, optimizer: Any) -> AveragedState:
     """The state before the first step."""
     moments = start_moments(optimizer, params)
     return AveragedState(params, start_average(params), moments, jnp.zeros((), jnp.int32))

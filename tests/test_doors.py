@@ -69,6 +69,16 @@ class Damaged(nn.Module):
         return self.damage(self.network(*inputs, **options))
 
 
+class DamagedMaker(nn.Module):
+    """The same of a generator, with its face."""
+
+    network: nn.Module
+    damage: object
+
+    def __call__(self, z, label=None, *, train=False):
+        return self.damage(self.network(z, label, train=train))
+
+
 def critic_with(damage):
     return lambda said: said._replace(score=damage(said.score))
 
@@ -220,7 +230,12 @@ CALLABLES = {
     ),
     "gan.multi_view/generator": (
         lambda f: gan.multi_view(
-            Damaged(DCGAN[0], f), DCGAN[1], ADAM, ADAM, transform=data.symmetric_images(), **VIEWS
+            DamagedMaker(DCGAN[0], f),
+            DCGAN[1],
+            ADAM,
+            ADAM,
+            transform=data.symmetric_images(),
+            **VIEWS,
         ),
         {"one column": lambda out: out[:, :, :1]},
         IMAGES,
@@ -554,7 +569,7 @@ def test_shapes_that_are_none(shape):
     makers = [
         lambda: diffusion.diffusion(MLP, "linear", ADAM, shape=shape),
         lambda: energy.nce(energy_net(), ADAM, shape=shape),
-        lambda: gan.gan(None, None, ADAM, ADAM, shape=shape, latent=2),
+        lambda: gan.gan(*DCGAN, ADAM, ADAM, shape=shape, latent=2),
         lambda: gan.pix2pix(MAKER, PATCHES, ADAM, ADAM, shape=shape),
         lambda: vae.vae(vae.mlp((8,)), vae.mlp((8,)), ADAM, shape=shape, latent=2),
         lambda: vae.vqvae(ADAM, shape=shape),
