@@ -22,7 +22,9 @@ def _check_classes(name: str, labels: Any, highest: int, error: type[Exception])
     values = np.asarray(labels)
     low, high = values.min(), values.max()
     if not whole or low < 0 or high > highest:
-        given = f": labels span {low} to {high}," if values.ndim else f"={values.item()}"
+        given = f": labels span {low} to {high},"
+        if name == "label" and values.size <= 16:  # as it was typed
+            given = f"={values.tolist()}"
         raise error(f"{name}{given} must be integers in [0, {highest}]")
 
 

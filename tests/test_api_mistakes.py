@@ -295,6 +295,11 @@ CALLS = {
         ("step", at(training.restore_state, "nowhere", {}, "last")),
         ("step", at(training.restore_state, "nowhere", {}, 1.5)),
     ],
+    "read_config": [
+        ("directory", at(training.read_config, None)),
+        ("nowhere", at(training.read_config, "nowhere")),
+    ],
+    "check_same_run": [("path", at(training.check_same_run, 3))],
     "saved_steps": [("directory", at(training.saved_steps, None))],
     "write_report": [
         ("directory", at(training.write_report, 3)),

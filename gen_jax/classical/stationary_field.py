@@ -161,4 +161,4 @@ def stationary_field(
         kind,
         parameters=lambda state: (state.mean, state.covariance),
     )
-    return compiled(model, encode=partial(encode, units))
+    return compiled(model, encode=partial(encode_floats, units))

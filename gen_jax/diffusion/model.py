@@ -111,5 +111,5 @@ def diffusion(
         model,
         per_sample={"label": label, "guidance": partial(one_or_each, "guidance")},
         shared=("guide_state",),
-        encode=partial(encode, settings),
+        encode=partial(encode_floats, settings),
     )

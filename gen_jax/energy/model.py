@@ -174,4 +174,4 @@ def assemble(
         log_prob,
         "estimate",
     )
-    return compiled(model, per_sample=per_sample, encode=partial(encode, options))
+    return compiled(model, per_sample=per_sample, encode=partial(encode_floats, options))

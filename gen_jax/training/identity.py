@@ -14,6 +14,7 @@ import secrets
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gen_jax.checks import check_path, no_type_check
 from gen_jax.errors import CheckpointError, ConfigError
 from gen_jax.training.console import warn
 from gen_jax.training.files import read_json
@@ -101,6 +102,7 @@ def has_checkpoints(directory: Path) -> bool:
     return any(name[:1] in "0123456789" for name in names)
 
 
+@no_type_check
 def read_config(directory: str | Path, shown: Path | None = None) -> dict[str, Any]:
     """The configuration stored in a run directory, with its seal.
 
@@ -109,7 +111,7 @@ def read_config(directory: str | Path, shown: Path | None = None) -> dict[str, A
     Raises ConfigError when there is no run, CheckpointError when config.json is missing beside
     checkpoints, damaged or changed. One written before runs had seals is a warning.
     """
-    directory = Path(directory)
+    directory = check_path("directory", directory)
     shown = shown or directory
     try:
         config = read_json(directory / CONFIG)

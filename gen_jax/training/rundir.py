@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from gen_jax.checks import check_path, no_type_check
 from gen_jax.errors import CheckpointError, ConfigError, GenJaxError, ResourceError
 from gen_jax.training import sharding
 from gen_jax.training.console import warn
@@ -276,12 +277,13 @@ def _step_of_record(line: str) -> float:
     return step if type(step) in (int, float) else math.inf
 
 
+@no_type_check
 def check_same_run(path: str | Path) -> None:
     """Raise CheckpointError where a run that this process opened has left this name to another.
 
     For what is written by name: a folder may be moved while pictures are drawn.
     """
-    known = OPENED.get(Path(path).absolute())
+    known = OPENED.get(check_path("path", path).absolute())
     try:
         same = known is None or identity_of(read_config(path)).run == known.run
     except GenJaxError:
