@@ -242,6 +242,20 @@ CALLS = {
         ("indices", at(data.take, {"x": X}, [0.5])),
         ("indices", at(data.take, {"x": X}, None)),
     ],
+    "examples": [
+        ("dataset", at(data.examples, None, "train")),
+        ("split", at(data.examples, "digits", None)),
+        ("count", at(data.examples, "digits", "train", -1)),
+    ],
+    "digests": [("dataset", at(data.digests, n)) for n in (None, 3, "digitz")],
+    "subset": [
+        ("data", at(data.subset, X, 2)),
+        ("data", at(data.subset, {"y": X}, 2)),
+        ("count", at(data.subset, {"x": X}, -1)),
+        ("count", at(data.subset, {"x": X}, 2.0)),
+        ("seed", at(data.subset, {"x": X}, 2, -1)),
+        ("seed", at(data.subset, {"x": X}, 2, "a")),
+    ],
     "check_batchable": [
         ("data", at(data.check_batchable, X, 2)),
         ("data", at(data.check_batchable, {"x": BAD}, 2)),
@@ -295,6 +309,8 @@ CALLS = {
         ("step", at(training.restore_state, "nowhere", {}, "last")),
         ("step", at(training.restore_state, "nowhere", {}, 1.5)),
     ],
+    "check_writable": [("output", at(training.check_writable, "output", None))],
+    "write_json": [("path", at(training.write_json, 3, {}))],
     "read_config": [
         ("directory", at(training.read_config, None)),
         ("nowhere", at(training.read_config, "nowhere")),

@@ -12,7 +12,7 @@ from gen_jax.autoregressive.factorisation import Factorisation
 from gen_jax.autoregressive.likelihoods import LIKELIHOODS, Likelihood
 from gen_jax.autoregressive.model import Settings, autoregressive
 from gen_jax.checks import no_type_check
-from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.errors import ConfigError, check_choice, check_range, check_shape
 from gen_jax.labels import one_hot
 from gen_jax.model import GenerativeModel
 from gen_jax.nets import MADE
@@ -93,6 +93,7 @@ def made(
         likelihood = LIKELIHOODS[check_choice("likelihood", likelihood, LIKELIHOODS)]()
     if likelihood.event != 1:
         raise ConfigError(f"likelihood with {likelihood.event} values per unit, MADE needs 1")
+    shape = check_shape("shape", shape)
     dim = math.prod(shape)
     network = MADE(dim, likelihood.size, hidden, 1, settings.get("num_classes", 0), direct)
     factorisation = factorise(network, likelihood, _checked_orders(orders, dim))

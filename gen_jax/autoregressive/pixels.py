@@ -12,7 +12,7 @@ from gen_jax.autoregressive.factorisation import Factorisation
 from gen_jax.autoregressive.likelihoods import LIKELIHOODS, Likelihood
 from gen_jax.autoregressive.model import Settings, autoregressive
 from gen_jax.checks import no_type_check
-from gen_jax.errors import ConfigError, check_choice
+from gen_jax.errors import ConfigError, check_choice, check_shape
 from gen_jax.labels import check_classes
 from gen_jax.model import GenerativeModel
 from gen_jax.nets import GatedPixelCNN, PixelCNN, PixelCNNPlusPlus, PixelRNN
@@ -72,7 +72,7 @@ def pixel_model(
     Raises ConfigError for names, sizes and combinations that cannot work.
     """
     kind = NETWORKS[check_choice("network", network, NETWORKS)]
-    if len(shape) != 3:
+    if len(check_shape("shape", shape)) != 3:
         raise ConfigError(f"shape={shape} must be an image's [H, W, C]")
     if isinstance(likelihood, str):
         likelihood = LIKELIHOODS[check_choice("likelihood", likelihood, LIKELIHOODS)]()

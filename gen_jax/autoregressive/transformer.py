@@ -12,6 +12,7 @@ from gen_jax.autoregressive.factorisation import Factorisation
 from gen_jax.autoregressive.likelihoods import categorical
 from gen_jax.autoregressive.model import Settings, autoregressive
 from gen_jax.checks import no_type_check
+from gen_jax.errors import check_shape
 from gen_jax.model import GenerativeModel
 from gen_jax.nets import Transformer
 from gen_jax.nets.cached_attention import attention_at, empty_cache
@@ -68,6 +69,7 @@ def transformer(
       vocabulary: number of tokens; data outside 0 .. vocabulary - 1 are refused.
     Raises ConfigError for sizes that cannot work.
     """
+    shape = check_shape("shape", shape)
     num, classes = math.prod(shape), settings.get("num_classes", 0)
     network = Transformer(vocabulary, num, width, depth, heads, 4, classes, dropout)
     settings["dropout"] = dropout > 0

@@ -4,6 +4,7 @@ import hashlib
 
 import numpy as np
 
+from gen_jax.checks import no_type_check
 from gen_jax.data import registry
 
 
@@ -14,6 +15,7 @@ def digest(array: np.ndarray) -> str:
     return f"{array.dtype}[{shape}]-{hashlib.sha256(content.data).hexdigest()[:16]}"
 
 
+@no_type_check
 def digests(name: str) -> dict[str, str]:
     """`digest` of every array of both splits of a dataset: "train_x", "test_x", ...
 

@@ -101,6 +101,7 @@ def take(
     return {name: jnp.asarray(values)[indices] for name, values in data.items()}
 
 
+@no_type_check
 def subset(
     data: Mapping[str, Array | np.ndarray], count: int | None = None, seed: Any = 0
 ) -> dict[str, Any]:
@@ -112,6 +113,13 @@ def subset(
     Args:
       seed: an integer below 2^32, or several.
     """
+    data = as_arrays("data", data, finite=False)
+    if "x" not in data:
+        raise DataError(f"data has no 'x' (it has: {', '.join(map(repr, data)) or 'nothing'})")
+    if count is not None:
+        check_range("count", count, 0, integer=True)
+    if np.ndim(seed) == 0:
+        check_range("seed", seed, 0, 2**32 - 1, integer=True)
     # RandomState's stream is frozen, unlike default_rng's.
     order = np.random.RandomState(seed).permutation(len(data["x"]))[:count]
     return {name: values[order] for name, values in data.items()}

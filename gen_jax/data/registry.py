@@ -252,7 +252,6 @@ def _captioned(name: str) -> DatasetEntry:
 
 
 @no_type_check
-@no_type_check
 def find(name: str) -> DatasetEntry:
     """The entry of a dataset name or of one of PATTERNS. Raises ConfigError for an unknown name."""
     check_text("dataset", name)
@@ -300,6 +299,7 @@ def _kind_of_path(name: str) -> str | None:
     return textures.PREFIX if path.suffix.lower() in picture.suffixes() else text.PREFIX
 
 
+@no_type_check
 def load(name: str, split: str = "train") -> dict[str, np.ndarray]:
     """A dataset as read-only arrays in data units: "x" and, when labels exist, "y" int32 [N].
 
@@ -319,6 +319,7 @@ def load(name: str, split: str = "train") -> dict[str, np.ndarray]:
     return arrays
 
 
+@no_type_check
 def examples(name: str, split: str, count: int | None = None) -> dict[str, np.ndarray]:
     """`count` examples of a split (at most; all if None), drawn without replacement, always the
     same; `load` has them in the order of the data. Raises as `load`.

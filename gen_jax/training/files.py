@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gen_jax.checks import check_path, no_type_check
 from gen_jax.errors import ConfigError, ResourceError
 from gen_jax.types import Estimate
 
@@ -22,11 +23,13 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
+@no_type_check
 def check_writable(argument: str, path: Path) -> Path:
     """The path of a file that can be written, in a folder that is made here: ask before the work.
 
     Raises ConfigError where something is that is no file, ResourceError for any other reason.
     """
+    path = check_path(argument, path)
     try:
         existed = path.exists()
         if existed and not path.is_file():
@@ -66,9 +69,12 @@ def read_json(path: Path) -> Any:
         raise ValueError("nested too deeply") from error
 
 
+@no_type_check
 def write_json(path: Path, value: Any) -> None:
     """`write_atomic` of strict JSON (non-finite numbers become null)."""
-    write_atomic(path, json.dumps(plain(value), indent=2, allow_nan=False) + "\n")
+    write_atomic(
+        check_path("path", path), json.dumps(plain(value), indent=2, allow_nan=False) + "\n"
+    )
 
 
 def plain(value: Any) -> Any:
