@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import optax
 from flax import linen as nn
 
+from gen_jax.checks import no_type_check
 from gen_jax.errors import ConfigError, check_choice, check_range, check_shape
 from gen_jax.gan.augmentation import augmentation
 from gen_jax.gan.losses import GanLoss, gan_loss
@@ -200,6 +201,7 @@ def _warn_unbounded(critic: nn.Module, options: Options) -> None:
         )
 
 
+@no_type_check
 def make_parts(
     generator: nn.Module,
     critic: nn.Module,
