@@ -57,7 +57,7 @@ class Config(RunConfig):
     ema_decay: float = 0.998
     label_dropout: float = 0.1
     stepper: str = "adams"
-    """Default sampler; adams has the smallest error at 5 to 80 network calls (`python -m
+    """Default sampler; adams is as good as any at 5 to 80 network calls (`python -m
     experiments.list` shows all). ddpm and dpm_solver_pp_sde add fresh noise in each step; edm_heun
     and edm need 20 calls and more."""
     sampling_steps: int = 32

@@ -39,7 +39,7 @@ class Config(RunConfig):
     ema_decay: float = 0.998
     label_dropout: float = 0.1
     stepper: str = "adams"
-    """Default sampler; adams has the smallest error at 5 to 80 network calls (`python -m
+    """Default sampler; adams is as good as any at 5 to 80 network calls (`python -m
     experiments.list` shows all). Of dx/dt are euler, midpoint, heun and rk4."""
     sampling_steps: int = 32
     network: NetworkConfig = field(default_factory=NetworkConfig)
