@@ -33,8 +33,8 @@ class Options(NamedTuple):
       source: `(key) -> [*shape]`, one example of what replaces standard normal noise, or None.
       coupling: `(key, x0, x1) -> indices [B]` pairing a batch of data with one of noise, or None.
       stepper, steps: defaults of `sample`. At 5 to 80 calls the error of "adams" is at most
-        1.01 times the best peer's on two mixtures (`benchmarks/results/solvers_cpu.md`); for fresh noise in each step choose
-        "ddpm" or "dpm_solver_pp_sde".
+        1.01 times the best peer's on two mixtures (`benchmarks/results/solvers_cpu.md`); for fresh
+        noise in each step choose "ddpm" or "dpm_solver_pp_sde".
       likelihood: options of `ode_log_prob` that `log_prob` uses.
     """
 
