@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from gen_jax.errors import ConfigError, NumericalError
+from gen_jax.errors import ConfigError, DataError
 from gen_jax.metrics import Moments, frechet_distance, frechet_from_features, moments
 
 
@@ -86,7 +86,7 @@ def test_mistakes_are_named():
         frechet_distance(np.zeros(2), -eye, np.zeros(2), eye)
     with pytest.raises(ConfigError, match="shapes"):
         frechet_distance(np.zeros(2), eye, np.zeros(3), np.eye(3))
-    with pytest.raises(NumericalError, match="not finite"):
+    with pytest.raises(DataError, match="not finite"):
         frechet_distance(np.full(2, np.nan), eye, np.zeros(2), eye)
     with pytest.raises(ConfigError, match="at least 2"):
         _ = Moments.empty(3).cov

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gen_jax import metrics
-from gen_jax.errors import ConfigError, NumericalError
+from gen_jax.errors import ConfigError, DataError
 from gen_jax.metrics import LARGER_IS_BETTER, METRICS, pairwise
 
 pytestmark = pytest.mark.usefixtures("optimized")
@@ -69,7 +69,7 @@ def test_sets_that_cannot_be_compared_are_refused(name):
     with pytest.raises(ConfigError, match=r"dimensions|shapes"):
         METRICS[name](REAL, OTHER[:, :3])
     if name != "sliced_wasserstein":
-        with pytest.raises(NumericalError):
+        with pytest.raises(DataError):
             METRICS[name](REAL, np.full_like(OTHER, np.nan))
 
 
