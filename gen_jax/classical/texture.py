@@ -46,8 +46,8 @@ def checked_size(size: Any, usual: tuple[int, int]) -> tuple[int, int]:
     if np.shape(size) not in ((), (2,)):
         raise ConfigError(f"size={size!r} must be (height, width)")
     height, width = size if np.ndim(size) else (size, size)
-    side = lambda value: int(check_range("size", value, 1, integer=True))
-    return side(height), side(width)
+    side = lambda name, value: int(check_range(name, value, 1, integer=True))
+    return side("height", height), side("width", width)
 
 
 @floats(image="... H W C")
