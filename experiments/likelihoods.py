@@ -32,7 +32,7 @@ def knows(saved: Saved, option: str) -> bool:
     return compute is not None and option in inspect.signature(compute).parameters
 
 
-def log_prob(saved: Saved, x: np.ndarray, **options: int) -> Float[np.ndarray, "N"]:
+def log_prob(saved: Saved, x: np.ndarray, **options: int | str) -> Float[np.ndarray, "N"]:
     """log p(x) in nats; `options` are those of the model's `log_prob`.
 
     Raises ConfigError for a run without likelihoods.

@@ -14,7 +14,7 @@ from gen_jax.diffusion.exact import empirical_denoiser, mixture_denoiser
 from gen_jax.diffusion.flow_ode import adaptive, euler, heun, runge_kutta
 from gen_jax.diffusion.grids import GRIDS
 from gen_jax.diffusion.guidance import autoguidance, classifier, classifier_free, extrapolate
-from gen_jax.diffusion.likelihood import DIVERGENCES, ode_log_prob
+from gen_jax.diffusion.likelihood import DIVERGENCES, LikelihoodInfo, ode_log_prob
 from gen_jax.diffusion.losses import WEIGHTINGS, denoising_loss
 from gen_jax.diffusion.model import diffusion
 from gen_jax.diffusion.network import (
@@ -45,6 +45,7 @@ __all__ = [
     "STEPPERS",
     "TIME_DENSITIES",
     "WEIGHTINGS",
+    "LikelihoodInfo",
     "Options",
     "Parameterised",
     "SampleInfo",

@@ -69,14 +69,16 @@ def heun() -> Stepper:
 
 
 def for_each_sample(field: Callable, x: Float[Array, "B ..."]) -> Callable:
-    """`one(x [...], t []) -> [...]` of `field(x [B, ...], t [B])`: vmap calls the whole batch.
+    """`one(x [...], t [])` of `field(x [B, ...], t [B])`: vmap calls the whole batch.
 
-    A denoiser may hold a label for each sample, so it has to meet its batch as a whole.
+    A denoiser may hold a label for each sample, so it has to meet its batch as a whole. The field's
+    value is an array or a pytree of arrays, each with an axis [B].
     """
-    whole = jax.make_jaxpr(field)(x, jnp.zeros(x.shape[:1], x.dtype))
+    whole, shape = jax.make_jaxpr(field, return_shape=True)(x, jnp.zeros(x.shape[:1], x.dtype))
 
     def batch(x, t, held):
-        return jax.core.eval_jaxpr(whole.jaxpr, held, x, t)[0]
+        leaves = jax.core.eval_jaxpr(whole.jaxpr, held, x, t)
+        return jax.tree.unflatten(jax.tree.structure(shape), leaves)
 
     def spread(a):
         return jnp.broadcast_to(a, (x.shape[0], *a.shape))
@@ -84,12 +86,12 @@ def for_each_sample(field: Callable, x: Float[Array, "B ..."]) -> Callable:
     # What the field holds is an argument: a rule must not close over traced values.
     @custom_vmap
     def one(x, t, held):
-        return batch(spread(x), spread(t), held)[0]
+        return jax.tree.map(lambda a: a[0], batch(spread(x), spread(t), held))
 
     @one.def_vmap
     def rule(axis_size, in_batched, x, t, held):
         x, t = (a if given else spread(a) for a, given in zip((x, t), in_batched))
-        return batch(x, t, held), True
+        return batch(x, t, held), jax.tree.map(lambda _: True, shape)
 
     return lambda x, t: one(x, jnp.asarray(t, x.dtype), whole.consts)
 

@@ -46,8 +46,9 @@ def integrate(
 ) -> tuple[State, Stats]:
     """Integrate dx/dt = f(x, t) from t0 to t1, t0 < t1 or not, to the local error atol + rtol |x|.
 
-    One step size serves the whole state (root mean square of the scaled errors), so within the
-    tolerance a sample depends on its batch; `jax.vmap` over samples gives each its own steps.
+    One step size serves the whole state (the root mean square of the scaled errors of each array,
+    the largest of them), so within the tolerance a sample depends on its batch; `jax.vmap` over
+    samples gives each its own steps.
     Repeated eager calls with the same `f` compile once.
 
     Args:
@@ -75,7 +76,7 @@ def integrate(
         _FIRST_STEP * (t1 - t0),
         x,
         args=f,
-        stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol),
+        stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol, norm=_largest_rms),
         # The first slope is given: diffrax would compute it again after each rejected first step.
         solver_state=(jnp.array(False), _field(t0, x, f)),
         max_steps=max_steps,
@@ -91,6 +92,12 @@ def integrate(
         jnp.asarray(solution.stats[name]) for name in ("num_steps", "num_accepted_steps")
     )
     return last, Stats(steps, accepted, 1 + _CALLS_PER_STEP * steps, jnp.asarray(success))
+
+
+def _largest_rms(error: State) -> Array:
+    """Of the arrays: a number beside an array of many does not drown in it."""
+    rms = [jnp.sqrt(jnp.mean(leaf**2)) for leaf in jax.tree.leaves(error)]
+    return jnp.max(jnp.stack(rms))
 
 
 def _field(t: Array, x: State, f: Callable[[State, Array], State]) -> State:

@@ -54,6 +54,62 @@ def test_the_error_falls_with_the_steps_at_the_solvers_order(x64, key):
     assert errors[1] < 1e-6
 
 
+def wide_mixture():
+    """Four modes in 16 dimensions, and five points: a sample, and four at three times samples."""
+    k_means, k_roots, k_points = jax.random.split(jax.random.key(0), 3)
+    roots = jax.random.normal(k_roots, (4, 16, 16)) / 4
+    covariances = roots @ roots.transpose(0, 2, 1) + 0.05 * jnp.eye(16)
+    means = 2 * jax.random.normal(k_means, (4, 16))
+    mixture = exact.Mixture(jnp.full(4, 0.25), means, covariances)
+    x = exact.mixture_sample(k_points, mixture, 5)
+    return mixture, x * jnp.array([1.0, 3.0, 3.0, 3.0, 3.0])[:, None]
+
+
+def test_far_points_need_an_adaptive_solver_and_the_error_is_told(key):
+    (mixture, x), path = wide_mixture(), paths.linear()
+    denoise = diffusion.mixture_denoiser(*mixture, path)
+    run = jax.jit(lambda x: diffusion.ode_log_prob(key, denoise, path, x, info=True))
+    (found, info), density = run(x), truth(mixture, x, 0.002)
+    assert density[1:].max() < -300
+    np.testing.assert_allclose(found, density, atol=0.05)
+    assert np.all(np.abs(found - density) <= info.error + 0.01)
+    assert float(info.error.max()) < 5
+    fixed = jax.jit(lambda x: diffusion.ode_log_prob(key, denoise, path, x, steps=64, info=True))
+    found, info = fixed(x)
+    assert np.abs(found - density).max() > 20  # what this test is for: rk4 chatters on ridges
+    assert float(info.error.max()) > 5
+    assert float(info.error[0]) < 0.01
+    # One jvp of the network for each dimension, four stages of 64 and of 32 steps.
+    assert int(info.calls) == 16 * 4 * (64 + 32)
+
+
+def test_each_example_has_its_own_steps_and_its_own_label(key):
+    """The denoiser holds a mean for each example; alone each gives what it gives in the batch."""
+    path, mean = paths.cosine(), jnp.array([[0.3], [-1.0], [2.0]])
+    x = jnp.array([[0.1], [4.0], [-3.0]])
+    run = jax.jit(
+        lambda mean, x: diffusion.ode_log_prob(
+            key, exact.gaussian_denoiser(mean, 0.6, path), path, x, method="tsit5"
+        )
+    )
+    density = jax.scipy.stats.norm.logpdf(x, mean, jnp.hypot(0.6, 0.002))[:, 0]
+    np.testing.assert_allclose(run(mean, x), density, rtol=1e-4, atol=1e-3)
+    alone = jnp.stack([run(mean[i : i + 1], x[i : i + 1])[0] for i in range(3)])
+    np.testing.assert_allclose(run(mean, x), alone, rtol=1e-5, atol=1e-5)
+
+
+def test_too_few_steps_are_nan_and_times_are_those_of_floats(key):
+    path, x = paths.linear(), jnp.array([[0.1], [1.0]], jnp.bfloat16)
+    denoise = exact.gaussian_denoiser(0.3, 0.6, path)
+    short = diffusion.ode_log_prob(key, denoise, path, x, max_steps=2)
+    assert np.isnan(short).all()
+    for method, dtype in (("rk4", jnp.float32), ("dopri5", jnp.float32)):
+        found = diffusion.ode_log_prob(key, denoise, path, x, method=method)
+        assert found.dtype == dtype
+        density = jax.scipy.stats.norm.logpdf(x.astype(jnp.float32)[:, 0], 0.3, 0.6)
+        np.testing.assert_allclose(found, density, atol=1e-3)
+
+
 def test_data_std_scores_the_noisy_end(x64, key):
     """On a path whose noisy end keeps some signal the prior must know the size of the data."""
     path = paths.ve(0.01, 3.0)
@@ -125,5 +181,12 @@ def test_images_and_bad_arguments(key):
     np.testing.assert_allclose(found, truth, rtol=1e-2)
     with pytest.raises(ConfigError, match="divergence='trace'"):
         diffusion.ode_log_prob(key, denoise, path, x, divergence="trace")
-    with pytest.raises(ConfigError, match="method='rk5'"):
-        diffusion.ode_log_prob(key, denoise, path, x, method="rk5")
+    for options, message in (
+        ({"method": "rk5"}, "method='rk5'"),
+        ({"method": "dopri5", "steps": 4}, "steps=4"),
+        ({"tolerance": 0.0}, "tolerance=0.0"),
+        ({"steps": 1, "info": True}, "info"),
+        ({"steps": 0}, "steps"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            diffusion.ode_log_prob(key, denoise, path, x, **options)
