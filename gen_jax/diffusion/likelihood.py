@@ -90,7 +90,8 @@ def ode_log_prob(
     if adapts and steps is not None:
         raise ConfigError(f"steps={steps} are not for the adaptive method={method!r}")
     check_range("tolerance", tolerance, 0, open_low=True)
-    times = karras(path, (64 if steps is None else steps) + 1)[-2::-1] if times is None else times
+    steps = check_range("steps", 64 if steps is None else steps, 1, integer=True)
+    times = karras(path, steps + 1)[-2::-1] if times is None else times
     times = jnp.asarray(times, float)
     if info and not adapts and len(times) < 3:
         raise ConfigError("info needs at least 2 steps, for the error is seen with half of them")

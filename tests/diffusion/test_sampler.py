@@ -62,7 +62,7 @@ def watched(denoise, seen):
     return call
 
 
-INTERVAL = (0.3, 0.6)
+INTERVAL = (0.25, 0.65)
 
 
 def wrappers(path):
