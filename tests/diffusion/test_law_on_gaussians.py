@@ -145,7 +145,7 @@ def test_order_of_convergence_on_a_mixture(name):
 ORDER_TO_THE_DATA = {"ddim": 1, "euler": 1, "rk4": 4}
 
 
-@pytest.mark.parametrize("name", [*DETERMINISTIC, *LOWER_ORDER_START])
+@pytest.mark.parametrize("name", [*DETERMINISTIC, *sorted(LOWER_ORDER_START)])
 def test_order_of_convergence_where_the_grid_ends_at_the_data(name):
     """At least the stated order, 2 for most, on a grid whose last interval is coarse.
 
