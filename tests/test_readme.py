@@ -35,15 +35,43 @@ OTHERS = {
 }
 
 
-def test_python_example_runs():
-    block = re.search(r"```python\n(.*?)```", TEXT, re.DOTALL).group(1)
-    assert "steps=1500, batch_size=128" in block
-    short = block.replace("steps=1500, batch_size=128", "steps=2, batch_size=16")
+BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+
+
+def run_block(block, whole, short):
+    assert whole in block
     names: dict = {}
-    exec(compile(short, "README.md", "exec"), names)
+    exec(compile(block.replace(whole, short), "README.md", "exec"), names)
+    return names
+
+
+def test_first_example_runs():
+    names = run_block(BLOCKS[0], "steps=1500, batch_size=128", "steps=2, batch_size=16")
     assert names["images"].shape == (20, 8, 8, 1)
     assert names["images"].dtype == np.uint8
     assert np.isfinite(names["nats"]).all()
+
+
+def test_example_of_own_parts_runs():
+    names = run_block(BLOCKS[1], "steps=200, batch_size=64", "steps=2, batch_size=16")
+    state, model = names["state"], names["model"]
+    images = model.sample(names["jax"].random.key(0), state, 3, steps=2)
+    assert images.shape == (3, 8, 8, 3)
+    assert len(BLOCKS) == 2
+
+
+def test_readme_is_short_and_its_links_exist():
+    assert len(TEXT.encode()) < 10_240
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        for link in re.findall(r"\]\(([^)#]+)(#[^)]*)?\)", text):
+            target = page.parent / link[0]
+            assert link[0].startswith("http") or target.exists(), (page.name, link[0])
+            if link[1]:
+                title = r"^#+ (.*)$"
+                heads = re.findall(title, target.read_text(encoding="utf-8"), re.MULTILINE)
+                names = {re.sub(r"[^a-z0-9 -]", "", h.lower()).replace(" ", "-") for h in heads}
+                assert link[1][1:] in names, (page.name, *link)
 
 
 def test_readme_has_commands():
