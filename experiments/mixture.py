@@ -46,7 +46,7 @@ class Config(RunConfig):
     epsilon: float = 1e-4
     """Added to the variances of every component, as a share of the first batch's."""
     forgetting: float = 0.6
-    """Step t of EM weighs its batch by (t + 1)^-forgetting; 0 is plain EM on each batch."""
+    """Batch n = 1, 2, .. of EM replaces the share (n + 1)^-forgetting; 0 is plain EM on each."""
     learning_rate: float = 0.01
     """Of Adam, falling to 0; for the gradient method."""
 

@@ -63,7 +63,7 @@ def em_step(
     blocks = in_blocks(u, len(state.mixture.weights))
     sums, _ = e_step(state.mixture, blocks)
     batch = m_step(state.mixture, sums, state.floor)
-    rate = (state.step + 1.0) ** -forgetting
+    rate = (state.step + 2.0) ** -forgetting  # the start counts as one batch
     mixture = blend(state.mixture, batch, rate.astype(u.dtype))
     return EMState(mixture, state.step + 1, state.floor), sums.log_prob / len(u)
 
@@ -91,7 +91,8 @@ def gaussian_mixture(
       covariance: "full" or "diagonal".
       epsilon: the share of the first batch's variance in each dimension, transformed, that is
         added to the components' variances (em) or is their lower bound (gradient).
-      forgetting: in [0, 1]; above 0.5 the updates settle.
+      forgetting: in [0, 1]; batch n = 1, 2, .. replaces the share (n + 1)^-forgetting of what was.
+        Above 0.5 the updates settle; 0 is plain EM on each batch.
       optimizer: of the gradient method; Adam at 0.01 if not given.
       transform: `data.Transform`; its noise makes `log_prob` that of the dequantised data.
     Raises ConfigError for unknown names and values out of range.
