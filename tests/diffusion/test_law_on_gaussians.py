@@ -292,7 +292,7 @@ def mutant(score=0.5, noise=1.0):
         w, dt = diffusion.bounded_rate(c), transition.s - transition.t
         s = paths.convert(u, x, c, "velocity", "score")
         z = jax.nn.one_hot(keys, x.shape[1], dtype=x.dtype)
-        return x + (u - score * w * s) * dt + jnp.sqrt(-noise * w * dt) * z, carry, 1
+        return x + (u - score * w * s) * dt + jnp.sqrt(-noise * w * dt) * z, carry
 
     return Stepper(step, stochastic=True)
 

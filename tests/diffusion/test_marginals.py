@@ -62,7 +62,7 @@ def mutant(score=0.5, noise=1.0, reuse=False):
         s = paths.convert(u, x, c, "velocity", "score")
         w, dt = 4.0, transition.s - transition.t
         z = normal(sample_keys(jax.random.key(0), N) if reuse else keys, x.shape[1:])
-        return x + (u - score * w * s) * dt + jnp.sqrt(-noise * w * dt) * z, carry, 1
+        return x + (u - score * w * s) * dt + jnp.sqrt(-noise * w * dt) * z, carry
 
     return Stepper(step, stochastic=True)
 

@@ -62,7 +62,7 @@ TRAINING = {
     "zero sampling steps": ("--sampling-steps 0", 2, "sampling_steps=0 [1,"),
     "missing folder": ("--dataset folder:nowhere", 3, "nowhere' does not exist"),
     "no folder": ("--dataset folder:", 3, "dataset='folder:' names no folder"),
-    "empty folder": ("--dataset folder:empty", 3, "empty' holds no images .png"),
+    "empty folder": ("--dataset folder:empty", 3, "empty' holds no images"),
     "unreadable image": ("--dataset folder:unreadable", 3, "b.png' cannot be read"),
     "unequal images": ("--dataset folder:unequal", 3, "differ in size folder:PATH@64"),
     "missing TFDS set": ("--dataset kmnist", 3, "'kmnist' not found TFDS_DATA_DIR pip install"),
