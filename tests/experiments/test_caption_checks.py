@@ -35,7 +35,7 @@ def test_what_is_asked_for_is_balanced():
 def test_the_picture_has_a_row_per_kind(tmp_path):
     spec = data.describe("captions:digits")
     model = text_gan.build(text_gan.Config(widths=(2,), embedding=2, latent=2), spec)
-    batch = {"x": data.load("captions:digits")["x"][:2]}
+    batch = {name: values[:2] for name, values in data.load("captions:digits").items()}
     state = jax.jit(model.init)(jax.random.key(0), batch)
     path = caption_picture(tmp_path, model, spec, state)
     assert path.stat().st_size > 500
