@@ -11,7 +11,7 @@ from small_gans import ADAM, QUIET, Classifier, Normalised, make, normal_data
 
 from gen_jax import training
 from gen_jax.errors import ConfigError, NumericalError
-from gen_jax.nets import MLPCritic
+from gen_jax.nets import MLPCritic, MLPGenerator
 
 
 def test_a_critic_that_turns_to_nan_stops_the_run_by_its_name(tmp_path):
@@ -58,6 +58,9 @@ def test_bad_options(options, word):
         make(**options)
 
 
+LABELLED = {"num_classes": 2, "generator": MLPGenerator((2,), (8,), num_classes=2)}
+
+
 @pytest.mark.parametrize(
     ("options", "batch", "word"),
     [
@@ -66,12 +69,16 @@ def test_bad_options(options, word):
         ({}, {"x": np.zeros((24, 3))}, "does not fit"),
         ({"critic": Normalised(), "penalty": "r1"}, {"x": np.zeros((24, 2))}, "normalises over"),
         (
-            {"conditional": "ac", "num_classes": 2, "critic": Classifier()},
+            LABELLED | {"conditional": "ac", "critic": Classifier()},
             {"x": np.zeros((24, 2)), "y": np.zeros(24, int)},
             "logits has shape",
         ),
         ({"conditional": "info", "code": (3, 0)}, {"x": np.zeros((24, 2))}, "code has shape None"),
-        ({"conditional": "concat", "num_classes": 2}, {"x": np.zeros((24, 2))}, "no labels"),
+        (
+            LABELLED | {"conditional": "concat", "critic": MLPCritic((8,), "concat", 2)},
+            {"x": np.zeros((24, 2))},
+            "no labels",
+        ),
     ],
 )  # fmt: skip
 def test_bad_data(options, batch, word):
