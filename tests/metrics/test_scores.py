@@ -116,5 +116,5 @@ def test_estimates_are_printed_to_their_precision():
     assert str(Estimate(3.14159, 0.0123)) == "3.142 +- 0.012"
     assert str(Estimate(1234.5, 56.0)) == "1234 +- 56"
     assert str(Estimate(0.5, 0.0)) == "0.5"
-    with pytest.raises(ConfigError, match="at least 2"):
+    with pytest.raises(ConfigError, match="N >= 2"):
         mean_and_error(np.ones(1))
