@@ -62,6 +62,6 @@ def any_path(index):
 
 
 def usual_times(name, path, steps=None):
-    """The grid that a stepper is meant for, at its usual number of steps, as a model asks for it."""
+    """The grid that a stepper is meant for, at its usual number of steps, as models ask for it."""
     stepper = diffusion.STEPPERS[name]()
     return diffusion.GRIDS[stepper.grid](path, steps or USUAL[name].steps, data_std=1.0)

@@ -1,5 +1,7 @@
 """JEM: a classifier that is also an energy (grathwohl2020), as a `GenerativeModel`."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -62,10 +64,13 @@ def jem(
         right = (logits.argmax(1) == y).astype(x.dtype)
         return label + energy_weight * pulled, {"label_loss": label, "accuracy": right, **aux}
 
-    def checked(label, n):
+    @functools.cache
+    def num_classes():
         one = jnp.zeros((1, *settings.shape))
-        logits = jax.eval_shape(network.init_with_output, jax.random.key(0), one)[0]
-        return checked_labels(label, n, logits.shape[1])
+        return jax.eval_shape(network.init_with_output, jax.random.key(0), one)[0].shape[1]
+
+    def checked(label, n):
+        return checked_labels(label, n, num_classes())
 
     def sample(key, state, n, *, label=None, steps=None):
         keys = sample_keys(key, n)

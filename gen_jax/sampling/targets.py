@@ -10,7 +10,7 @@ import numpy as np
 from jax.scipy.special import logsumexp, ndtri
 from jax.scipy.stats import norm
 
-from gen_jax.errors import check_choice, check_range
+from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.sampling.checks import as_floats, check_form
 from gen_jax.sampling.gaussian import LOG_2_PI
 from gen_jax.sampling.inverse_cdf import bisect
@@ -135,7 +135,8 @@ def many_well(dim: int = 32) -> Target:
     with 20,000 cells of 0.0003 (in x_1).
     """
     check_range("dim", dim, 2, integer=True)
-    check_range("dim / 2", dim / 2, 1, integer=True)
+    if dim % 2:
+        raise ConfigError(f"dim={dim} must be even: two for each well")
     x = np.linspace(-3.0, 3.0, 20_001)
     density = np.exp(-(x**4) + 6 * x**2 + x / 2)
     cells = (density[1:] + density[:-1]) / 2 * (x[1] - x[0])

@@ -57,7 +57,7 @@ def test_a_target_without_exact_samples(command, tmp_path):
     [
         ("--dataset target:rings", "dataset='rings' did you mean 'ring'"),
         ("--dataset target:ring@3", "target:ring@3 fixed"),
-        ("--dataset target:many_well@3", "dim / 2"),
+        ("--dataset target:many_well@3", "even"),
         ("--dataset target:clayton@x", "DIM='x'"),
         ("--dataset digits", "dataset='digits' density target:NAME"),
         ("--schedule.kl-factor 1", "kl_factor"),

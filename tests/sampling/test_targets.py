@@ -124,7 +124,7 @@ def test_densities_are_batched_and_finite(key, name):
     [
         ("rings", {}, "target='rings'"),
         ("ring", {"std": 0.0}, "std=0.0"),
-        ("many_well", {"dim": 5}, "dim / 2"),
+        ("many_well", {"dim": 5}, "even"),
         ("funnel", {"dim": 1}, "dim=1"),
         ("cross", {"correlation": 1.0}, "correlation=1.0"),
     ],
