@@ -94,7 +94,8 @@ class Compiled:
             for name, check in self.checks.items():
                 if name == self.first or values.get(name) is not None:
                     values[name] = check(values[name], n)
-        key = as_key("key", key, n)
+        if key is not None or self.first == "n":
+            key = as_key("key", key, n)
         return key, state, values
 
     def run(self, key: Any, state: State, values: Mapping[str, Any]) -> Any:

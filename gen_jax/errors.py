@@ -9,6 +9,9 @@ from difflib import get_close_matches
 from numbers import Integral, Real
 from typing import Any
 
+import jax
+import numpy as np
+
 
 class GenJaxError(Exception):
     """Base class; `exit_code` is what a script returns when this error ends it."""
@@ -111,8 +114,14 @@ def check_shape(argument: str, shape: Any) -> tuple[int, ...]:
 
 
 def check_finite(argument: str, value: Any) -> Any:
-    """Return `value`; raise ConfigError for a plain number that is NaN or infinite."""
-    if isinstance(value, Real) and not math.isfinite(value):
+    """Return `value`; raise ConfigError for numbers, or known arrays, that are NaN or infinite."""
+    if isinstance(value, str | bytes) or value is None:
+        raise ConfigError(f"{argument}={shown(value)} must be a finite number")
+    if isinstance(value, Real):
+        finite = math.isfinite(value)
+    else:
+        finite = isinstance(value, jax.core.Tracer) or bool(np.all(np.isfinite(value)))
+    if not finite:
         raise ConfigError(f"{argument}={shown(value)} must be a finite number")
     return value
 

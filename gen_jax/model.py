@@ -69,7 +69,8 @@ def _log_prob(function: Callable) -> Callable:
         x = as_array("x", x)
         if x.ndim == 0:
             raise ConfigError("x has shape (), must be a batch [B, ...]")
-        return function(as_key("key", key, len(x)), state, x, *arguments, **condition)
+        key = None if key is None else as_key("key", key, len(x))  # an exact density needs none
+        return function(key, state, x, *arguments, **condition)
 
     return log_prob
 

@@ -46,15 +46,17 @@ def guided_denoiser(
     """
     labels = checked_labels(label, n, options.num_classes)
     check_finite("guidance", guidance)
-    denoise = denoiser(p, state.ema, labels)
+    # "No label" is the label num_classes, as in training.
+    none = jnp.full(n, options.num_classes, jnp.int32) if options.num_classes else None
+    denoise = denoiser(p, state.ema, none if labels is None else labels)
     if guide_state is not None:
-        guide = denoiser(p, guide_state.ema, labels)
+        guide = denoiser(p, guide_state.ema, none if labels is None else labels)
     elif isinstance(guidance, int | float) and guidance == 1:
         return denoise
     elif labels is None:
         raise ConfigError(f"guidance={guidance} needs label, or guide_state for autoguidance")
     else:
-        guide = denoiser(p, state.ema)
+        guide = denoiser(p, state.ema, none)
     return extrapolate(denoise, guide, guidance, guidance_interval)
 
 

@@ -7,6 +7,7 @@ path) and a function of sigma / alpha, so what it learns depends on the noise-to
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from gen_jax.calls import called, calls_inside
@@ -22,7 +23,10 @@ def noise_input(path: GaussianPath, t: Float[Array, "B"]) -> Float[Array, "B"]:
     Its derivative in t is steep near the ends (on the linear path 1 / (4 t (1 - t))), and 0 where
     it is clipped: a network that is differentiated in time takes `noise_angle`.
     """
-    alpha, sigma = path.alpha(t), path.sigma(t)
+    # sigma may be infinitely steep at 0, and inf * 0 is NaN: there, in the clip, t is not followed.
+    held = path.sigma(t) <= 0
+    t = jnp.where(held, jax.lax.stop_gradient(jnp.where(held, T_MIN, t)), t)
+    alpha, sigma = path.alpha(t), jnp.where(held, 0.0, path.sigma(t))
     inside = (sigma > jnp.exp(-10.0) * alpha) & (alpha > jnp.exp(-10.0) * sigma)
     # A derivative of the logarithm at 0 would be NaN although it is not used.
     log_level = jnp.log(jnp.where(inside, sigma, 1.0)) - jnp.log(jnp.where(inside, alpha, 1.0))

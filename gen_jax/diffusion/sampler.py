@@ -1,8 +1,8 @@
 """One loop for every sampler: a stepper owns one transition t -> s, `sample` owns the scan.
 
-Times, coefficients and the arithmetic of a step are float32 (float64 under x64) or wider, whatever
-the dtype of the state: the state between steps and the network's input have the dtype of the x that
-`sample` starts from.
+Times, coefficients, the arithmetic of a step and the state between steps are float32 (float64 under
+x64) or wider: roundings of a narrow state would add up over the steps. The network's input and what
+`sample` returns have the dtype of the x that it starts from.
 
 A transition that ends at s = 0 ends at the data itself (alpha = 1, sigma = 0), also on paths whose
 sigma(0) is not zero. There most steppers return the denoised point E[x0 | x_t]: the last step of
@@ -93,8 +93,8 @@ def check_times(times: Float[Array, " times"]) -> None:
     if isinstance(times, jax.core.Tracer):
         return
     values = np.asarray(times)
-    if not (np.all(np.diff(values) <= 0) and values[0] <= 1 and values[-1] >= 0):
-        raise ConfigError("times must fall from noise (at most 1) to data (at least 0)")
+    if not (np.all(np.diff(values) < 0) and values[0] <= 1 and values[-1] >= 0):
+        raise ConfigError("times must fall strictly from noise (at most 1) to data (at least 0)")
 
 
 def sample(
@@ -133,12 +133,13 @@ def sample(
         x, inner, calls = carry
         step_keys = fold_in(keys, transition.index)
         step = lambda x, inner: stepper.step(step_keys, at_width, path, x, inner, transition)
-        (x, inner), more = (counted(step) if counting else uncounted(step))(x.astype(wide), inner)
-        x = x.astype(dtype)
-        return (x, inner, calls + more), x if trajectory else None
+        (x, inner), more = (counted(step) if counting else uncounted(step))(x, inner)
+        return (x, inner, calls + more), x.astype(dtype) if trajectory else None
 
-    start = (x, stepper.init(x.astype(wide)), jnp.int32(0))
+    x = x.astype(wide)
+    start = (x, stepper.init(x), jnp.int32(0))
     (x, _, calls), states = jax.lax.scan(body, start, transitions(path, times, data_std))
+    x = x.astype(dtype)
     return (x, SampleInfo(calls, states)) if counting else x
 
 
