@@ -55,7 +55,7 @@ def test_a_target_without_exact_samples(command, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--dataset target:rings", "dataset='rings' did you mean 'ring'"),
+        ("--dataset target:rings", "NAME='rings' did you mean 'ring'"),
         ("--dataset target:ring@3", "target:ring@3 fixed"),
         ("--dataset target:many_well@3", "even"),
         ("--dataset target:clayton@x", "DIM='x'"),
