@@ -39,7 +39,7 @@ def test_error_is_the_scatter_over_draws():
 
 
 def test_refusals():
-    with pytest.raises(ConfigError, match="at least 2"):
+    with pytest.raises(ConfigError, match="N >= 2"):
         auroc(np.zeros(1), np.zeros(5))
     with pytest.raises(ConfigError, match="1 scores are NaN"):
         auroc(np.array([0, np.nan]), np.zeros(5))
