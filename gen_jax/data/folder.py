@@ -1,8 +1,8 @@
 """A user's own images: every picture below a folder, of each file the first.
 
-Order: by the bytes of the relative path, the same on every machine. When all images are in
-sub-folders, and there are at least two, the first-level sub-folder is the class, numbered in the
-same order. Every tenth image of each class (of all, without classes) is held out for "test", the
+Order: by the bytes of the relative path, the same on every machine. Where at least two first-level
+sub-folders hold images each is a class, numbered in the same order, and images beside them are
+skipped. Every tenth image of each class (of all, without classes) is held out for "test", the
 last one if there are fewer than ten, but never the only one.
 """
 
@@ -108,15 +108,29 @@ def find_images(root: str) -> list[str]:
     return paths
 
 
+def _first(root: str, path: str) -> str:
+    """The first-level folder that a file is in; empty for a file in the root."""
+    first, *rest = Path(os.path.relpath(path, root)).parts
+    return first if rest else ""
+
+
+def _of_classes(root: str, paths: list[str]) -> list[str]:
+    """Without the images beside two or more class folders, which one warning names."""
+    folders = [_first(root, path) for path in paths]
+    if "" not in folders or len({*folders}) < 3:
+        return paths
+    stray = [repr(os.path.basename(path)) for path, first in zip(paths, folders) if not first]
+    text = f"folder {root!r}: skipped {_shown(stray)} beside the class folders (of no class)"
+    warnings.warn(text, stacklevel=2)
+    return [path for path, first in zip(paths, folders) if first]
+
+
 def _labels(root: str, paths: list[str]) -> np.ndarray | None:
-    parts = [Path(os.path.relpath(path, root)).parts for path in paths]
-    if any(len(part) < 2 for part in parts):
+    folders = [_first(root, path) for path in paths]
+    classes = sorted({*folders}, key=os.fsencode)
+    if "" in classes or len(classes) < 2:
         return None
-    classes = sorted({part[0] for part in parts}, key=os.fsencode)
-    if len(classes) < 2:
-        return None
-    number = {name: i for i, name in enumerate(classes)}
-    return np.array([number[part[0]] for part in parts], np.int32)
+    return np.array([classes.index(first) for first in folders], np.int32)
 
 
 def held_out(labels: np.ndarray) -> np.ndarray:
@@ -140,7 +154,7 @@ def _manner(
 ) -> tuple[Manner, set[str]]:
     """How all files are read, by their headers and, where these do not tell, by their pixels; and
     the files of 16 bits per channel of which Pillow reads 8."""
-    sizes, in_colour, cut, tops = [], [], set(), dict[str, float]()
+    sizes, in_colour, cut, levels = [], [], set(), dict[str, float]()
     for path in paths:
         with picture.open_image(path) as image:
             sizes.append(image.size)
@@ -152,14 +166,11 @@ def _manner(
         if side is None and sorted(sizes[-1]) != sorted(sizes[0]):  # either may lie on its side
             raise _differ(paths[0], sizes[0], path, sizes[-1])
         if deep:
-            tops[mode] = max(tops.get(mode, 0), picture.deep_top(path))
+            levels[mode] = max(levels.get(mode, 0), picture.brightest(path))
     # A palette may be grey; and so may a file of colours, if others of the set are grey.
     all_colour = len(in_colour) == len(paths) and not any(palette for _, palette in in_colour)
     grey = not all_colour and not any(picture.shows_colour(p, background) for p, _ in in_colour)
-    if tops.get("I", 65535) < 65535:
-        bits = int(tops["I"]).bit_length()
-        text = f"grey files of 16 bits or more hold none above {tops['I']:.0f}: read as {bits}-bit"
-        warnings.warn(text, stacklevel=2)
+    tops = {mode: picture.top_of(level, mode == "I") for mode, level in levels.items()}
     return Manner(grey, None if side is None else (side, side), background, tops), cut
 
 
@@ -190,12 +201,12 @@ def read_folder(name: str, split: str) -> dict[str, np.ndarray]:
 
     Greyscale if none shows a colour and not all are stored in colour, else RGB. With SIZE each is
     cropped to its centre square and resized (bicubic with antialiasing); without, all must have one
-    size. COLOUR lies behind transparent pixels. Grey levels of more than 8 bits are scaled by the
-    depth that holds the largest of the set. Raises DataError naming the file or folder at fault.
+    size. COLOUR lies behind transparent pixels. Grey levels of more than 8 bits are scaled by
+    `picture.top_of` the largest of the set. Raises DataError naming the file or folder at fault.
     """
     path, side, background = parse(name)
     root = os.path.abspath(path)
-    paths = find_images(root)
+    paths = _of_classes(root, find_images(root))
     if len(paths) < 2:
         raise DataError(f"folder {root!r} holds one image; train and test need one each")
     stamp = tuple((status.st_size, status.st_mtime_ns) for status in map(os.stat, paths))

@@ -17,8 +17,11 @@ from gen_jax.errors import DataError
 MAX_PIXELS = 2**26
 """Above this an image is refused before it is decoded."""
 
-DEPTHS = (8, 10, 12, 14, 16, 24, 32)
+DEPTHS = (8, 10, 12, 14, 16)
 """Bits of a grey level that a file of more than 8 bits may hold."""
+
+ROUNDING = 1e-3
+"""Share by which a float may be above the white of its depth: that of float16."""
 
 NEED_PROGRAMS = ("EPS", "MPEG")
 """Formats that Pillow recognises but does not decode by itself."""
@@ -75,7 +78,8 @@ def colour_of(word: str) -> Colour | None:
 def split_name(path: str, exists: Callable[[str], bool]) -> tuple[str, int | None, Colour]:
     """PATH, SIZE (None if not given) and COLOUR (white) of "PATH[@SIZE][@COLOUR]".
 
-    A path that exists is taken whole, whatever its name ends in.
+    A path that exists is taken whole, whatever its name ends in. Raises DataError for another word
+    after one.
     """
     size, colour = None, None
     while "@" in path and not exists(path):
@@ -84,6 +88,11 @@ def split_name(path: str, exists: Callable[[str], bool]) -> tuple[str, int | Non
             size = int(word)
         elif colour is None and (found := colour_of(word)) is not None:
             colour = found
+        elif exists(base):
+            raise DataError(
+                f"{word!r} in {path!r} is neither SIZE nor COLOUR (allowed after the path: "
+                "@64 and @black or @#rrggbb, each once)"
+            )
         else:
             break
         path = base
@@ -169,8 +178,8 @@ def _levels(path: str, image: Any) -> np.ndarray:
 
 
 def _eight_bits(values: np.ndarray, top: float) -> np.ndarray:
-    """Grey levels 0..top as 0..255: of integers the highest eight of their bits."""
-    if np.issubdtype(values.dtype, np.integer):
+    """Grey levels 0..top as 0..255: of integers of a depth the highest eight of their bits."""
+    if np.issubdtype(values.dtype, np.integer) and top + 1 in [2**bits for bits in DEPTHS]:
         return (values >> (int(top).bit_length() - 8)).astype(np.uint8)
     return np.round(np.minimum(values / top, 1) * 255).astype(np.uint8)
 
@@ -194,7 +203,7 @@ def _flat(path: str, image: Any, background: Colour, tops: Mapping[str, float]) 
     picture, alpha = _upright(image), image.mode in ("LA", "La", "PA", "RGBA", "RGBa")
     if is_deep(image):
         values = _levels(path, picture)
-        top = tops.get(image.mode[0]) or top_of(values)
+        top = tops.get(image.mode[0]) or top_of(float(values.max()), image.mode[0] == "I")
         picture = Image.fromarray(_eight_bits(values, top))
         if isinstance(key, int):
             opaque = np.where(values == key, 0, 255).astype(np.uint8)
@@ -207,12 +216,31 @@ def _flat(path: str, image: Any, background: Colour, tops: Mapping[str, float]) 
     return Image.alpha_composite(below, picture.convert("RGBA"))
 
 
-def top_of(values: np.ndarray) -> float:
-    """The value that stands for white: 1 for floats up to 1, else the largest of a depth's bits."""
-    largest = float(values.max())
-    if np.issubdtype(values.dtype, np.floating) and largest <= 1:
+def top_of(largest: float, whole: bool) -> float:
+    """The value that stands for white where the largest grey level is this.
+
+    For floats up to 1 it is 1. Otherwise it is the largest value of the smallest depth that fits;
+    of a depth that `largest` would fill by less than a third (`whole` numbers: a quarter), and
+    above 16 bits, it is `largest` itself. One warning tells where that is a guess.
+    """
+    share, slack = (1 / 4, 0.0) if whole else (1 / 3, ROUNDING)
+    if not whole and largest <= 1 + slack:
+        if 0 < largest < 1 / 16:
+            warnings.warn(f"grey floats hold none above {largest:g}: read as 0 to 1", stacklevel=2)
         return 1.0
-    return float(next((2**b - 1 for b in DEPTHS if largest < 2**b), largest))
+    tops = (2.0**bits - 1 for bits in DEPTHS)
+    top = next((top for top in tops if largest <= top * (1 + slack)), 0.0)
+    kind = "files of 16 bits or more" if whole else "floats"
+    if largest == 0:
+        return 255.0
+    if not share * top < largest <= top * (1 + slack):
+        warnings.warn(f"grey {kind} hold none above {largest:g}, read as white", stacklevel=2)
+        return largest
+    if whole and top < 65535:
+        bits = int(top).bit_length()
+        text = f"grey {kind} hold none above {top:.0f}: read as {bits}-bit"
+        warnings.warn(text, stacklevel=2)
+    return top
 
 
 def _decoded(path: str, use: Callable[[Any], Any]) -> Any:
@@ -228,9 +256,9 @@ def _decoded(path: str, use: Callable[[Any], Any]) -> Any:
         raise DataError(f"image {path!r} cannot be decoded ({reason})") from error
 
 
-def deep_top(path: str) -> float:
-    """`top_of` a deep image file. Raises DataError if it cannot be read."""
-    return _decoded(path, lambda image: top_of(_levels(path, _upright(image))))
+def brightest(path: str) -> float:
+    """The largest grey level of a deep file. Raises DataError if it cannot be read."""
+    return _decoded(path, lambda image: float(_levels(path, _upright(image)).max()))
 
 
 def shows_colour(path: str, background: Colour = WHITE) -> bool:
@@ -262,9 +290,10 @@ def read_image(path: str, background: Colour = WHITE) -> np.ndarray:
     """One file by itself, uint8 [H, W, C], C 1 or 3. Raises DataError if it cannot be read."""
     with open_image(path) as image:
         grey, palette = stored_grey(image, background), image.mode in ("P", "PA")
-        cut = is_cut(image)
+        cut, deep, mode = is_cut(image), is_deep(image), image.mode[0]
+    tops = {mode: top_of(brightest(path), mode == "I")} if deep else {}
     grey = grey or (palette and not shows_colour(path, background))
-    x = read_pixels(path, Manner(grey, background=background))
+    x = read_pixels(path, Manner(grey, None, background, tops))
     if cut:
         check_bits(f"image {path!r} is of 16-bit colours", int(x.max()))
     return x

@@ -112,16 +112,27 @@ def gaussian_total_variation(
     return 2 * ndtr(distance / 2) - 1
 
 
+def _factor_or_0(covariance: Array) -> Array:
+    """`scale_factor`, and 0 for variances, or a matrix, of 0."""
+    zero = covariance == 0
+    if covariance.ndim == 2:
+        zero, other = zero.all(), jnp.eye(len(covariance), dtype=covariance.dtype)
+    else:
+        other = jnp.ones_like(covariance)
+    return jnp.where(zero, 0, scale_factor(jnp.where(zero, other, covariance)))
+
+
 def gaussian_wasserstein(
     mean_p: Float[Array, "D"], cov_p: Covariance, mean_q: Float[Array, "D"], cov_q: Covariance
 ) -> Float[Array, ""]:
     """Bures-Wasserstein distance W_2 in data units (dowson1982).
 
     W_2^2 = |mp - mq|^2 + tr(Cp + Cq - 2 (Cp^1/2 Cq Cp^1/2)^1/2); the last trace is the sum of
-    the singular values of Lq^T Lp. For singular covariances and many dimensions
+    the singular values of Lq^T Lp. Variances, and matrices as a whole, may be 0; there their
+    derivative, which is infinite, is 0. For other singular covariances and many dimensions
     `metrics.frechet_distance` has the square in float64 on the host.
     """
-    factor_p, factor_q = map(scale_factor, _same_kind(mean_p.shape[0], cov_p, cov_q))
+    factor_p, factor_q = map(_factor_or_0, _same_kind(mean_p.shape[0], cov_p, cov_q))
     if factor_p.ndim == 1:
         spread = jnp.sum((factor_p - factor_q) ** 2)
     else:

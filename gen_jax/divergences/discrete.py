@@ -3,7 +3,7 @@
 Where p has mass and q has none KL and Pearson's chi-square are infinite.
 
 Gradients are finite everywhere. At a probability of 0 they are the one-sided derivatives; where
-these are infinite, or the divergence is, 0 stands in their place.
+these are infinite, or the divergence is, and where p and q are both 0, 0 stands in their place.
 """
 
 from collections.abc import Callable
@@ -40,7 +40,7 @@ def jeffreys(p: Float[Array, "*B K"], q: Float[Array, "*B K"]) -> Float[Array, "
 
 def total_variation(p: Float[Array, "*B K"], q: Float[Array, "*B K"]) -> Float[Array, "*B"]:
     """1/2 sum |p - q|, the largest difference over events."""
-    return 0.5 * jnp.sum(jnp.abs(p - q), -1)
+    return 0.5 * jnp.sum(safe.absolute(p - q), -1)
 
 
 def squared_hellinger(p: Float[Array, "*B K"], q: Float[Array, "*B K"]) -> Float[Array, "*B"]:

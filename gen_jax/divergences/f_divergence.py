@@ -70,7 +70,7 @@ def _jensen_shannon(log_u):
 
 
 def _total_variation(log_u):
-    return 0.5 * jnp.abs(jnp.expm1(log_u))
+    return 0.5 * safe.absolute(jnp.expm1(log_u))
 
 
 def _squared_hellinger(log_u):

@@ -12,9 +12,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from gen_jax.checks import as_floats, no_type_check
 from gen_jax.errors import ConfigError, check_range
-from gen_jax.types import Array, Float, Int
+from gen_jax.types import Array, Float, Int, Num
 
 BLOCK = 10
 """Iterations between two looks at the error."""
@@ -37,15 +39,18 @@ class Solution(NamedTuple):
     iterations: Int[Array, ""]
 
     def log_plan(self, cost: Float[Array, "M N"], epsilon: float | Array) -> Float[Array, "M N"]:
-        """log P."""
-        return self.row_potential[:, None] + self.column_potential - cost / epsilon
+        """log P, -infinite in bins without mass, whatever their costs."""
+        f, g = self.row_potential[:, None], self.column_potential
+        empty = jnp.isneginf(f) | jnp.isneginf(g)
+        return jnp.where(empty, -jnp.inf, f + g - cost / epsilon)
 
 
+@no_type_check
 def solve(
-    cost: Float[Array, "M N"],
+    cost: Num[Array | np.ndarray, "M N"],
     epsilon: float | Float[Array, ""],
-    weights_a: Float[Array, "..."] | None = None,
-    weights_b: Float[Array, "..."] | None = None,
+    weights_a: Num[Array | np.ndarray, "M"] | None = None,
+    weights_b: Num[Array | np.ndarray, "N"] | None = None,
     *,
     tolerance: float = 1e-3,
     max_iterations: int = 2000,
@@ -55,7 +60,8 @@ def solve(
     Args:
       epsilon: in units of the cost; an array may be traced. The smaller, the more iterations.
       weights_a, weights_b: masses, not negative, of one sum; uniform of sum 1 by default. A bin
-        without mass is left out: its potential is -inf and its part of the plan 0.
+        without mass is left out, whatever its costs: its potential is -inf and its part of the
+        plan 0.
     Passes no gradient. Raises ConfigError for numbers out of range, shapes that do not fit and
     masses that are negative or do not agree; under jit, where the masses are not known, these give
     NaN.
@@ -64,10 +70,12 @@ def solve(
         check_range("epsilon", epsilon, 0, open_low=True)
     check_range("tolerance", tolerance, 0)
     check_range("max_iterations", max_iterations, 1, integer=True)
-    score = -jax.lax.stop_gradient(cost / epsilon)
-    a, b = _masses(weights_a, weights_b, score)
+    cost = as_floats("cost", cost)
+    a, b = _masses(weights_a, weights_b, cost)
     log_a, log_b = jnp.log(a), jnp.log(b)
     kept_a, kept_b = a != 0, b != 0  # NaN stays, and shows
+    score = -jax.lax.stop_gradient(cost / epsilon)
+    score = jnp.where(kept_a[:, None] & kept_b, score, 0)  # of a bin without mass: any number
 
     def in_logarithms(f, g, count):
         def update(_, potentials):
@@ -114,12 +122,15 @@ AGREEMENT = 1e-4
 def _masses(weights_a, weights_b, like: Float[Array, "M N"]) -> tuple[Array, Array]:
     """Both masses; NaN under jit where they are negative or do not agree."""
     pair = []
-    for weights, size in zip((weights_a, weights_b), like.shape):
+    if like.ndim != 2:
+        raise ConfigError(f"cost has shape {like.shape}, allowed: [M, N]")
+    for name, weights, size in zip("ab", (weights_a, weights_b), like.shape):
         if weights is None:
             weights = jnp.full(size, 1 / size, like.dtype)
+        weights = as_floats(f"weights_{name}", weights)
         if weights.shape != (size,):
-            raise ConfigError(f"weights have shape {weights.shape}, allowed: ({size},)")
-        pair.append(jax.lax.stop_gradient(jnp.asarray(weights)).astype(like.dtype))
+            raise ConfigError(f"weights_{name} has shape {weights.shape}, allowed: ({size},)")
+        pair.append(jax.lax.stop_gradient(weights).astype(like.dtype))
     if weights_a is None and weights_b is None:
         return pair[0], pair[1]
     lowest, (sum_a, sum_b) = jnp.minimum(*(w.min() for w in pair)), (w.sum() for w in pair)
@@ -135,11 +146,12 @@ def _masses(weights_a, weights_b, like: Float[Array, "M N"]) -> tuple[Array, Arr
     return a, b
 
 
+@no_type_check
 def entropic_cost(
-    cost: Float[Array, "M N"],
+    cost: Num[Array | np.ndarray, "M N"],
     epsilon: float | Float[Array, ""],
-    weights_a: Float[Array, "..."] | None = None,
-    weights_b: Float[Array, "..."] | None = None,
+    weights_a: Num[Array | np.ndarray, "M"] | None = None,
+    weights_b: Num[Array | np.ndarray, "N"] | None = None,
     *,
     tolerance: float = 1e-3,
     max_iterations: int = 2000,
@@ -149,6 +161,7 @@ def entropic_cost(
     Its gradient with respect to the cost is the plan (the envelope theorem): no iteration is
     differentiated.
     """
+    cost = as_floats("cost", cost)
     solution = solve(
         cost, epsilon, weights_a, weights_b, tolerance=tolerance, max_iterations=max_iterations
     )
@@ -158,4 +171,4 @@ def entropic_cost(
     value = epsilon * (part(a, solution.row_potential) + part(b, solution.column_potential))
     fixed = jax.lax.stop_gradient(cost)
     plan = jnp.exp(solution.log_plan(fixed, epsilon))
-    return value + jnp.sum(plan * (cost - fixed))
+    return value + jnp.sum(jnp.where(plan == 0, 0, plan * (cost - fixed)))

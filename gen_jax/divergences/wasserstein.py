@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from gen_jax import safe
 from gen_jax.checks import as_floats, as_key, no_type_check
 from gen_jax.divergences.couplings import assign
 from gen_jax.divergences.sinkhorn import entropic_cost
@@ -25,7 +26,7 @@ def _quantile_cells(n: int, m: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 def _power_cost(a: Array, b: Array, p: float) -> Array:
     """W_p^p of two sets of numbers a [N] and b [M]."""
     width, row_a, row_b = _quantile_cells(len(a), len(b))
-    gap = jnp.abs(jnp.sort(a)[row_a] - jnp.sort(b)[row_b])
+    gap = safe.absolute(jnp.sort(a)[row_a] - jnp.sort(b)[row_b])
     return jnp.sum(jnp.asarray(width, gap.dtype) * gap**p)
 
 
@@ -74,7 +75,7 @@ def _weighted_power_cost(a: Array, b: Array, weights_a: Array, weights_b: Array,
     width = jnp.diff(ends, prepend=0)
     middle = ends - width / 2
     row = lambda mass: jnp.minimum(jnp.searchsorted(mass, middle), len(mass) - 1)
-    return jnp.sum(width * jnp.abs(a[row(mass_a)] - b[row(mass_b)]) ** p)
+    return jnp.sum(width * safe.absolute(a[row(mass_a)] - b[row(mass_b)]) ** p)
 
 
 @no_type_check
@@ -89,16 +90,16 @@ def wasserstein_1d(
 
     W_p^p is the mean of |F_a^-1(q) - F_b^-1(q)|^p over q in [0, 1] (santambrogio2015 prop. 2.17).
     Masses default to equal ones; each set's are divided by their sum, so that only their
-    proportions count. Differentiable and jit-able.
+    proportions count. Differentiable (0 at equal sets) and jit-able.
     Raises ConfigError for masses that are negative, not finite or all 0; under jit, where they are
     not known, these give NaN.
     """
     check_range("p", p, 1)
     a, b = _floats("a", a, 1), _floats("b", b, 1)
     if weights_a is None and weights_b is None:
-        return _power_cost(a, b, p) ** (1 / p)
+        return safe.root(_power_cost(a, b, p), p)
     masses_a, masses_b = _masses(weights_a, a), _masses(weights_b, b)
-    return _weighted_power_cost(a, b, masses_a, masses_b, p) ** (1 / p)
+    return safe.root(_weighted_power_cost(a, b, masses_a, masses_b, p), p)
 
 
 @no_type_check
@@ -127,7 +128,7 @@ def assignment_wasserstein(
     if cost.shape[0] != cost.shape[1]:
         raise ConfigError(f"a and b have {cost.shape[0]} and {cost.shape[1]} points; must be equal")
     matched = cost[jnp.arange(len(cost)), assign(jax.lax.stop_gradient(cost))]
-    return jnp.mean(matched) ** (1 / p)
+    return safe.root(jnp.mean(matched), p)
 
 
 @no_type_check
@@ -192,7 +193,7 @@ def _projected_cost(a: Array, b: Array, direction: Array, p: float) -> Array:
 def _sliced(key, a, b, num_projections, p):
     directions = _unit(jax.random.normal(key, (num_projections, a.shape[1]), a.dtype))
     cost = lambda u: _projected_cost(a, b, u, p)
-    return jnp.mean(jax.lax.map(cost, directions, batch_size=16)) ** (1 / p)
+    return safe.root(jnp.mean(jax.lax.map(cost, directions, batch_size=16)), p)
 
 
 @no_type_check
@@ -207,6 +208,7 @@ def max_sliced_wasserstein(
     """The largest W_p over directions (deshpande2019): Adam from the best of random ones.
 
     A local search: never above the true maximum, nor below the best of the `num_projections`.
+    Differentiable with the direction held, which is the maximum's derivative (Danskin's theorem).
     In data units; for N(m, S) against N(m', S) it is |m - m'|.
     """
     check_range("num_projections", num_projections, 1, integer=True)
@@ -219,17 +221,22 @@ def max_sliced_wasserstein(
 @jax.jit(static_argnames=("num_projections", "steps", "p"))
 def _max_sliced(key, a, b, num_projections, steps, p):
     directions = _unit(jax.random.normal(key, (num_projections, a.shape[1]), a.dtype))
-    costs = jax.lax.map(lambda u: _projected_cost(a, b, u, p), directions, batch_size=16)
+    held = jax.lax.stop_gradient((a, b))
+    costs = jax.lax.map(lambda u: _projected_cost(*held, u, p), directions, batch_size=16)
     optimizer = optax.adam(optax.cosine_decay_schedule(0.1, max(steps, 1)))
-    objective = jax.value_and_grad(lambda u: -_projected_cost(a, b, _unit(u), p))
+    objective = jax.value_and_grad(lambda u: -_projected_cost(*held, _unit(u), p))
+
+    def better(best, u, cost):
+        return jax.tree.map(lambda old, new: jnp.where(cost > best[1], new, old), best, (u, cost))
 
     def climb(carry, _):
         u, state, best = carry
         value, gradient = objective(u)
         updates, state = optimizer.update(gradient, state)
-        return (_unit(u + updates), state, jnp.maximum(best, -value)), None
+        return (_unit(u + updates), state, better(best, u, -value)), None
 
     u = directions[jnp.argmax(costs)]
-    start = (u, optimizer.init(u), jnp.max(costs))
+    start = (u, optimizer.init(u), (u, jnp.max(costs)))
     u, _, best = jax.lax.scan(climb, start, length=steps)[0]
-    return jnp.maximum(best, _projected_cost(a, b, u, p)) ** (1 / p)
+    u, _ = better(best, u, _projected_cost(*held, u, p))
+    return safe.root(_projected_cost(a, b, u, p), p)

@@ -60,8 +60,24 @@ def test_subfolders_are_classes(tmp_path):
     assert data["test"]["y"].tolist() == [0, 1, 2]  # byte order: Ant, zebra, é
     assert data["train"]["y"].dtype == np.int32
     assert describe(f"folder:{tmp_path}").num_classes == 3
-    write(tmp_path, ["stray.png"])
-    assert "y" not in load(f"folder:{tmp_path}")
+
+
+def test_images_beside_class_folders_are_named_and_skipped(tmp_path):
+    write(tmp_path, ["a/0.png", "a/1.png", "b/0.png", "b/1.png"])
+    clean = both(f"folder:{tmp_path}")
+    write(tmp_path, ["aa.png", "logo.gif"], size=(9, 9))
+    with pytest.warns(UserWarning, match=r"skipped 'aa.png', 'logo.gif' beside the class") as told:
+        data = both(f"folder:{tmp_path}")
+    assert "\n" not in str(told[0].message)
+    for split in data:
+        np.testing.assert_array_equal(data[split]["x"], clean[split]["x"])
+        assert data[split]["y"].tolist() == [0, 1]
+
+
+def test_one_sub_folder_is_no_class(tmp_path, recwarn):
+    write(tmp_path, ["a/0.png", "a/1.png", "b.png"])
+    assert len(load(f"folder:{tmp_path}")["x"]) == 2
+    assert not recwarn.list
 
 
 FORMATS = ["gif", "TIF", "avif", "jfif", "Jpe", "webp", "jp2", "ppm", "tga", "ico", "apng", "bmp"]

@@ -1,6 +1,7 @@
 """One file of every kind: which side is up, what lies behind it, how many bits it has."""
 
 import struct
+import warnings
 import zlib
 
 import numpy as np
@@ -230,6 +231,43 @@ def test_other_modes_of_many_bits(tmp_path, make, top):
     np.testing.assert_allclose(read_image(str(path))[..., 0], 255 * RAMP, atol=1)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "top", "message"),
+    [
+        (np.float32, 1.0000001, ""),
+        (np.float32, 255.0001, ""),
+        (np.float32, 1.02, "1.02"),
+        (np.float32, 2.0, "above 2"),
+        (np.float32, 270.0, "above 270"),  # 255 that was resized, not 1023
+        (np.float32, 1e5, "100000"),
+        (np.float32, 3e38, "3e"),
+        (np.int32, 1, "above 1,"),
+        (np.int32, 65536, "65536"),
+        (np.int32, 2**24, "1.67772e"),
+        (np.int32, 2**31 - 1, "2.14748e"),
+    ],
+)
+def test_levels_of_no_depth_fill_the_range(tmp_path, dtype, top, message):
+    """What is brightest is white, alone and in a set, and one line says so."""
+    ramp = np.round(RAMP) if top == 1 else RAMP
+    for name in "ab":
+        Image.fromarray((ramp * top).astype(dtype)).save(tmp_path / f"{name}.tif")
+    one, many = str(tmp_path / "a.tif"), f"folder:{tmp_path}"
+    for read in (lambda: read_image(one), lambda: load(many)["x"][0]):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            np.testing.assert_allclose(read()[..., 0], 255 * ramp, atol=1)
+        told = [str(w.message) for w in caught if "hold none above" in str(w.message)]
+        assert len(told) == bool(message)
+        assert message in "".join(told)
+
+
+def test_dark_floats_keep_their_scale_and_say_so(tmp_path):
+    Image.fromarray(np.full((8, 8), 0.01, np.float32)).save(tmp_path / "a.tif")
+    with pytest.warns(UserWarning, match="0.01: read as 0 to 1"):
+        assert read_image(str(tmp_path / "a.tif")).max() == 3
+
+
 @pytest.mark.parametrize("value", [-1.0, np.nan, np.inf])
 def test_levels_that_mean_nothing_are_refused(tmp_path, value):
     path = tmp_path / "bad.tif"
@@ -266,3 +304,6 @@ def test_names_with_sizes_and_colours():
     assert split("there@black") == ("there@black", None, (255, 255, 255))
     assert split("there@8@red") == ("there@8", None, (255, 0, 0))
     assert split("a@nothing")[0] == "a@nothing"
+    for wrong in ("there@8@purpleish", "there@8@red@red", "there@8@8@9"):
+        with pytest.raises(DataError, match=r"'\w+' in .* is neither SIZE nor COLOUR"):
+            split(wrong)

@@ -69,6 +69,20 @@ def test_two_masses_and_a_bin_of_0():
     assert 0.2 < float(found) < 0.21
 
 
+@pytest.mark.parametrize("wild", [np.inf, -np.inf, np.nan, 1e30])
+def test_costs_of_a_bin_without_mass_do_not_matter(wild):
+    """Nor in the gradient; and lists are weights."""
+    cost = jnp.asarray([[0.0, 1, 25], [1, 0, 16]])
+    a, b = [0.3, 0.7], [0.5, 0.5, 0.0]
+    for given, first, second in ((cost.at[:, 2].set(wild), a, b), (cost.T.at[2].set(wild), b, a)):
+        value, slope = jax.value_and_grad(sinkhorn.entropic_cost)(given, 0.5, first, second)
+        bare = sinkhorn.entropic_cost(cost[:, :2], 0.5, a, b[:2])
+        assert float(value) == pytest.approx(float(bare), rel=1e-5)
+        plan = sinkhorn.solve(given, 0.5, first, second).log_plan(given, 0.5)
+        np.testing.assert_allclose(slope, np.exp(plan), atol=1e-6)
+        np.testing.assert_allclose(slope.sum(1), first, atol=1e-3)
+
+
 def test_masses_may_have_any_common_sum(x64):
     """The plan of masses twice as large is twice as large."""
     plan = lambda t: np.exp(
@@ -174,7 +188,7 @@ def test_one_trace_serves_any_cost_and_epsilon(count_traces):
         ({"epsilon": 0.0}, "epsilon=0.0"),
         ({"epsilon": 0.1, "tolerance": -1.0}, "tolerance=-1.0"),
         ({"epsilon": 0.1, "max_iterations": 0}, "max_iterations=0"),
-        ({"epsilon": 0.1, "weights_a": jnp.ones(3)}, "weights have shape"),
+        ({"epsilon": 0.1, "weights_a": jnp.ones(3)}, "weights_a has shape"),
     ],
 )
 def test_bad_arguments_are_refused(options, message):

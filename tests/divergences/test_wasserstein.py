@@ -146,6 +146,45 @@ def test_gaussian_closed_form_by_matrix_roots(x64, cov_a, cov_b):
     np.testing.assert_allclose(ours**2, host, rtol=1e-9)
 
 
+@pytest.mark.parametrize("p", [1.0, 1.5, 2.0, 3.0])
+def test_gradients_at_equal_sets_are_0(key, p):
+    """There the distance has its minimum."""
+    points = jnp.asarray(RNG.normal(size=(6, 2)), jnp.float32)
+    ones, line = jnp.ones(6), points[:, 0]
+    for distance, x in (
+        (lambda x: wasserstein_1d(x, line, p), line),
+        (lambda x: wasserstein_1d(x, line, p, ones, ones), line),
+        (lambda x: assignment_wasserstein(x, points, p), points),
+        (lambda x: sliced_wasserstein(key, x, points, 4, p), points),
+        (lambda x: max_sliced_wasserstein(key, x, points, 4, 3, p), points),
+    ):
+        np.testing.assert_array_equal(jax.grad(distance)(x), jnp.zeros_like(x))
+
+
+def test_max_sliced_has_the_gradient_of_its_direction(key):
+    """Of a shift, the distance |m - m'|: along it, shared among the points."""
+    a = jnp.asarray(RNG.normal(size=(8, 2)), jnp.float32)
+    shift = jnp.asarray([3.0, 4.0])
+    slope = jax.grad(lambda a: max_sliced_wasserstein(key, a, a - shift, 32, 100))
+    total = jax.grad(lambda move: max_sliced_wasserstein(key, a + move, a - shift, 32, 100))
+    np.testing.assert_allclose(total(jnp.zeros(2)), shift / 5, atol=1e-3)
+    np.testing.assert_allclose(slope(a), 0, atol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(), (2,), (2, 2)])
+def test_gaussian_closed_form_at_a_covariance_of_0(shape):
+    """The distance of two points, or of a point from a law; its gradients are finite."""
+    mean, none = jnp.zeros(2), jnp.zeros(shape)
+    wide = jnp.full(shape, 4.0) if len(shape) < 2 else 4 * jnp.eye(2)
+    value = jax.jit(jax.value_and_grad(gaussian_wasserstein, (0, 1, 2, 3)))
+    for other, distance in ((none, 5.0), (wide, np.sqrt(25 + 8))):
+        found, slopes = value(mean, none, jnp.array([3.0, 4.0]), other)
+        np.testing.assert_allclose(found, distance, rtol=1e-6)
+        assert all(np.isfinite(slope).all() for slope in slopes)
+        assert not np.any(slopes[1])
+    assert all(np.isfinite(slope).all() for slope in value(mean, none, mean, none)[1])
+
+
 def test_gaussian_closed_form_is_the_distance_of_transported_points(x64):
     """Along the optimal linear map the pairing is its own best assignment, at any set of points."""
     root = scipy.linalg.sqrtm(COV_A).real
