@@ -188,9 +188,12 @@ def run_annealing(key: Key[Array, ""], target: Target, config: Config) -> dict[s
 
     def anneal(levels):
         b = np.linspace(0, 1, levels + 1)
-        run = lambda: mcmc.annealed_importance(
-            key_run, start_density, target.log_density, x, b, kernel
+        weigh = jax.jit(
+            lambda key, x: mcmc.annealed_importance(
+                key, start_density, target.log_density, x, b, kernel
+            )
         )
+        run = lambda: weigh(key_run, x)
         run()  # compiles
         result, seconds = timed(run)
         index = importance.resample(jax.random.uniform(key_pick), result.log_weights, POINTS)

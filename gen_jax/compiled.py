@@ -7,8 +7,8 @@ from types import NoneType
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
 from gen_jax.checks import as_key
 from gen_jax.errors import check_choice
@@ -27,18 +27,34 @@ def is_arrays(value: Any) -> bool:
     return bool(leaves) and all(isinstance(leaf, jax.Array | np.ndarray) for leaf in leaves)
 
 
-def _is_plain(value: Any) -> bool:
-    """Whether a value is made of numbers, names and types alone."""
-    leaves = jax.tree.leaves(value, is_leaf=lambda part: part is None)
-    return all(isinstance(leaf, str | int | float | type | NoneType) for leaf in leaves)
+def _kinds(value: Any) -> Any:
+    """Types and values of what numbers, names, types of numbers and tuples of them make up.
+
+    1, 1.0 and True differ, and so do 0.0 and -0.0. Raises TypeError for anything else.
+    """
+    if isinstance(value, tuple):
+        return type(value), tuple(map(_kinds, value))
+    if isinstance(value, NoneType | str | int | float | complex | np.generic | np.dtype):
+        return type(value), repr(value)
+    if isinstance(value, type) and (
+        value in (bool, int, float, complex)
+        or issubclass(value, np.generic)
+        or isinstance(value, type(jnp.float32))
+    ):
+        return value
+    raise TypeError(f"{value!r} is not a plain value")
+
+
+def _has_functions(arrays: Any) -> bool:
+    """Whether a callable is part of a pytree, such as `jax.tree_util.Partial`."""
+    return any(map(callable, jax.tree.leaves(arrays, is_leaf=callable)))
 
 
 def _with_options(function: Callable, first: str, static: tuple) -> Callable:
-    """`run(key, state, arrays)` of a function whose other arguments are (name, type, value)s."""
-    options = {name: value for name, _, value in static}
+    """`run(key, state, arrays)` of a function whose other arguments are (name, value)s."""
 
     def run(key, state, arrays):
-        given = {**options, **arrays}
+        given = {**dict(static), **arrays}
         return function(key, state, given.pop(first), **given)
 
     return run
@@ -47,10 +63,11 @@ def _with_options(function: Callable, first: str, static: tuple) -> Callable:
 class Compiled:
     """`function(key, state, n or x, **options)`, traced and compiled at the first call of a kind.
 
-    Arrays and pytrees of them are arguments of the program. All other options (numbers, names,
-    functions) are part of it: another value compiles again, and so does a function that is made
-    anew for each call; an option without a hash compiles at each call. Nothing is held elsewhere:
-    the programs go with this object.
+    Arrays and pytrees of them are arguments of the program. All other options are part of it.
+    Programs whose options are plain (numbers, names, types of numbers, None, tuples of these) are
+    held for the next call, and go with this object. With any other option, such as a function of
+    the user's, which may read what changes between calls, a program is compiled for one call and
+    not held. The function itself must be pure.
 
     Args:
       check: of n or x, called before the program, which sees no values, is traced.
@@ -67,12 +84,12 @@ class Compiled:
         self.options = tuple(p.name for p in parameters[3:] if p.kind is not p.VAR_KEYWORD)
         self.open = len(self.options) < len(parameters) - 3
         # Without `self` in it: a circle would keep the programs until the next garbage collection.
-        self.traced = lambda static: _with_options(function, first, static)
-        compile_one = lambda static, shapes: jax.jit(_with_options(function, first, static))
-        self.program = functools.lru_cache(PROGRAMS)(compile_one)
+        self.once = once = lambda static: jax.jit(_with_options(function, first, static))
+        self.held = functools.lru_cache(PROGRAMS)(lambda static, kinds, shapes: once(static))
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        return self.run(*self.checked(*args, **options))
+        key, state, values = self.checked(*args, **options)
+        return self.program(values)(key, state, values)
 
     def checked(self, *args: Any, **options: Any) -> tuple[Any, Any, dict[str, Any]]:
         """Key, state and the other arguments by name, checked also while jax traces the caller.
@@ -98,18 +115,20 @@ class Compiled:
             key = as_key("key", key, n)
         return key, state, values
 
-    def run(self, key: Any, state: State, values: Mapping[str, Any]) -> Any:
-        """The program for these values, called; `key` is None where a model needs none."""
+    def program(self, values: Mapping[str, Any]) -> Callable[[Any, State, Mapping[str, Any]], Any]:
+        """`run(key, state, values)` for values of which all but the arrays are these.
+
+        `key` is None where a model needs none. An option that is not plain is read when `run` is
+        called for the first time.
+        """
         arrays = {name: value for name, value in values.items() if is_arrays(value)}
-        fixed = [(name, value) for name, value in values.items() if name not in arrays]
-        static = tuple((name, type(value), value) for name, value in fixed)
-        tracing = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((key, state, arrays)))
-        if tracing and not _is_plain(static):
-            # A function may close over values of the trace, which must not be held beyond it.
-            return self.traced(static)(key, state, arrays)
+        static = tuple((name, value) for name, value in values.items() if name not in arrays)
         shapes = tuple(np.shape(leaf) for leaf in jax.tree.leaves(arrays))
         try:
-            program = self.program(static, shapes)
-        except TypeError:  # no hash
-            program = jax.jit(self.traced(static))
-        return program(key, state, arrays)
+            held = None if _has_functions(arrays) else self.held(static, _kinds(static), shapes)
+        except TypeError:
+            held = None
+        program = held or self.once(static)
+        return lambda key, state, values: program(
+            key, state, {name: values[name] for name in arrays}
+        )

@@ -5,7 +5,7 @@ Training, checkpoints, devices, metrics and pictures are written once against th
 
 import inspect
 from collections.abc import Callable, Mapping
-from functools import partial, wraps
+from functools import cached_property, partial, wraps
 from typing import Any, NamedTuple
 
 import jax
@@ -121,6 +121,11 @@ class GenerativeModel(_Functions):
         """Another model, with other functions."""
         return GenerativeModel(**self._asdict() | changes)
 
+    @cached_property
+    def held(self) -> "GenerativeModel":
+        """`compiled(self)`, made once, so that a model that is not compiled holds its programs."""
+        return compiled(self)
+
 
 @no_type_check
 def sample_keys(key: Key[Array, "*batch"], n: int) -> Key[Array, "n"]:
@@ -178,7 +183,10 @@ def compiled(
 ) -> GenerativeModel:
     """The model with `sample` and `log_prob` compiled at their first call of each kind, and held.
 
-    What is compiled already stays as it is. Options of `sample` that are not named here are
+    Held are programs whose options are plain: numbers, names, types of numbers, None and tuples of
+    these. A function given as an option (a guide, a grid, a stepper) may read what changes between
+    calls, so a program with it is compiled for one call; to hold it, jit the call yourself. The
+    model's own functions must be pure. What is compiled already stays as it is. Options of `sample` that are not named here are
     "static", unless `model.conditions` has them.
 
     Args:
@@ -221,23 +229,26 @@ def sample_in_batches(
 ) -> Shaped[Array, "n ..."]:
     """`model.sample` for many samples within memory: the same samples as one call, compiled once.
 
+    Calls with plain options share one program, see `compiled`; others compile once for all batches.
     Conditions that are "per sample" are cut into batches with the samples, all others are passed
     whole: arrays that a function (a `guide`) closes over serve every batch. Raises ConfigError for
     numbers out of range, for arrays [n, ...] of which `model.conditions` does not say what they
     are, and for options that make `sample` return more than samples.
     """
     check_range("batch_size", batch_size, 1, integer=True)
-    model = compiled(model)
+    model = model.held
     sample: Any = model.sample
     _, _, values = sample.checked(key, state, n, **condition)
     n, keys, rows = values[sample.first], sample_keys(key, n), _rows(model, values, n)
     size = min(batch_size, n)
+    first = {name: value[:size] for name, value in rows.items()}
+    run = sample.program({**values, **first, sample.first: size})
     chunks = []
     for start in range(0, n, size):
         index = jnp.minimum(jnp.arange(start, start + size), n - 1)
         parts = {name: value[index] for name, value in rows.items()}
         try:
-            part = sample.run(keys[index], state, {**values, **parts, sample.first: size})
+            part = run(keys[index], state, {**values, **parts})
         except (TypeError, ValueError) as error:
             functions = [name for name, value in condition.items() if callable(value)]
             if isinstance(error, GenJaxError) or not functions or size == n:

@@ -137,10 +137,11 @@ def test_log_prob_is_compiled_for_each_shape_and_its_state_is_an_argument(key, c
 
 def test_numbers_of_other_types_are_other_programs(key):
     """1 == 1.0 == True, but not in a function that looks at the type."""
-    kind = lambda key, state, n, flag=0: jnp.full(n, len(type(flag).__name__))
+    kind = lambda key, state, n, flag=0: jnp.full(n, len(str(flag)))
     model = compiled(GenerativeModel(None, None, kind))
-    found = [int(model.sample(key, (), 1, flag=value)[0]) for value in (1, 1.0, True, None)]
-    assert found == [3, 5, 4, 8]
+    draw = lambda value: int(model.sample(key, (), 1, flag=value)[0])
+    values = (1, 1.0, True, None, 0.0, -0.0, (1,), (1.0,), (True,))
+    assert [draw(value) for value in values] == [len(str(value)) for value in values]
 
 
 def test_programs_are_few_and_go_with_the_model(key):
@@ -215,6 +216,84 @@ def test_an_option_without_a_hash_works(key):
     assert model.sample(key, (), 1, size=[2, 3]).shape == (2, 3)
 
 
+class Shift:
+    """A callable of which an attribute can change."""
+
+    def __init__(self, by):
+        self.by = by
+
+    def __call__(self, x):
+        return x + self.by
+
+
+class Unhashable(Shift):
+    __hash__ = None
+
+
+@pytest.mark.parametrize("batch_size", [None, 2], ids=["one call", "batches"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda shift: lambda x: x + shift.by,
+        lambda shift: shift,
+        lambda shift: shift.__call__,
+        lambda shift: Unhashable(shift.by),
+        lambda shift: (lambda x: x + shift.by,),
+        lambda shift: jax.tree_util.Partial(lambda x: x + shift.by),
+        lambda shift: jax.tree_util.Partial(lambda one, x: x + one * shift.by, jnp.ones(())),
+    ],
+    ids=["closure", "object", "bound method", "no hash", "tuple", "partial", "partial of arrays"],
+)
+def test_a_function_that_reads_what_changes_is_read_at_each_call(key, make, batch_size):
+    """For one call, or all the batches of one, it is traced once."""
+    count = []
+
+    def sample(key, state, n, guide=None):
+        count.append(n)
+        guide = guide[0] if isinstance(guide, tuple) else guide
+        return guide(normal(sample_keys(key, n), ()))
+
+    model, shift = compiled(GenerativeModel(None, None, sample)), Shift(1.0)
+    if batch_size is None:
+        draw = lambda guide: model.sample(key, (), 4, guide=guide)
+    else:
+        draw = lambda guide: sample_in_batches(model, key, (), 4, batch_size, guide=guide)
+    guide = make(shift)
+    first = draw(guide)
+    shift.by = 7.0
+    if isinstance(guide, Unhashable):
+        guide.by = 7.0
+    np.testing.assert_allclose(draw(guide), first + 6, rtol=1e-5)
+    assert count == [batch_size or 4] * 2
+
+
+def test_a_program_with_a_function_is_not_held(key):
+    executables = lambda: len(jax.devices()[0].client.live_executables())
+    guided = lambda key, state, n, guide=None: guide(normal(sample_keys(key, n), ()))
+    model = compiled(GenerativeModel(None, None, guided))
+    model.sample(key, (), 3, guide=lambda x: x)
+    before = executables()
+    for _ in range(3):
+        model.sample(key, (), 3, guide=lambda x: x)
+    assert executables() <= before
+
+
+@pytest.mark.parametrize(
+    "value", [2, 0.5, True, "name", None, np.float32(2), jnp.float32, np.dtype("int8"), (1, ("a",))]
+)
+def test_programs_of_plain_options_are_held(key, value):
+    count = []
+
+    def sample(key, state, n, option=()):
+        count.append(option)
+        return jnp.zeros(n)
+
+    model = compiled(GenerativeModel(None, None, sample))
+    for _ in range(3):
+        model.sample(key, (), 2, option=value)
+    assert count == [value]
+
+
 @pytest.mark.parametrize("batch_size", [1, 3, 7, 10, 64])
 def test_batches_give_the_same_samples_as_one_call(key, batch_size):
     model, state = toy(), jnp.float32(2.0)
@@ -260,6 +339,14 @@ def test_models_that_are_not_compiled_are_drawn_in_batches_too(key):
     declared = bare._replace(conditions={"label": "per sample"})
     parts = sample_in_batches(declared, key, (), 4, 2, label=jnp.arange(4))
     np.testing.assert_allclose(parts, sample(key, (), 4, label=jnp.arange(4)), rtol=1e-6)
+
+
+def test_a_model_that_is_not_compiled_holds_its_batches(key, compilations):
+    bare = GenerativeModel(None, None, lambda key, state, n: normal(sample_keys(key, n), ()))
+    sample_in_batches(bare, key, (), 5, 2)
+    compilations.clear()
+    sample_in_batches(bare, jax.random.fold_in(key, 1), (), 5, 2)
+    assert compilations == []
 
 
 def test_batches_refuse_what_they_cannot_join(key):

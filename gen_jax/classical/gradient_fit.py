@@ -4,7 +4,7 @@ Free parameters: logits of the weights (softmax), means, and Cholesky factors wh
 sqrt(floor) + exp(.), so that every point of parameter space is a mixture.
 """
 
-from functools import lru_cache, partial
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -73,8 +73,8 @@ def mean_log_prob(
     return logsumexp(log_joint(w, x.T)[0], axis=0).mean()
 
 
-@partial(jax.jit, static_argnames=("k", "covariance", "steps", "batch_size", "optimizer"))
-def _fit(key, x, start, k, covariance, steps, batch_size, optimizer, epsilon) -> Fit:
+def _fit(key, x, start, epsilon, *, k, covariance, steps, batch_size, optimizer=None) -> Fit:
+    optimizer = optimizer or optax.adam(optax.cosine_decay_schedule(0.05, steps))
     key_start, key_batches = jax.random.split(key)
     x, unit = standardise(x)
     floor = variance_floor(x, epsilon)
@@ -94,10 +94,7 @@ def _fit(key, x, start, k, covariance, steps, batch_size, optimizer, epsilon) ->
     return unit.undo(fit)
 
 
-@lru_cache
-def _adam(steps: int) -> optax.GradientTransformation:
-    """The default optimizer, one object for each number of steps: `_fit` compiles for it once."""
-    return optax.adam(optax.cosine_decay_schedule(0.05, steps))
+_fit_by_adam = jax.jit(_fit, static_argnames=("k", "covariance", "steps", "batch_size"))
 
 
 def fit_gradient(
@@ -121,16 +118,18 @@ def fit_gradient(
       optimizer: optax's; it sees data of unit scale. By default Adam, 0.05 falling to 0.
       start: begin here instead.
     Raises as `fit_em`; `log_likelihoods` are those of the batches, `converged` is always False.
+    Calls without an optimizer compile once; another one is compiled at each call.
     """
     check_range("steps", steps, 1, integer=True)
     if batch_size is not None:
         batch_size = int(check_range("batch_size", batch_size, 1, integer=True))
     x = checked_points(x, k, covariance, epsilon)
-    k, steps = int(k), int(steps)
-    optimizer = optimizer or _adam(steps)
-    fit = _fit(
-        key, x, start, k, covariance, steps, batch_size, optimizer, jnp.asarray(epsilon, x.dtype)
-    )
+    options = {"k": int(k), "covariance": covariance, "steps": int(steps), "batch_size": batch_size}
+    given = key, x, start, jnp.asarray(epsilon, x.dtype)
+    if optimizer is None:
+        fit = _fit_by_adam(*given, **options)
+    else:  # may read what changes between calls: its program is not held
+        fit = jax.jit(partial(_fit, optimizer=optimizer, **options))(*given)
     last = fit.log_likelihoods[-1]
     if not isinstance(last, jax.core.Tracer) and not jnp.isfinite(last):
         raise NumericalError("the log-likelihood diverged: give a smaller learning rate")

@@ -189,7 +189,8 @@ def adapt_step_size(
     ones = jax.tree.map(lambda leaf: jnp.ones_like(leaf[0]), x) if learn_scale else None
     state = jax.jit(kernel_of(make_kernel, jnp.asarray(initial), ones).init)(x)
     check_start(state)
-    return _adapt(key, make_kernel, state, num_steps, target, initial, learn_scale)
+    run = partial(_adapt, make_kernel, num_steps, learn_scale)
+    return jax.jit(run)(key, state, target, initial)
 
 
 def kernel_of(make_kernel: Callable[..., Kernel], step_size: Array, scale: Any) -> Kernel:
@@ -202,8 +203,7 @@ def scale_of(tuning: Tuning, x: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf[0], flatten(x)[1](tuning.scale[None]))
 
 
-@partial(jax.jit, static_argnames=("make_kernel", "num_steps", "learn_scale"))
-def _adapt(key, make_kernel, state, num_steps, target, initial, learn_scale):
+def _adapt(make_kernel, num_steps, learn_scale, key, state, target, initial):
     dtype = state.log_density.dtype
     log_start = jnp.log(jnp.asarray(initial, dtype))
     keys = sample_keys(key, len(state.log_density))

@@ -67,6 +67,9 @@ def annealed_importance(
 ) -> Annealed:
     """Carry exact samples of one density to another, with the ratio of normalisers (neal2001).
 
+    The functions are traced and compiled at each call, with what they read from outside at that
+    time; for many calls `jax.jit` one.
+
     Args:
       key: one key, or one per point [N].
       start_density, log_density: of f_0 and f_1, `x [N, ...] -> [N]` in nats; f_0 up to nothing if
@@ -82,11 +85,11 @@ def annealed_importance(
     if b.ndim != 1 or len(b) < 2 or b[0] != 0 or b[-1] != 1 or not np.all(np.diff(b) > 0):
         raise ConfigError("inverse_temperatures must be numbers that rise from 0 to 1")
     x = jax.tree.map(jnp.asarray, x)
-    return _anneal(key, start_density, log_density, x, jnp.asarray(b), kernel, steps)
+    run = partial(_anneal, start_density, log_density, kernel, steps)
+    return jax.jit(run)(key, x, jnp.asarray(b))
 
 
-@partial(jax.jit, static_argnames=("start_density", "log_density", "kernel", "steps"))
-def _anneal(key, start_density, log_density, x, levels, kernel, steps):
+def _anneal(start_density, log_density, kernel, steps, key, x, levels):
     keys = sample_keys(key, len(jax.tree.leaves(x)[0]))
     both = lambda x: (checked(start_density)(x), checked(log_density)(x))
 

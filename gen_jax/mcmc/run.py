@@ -77,7 +77,7 @@ def run(
     """Samples [num_samples, B, ...] of B chains that start at x [B, ...], compiled.
 
     Only what is kept takes memory. A kernel that is used again is not compiled again, whatever the
-    burn-in.
+    burn-in: its log-density must be pure. Make another kernel where it reads values that changed.
 
     Args:
       key: one key, or one per chain [B].

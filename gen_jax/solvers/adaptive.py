@@ -49,7 +49,8 @@ def integrate(
     One step size serves the whole state (the root mean square of the scaled errors of each array,
     the largest of them), so within the tolerance a sample depends on its batch; `jax.vmap` over
     samples gives each its own steps.
-    Repeated eager calls with the same `f` compile once.
+    Repeated eager calls with the same `f` compile once, so `f` must be pure: give another function
+    where it reads values that changed.
 
     Args:
       f: `(x, t []) -> dx/dt`, of x's structure and shapes; it is given one dtype, float32 at least.

@@ -6,6 +6,7 @@ bound L_K), annealed importance sampling walks from the posterior, or the prior,
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -72,28 +73,19 @@ def estimate_log_prob(
     Args:
       proposal: "posterior" (importance weighted, IWAE-k) or "prior" (naive Monte Carlo).
       chunk: draws in memory at a time.
-    The error is the delta method's and misleads when few draws carry the sum. Compiled once for the
-    same functions and shapes.
+    The error is the delta method's and misleads when few draws carry the sum. The functions are
+    traced and compiled at each call, with what they read from outside at that time; for many calls
+    `jax.jit` one with the parameters as arguments, as a model's `log_prob` does.
     """
     check_choice("proposal", proposal, PROPOSALS)
     check_range("num_samples", num_samples, 1, integer=True)
     check_range("chunk", chunk, 1, integer=True)
-    run = _estimate if _traced(key, x) else _compiled_estimate
-    own = encode, decode, likelihood, _functions_of(prior), proposal
-    return run(key, x, encoder_input, own, num_samples, min(chunk, num_samples))
+    own = encode, decode, likelihood, prior, proposal
+    run = partial(_estimate, own, num_samples, min(chunk, num_samples))
+    return jax.jit(run)(key, x, encoder_input)
 
 
-def _traced(*arrays: Array) -> bool:
-    """Whether a compilation is on its way already."""
-    return any(isinstance(array, jax.core.Tracer) for array in arrays)
-
-
-def _functions_of(prior: Prior | None) -> Prior | None:
-    """A prior without its moments, which are arrays: a key of the compiled functions."""
-    return None if prior is None else prior._replace(moments=None)
-
-
-def _estimate(key, x, encoder_input, own, num_samples, chunk) -> Estimate:
+def _estimate(own, num_samples, chunk, key, x, encoder_input) -> Estimate:
     encode, decode, likelihood, prior, proposal = own
     keys = sample_keys(key, len(x))
     posterior = encode(x if encoder_input is None else encoder_input)
@@ -110,9 +102,6 @@ def _estimate(key, x, encoder_input, own, num_samples, chunk) -> Estimate:
 
     like = jnp.zeros(len(x), shape.dtype)
     return streaming_log_mean(log_terms, num_samples, chunk, like)
-
-
-_compiled_estimate = jax.jit(_estimate, static_argnames=("own", "num_samples", "chunk"))
 
 
 def _from_prior(prior: Prior, keys: Array):
@@ -156,18 +145,18 @@ def annealed_log_prob(
     """log p(x) [B] in nats with its standard error [B] by annealed importance sampling (wu2017).
 
     Each example has `chains` Hamiltonian chains, which walk over `levels` steps from the proposal
-    to p(x, z). Compiled once for the same functions and shapes.
+    to p(x, z). The functions are traced and compiled at each call, as by `estimate_log_prob`.
     """
     check_choice("proposal", proposal, PROPOSALS)
     check_range("chains", chains, 2, integer=True)
     check_range("levels", levels, 1, integer=True)
     check_step_size(step_size)
-    run = _annealed if _traced(key, x) else _compiled_annealed
-    own = encode, decode, likelihood, _functions_of(prior), proposal
-    return run(key, x, encoder_input, step_size, own, chains, levels, leapfrog_steps)
+    own = encode, decode, likelihood, prior, proposal
+    run = partial(_annealed, own, chains, levels, leapfrog_steps)
+    return jax.jit(run)(key, x, encoder_input, step_size)
 
 
-def _annealed(key, x, encoder_input, step_size, own, chains, levels, leapfrog_steps) -> Estimate:
+def _annealed(own, chains, levels, leapfrog_steps, key, x, encoder_input, step_size) -> Estimate:
     encode, decode, likelihood, prior, proposal = own
     key_start, key_walk, key_stratum = jax.random.split(key, 3)
     keys, b = sample_keys(key_start, len(x)), len(x)
@@ -199,8 +188,3 @@ def _annealed(key, x, encoder_input, step_size, own, chains, levels, leapfrog_st
     terms = walked.log_weights.reshape(chains, b)
     log_sum, log_square = logsumexp(terms, 0), logsumexp(2 * terms, 0)
     return Estimate(log_sum - jnp.log(chains), _error(log_sum, log_square, chains))
-
-
-_compiled_annealed = jax.jit(
-    _annealed, static_argnames=("own", "chains", "levels", "leapfrog_steps")
-)

@@ -51,7 +51,7 @@ def test_standard_errors_cover_the_truth(x64, key):
     """40 repeats: the z-scores of log Z are about N(0, 1), here |mean| < 0.8, deviation near 1."""
     f = lambda x: -0.5 * jnp.sum(((x - 1.5) / 0.6) ** 2, 1)
     truth = np.log(2 * np.pi * 0.36)
-    one = lambda i: annealed(jax.random.fold_in(key, i), f, "random_walk", 400)
+    one = jax.jit(lambda i: annealed(jax.random.fold_in(key, i), f, "random_walk", 400))
     results = [one(i) for i in range(40)]
     z = np.array([(r.log_normalizer.value - truth) / r.log_normalizer.error for r in results])
     assert abs(z.mean()) < 0.8
@@ -94,6 +94,30 @@ def test_a_heavy_tail_is_seen_where_the_effective_size_does_not(key):
     assert float(bad.pareto_k) > 0.5
     assert float(good.pareto_k) < 0.2
     assert float(good.effective_sample_size) < 0.5 * 2000  # looks worse than it is
+
+
+class Bell:
+    """log N(x; mean, I) up to a constant; the mean can change, and there is no hash."""
+
+    __hash__ = None
+
+    def __init__(self, mean):
+        self.mean = mean
+
+    def __call__(self, x):
+        return -0.5 * jnp.sum((x - self.mean) ** 2, 1)
+
+
+@pytest.mark.parametrize("kind", ["closure", "bound method", "no hash"])
+def test_what_a_density_reads_is_read_at_each_call(key, kind):
+    bell = Bell(0.0)
+    density = {"closure": lambda x: bell(x), "bound method": bell.__call__, "no hash": bell}[kind]
+    run = lambda f: annealed(key, f, n=8, levels=[0, 0.5, 1])
+    before = run(density).log_weights
+    bell.mean = 2.0
+    after = run(density).log_weights
+    np.testing.assert_allclose(after, run(Bell(2.0)).log_weights, rtol=1e-5, atol=1e-5)
+    assert np.abs(after - before).max() > 0.1
 
 
 def test_degenerate_and_bad_weights():

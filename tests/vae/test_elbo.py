@@ -124,6 +124,19 @@ def test_as_many_draws_count_as_were_asked_for(key, proposal):
     assert np.all(np.asarray(estimate(1).error) == 0)
 
 
+class Decoder:
+    """A decoder of which an attribute changes; no hash, as equinox's modules with arrays."""
+
+    __hash__ = None
+
+    def __init__(self):
+        self.scale = 1.0
+
+    def __call__(self, z):
+        return self.scale * decode(z)
+
+
+@pytest.mark.parametrize("kind", ["closure", "bound method", "no hash"])
 @pytest.mark.parametrize(
     ("of", "options"),
     [
@@ -131,13 +144,34 @@ def test_as_many_draws_count_as_were_asked_for(key, proposal):
         (vae.annealed_log_prob, {"chains": 2, "levels": 3, "step_size": 0.3}),
     ],
 )
-def test_equal_calls_are_compiled_once(key, count_traces, of, options):
-    """The same functions, with other keys and data."""
+def test_what_a_function_reads_is_read_at_each_call(key, of, options, kind):
+    decoder = Decoder()
+    seen = {
+        "closure": lambda z: decoder.scale * decode(z),
+        "bound method": decoder.__call__,
+        "no hash": decoder,
+    }[kind]
+    run = lambda decode: np.asarray(
+        of(key, encode, decode, copies(2), likelihood=LIKELIHOOD, **options).value
+    )
+    before = run(seen)
+    decoder.scale = 2.0
+    after = run(seen)
+    np.testing.assert_allclose(after, run(lambda z: 2 * decode(z)), rtol=1e-5)
+    assert np.abs(after - before).min() > 1e-3
+
+
+def test_a_held_program_compiles_an_estimate_once(key, count_traces):
+    """The functions of a program that the caller holds, as a model's, are traced with it."""
     seen = count_traces(decode)
+    run = jax.jit(
+        lambda key, x: vae.estimate_log_prob(
+            key, encode, seen, x, likelihood=LIKELIHOOD, num_samples=6
+        ).value
+    )
     values, counts = [], []
     for i in range(2):
-        keys, x = jax.random.fold_in(key, i), copies(2) + i
-        values.append(np.asarray(of(keys, encode, seen, x, likelihood=LIKELIHOOD, **options).value))
+        values.append(np.asarray(run(jax.random.fold_in(key, i), copies(2) + i)))
         counts.append(seen.calls)
     assert counts[0] == counts[1] > 0
     assert np.abs(values[1] - values[0]).min() > 0
