@@ -186,8 +186,9 @@ def compiled(
     Held are programs whose options are plain: numbers, names, types of numbers, None and tuples of
     these. A function given as an option (a guide, a grid, a stepper) may read what changes between
     calls, so a program with it is compiled for one call; to hold it, jit the call yourself. The
-    model's own functions must be pure. What is compiled already stays as it is. Options of `sample` that are not named here are
-    "static", unless `model.conditions` has them.
+    model's own functions must be pure. What is compiled already stays as it is.
+
+    Options of `sample` that are not named here are "static", unless `model.conditions` has them.
 
     Args:
       per_sample: name of a condition -> `(value, n) -> array [n, ...]`, which checks its values: a

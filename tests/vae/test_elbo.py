@@ -165,9 +165,9 @@ def test_a_held_program_compiles_an_estimate_once(key, count_traces):
     """The functions of a program that the caller holds, as a model's, are traced with it."""
     seen = count_traces(decode)
     run = jax.jit(
-        lambda key, x: vae.estimate_log_prob(
-            key, encode, seen, x, likelihood=LIKELIHOOD, num_samples=6
-        ).value
+        lambda key, x: (
+            vae.estimate_log_prob(key, encode, seen, x, likelihood=LIKELIHOOD, num_samples=6).value
+        )
     )
     values, counts = [], []
     for i in range(2):
