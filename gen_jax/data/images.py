@@ -63,7 +63,10 @@ def tfds_folder() -> Path:
 
 def _prepared(builder: str) -> Path | None:
     """The folder of the newest prepared version of a TFDS set, found without asking TFDS."""
-    found = (tfds_folder() / builder).glob("*/dataset_info.json")
+    try:
+        found = list((tfds_folder() / builder).glob("*/dataset_info.json"))
+    except OSError:  # a place that cannot be read holds nothing for this user
+        found = []
     versions = [path.parent for path in found if re.fullmatch(r"\d+(\.\d+)*", path.parent.name)]
     return max(versions, key=lambda p: [int(part) for part in p.name.split(".")], default=None)
 
