@@ -55,6 +55,9 @@ def check_scale(scale: Any) -> None:
     for leaf in jax.tree.leaves(scale):
         if isinstance(leaf, jax.core.Tracer):
             continue
-        values = np.asarray(leaf, np.float64)
+        try:
+            values = np.asarray(leaf, np.float64)
+        except (TypeError, ValueError):
+            values = np.zeros(1)
         if not np.all((values > 0) & np.isfinite(values)):
             raise ConfigError(f"scale={leaf!r} must be numbers in (0, inf), one per coordinate")

@@ -1,12 +1,13 @@
 """U-Net with residual blocks and attention at chosen resolutions (ho2020 app. B, dhariwal2021)."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
 
-from gen_jax.errors import ConfigError, check_range, check_widths
+from gen_jax.errors import ConfigError, check_range, check_widths, shown
 from gen_jax.nets.blocks import (
     GroupNorm,
     SelfAttention,
@@ -18,6 +19,14 @@ from gen_jax.nets.embeddings import Condition, per_example
 from gen_jax.types import Array, Float, Int
 
 ZEROS = nn.initializers.zeros
+
+
+def check_heights(attention: Any) -> None:
+    """Raise ConfigError unless these are integers of at least 1."""
+    if not isinstance(attention, Sequence) or isinstance(attention, str):
+        raise ConfigError(f"attention={shown(attention)} must be a tuple of heights, such as (16,)")
+    for height in attention:
+        check_range("attention", height, 1, integer=True)
 
 
 def check_attention(attention: tuple[int, ...], height: int, levels: int) -> None:
@@ -104,8 +113,7 @@ class UNet(nn.Module):
     def __post_init__(self):
         check_widths("widths", self.widths, 4)
         check_range("blocks", self.blocks, 1, integer=True)
-        for height in self.attention:
-            check_range("attention", height, 1, integer=True)
+        check_heights(self.attention)
         check_range("num_classes", self.num_classes, 0, integer=True)
         check_range("dropout", self.dropout, 0, 1)
         super().__post_init__()

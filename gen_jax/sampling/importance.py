@@ -62,15 +62,17 @@ def pareto_k(log_weights: Float[Array, "N"]) -> Float[Array, ""]:
     A mean of weights has a finite variance for k < 1/2, a mean for k < 1. Estimates and their
     errors are to be trusted for k < min(1 - 1 / log10 N, 0.7) only. The fit is zhang2009's, to the
     min(N / 5, 3 sqrt N) largest, with the weak prior of vehtari2024 appendix C.
-    Infinite where fewer than five weights are in the tail (N < 21): then nothing is known; and
-    -infinite where all weights are equal.
+    Infinite where fewer than five weights are in the tail (N < 21), and where all weights are 0:
+    then nothing is known; and -infinite where all weights are equal.
     """
     n = log_weights.shape[0]
     size = min(math.ceil(min(n / 5, 3 * n**0.5)), n - 1)
-    equal = jnp.where(jnp.min(log_weights) == jnp.max(log_weights), -jnp.inf, jnp.inf)
+    largest = jnp.max(log_weights)
+    none = jnp.isneginf(largest)
+    equal = jnp.where((jnp.min(log_weights) == largest) & ~none, -jnp.inf, jnp.inf)
     if size < 5:
         return equal
-    scaled = jnp.sort(log_weights - jnp.max(log_weights))
+    scaled = jnp.sort(log_weights - jnp.where(none, 0, largest))
     lowest = jnp.maximum(scaled[n - size - 1], jnp.log(jnp.finfo(scaled.dtype).tiny))
     tail = jnp.exp(scaled[n - size :]) - jnp.exp(lowest)
     return jnp.minimum(_pareto_shape(jnp.maximum(tail, 0)), equal)

@@ -74,10 +74,10 @@ def with_free_bits(
 
     The batch's mean decides for each group: below the floor the group costs the floor and passes no
     gradient. Where the floor is 0 nothing is changed: an estimate of the KL may be negative, and a
-    floor of 0 under it would be a bias that depends on the batch.
+    floor of 0 under it would be a bias that depends on the batch. NaN stays NaN.
     """
     floor = jnp.asarray(free_bits, kl.dtype)
-    return jnp.where((floor == 0) | (kl.mean(0) > floor), kl, floor)
+    return jnp.where((floor == 0) | ~(kl.mean(0) <= floor), kl, floor)
 
 
 def elbo(

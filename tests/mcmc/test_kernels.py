@@ -11,6 +11,7 @@ import pytest
 from chains import FALSE_ALARM, bent_law, exact_start, mixture_law
 
 from gen_jax import mcmc
+from gen_jax.errors import ConfigError
 from gen_jax.mcmc.hmc import leapfrog
 from gen_jax.mcmc.kernel import Proposal, metropolis_kernel
 
@@ -225,3 +226,8 @@ def test_run_keeps_what_it_says(key):
     np.testing.assert_allclose(samples, np.stack(states)[3::2], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(info.acceptance, np.mean(acceptance[2:], 0), rtol=1e-4)
     np.testing.assert_allclose(info.state.x, state.x, rtol=1e-4, atol=1e-5)
+
+
+def test_a_scale_that_is_no_number_is_refused():
+    with pytest.raises(ConfigError, match="scale='a' must be numbers"):
+        mcmc.hmc(lambda x: -(x**2).sum(1), 0.1, 2, scale="a")

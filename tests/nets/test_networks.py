@@ -13,7 +13,7 @@ from gen_jax import nets
 from gen_jax.errors import ConfigError
 from gen_jax.nets.blocks import GroupNorm
 from gen_jax.nets.embeddings import Condition, position_2d, sinusoidal
-from gen_jax.nets.unet import ResidualBlock
+from gen_jax.nets.unet import ResidualBlock, check_heights
 
 SMALL = {
     "mlp": {"features": (16, 24)},
@@ -297,3 +297,9 @@ def test_positions_are_distinct_and_scale_with_the_grid():
     assert float(distance.min()) > 0.3
     corner = position_2d(3, 4, 32).reshape(3, 4, 32)
     np.testing.assert_allclose(grid.reshape(6, 9, 32)[:3, :4], corner, atol=1e-6)
+
+
+@pytest.mark.parametrize("attention", [16, "16", None])
+def test_attention_that_is_no_tuple_is_refused(attention):
+    with pytest.raises(ConfigError, match=f"attention={attention!r} must be a tuple"):
+        check_heights(attention)  # which UNet calls, behind the type checker of the tests

@@ -92,6 +92,8 @@ def test_the_shape_of_the_tail_is_arvizs():
 
 def test_without_a_tail_there_is_no_shape():
     assert np.isposinf(importance.pareto_k(jnp.arange(20.0)))
+    for n in (5, 30):
+        assert np.isposinf(importance.pareto_k(jnp.full(n, -jnp.inf)))  # no weight at all
     assert np.isposinf(importance.pareto_k(jnp.array([0.0])) * -1)
     for n in (3, 500):
         assert np.isneginf(importance.pareto_k(jnp.full(n, 0.3)))

@@ -343,6 +343,11 @@ def test_a_floor_of_0_neither_clamps_nor_stops_the_gradient():
     np.testing.assert_array_equal(slope(1e-6), [[0, 1], [0, 1]])
 
 
+def test_a_floor_does_not_hide_a_kl_of_nan():
+    kl = with_free_bits(jnp.array([[jnp.nan, 0.01], [1.0, 0.01]]), 0.1)
+    np.testing.assert_allclose(kl, [[np.nan, 0.1], [1.0, 0.1]])
+
+
 def test_warm_up_rises_and_stays():
     values = [float(vae.warm_up(s, 10, 0.2)) for s in (0, 5, 10, 99)]
     np.testing.assert_allclose(values, [0.2, 0.6, 1.0, 1.0], rtol=1e-6)
