@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gen_jax.errors import check_range
+from gen_jax.errors import ConfigError, check_range
 from gen_jax.mcmc.checks import StepSize, check_step_size
 from gen_jax.mcmc.kernel import Kernel, Proposal, metropolis_kernel
 from gen_jax.paths import expand
@@ -81,6 +81,8 @@ def hmc(
 
     def propose(evaluate, flat, state, z, *u):
         h = jnp.asarray(step_size, flat.dtype)
+        if h.shape not in ((), (len(flat),)):
+            raise ConfigError(f"step_size has shape {h.shape}, allowed: () or ({len(flat)},)")
         if u:
             h = h * (1 + jitter * (2 * u[0] - 1))
         y, momentum, values, gradient = leapfrog(evaluate, flat, z, state.gradient, h, num_steps)

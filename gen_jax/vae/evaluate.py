@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import logsumexp
 
+from gen_jax.checks import as_key, no_type_check
 from gen_jax.errors import check_choice, check_range
 from gen_jax.mcmc import annealed_importance, hmc
 from gen_jax.mcmc.checks import check_step_size
@@ -127,6 +128,7 @@ def in_batches(
     return Estimate(*(part.reshape(-1)[:n] for part in parts))
 
 
+@no_type_check
 def annealed_log_prob(
     key: Key[Array, ""],
     encode: Callable[[Array], Posterior],
@@ -151,6 +153,7 @@ def annealed_log_prob(
     check_range("chains", chains, 2, integer=True)
     check_range("levels", levels, 1, integer=True)
     check_step_size(step_size)
+    key = as_key("key", key)
     own = encode, decode, likelihood, prior, proposal
     run = partial(_annealed, own, chains, levels, leapfrog_steps)
     return jax.jit(run)(key, x, encoder_input, step_size)

@@ -231,3 +231,9 @@ def test_run_keeps_what_it_says(key):
 def test_a_scale_that_is_no_number_is_refused():
     with pytest.raises(ConfigError, match="scale='a' must be numbers"):
         mcmc.hmc(lambda x: -(x**2).sum(1), 0.1, 2, scale="a")
+
+
+def test_steps_of_other_chains_are_refused(key):
+    kernel = mcmc.hmc(lambda x: -(x**2).sum(1), jnp.full(3, 0.1), 2)
+    with pytest.raises(ConfigError, match=r"step_size has shape \(3,\), allowed: \(\) or \(4,\)"):
+        kernel.step(key, kernel.init(jnp.zeros((4, 2))))

@@ -374,3 +374,10 @@ def test_examples_do_not_depend_on_their_batch(key):
 def test_bad_options_are_refused(key, options, message):
     with pytest.raises(ConfigError, match=message):
         vae.elbo(key, encode, decode, copies(2), likelihood=LIKELIHOOD, **options)
+
+
+def test_annealed_estimates_take_one_key(key):
+    with pytest.raises(ConfigError, match="must be one key"):
+        vae.annealed_log_prob(
+            jax.random.split(key, 2), encode, decode, jnp.zeros((2, 2)), likelihood=LIKELIHOOD
+        )
