@@ -139,10 +139,11 @@ def as_batch(argument: str, batch: Any, *, finite: bool = True) -> dict[str, Any
 
 
 def check_path(argument: str, path: Any) -> Path:
-    """A path from a string or a path. Raises ConfigError for anything else."""
-    if not isinstance(path, str | os.PathLike):
+    """A path from a string, not empty, or a path. Raises ConfigError for anything else."""
+    text = os.fspath(path) if isinstance(path, str | os.PathLike) else None
+    if not isinstance(text, str) or not text or "\0" in text:
         raise ConfigError(f"{argument}={shown(path)} must be a path")
-    return Path(path)
+    return Path(text)
 
 
 def as_numbers(argument: str, values: Any, minimum: int = 1) -> np.ndarray:

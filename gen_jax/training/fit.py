@@ -5,7 +5,6 @@ continues bit for bit. Many steps are compiled into one call, which lasts about 
 """
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from gen_jax.checks import as_arrays, as_key, check_callable, no_type_check
+from gen_jax.checks import as_arrays, as_key, check_callable, check_path, no_type_check
 from gen_jax.data.digest import digest
 from gen_jax.data.loader import check_batchable
-from gen_jax.errors import ConfigError, check_choice, check_range, shown
+from gen_jax.errors import ConfigError, check_choice, check_flag, check_range, check_text, shown
 from gen_jax.model import GenerativeModel
 from gen_jax.training import sharding
 from gen_jax.training.batches import Batches
@@ -78,6 +77,7 @@ def _check_hooks(plan: Plan, evaluate: Any, best: Any, on_sample: Any) -> None:
         return
     if not isinstance(best, tuple | list) or len(best) != 2:
         raise ConfigError(f"best={shown(best)} must be two names, such as ('loss', 'min')")
+    check_text("best[0]", best[0])
     check_choice("best[1]", best[1], ("min", "max"))
     if evaluate is None:
         raise ConfigError(f"best={best!r} needs evaluate, which gives {best[0]!r}")
@@ -86,7 +86,6 @@ def _check_hooks(plan: Plan, evaluate: Any, best: Any, on_sample: Any) -> None:
 def _check_run(directory: Any, config: Any, allow_changed: Any, mesh: Any) -> None:
     """Raise ConfigError for what is of the wrong kind."""
     kinds: dict[str, tuple[Any, Any, str]] = {
-        "directory": (directory, str | os.PathLike | None, "a path or None"),
         "config": (config, Mapping | None, "a mapping of JSON values or None"),
         "allow_changed": (allow_changed, tuple | list | set | frozenset, "a tuple of names"),
         "mesh": (mesh, jax.sharding.Mesh | None, "a mesh of `make_mesh` or None"),
@@ -94,6 +93,10 @@ def _check_run(directory: Any, config: Any, allow_changed: Any, mesh: Any) -> No
     for name, (value, kind, what) in kinds.items():
         if not isinstance(value, kind):
             raise ConfigError(f"{name}={shown(value)} must be {what}")
+    if directory is not None:
+        check_path("directory", directory)
+    for name in allow_changed:
+        check_text("allow_changed", name)
 
 
 def _check(plan: Plan, batch_size: Any, keep: Any) -> None:
@@ -169,6 +172,8 @@ def fit(
     _check(plan, batch_size, keep)
     _check_hooks(plan, evaluate, best, on_sample)
     _check_run(directory, config, allow_changed, mesh)
+    check_flag("fsdp", fsdp)
+    check_flag("progress", progress)
     data = _check_data(data, batch_size)
     mesh = sharding.mesh_for(batch_size, mesh, fsdp)
     with contextlib.ExitStack() as stack:

@@ -125,7 +125,9 @@ def read_config(directory: str | Path, shown: Path | None = None) -> dict[str, A
             f"run directory {str(shown)!r} holds no run ({CONFIG} is missing)"
         ) from None
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{shown / CONFIG} is damaged: {error}") from error
+        raise CheckpointError(
+            f"{shown / CONFIG} is damaged: {getattr(error, 'strerror', None) or error}"
+        ) from error
     _check_sealed(shown / CONFIG, config)
     return config
 

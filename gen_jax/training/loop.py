@@ -11,6 +11,7 @@ from gen_jax.data.loader import batch_indices, take
 from gen_jax.errors import ConfigError
 from gen_jax.model import GenerativeModel
 from gen_jax.training import sharding
+from gen_jax.training.numbers import check_names
 from gen_jax.types import Array, Key, State
 
 
@@ -121,7 +122,8 @@ def prepare_loop(
       data: a mapping of arrays to keep on the devices, or anything else for batches from outside.
       first: one batch, for its shapes and for `model.init`.
     Raises what `model.init` raises for the values of the first batch, and ConfigError when
-    `model.step` does not return scalar metrics, or a state of another form than `model.init`.
+    `model.step` does not return scalar metrics, gives one a name that the log uses, or returns a
+    state of another form than `model.init`.
     """
     key_init, key_order, key_steps = jax.random.split(key, 3)
     first = {name: np.asarray(value) for name, value in first.items()}
@@ -137,6 +139,7 @@ def prepare_loop(
     _check_form(abstract, after)
     if not metrics or any(m.shape != () for m in metrics.values()):
         raise ConfigError("model.step must return a non-empty dict of scalar metrics")
+    check_names("model.step", metrics)
     held, batch_at = _feeding(data, key_order, batch_size, mesh)
     copies = sharding.replicated(mesh)
     # Keys are arguments, not constants: another seed finds the compiled program in the cache.

@@ -94,7 +94,7 @@ def newest_whole(
 
     Raises CheckpointError when all are damaged, or of another run.
     """
-    _check_not_all_foreign(directory, steps, identity)
+    check_not_all_foreign(directory, steps, identity)
     for step in reversed(steps):
         folder = directory / "checkpoints" / str(step)
         try:
@@ -112,7 +112,7 @@ def newest_whole(
     raise CheckpointError(f"{directory}: all checkpoints {steps} are damaged")
 
 
-def _check_not_all_foreign(directory: Path, steps: list[int], identity: Identity | None) -> None:
+def check_not_all_foreign(directory: Path, steps: list[int], identity: Identity | None) -> None:
     """Then config.json was exchanged, not the steps: none of them is set aside."""
     for step in steps if identity is not None else ():
         try:

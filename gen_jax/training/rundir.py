@@ -29,7 +29,7 @@ from gen_jax.training.identity import (
 )
 from gen_jax.training.manifest import read_manifest
 from gen_jax.training.place import Place
-from gen_jax.training.restoring import saved_steps
+from gen_jax.training.restoring import check_not_all_foreign, saved_steps
 
 METRICS, ENVIRONMENT, DONE = "metrics.jsonl", "environment.json", "DONE"
 OPENED: dict[Path, Identity] = {}
@@ -102,6 +102,7 @@ class RunDirectory:
         try:
             stored = self._check_config(plain(config), allow_changed)
             self._check_environment()
+            self.place.watch()
         except OSError as error:
             self.close()
             raise self._cannot_be_written(error) from error
@@ -125,6 +126,7 @@ class RunDirectory:
         elif body(old) == config and RUN in old:
             return old
         else:
+            self._check_whose(old)
             changed = differences(body(old), config, allow_changed)
             if changed:
                 raise ConfigError(
@@ -132,15 +134,19 @@ class RunDirectory:
                     "(choose another directory, or accept it: "
                     f"--allow-changed {' '.join(last_names(changed))}, allow_changed of fit)"
                 )
-            self._check_unsealed(old)
             self._say_steps(old, config)
             new = sealed(config, old)
         write_json(self._folder / CONFIG, new)
         return new
 
-    def _check_unsealed(self, old: dict[str, Any]) -> None:
-        """A config.json without a seal is an old one: no step may have an identity."""
-        for step in saved_steps(self._folder) if RUN not in old else ():
+    def _check_whose(self, old: dict[str, Any]) -> None:
+        """Raise CheckpointError where config.json is not that of the checkpoints.
+
+        Without a seal it is an old one: no step may have an identity.
+        """
+        steps = saved_steps(self._folder)
+        check_not_all_foreign(self.path, steps, identity_of(old))
+        for step in steps:
             try:
                 read_manifest(self.path / "checkpoints" / str(step), identity_of(old))
             except WrongConfig:
@@ -177,7 +183,7 @@ class RunDirectory:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:
-            reason = str(error)
+            reason = getattr(error, "strerror", None) or str(error)
         warn(f"{self.path / ENVIRONMENT} is damaged ({reason}): what changed cannot be said")
         return {}
 
@@ -239,7 +245,10 @@ class RunDirectory:
         try:
             write(self._folder, numbers)
         except Exception as error:
-            warn(f"the run is saved, its report is not ({error})")
+            warn(f"the run is saved, its report is not ({self._named(error)})")
+
+    def _named(self, error: Exception) -> str:
+        return str(error).replace(str(self._folder), str(self.path))
 
     def has_report(self) -> bool:
         return (self._folder / "report.html").exists()
@@ -249,14 +258,18 @@ class RunDirectory:
         try:
             write_atomic(self._folder / DONE, f"{step}\n")
         except OSError as error:
-            raise ResourceError(f"{self.path}: DONE cannot be written ({error})") from error
+            raise ResourceError(
+                f"{self.path}: DONE cannot be written ({error.strerror})"
+            ) from error
 
     def mark_running(self) -> None:
         """Remove DONE of an earlier, shorter run. Raises ResourceError."""
         try:
             (self._folder / DONE).unlink(missing_ok=True)
         except OSError as error:
-            raise ResourceError(f"{self.path}: DONE cannot be removed ({error})") from error
+            raise ResourceError(
+                f"{self.path}: DONE cannot be removed ({error.strerror})"
+            ) from error
 
     def close(self) -> None:
         """Flush everything and release the lock."""

@@ -21,8 +21,10 @@ from gen_jax.training import sharding
 from gen_jax.training.batches import Batches
 from gen_jax.training.checkpoint import Checkpoints
 from gen_jax.training.console import Progress, banner, mark, note, warn
+from gen_jax.training.identity import CONFIG
 from gen_jax.training.leaves import damaged_leaves, infinite_leaves, is_deleted
 from gen_jax.training.loop import Loop
+from gen_jax.training.numbers import real_numbers
 from gen_jax.training.report import write_report
 from gen_jax.training.rundir import RunDirectory
 from gen_jax.training.stopping import StopRequest
@@ -232,13 +234,18 @@ class Session:
     ) -> tuple[bool, bool]:
         """Whether a stop was asked for, and whether a save is late, on any process.
 
-        When something is to be written and the directory was moved, this is the end of the run.
+        When something is to be written and the directory was moved, or its config.json replaced,
+        this is the end of the run.
         """
-        writes = due or late or self.stop.asked
-        moved = self.run is not None and writes and not self.run.place.in_place()
-        asked, late, moved = np.any(sharding.gather(self.stop.asked, late, moved), axis=0)
+        place = self.run.place if self.run and (due or late or self.stop.asked) else None
+        moved = place is not None and not place.in_place()
+        other = place is not None and not place.has_config()
+        flags = sharding.gather(self.stop.asked, late, moved, other)
+        asked, late, moved, other = np.any(flags, axis=0)
         if moved:
             self.leave_moved(step, state)
+        if other:
+            self.leave_config(step, state)
         return bool(asked), bool(late)
 
     def leave(self, step: int, state: State) -> None:
@@ -266,6 +273,18 @@ class Session:
         raise Moved(
             f"{old} was moved to {found} while the run was under way; it ends at step {step}, "
             f"saved there: directory={str(found)!r} goes on"
+        )
+
+    def leave_config(self, step: int, state: State) -> None:
+        """Save and end: no reader takes the steps of this run for those of another config.json.
+
+        Raises Moved.
+        """
+        self.keep(step, state)
+        assert self.checkpoints is not None
+        raise Moved(
+            f"{self.checkpoints.directory / CONFIG} was removed or replaced while the run was "
+            f"under way; it ends at step {step}, which is saved: put the old one back to go on"
         )
 
     def rescue(self, step: int, state: State, error: BaseException) -> None:
@@ -341,7 +360,7 @@ class Session:
         assert self.evaluate is not None
         assert self.checkpoints is not None
         self.in_hook = True
-        metrics = dict(self.evaluate(step, state))
+        metrics = real_numbers("evaluate", self.evaluate(step, state))
         rule = self.checkpoints.best_rule
         if rule is not None and rule[0] not in metrics:
             given = ", ".join(metrics) or "nothing"

@@ -1,5 +1,6 @@
 """Hooks that fail, data and states that change under a run, saving by the clock."""
 
+import json
 import os
 import signal
 from time import perf_counter
@@ -14,6 +15,7 @@ import tiny
 from gen_jax.errors import CheckpointError, ConfigError, Stopped
 from gen_jax.model import GenerativeModel
 from gen_jax.training import fit, restore_state, saved_steps, session
+from gen_jax.training.manifest import read_numbers
 from gen_jax.training.report import write_report
 
 
@@ -36,6 +38,48 @@ def test_an_error_in_a_hook_is_raised_after_the_step_is_saved(tmp_path, options)
     assert failed == (6 if "evaluate" in options else 5)
     resumed = tiny.train(tmp_path)
     assert tiny.bits(resumed) == tiny.bits(tiny.train())
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (None, "mapping"),
+        ([1], "mapping"),
+        ({"a": "x"}, "a='x'"),
+        ({"a": None}, "a=None"),
+        ({"a": np.ones(2)}, "a=an array"),
+        ({1: 2.0}, "named 1"),
+        ({"a": 1 + 2j}, "a="),
+        ({"a": 10**400}, "a="),
+        ({"step": 5.0}, "'step'"),
+        ({"steps_per_second": 5.0}, "'steps_per_second'"),
+    ],
+    ids=str,
+)
+def test_numbers_of_evaluate_are_named_and_real(tmp_path, given, words):
+    """The step is saved, nothing of what is refused is written, and the run goes on with others."""
+    with pytest.raises(ConfigError, match="^evaluate gives [^\n]*$") as caught:
+        tiny.train(tmp_path, steps=3, log_every=1, evaluate=lambda step, state: given)
+    assert words in str(caught.value)
+    assert saved_steps(tmp_path) == [3]
+    assert not list(tmp_path.rglob("numbers.json"))
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2, 3]
+    good = {"a": np.float32(1), "b": jnp.bfloat16(2), "c": 3, "d": jnp.float32(float("nan"))}
+    tiny.train(tmp_path, steps=3, log_every=1, evaluate=lambda step, state: good)
+    assert read_numbers(tmp_path / "checkpoints" / "3")["metrics"] == {
+        "a": 1.0,
+        "b": 2.0,
+        "c": 3.0,
+        "d": None,
+    }
+
+
+@pytest.mark.parametrize("name", ["step", "steps_per_second"])
+def test_a_metric_has_no_name_of_the_log(name):
+    step = lambda key, state, batch: (state, {name: jnp.float32(0)})
+    with pytest.raises(ConfigError, match=f"model.step gives '{name}'"):
+        run(step)
 
 
 def test_a_damaged_state_is_not_saved_for_a_hook(tmp_path):

@@ -200,6 +200,29 @@ def test_a_configuration_without_a_seal_beside_sealed_steps(run, pair):
     assert (run / "config.json").read_text() == text
 
 
+@pytest.mark.parametrize("content", ['{"fit": {}}', '{"fit": {"key": [0, 0]}}', "other"])
+def test_another_configuration_is_no_change_to_allow(tmp_path, run, content):
+    """It differs, but it is not that of the checkpoints: nothing can be accepted."""
+    if content == "other":
+        tiny.train(tmp_path / "other", steps=1, seed=1)
+        content = (tmp_path / "other" / "config.json").read_text()
+    (run / "config.json").write_text(content)
+    with pytest.raises(CheckpointError, match=r"is of run|no checkpoint is of the run"):
+        tiny.train(run, **PLAN)
+    assert (run / "config.json").read_text() == content
+    assert saved_steps(run) == [3, 6]
+
+
+def test_messages_name_the_run(run):
+    """Not the open directory that is written through."""
+    (run / "config.json").unlink()
+    (run / "config.json").mkdir()
+    with pytest.raises(CheckpointError, match="damaged") as caught:
+        tiny.train(run, **PLAN)
+    assert "/proc/" not in str(caught.value)
+    assert f"{run}/config.json" in str(caught.value)
+
+
 def test_a_seal_does_not_hide_the_run(tmp_path):
     """A sealed configuration with no checkpoint is a run that has not begun."""
     with pytest.raises(ConfigError, match="holds no run"):

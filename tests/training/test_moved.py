@@ -139,6 +139,60 @@ def test_another_run_in_the_same_directory_ends_this_one(tmp_path):
     others[0].close()
 
 
+@pytest.mark.parametrize("link", [True, False])
+def test_other_checkpoints_in_the_place_of_these(tmp_path, link):
+    """A link to those of another run, or those themselves: nothing is written there."""
+    run, other = tmp_path / "run", tmp_path / "other"
+    tiny.train(other, **{**PLAN, "steps": 4})
+    before = listing(other / "checkpoints")
+
+    def replace(step, state):
+        if step == 3:
+            (run / "checkpoints").rename(tmp_path / "away")
+            if link:
+                (run / "checkpoints").symlink_to(other / "checkpoints")
+            else:
+                shutil.copytree(other / "checkpoints", run / "checkpoints")
+
+    with pytest.raises(CheckpointError, match="no longer the directory of this run"):
+        tiny.train(run, seed=1, sample_every=1, on_sample=replace, **PLAN)
+    assert listing(run / "checkpoints") == listing(other / "checkpoints") == before
+    assert not (run / "DONE").exists()
+
+
+@pytest.mark.parametrize("content", [None, b"another", b"{}"])
+def test_another_configuration_in_the_place_of_this_one(tmp_path, content):
+    """The step is saved; with the old config.json back, the run goes on as if nothing was."""
+    tiny.train(tmp_path / "other", **{**PLAN, "steps": 1})
+    another = (tmp_path / "other" / "config.json").read_bytes()
+    run, kept = tmp_path / "run", []
+
+    def replace(step, state):
+        if step == 3:
+            kept.append((run / "config.json").read_bytes())
+            (run / "config.json").unlink()
+            if content is not None:
+                (run / "config.json").write_bytes(another if content == b"another" else content)
+
+    with pytest.raises(CheckpointError, match=r"config\.json was removed or replaced"):
+        tiny.train(run, sample_every=1, on_sample=replace, **PLAN)
+    assert saved_steps(run) == [3]
+    assert not (run / "DONE").exists()
+    (run / "config.json").write_bytes(kept[0])
+    assert tiny.bits(tiny.train(run, **PLAN)) == tiny.bits(tiny.train(**PLAN))
+
+
+def test_the_same_configuration_written_anew_is_the_same(tmp_path):
+    def again(step, state):
+        path = tmp_path / "config.json"
+        text = path.read_bytes()
+        path.unlink()
+        path.write_bytes(text)
+
+    tiny.train(tmp_path, sample_every=20, on_sample=again, **PLAN)
+    assert (tmp_path / "DONE").exists()
+
+
 def test_a_link_that_is_turned_elsewhere(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
