@@ -10,11 +10,15 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gen_jax.checks import as_array, as_batch, as_key, is_known, no_type_check
 from gen_jax.compiled import Check, Compiled, is_arrays
-from gen_jax.errors import ConfigError, DataError, GenJaxError, check_range
+from gen_jax.errors import ConfigError, DataError, GenJaxError, check_range, shown
 from gen_jax.types import Array, Key, Num, Shaped, State
+
+MAX_SAMPLES = 2**31 - 1
+"""Samples of one call: more have no index of int32."""
 
 PER_SAMPLE, SHARED, STATIC = "per sample", "shared", "static"
 
@@ -43,7 +47,41 @@ def _needs_no_batch(function: Callable) -> bool:
 def _batch(function: Callable, batch: Any, finite: bool) -> Any:
     if batch is None and _needs_no_batch(function):
         return None
-    return as_batch("batch", batch, finite=finite)
+    arrays = as_batch("batch", batch, finite=finite)
+    if "x" not in arrays:
+        raise DataError(f"batch has no 'x' (it has: {', '.join(map(repr, arrays)) or 'nothing'})")
+    for name, array in arrays.items():
+        if array.shape[:1] == (0,):
+            raise DataError(f"batch {name!r} has shape {array.shape}, must hold an example")
+    return arrays
+
+
+def _checked_n(n: Any) -> int:
+    """n itself. Raises ConfigError unless it is a number of samples that one call can draw."""
+    check_range("n", n, 1, integer=True)
+    if n > MAX_SAMPLES:
+        raise ConfigError(
+            f"n={n} must be an integer in [1, {MAX_SAMPLES}] (sample_in_batches draws many)"
+        )
+    return int(n)
+
+
+def _as_points(x: Any) -> Any:
+    """x as finite numbers [B, ...] with B of at least 1. Raises DataError for others."""
+    x = as_array("x", x)
+    if x.ndim == 0 or x.shape[0] == 0:
+        raise DataError(f"x has shape {x.shape}, must be a batch [B, ...] with B >= 1")
+    return x
+
+
+def _with_state(function: Callable, key: Any, state: State, *rest: Any, **named: Any) -> Any:
+    """The function called; ConfigError where it fails on a state without a single array."""
+    try:
+        return function(key, state, *rest, **named)
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        if any(np.ndim(leaf) for leaf in jax.tree.leaves(state)):
+            raise
+        raise ConfigError(f"state={shown(state)} must be what init returns ({error})") from error
 
 
 def _init(function: Callable) -> Callable:
@@ -51,26 +89,24 @@ def _init(function: Callable) -> Callable:
 
 
 def _step(function: Callable) -> Callable:
-    return lambda key, state, batch=None: function(
-        as_key("key", key), state, _batch(function, batch, False)
+    return lambda key, state, batch=None: _with_state(
+        function, as_key("key", key), state, _batch(function, batch, False)
     )
 
 
 def _sample(function: Callable) -> Callable:
     def sample(key, state, n, *arguments, **condition):
-        check_range("n", n, 1, integer=True)
-        return function(as_key("key", key, n), state, n, *arguments, **condition)
+        key = as_key("key", key, _checked_n(n))
+        return _with_state(function, key, state, n, *arguments, **condition)
 
     return sample
 
 
 def _log_prob(function: Callable) -> Callable:
     def log_prob(key, state, x, *arguments, **condition):
-        x = as_array("x", x)
-        if x.ndim == 0:
-            raise ConfigError("x has shape (), must be a batch [B, ...]")
+        x = _as_points(x)
         key = None if key is None else as_key("key", key, len(x))  # an exact density needs none
-        return function(key, state, x, *arguments, **condition)
+        return _with_state(function, key, state, x, *arguments, **condition)
 
     return log_prob
 
@@ -106,8 +142,9 @@ class GenerativeModel(_Functions):
         samples; a scalar serves all), "shared" (arrays that serve all samples) or "static" (part of
         the program).
       parameters: `state -> pytree` of what is trained, without averages, moments and buffers.
-    Its functions raise ConfigError for what is no key of `jax.random` or n < 1, and DataError for
-    a batch that is no mapping of arrays of real numbers, and for x that are not finite.
+    Its functions raise ConfigError for what is no key of `jax.random`, for n < 1 or above int32
+    and for a state that is none, and DataError for a batch that is no mapping of arrays of real
+    numbers, has no "x" or no example, and for x that are empty or not finite.
     """
 
     def __new__(cls, *functions: Any, **named: Any) -> "GenerativeModel":
@@ -151,15 +188,13 @@ def normal(keys: Key[Array, "n"], shape: tuple[int, ...], dtype=jnp.float32) -> 
 
 
 def _checked_size(value: Any, n: Any) -> int:
-    """n itself. Raises ConfigError unless it is a whole number of at least 1."""
-    return int(check_range("n", value, 1, integer=True))
+    """`_checked_n` in the form of a `Check`."""
+    return _checked_n(value)
 
 
 def _checked_data(encode: Callable | None, x: Any, n: int) -> Any:
     """x as finite numbers, after `encode` has looked at them. Raises DataError for others."""
-    x = as_array("x", x)
-    if x.ndim == 0:
-        raise DataError("x has shape (), must be a batch [B, ...]")
+    x = _as_points(x)
     if not is_known(x):
         return x
     if encode is not None:

@@ -378,3 +378,36 @@ def test_an_implicit_model_says_so():
     model = compiled(GenerativeModel(None, None, lambda key, state, n: jnp.zeros(n)))
     assert model.log_prob is None
     assert model.log_prob_kind == "none"
+
+
+def _needs_its_state():
+    """A model whose functions read a field of the state, compiled and not."""
+    mean = lambda state: state["mean"]
+    model = GenerativeModel(
+        lambda key, batch: {"mean": batch["x"].mean(0)},
+        lambda key, state, batch: (state, {"loss": (mean(state) * batch["x"]).sum()}),
+        lambda key, state, n: jnp.zeros((n, 2)) + mean(state),
+        lambda key, state, x: (x - mean(state)).sum(-1),
+    )
+    return [model, compiled(model)]
+
+
+@pytest.mark.parametrize("model", _needs_its_state(), ids=["plain", "compiled"])
+def test_doors_name_what_is_empty_or_none(model):
+    key, x = jax.random.key(0), jnp.ones((3, 2))
+    state = model.init(key, {"x": x})
+    wrong = [("n=", lambda: model.sample(key, state, 10**12))]
+    for empty in ({"x": x[:0]}, {"z": x}, {"x": x, "y": jnp.zeros(0)}):
+        wrong.append(("batch", lambda empty=empty: model.init(key, empty)))
+        wrong.append(("batch", lambda empty=empty: model.step(key, state, empty)))
+    wrong.append(("x has shape", lambda: model.log_prob(key, state, x[:0])))
+    for none in (None, 3, {}):
+        wrong.append(("state=", lambda none=none: model.step(key, none, {"x": x})))
+        wrong.append(("state=", lambda none=none: model.sample(key, none, 2)))
+        wrong.append(("state=", lambda none=none: model.log_prob(key, none, x)))
+    for words, call in wrong:
+        with pytest.raises((ConfigError, DataError)) as caught:
+            call()
+        assert str(caught.value).startswith(words)
+        assert "\n" not in str(caught.value)
+    assert model.log_prob(key, state, x[:1]).shape == (1,)

@@ -116,8 +116,11 @@ def subset(
     data = as_arrays("data", data, finite=False)
     if "x" not in data:
         raise DataError(f"data has no 'x' (it has: {', '.join(map(repr, data)) or 'nothing'})")
+    lengths = {name: np.shape(values)[:1] for name, values in data.items()}
+    if () in lengths.values() or len(set(lengths.values())) > 1:
+        raise DataError(f"data has arrays of unequal or no length: {lengths}")
     if count is not None:
-        check_range("count", count, 0, integer=True)
+        check_range("count", count, 1, integer=True)
     if np.ndim(seed) == 0:
         check_range("seed", seed, 0, 2**32 - 1, integer=True)
     # RandomState's stream is frozen, unlike default_rng's.
