@@ -36,12 +36,13 @@ def real_numbers(source: str, values: Any) -> dict[str, float]:
     if not isinstance(values, Mapping):
         raise ConfigError(f"{source} gives {shown(values)}, must be a mapping of names to numbers")
     check_names(source, values)
-    numbers = {}
+    numbers: dict[str, float] = {}
     for name, value in values.items():
         try:
-            numbers[name] = float(value) if _is_real(value) else None
+            if _is_real(value):
+                numbers[name] = float(value)
         except OverflowError:
-            numbers[name] = None
-        if numbers[name] is None:
+            pass  # an integer that no float holds
+        if name not in numbers:
             raise ConfigError(f"{source} gives {name}={shown(value)}, must be one real number")
     return numbers
