@@ -115,7 +115,9 @@ def check_shape(argument: str, shape: Any) -> tuple[int, ...]:
 
 def check_finite(argument: str, value: Any) -> Any:
     """Return `value`; raise ConfigError for numbers, or known arrays, that are NaN or infinite."""
-    if isinstance(value, str | bytes) or value is None:
+    if value is None:  # an option that was not given
+        return value
+    if isinstance(value, str | bytes):
         raise ConfigError(f"{argument}={shown(value)} must be a finite number")
     if isinstance(value, Real):
         finite = math.isfinite(value)

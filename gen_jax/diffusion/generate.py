@@ -45,7 +45,8 @@ def guided_denoiser(
     Raises ConfigError for labels out of range and for guidance that has nothing to guide it.
     """
     labels = checked_labels(label, n, options.num_classes)
-    check_finite("guidance", guidance)
+    if check_finite("guidance", guidance) is None:
+        raise ConfigError("guidance=None must be a number, or one for each sample")
     # "No label" is the label num_classes, as in training.
     none = jnp.full(n, options.num_classes, jnp.int32) if options.num_classes else None
     denoise = denoiser(p, state.ema, none if labels is None else labels)
