@@ -154,6 +154,12 @@ class GenerativeModel(_Functions):
             cls, **given | {name: _behind_door(name, given[name]) for name in DOORS}
         )
 
+    def __hash__(self) -> int:
+        """A model may be a static argument of `jax.jit`."""
+        fields = self._asdict()
+        conditions = frozenset(fields.pop("conditions").items())
+        return hash((conditions, *fields.values()))
+
     def _replace(self, **changes: Any) -> "GenerativeModel":
         """Another model, with other functions."""
         return GenerativeModel(**self._asdict() | changes)

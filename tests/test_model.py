@@ -211,6 +211,14 @@ def test_a_model_that_draws_nothing_takes_no_key():
     np.testing.assert_array_equal(model.log_prob(None, (), jnp.ones((2, 3))), [3, 3])
 
 
+def test_a_model_is_a_static_argument(key):
+    run = jax.jit(lambda model, key: model.sample(key, (), 2), static_argnums=0)
+    draw = lambda key, state, n, *, label=None: jnp.zeros(n)
+    model = compiled(GenerativeModel(None, None, draw), per_sample={"label": lambda v, n: v})
+    assert run(model, key).shape == (2,)
+    assert hash(model) == hash(model._replace())
+
+
 def test_an_option_without_a_hash_works(key):
     model = compiled(GenerativeModel(None, None, lambda key, state, n, size=(): jnp.zeros(size)))
     assert model.sample(key, (), 1, size=[2, 3]).shape == (2, 3)
