@@ -1,6 +1,7 @@
 """What every experiment shares: common options, a run from start to picture, rebuilding a run."""
 
 import importlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
@@ -91,7 +92,19 @@ class RunConfig:
         if self.cpu_devices is not None:
             most = training.MAX_CPU_DEVICES
             check_range("cpu_devices", self.cpu_devices, 1, most, integer=True)
+        check_numbers(self)
         data.registry.find(self.dataset)
+
+
+def check_numbers(part: Any, prefix: str = "") -> None:
+    """Raise ConfigError for an infinite option: many ranges have no upper end."""
+    for field in fields(part):
+        value = getattr(part, field.name)
+        if is_dataclass(value):
+            check_numbers(value, f"{prefix}{field.name}.")
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, float) and math.isinf(number):
+                raise ConfigError(f"{prefix}{field.name}={number} must be a finite number")
 
 
 def check_sizes(

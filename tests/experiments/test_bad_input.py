@@ -56,6 +56,7 @@ TRAINING = {
     "images of nothing": ("--dataset binarized:", 2, "dataset='binarized:': NAME='' digits"),
     "images of points": ("--dataset mutated:moons", 2, "dataset='mutated:moons': NAME='moons'"),
     "negative learning rate": ("--learning-rate -1e-3", 2, "learning_rate=-0.001 (0,"),
+    "infinite learning rate": ("--learning-rate inf", 2, "learning_rate=inf finite"),
     "learning rate that is no number": ("--learning-rate nan", 2, "learning_rate=nan (0,"),
     "decay above one": ("--ema-decay 1.5", 2, "ema_decay=1.5 [0, 1]"),
     "negative label dropout": ("--label-dropout -0.1", 2, "label_dropout=-0.1 [0, 1]"),
