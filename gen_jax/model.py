@@ -79,7 +79,8 @@ def _with_state(function: Callable, key: Any, state: State, *rest: Any, **named:
     try:
         return function(key, state, *rest, **named)
     except (AttributeError, IndexError, KeyError, TypeError) as error:
-        if any(np.ndim(leaf) for leaf in jax.tree.leaves(state)):
+        of_state = not isinstance(error, TypeError) or type(state).__name__ in str(error)
+        if not of_state or any(np.ndim(leaf) for leaf in jax.tree.leaves(state)):
             raise
         raise ConfigError(f"state={shown(state)} must be what init returns ({error})") from error
 
