@@ -24,7 +24,7 @@ import tyro
 
 from benchmarks.arena import CHAINS, chains, timed
 from benchmarks.measuring import machine, write
-from experiments import runner
+from experiments.shared import runner
 from gen_jax import flows, mcmc, training
 from gen_jax.errors import check_range
 from gen_jax.sampling import importance, make_target

@@ -27,8 +27,8 @@ from benchmarks.measuring import cores, machine, time_ratio, write
 from benchmarks.workers import Worker, serve
 from gen_jax import gan, training
 from gen_jax.errors import check_range
+from gen_jax.gan_nets import DCGANCritic, DCGANGenerator, MLPCritic, MLPGenerator
 from gen_jax.model import GenerativeModel
-from gen_jax.nets import DCGANCritic, DCGANGenerator, MLPCritic, MLPGenerator
 
 SHAPE, LATENT, BATCH, CRITIC_UPDATES, WEIGHT = (28, 28, 1), 64, 64, 5, 10.0
 SEEDS, PLANE_STEPS = 16, 500
@@ -109,7 +109,7 @@ def torch_worker() -> None:
     ]
     x = torch.randn(CRITIC_UPDATES, BATCH, 1, *SHAPE[:2])
 
-    def descend(optimizer, loss):
+    def optimizer_step(optimizer, loss):
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -123,8 +123,8 @@ def torch_worker() -> None:
             (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
             penalty = ((slope.flatten(1).norm(dim=1) - 1) ** 2).mean()
             loss = critic(fake).mean() - critic(real).mean() + WEIGHT * penalty
-            descend(optimizers[1], loss)
-        descend(optimizers[0], -critic(generator(torch.randn(BATCH, LATENT))).mean())
+            optimizer_step(optimizers[1], loss)
+        optimizer_step(optimizers[0], -critic(generator(torch.randn(BATCH, LATENT))).mean())
 
     def run(steps):
         for _ in range(steps):

@@ -38,7 +38,7 @@ def sampler_ratio(network: Any, shape: tuple[int, ...], name: str, steps: int) -
     """Compiled sampler over its number of calls times one compiled call."""
     path = cosine()
     params = network.init(jax.random.key(0), jnp.zeros((1, *shape)), jnp.zeros(1))
-    p = diffusion.Parameterised(network.apply, path, "v", 1.0)
+    p = diffusion.Preconditioned(network.apply, path, "v", 1.0)
     denoise = diffusion.denoiser(p, params)
     stepper = STEPPERS[name]()
     times = GRIDS[stepper.grid](path, steps)

@@ -20,7 +20,7 @@ import jax
 import numpy as np
 import tyro
 
-from experiments import runner
+from experiments.shared import runner
 from gen_jax import data
 
 SMALL = {
@@ -81,9 +81,10 @@ def run_of(name: str, module: str, words: tuple[str, ...] = ()) -> dict[str, Any
     train = {} if known else data.load(config.dataset, "train")
     model = made.build(config, spec)
     key, step = jax.random.key(0), jax.jit(model.step)
-    batch = lambda i: {k: v[16 * i : 16 * (i + 1)] for k, v in train.items()} or {
-        "x": np.zeros((16, *spec.shape), np.float32)
-    }
+    batch = lambda i: (
+        {k: v[16 * i : 16 * (i + 1)] for k, v in train.items()}
+        or {"x": np.zeros((16, *spec.shape), np.float32)}
+    )
     state = model.init(key, batch(0))
     for i in range(4):
         state, _ = step(jax.random.fold_in(key, i), state, batch(i))

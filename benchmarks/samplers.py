@@ -16,9 +16,9 @@ import numpy as np
 import tyro
 
 from benchmarks.measuring import RESULTS, machine, write
-from experiments.pictures import balanced_labels, draw
-from experiments.provenance import compare
-from experiments.runner import rebuild
+from experiments.shared.pictures import balanced_labels, draw
+from experiments.shared.provenance import compare
+from experiments.shared.runner import rebuild
 from gen_jax import data, metrics, plotting, training
 
 SAMPLERS = {
@@ -75,7 +75,7 @@ def points(saved, extractor, real, config: Config) -> list[dict[str, Any]]:
             steps = (calls + per_step - 1) // per_step
             used = steps if per_step == 1 else 2 * steps - 1
             numbers = measure(
-                saved, extractor, real, config, stepper=stepper, grid=grid, steps=steps
+                saved, extractor, real, config, stepper=stepper, grid=grid, num_steps=steps
             )
             rows.append({"sampler": title, "calls": used, **numbers})
             print(rows[-1], flush=True)

@@ -21,7 +21,7 @@ import numpy as np
 import tyro
 
 from benchmarks.measuring import RESULTS, machine, write
-from experiments.runner import rebuild
+from experiments.shared.runner import rebuild
 from gen_jax import diffusion, plotting, training
 from gen_jax.paths import PATHS, GaussianPath, cosine
 
@@ -71,7 +71,7 @@ def mixtures(num: int) -> dict[str, Problem]:
 def network(directory: str, num: int) -> Problem:
     """A trained run with its labels in turn; errors in grey levels."""
     from experiments.diffusion import transform_of
-    from experiments.networks import make_network
+    from experiments.shared.networks import make_network
     from gen_jax.paths import transfer
 
     saved = rebuild(directory)
@@ -79,7 +79,7 @@ def network(directory: str, num: int) -> Problem:
     _, std = transform_of(spec)
     path = PATHS[config.path]()
     apply = make_network(config.network, spec).apply
-    p = diffusion.Parameterised(apply, path, config.kind, std)
+    p = diffusion.Preconditioned(apply, path, config.prediction, std)
     labels = jnp.arange(num) % spec.num_classes if spec.num_classes else None
 
     def on_cosine(params, x, t):

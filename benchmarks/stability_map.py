@@ -33,8 +33,8 @@ from benchmarks.measuring import RESULTS
 from gen_jax import data, gan, metrics, plotting, training
 from gen_jax.data import toy
 from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.gan_nets import MLPCritic, MLPGenerator
 from gen_jax.model import GenerativeModel
-from gen_jax.nets import MLPCritic, MLPGenerator
 
 MIXTURES = {"8gaussians": toy.eight_gaussians_mixture, "25grid": toy.grid_mixture}
 CURES: dict[str, dict[str, Any]] = {

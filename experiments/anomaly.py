@@ -35,9 +35,9 @@ import numpy as np
 import tyro
 from PIL import Image
 
-from experiments.likelihoods import knows, log_prob
-from experiments.provenance import compare, in_report
-from experiments.runner import Saved, rebuild
+from experiments.shared.likelihoods import knows, log_prob
+from experiments.shared.provenance import compare, in_report
+from experiments.shared.runner import Saved, rebuild
 from gen_jax import data, metrics, training
 from gen_jax.errors import ConfigError, DataError, check_range
 from gen_jax.types import Float

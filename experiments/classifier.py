@@ -19,11 +19,11 @@ import numpy as np
 import optax
 import tyro
 
-from experiments.runner import RunConfig, default_directory, start
+from experiments.shared.runner import RunConfig, default_directory, start
 from gen_jax import data, metrics, training
 from gen_jax.data import DatasetSpec
 from gen_jax.diffusion import noise_input
-from gen_jax.diffusion.noise_levels import low_discrepancy
+from gen_jax.diffusion.time_sampling import low_discrepancy
 from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.model import GenerativeModel
 from gen_jax.nets import Classifier

@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 import tyro
 
-from experiments.runner import Saved, run
-from experiments.translation import (
+from experiments.shared.runner import Saved, run
+from experiments.shared.translation import (
     TranslationConfig,
     against_targets,
     between_domains,

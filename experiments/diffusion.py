@@ -2,7 +2,7 @@
 
     python -m experiments.diffusion                         # 8x8 digits, class-conditional
     python -m experiments.diffusion --dataset 8gaussians
-    python -m experiments.diffusion --dataset mnist --steps 6000 --path vp --kind eps
+    python -m experiments.diffusion --dataset mnist --steps 6000 --path vp --prediction eps
 
 Then `python -m experiments.sample RUN_DIR` and `python -m experiments.evaluate RUN_DIR`.
 """
@@ -16,8 +16,8 @@ import numpy as np
 import optax
 import tyro
 
-from experiments.networks import NetworkConfig, make_network
-from experiments.runner import RunConfig, run
+from experiments.shared.networks import NetworkConfig, make_network
+from experiments.shared.runner import RunConfig, run
 from gen_jax import data
 from gen_jax.data import DatasetSpec
 from gen_jax.diffusion import (
@@ -26,7 +26,7 @@ from gen_jax.diffusion import (
     STEPPERS,
     TIME_DENSITIES,
     WEIGHTINGS,
-    Parameterised,
+    Preconditioned,
     denoiser,
     diffusion,
     variational_bound,
@@ -44,7 +44,7 @@ class Config(RunConfig):
 
     path: str = "cosine"
     """linear, cosine, vp, sub_vp, ve, edm, ddpm or ddpm_cosine"""
-    kind: str = "v"
+    prediction: str = "v"
     """What the network predicts: x0, eps, score, v, velocity or F."""
     weighting: str = "uniform"
     """uniform, simple, bound, min_snr or edm"""
@@ -66,7 +66,7 @@ class Config(RunConfig):
     def check(self) -> None:
         """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
         super().check()
-        check_choice("kind", self.kind, PARAMETERISATIONS)
+        check_choice("prediction", self.prediction, PARAMETERISATIONS)
         check_choice("weighting", self.weighting, WEIGHTINGS)
         check_shared(self)
 
@@ -94,8 +94,8 @@ def transform_of(spec: DatasetSpec) -> tuple[data.Transform, float]:
 def likelihood_of(spec: DatasetSpec) -> dict[str, Any]:
     """Options of the ODE likelihood: the exact divergence costs one derivative per dimension."""
     if math.prod(spec.shape) <= 128:
-        return {"divergence": "exact", "steps": 32}
-    return {"divergence": "hutchinson", "steps": 32}
+        return {"divergence": "exact", "num_steps": 32}
+    return {"divergence": "hutchinson", "num_steps": 32}
 
 
 def optimizer_of(config: Any) -> optax.GradientTransformation:
@@ -114,7 +114,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
         config.path,
         optimizer_of(config),
         shape=spec.shape,
-        kind=config.kind,
+        prediction=config.prediction,
         weighting=config.weighting,
         time_density=config.time_density,
         noise_input=config.noise_input,
@@ -124,7 +124,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
         ema_decay=config.ema_decay,
         transform=transform,
         stepper=config.stepper,
-        steps=config.sampling_steps,
+        num_steps=config.sampling_steps,
         likelihood=likelihood_of(spec),
     )
 
@@ -137,7 +137,7 @@ def bound(config: Config, spec: DatasetSpec, state: Any, key: Key[Array, ""], x:
     _, data_std = transform_of(spec)
     path = PATHS[config.path]()
     network, noise = make_network(config.network, spec), NOISE_INPUTS[config.noise_input]
-    p = Parameterised(network.apply, path, config.kind, data_std, noise)
+    p = Preconditioned(network.apply, path, config.prediction, data_std, noise)
     x0 = (x.astype(jnp.float32) + 0.5) / 128 - 1
     # Steps uniform in log-SNR: on a uniform grid the first step alone would loosen the bound.
     times = GRIDS["log_snr"](path, 1000)[-2::-1]

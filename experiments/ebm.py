@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 import tyro
 
-from experiments.energies import (
+from experiments.mixture import density
+from experiments.shared.energy_options import (
     ChainConfig,
     chains_of,
     exact_numbers,
@@ -33,8 +34,7 @@ from experiments.energies import (
     network_of,
     optimizer_of,
 )
-from experiments.mixture import density
-from experiments.runner import Saved, run
+from experiments.shared.runner import Saved, run
 from gen_jax import data, energy
 from gen_jax.data import DatasetSpec
 from gen_jax.model import GenerativeModel

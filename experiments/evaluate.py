@@ -20,14 +20,14 @@ import jax
 import numpy as np
 import tyro
 
-from experiments.exact_sets import MIXTURES, compare_with_exact, target_of
-from experiments.likelihoods import in_batches, knows, log_prob
-from experiments.pictures import balanced_labels, draw
-from experiments.provenance import in_report
-from experiments.runner import EXPERIMENTS, Saved
-from experiments.sampling import DECODING, MAX_SAMPLES, SamplingConfig, prepare
+from experiments.shared.known_densities import MIXTURES, compare_with_exact, target_of
+from experiments.shared.likelihoods import in_batches, knows, log_prob
+from experiments.shared.pictures import balanced_labels, draw
+from experiments.shared.provenance import in_report
+from experiments.shared.runner import EXPERIMENTS, Saved
+from experiments.shared.sampling import DECODING, MAX_SAMPLES, SamplingConfig, prepare
 from gen_jax import data, metrics, training
-from gen_jax.data import known
+from gen_jax.data import known_densities
 from gen_jax.errors import ConfigError, DataError, check_range
 from gen_jax.types import Estimate
 
@@ -212,7 +212,7 @@ def main() -> None:
     given = {} if (n := config.importance_samples) is None else {"num_samples": n}
     if given and not knows(saved, "num_samples"):
         raise ConfigError(f"importance_samples={n} is no option of a {saved.name!r} run")
-    is_known = saved.spec.name.startswith(known.PREFIX)
+    is_known = saved.spec.name.startswith(known_densities.PREFIX)
     train, test = ({}, {}) if is_known else load_both(saved.spec.name)
     if saved.spec.kind == "text":
         num, seconds, samples = 0, 0.0, np.zeros(0)

@@ -20,10 +20,10 @@ import numpy as np
 import optax
 import tyro
 
-from experiments import pictures
-from experiments.decoders import check_shared, model_options
 from experiments.diffusion import optimizer_of
-from experiments.runner import RunConfig, Saved, start
+from experiments.shared import pictures
+from experiments.shared.runner import RunConfig, Saved, start
+from experiments.shared.vae_options import check_shared, model_options
 from gen_jax import data, training, vae
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError, check_range

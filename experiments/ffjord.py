@@ -17,7 +17,7 @@ import tyro
 from experiments.diffusion import optimizer_of
 from experiments.flow import check_training, classes_of, transform_of
 from experiments.mixture import density
-from experiments.runner import RunConfig, run
+from experiments.shared.runner import RunConfig, run
 from gen_jax import data
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import check_choice, check_range, check_widths

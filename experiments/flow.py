@@ -24,7 +24,7 @@ import tyro
 
 from experiments.diffusion import optimizer_of
 from experiments.mixture import density
-from experiments.runner import RunConfig, check_sizes, run
+from experiments.shared.runner import RunConfig, check_sizes, run
 from gen_jax import data
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError, check_choice, check_range

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 import tyro
 
 from experiments.diffusion import check_shared, likelihood_of, optimizer_of, transform_of
-from experiments.networks import NetworkConfig, make_network
-from experiments.runner import RunConfig, run
+from experiments.shared.networks import NetworkConfig, make_network
+from experiments.shared.runner import RunConfig, run
 from gen_jax import data
 from gen_jax.data import DatasetSpec
 from gen_jax.divergences.couplings import COUPLINGS
@@ -70,7 +70,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
         ema_decay=config.ema_decay,
         transform=transform,
         stepper=config.stepper,
-        steps=config.sampling_steps,
+        num_steps=config.sampling_steps,
         likelihood=likelihood_of(spec),
     )
 

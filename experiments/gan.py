@@ -50,12 +50,12 @@ import optax
 import tyro
 
 from experiments.diffusion import transform_of
-from experiments.gan_parts import ARCHITECTURES, REMEDIES, Condition, Remedy, networks_of
-from experiments.gan_pictures import gan_pictures
-from experiments.gan_rejection import after_rejection
-from experiments.gan_signs import analogies, code_accuracy, critic_signs
-from experiments.gan_watch import check_watch, run_watched
-from experiments.runner import RunConfig, Saved, check_sizes
+from experiments.shared.gan_diagnostics import analogies, code_accuracy, critic_signs
+from experiments.shared.gan_parts import ARCHITECTURES, REMEDIES, Condition, Remedy, networks_of
+from experiments.shared.gan_pictures import gan_pictures
+from experiments.shared.gan_rejection import after_rejection
+from experiments.shared.gan_watch import check_watch, run_watched
+from experiments.shared.runner import RunConfig, Saved, check_sizes
 from gen_jax import data, gan
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError, check_choice, check_range
@@ -183,7 +183,7 @@ def parts_of(config: Config, spec: DatasetSpec) -> Parts:
 def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     """The model of a configuration; raises ConfigError for options that cannot work."""
     config.check()
-    return gan.of_parts(parts_of(config, spec or data.describe(config.dataset)))
+    return gan.model_from_parts(parts_of(config, spec or data.describe(config.dataset)))
 
 
 def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[str, Any]:

@@ -26,13 +26,14 @@ import tyro
 
 from experiments.diffusion import optimizer_of
 from experiments.flow import ALPHA, check_images, check_training, classes_of, transform_of
-from experiments.latent_walks import walks
-from experiments.runner import RunConfig, check_sizes, run
+from experiments.shared.latent_walks import walks
+from experiments.shared.runner import RunConfig, check_sizes, run
 from gen_jax import data, plotting
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.flows import MIXINGS, Layer, flow, glow, noise_flow, realnvp_images
-from gen_jax.model import GenerativeModel, sample_keys
+from gen_jax.model import GenerativeModel
+from gen_jax.randomness import sample_keys
 from gen_jax.training import run_main
 from gen_jax.types import State
 

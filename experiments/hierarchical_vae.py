@@ -19,9 +19,9 @@ import jax
 import numpy as np
 import tyro
 
-from experiments.decoders import check_shared, model_options
 from experiments.diffusion import optimizer_of
-from experiments.runner import RunConfig, run
+from experiments.shared.runner import RunConfig, run
+from experiments.shared.vae_options import check_shared, model_options
 from gen_jax import data, plotting, vae
 from gen_jax.data import DatasetSpec
 from gen_jax.model import GenerativeModel

@@ -21,8 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from experiments.provenance import compare, in_report
-from experiments.runner import EXPERIMENTS, Saved, rebuild
+from experiments.shared.provenance import compare, in_report
+from experiments.shared.runner import EXPERIMENTS, Saved, rebuild
 from experiments.vae import options_of
 from gen_jax import data, metrics, plotting, training, vae
 from gen_jax.errors import ConfigError, check_choice, check_range

@@ -19,7 +19,7 @@ import jax
 import numpy as np
 import tyro
 
-from experiments.energies import (
+from experiments.shared.energy_options import (
     ChainConfig,
     chains_of,
     log_normalizer,
@@ -27,7 +27,7 @@ from experiments.energies import (
     network_of,
     optimizer_of,
 )
-from experiments.runner import Saved, run
+from experiments.shared.runner import Saved, run
 from gen_jax import data, energy
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError, check_range

@@ -34,10 +34,10 @@ import numpy as np
 import tyro
 
 from experiments import mcmc as chains
-from experiments.exact_sets import compare_with_exact
-from experiments.latent_pictures import grey
-from experiments.provenance import compare, in_report
-from experiments.runner import EXPERIMENTS, Saved, rebuild
+from experiments.shared.known_densities import compare_with_exact
+from experiments.shared.latent_pictures import grey
+from experiments.shared.provenance import compare, in_report
+from experiments.shared.runner import EXPERIMENTS, Saved, rebuild
 from experiments.temperflow import FlowConfig
 from experiments.vae import options_of
 from gen_jax import data, mcmc, metrics, plotting, training, vae

@@ -6,9 +6,9 @@ python -m experiments.list
 import importlib
 from typing import Any
 
-from experiments.gan_parts import REMEDIES
-from experiments.networks import NAMES
-from experiments.runner import EXPERIMENTS
+from experiments.shared.gan_parts import REMEDIES
+from experiments.shared.networks import NAMES
+from experiments.shared.runner import EXPERIMENTS
 from gen_jax import (
     autoregressive,
     diffusion,

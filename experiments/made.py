@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import tyro
 
 from experiments.diffusion import optimizer_of
-from experiments.runner import RunConfig, run
-from experiments.values import check_shared, classes_of, make_likelihood
+from experiments.shared.autoregressive_options import check_shared, classes_of, make_likelihood
+from experiments.shared.runner import RunConfig, run
 from gen_jax import data
 from gen_jax.autoregressive import made
 from gen_jax.data import DatasetSpec

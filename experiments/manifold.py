@@ -24,7 +24,7 @@ import tyro
 
 from experiments.diffusion import optimizer_of
 from experiments.flow import check_images, check_training
-from experiments.runner import RunConfig, Saved, check_sizes, run
+from experiments.shared.runner import RunConfig, Saved, check_sizes, run
 from gen_jax import data, flows, plotting
 from gen_jax.classical import gaussian_image
 from gen_jax.data import DatasetSpec

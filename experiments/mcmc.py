@@ -21,9 +21,9 @@ import jax
 import numpy as np
 import tyro
 
-from experiments.chain_report import chain_numbers, write_report
-from experiments.exact_sets import target_of
-from experiments.runner import RunConfig, run
+from experiments.shared.chain_report import chain_numbers, write_report
+from experiments.shared.known_densities import target_of
+from experiments.shared.runner import RunConfig, run
 from gen_jax import mcmc
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError, check_choice, check_range
@@ -128,7 +128,7 @@ def diagnose(
 
 def main() -> None:
     config = tyro.cli(Config, description=__doc__)
-    run("mcmc", config, build, partial(diagnose, config), needs_data=False)
+    run("mcmc", config, build, partial(diagnose, config), load_data=False)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ import jax
 import optax
 import tyro
 
-from experiments.pictures import draw
-from experiments.runner import RunConfig, run
+from experiments.shared.pictures import draw
+from experiments.shared.runner import RunConfig, run
 from gen_jax import data, plotting
 from gen_jax.classical.mixture import COVARIANCES, gaussian_mixture
 from gen_jax.classical.mixture_model import METHODS

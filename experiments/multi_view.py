@@ -17,14 +17,14 @@ from dataclasses import dataclass
 import optax
 import tyro
 
-from experiments.runner import RunConfig, run
-from experiments.view_checks import comparison, measure_test, views_of
+from experiments.shared.runner import RunConfig, run
+from experiments.shared.view_checks import comparison, measure_test, views_of
 from gen_jax import data
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.gan import multi_view
+from gen_jax.gan_nets import DCGANCritic, DCGANGenerator
 from gen_jax.model import GenerativeModel
-from gen_jax.nets import DCGANCritic, DCGANGenerator
 from gen_jax.training import run_main
 
 

@@ -17,8 +17,8 @@ import numpy as np
 import tyro
 
 from experiments.mixture import transform_of
-from experiments.pictures import draw, picture
-from experiments.runner import RunConfig, run
+from experiments.shared.pictures import draw, picture
+from experiments.shared.runner import RunConfig, run
 from gen_jax import data, plotting
 from gen_jax.classical.gaussian_image import gaussian_image, principal_of
 from gen_jax.classical.probabilistic_pca import probabilistic_pca

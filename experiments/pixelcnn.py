@@ -20,8 +20,8 @@ from typing import Any
 import tyro
 
 from experiments.diffusion import optimizer_of
-from experiments.runner import RunConfig, check_sizes, run
-from experiments.values import check_shared, classes_of, make_likelihood
+from experiments.shared.autoregressive_options import check_shared, classes_of, make_likelihood
+from experiments.shared.runner import RunConfig, check_sizes, run
 from gen_jax import data
 from gen_jax.autoregressive import NETWORKS, pixel_model
 from gen_jax.data import DatasetSpec

@@ -15,9 +15,9 @@ import jax
 import numpy as np
 import tyro
 
-from experiments.pictures import balanced_labels, draw, picture
-from experiments.runner import Saved
-from experiments.sampling import MAX_SAMPLES, Sampler, SamplingConfig, prepare
+from experiments.shared.pictures import balanced_labels, draw, picture
+from experiments.shared.runner import Saved
+from experiments.shared.sampling import MAX_SAMPLES, Sampler, SamplingConfig, prepare
 from gen_jax import plotting, training
 from gen_jax.data import Vocabulary
 from gen_jax.data.text import prompt_tokens

@@ -28,7 +28,8 @@ import numpy as np
 import tyro
 
 from experiments.diffusion import likelihood_of, transform_of
-from experiments.energies import (
+from experiments.mixture import density
+from experiments.shared.energy_options import (
     EnergyConfig,
     exact_numbers,
     log_normalizer,
@@ -36,8 +37,7 @@ from experiments.energies import (
     network_of,
     optimizer_of,
 )
-from experiments.mixture import density
-from experiments.runner import Saved, run
+from experiments.shared.runner import Saved, run
 from gen_jax import data, energy
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import check_choice, check_range

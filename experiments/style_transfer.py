@@ -22,9 +22,9 @@ import numpy as np
 import optax
 import tyro
 
-from experiments.runner import RunConfig, Saved, run
-from experiments.translation import halves, judge_of, rows, translated, units
-from gen_jax import data, metrics, nets
+from experiments.shared.runner import RunConfig, Saved, run
+from experiments.shared.translation import halves, judge_of, rows, translated, units
+from gen_jax import data, gan_nets, metrics
 from gen_jax.data import DatasetSpec, pairs
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.gan import style_transfer
@@ -77,7 +77,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     maps = jax.eval_shape(features, jax.ShapeDtypeStruct((1, *shape), jnp.float32))
     return style_transfer(
         features,
-        nets.StyleDecoder(shape, tuple(h.shape[-1] for h in reversed(maps[1:]))),
+        gan_nets.StyleDecoder(shape, tuple(h.shape[-1] for h in reversed(maps[1:]))),
         optax.adam(config.learning_rate),
         shape=spec.shape,
         style_weight=config.style_weight,

@@ -21,13 +21,13 @@ from dataclasses import dataclass
 import optax
 import tyro
 
-from experiments.runner import RunConfig, run
-from experiments.style_pictures import style_pictures
+from experiments.shared.runner import RunConfig, run
+from experiments.shared.style_pictures import style_pictures
 from gen_jax import data, gan
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError, check_range
+from gen_jax.gan_nets import StyleCritic, StyleGenerator
 from gen_jax.model import GenerativeModel
-from gen_jax.nets import StyleCritic, StyleGenerator
 from gen_jax.training import run_main
 
 

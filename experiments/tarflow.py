@@ -19,13 +19,14 @@ import tyro
 
 from experiments.diffusion import optimizer_of
 from experiments.flow import check_images, check_training, classes_of
-from experiments.pictures import balanced_labels
-from experiments.runner import RunConfig, check_sizes, run
+from experiments.shared.pictures import balanced_labels
+from experiments.shared.runner import RunConfig, check_sizes, run
 from gen_jax import data, plotting
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import check_choice, check_range
 from gen_jax.flows import TOKEN_INVERSIONS, flow, tarflow
-from gen_jax.model import GenerativeModel, sample_keys
+from gen_jax.model import GenerativeModel
+from gen_jax.randomness import sample_keys
 from gen_jax.training import run_main
 from gen_jax.types import State
 

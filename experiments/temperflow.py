@@ -37,13 +37,14 @@ import jax
 import numpy as np
 import tyro
 
-from experiments.exact_sets import compare_with_exact, target_of
-from experiments.runner import RunConfig, Saved, check_sizes, run
+from experiments.shared.known_densities import compare_with_exact, target_of
+from experiments.shared.runner import RunConfig, Saved, check_sizes, run
 from gen_jax import plotting
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import check_range
 from gen_jax.flows import spline_flow
-from gen_jax.model import GenerativeModel, sample_keys
+from gen_jax.model import GenerativeModel
+from gen_jax.randomness import sample_keys
 from gen_jax.sampling import Target
 from gen_jax.sampling.importance import log_normalizer, pareto_k
 from gen_jax.training import run_main
@@ -131,7 +132,7 @@ def tempering(directory: Path, model: GenerativeModel, spec: DatasetSpec, state:
 
 
 def main() -> None:
-    run("temperflow", tyro.cli(Config, description=__doc__), build, tempering, needs_data=False)
+    run("temperflow", tyro.cli(Config, description=__doc__), build, tempering, load_data=False)
 
 
 if __name__ == "__main__":

@@ -17,14 +17,14 @@ from dataclasses import dataclass
 import optax
 import tyro
 
-from experiments.caption_checks import caption_picture, measure_test
-from experiments.runner import RunConfig, run
+from experiments.shared.caption_checks import caption_picture, measure_test
+from experiments.shared.runner import RunConfig, run
 from gen_jax import data
 from gen_jax.data import DatasetSpec, captions
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.gan import text_conditional
+from gen_jax.gan_nets import Captioned, DCGANCritic, DCGANGenerator, SentenceEncoder
 from gen_jax.model import GenerativeModel
-from gen_jax.nets import Captioned, DCGANCritic, DCGANGenerator, SentenceEncoder
 from gen_jax.training import run_main
 
 

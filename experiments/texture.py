@@ -17,7 +17,7 @@ import numpy as np
 import tyro
 
 from experiments.mixture import transform_of
-from experiments.runner import RunConfig, run
+from experiments.shared.runner import RunConfig, run
 from gen_jax import data, plotting
 from gen_jax.classical import random_phase_noise
 from gen_jax.classical.stationary_field import stationary_field

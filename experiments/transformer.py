@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 import tyro
 
 from experiments.diffusion import optimizer_of
-from experiments.runner import RunConfig, check_sizes, run
-from experiments.values import check_shared, classes_of
+from experiments.shared.autoregressive_options import check_shared, classes_of
+from experiments.shared.runner import RunConfig, check_sizes, run
 from gen_jax import data
 from gen_jax.autoregressive import transformer
 from gen_jax.data import DatasetSpec, Vocabulary

@@ -24,10 +24,10 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from experiments.decoders import check_shared, likelihood_of
 from experiments.diffusion import optimizer_of
-from experiments.latent_pictures import latent_pictures
-from experiments.runner import RunConfig, Saved, run
+from experiments.shared.latent_pictures import latent_pictures
+from experiments.shared.runner import RunConfig, Saved, run
+from experiments.shared.vae_options import check_shared, likelihood_of
 from gen_jax import data, vae
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError, check_choice

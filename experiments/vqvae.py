@@ -27,10 +27,10 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from experiments.decoders import likelihood_of
 from experiments.diffusion import optimizer_of
-from experiments.latent_pictures import grey
-from experiments.runner import RunConfig, Saved, check_sizes, run
+from experiments.shared.latent_pictures import grey
+from experiments.shared.runner import RunConfig, Saved, check_sizes, run
+from experiments.shared.vae_options import likelihood_of
 from experiments.transformer import TransformerNetwork
 from gen_jax import autoregressive, data, plotting, vae
 from gen_jax.data import DatasetSpec

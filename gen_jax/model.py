@@ -12,10 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.checks import as_array, as_batch, as_key, is_known, no_type_check
+from gen_jax.checks import as_array, as_batch, as_key, is_known
 from gen_jax.compiled import Check, Compiled, is_arrays
 from gen_jax.errors import ConfigError, DataError, GenJaxError, check_range, shown
-from gen_jax.types import Array, Key, Num, Shaped, State
+from gen_jax.randomness import sample_keys
+from gen_jax.types import Array, Key, Shaped, State
 
 MAX_SAMPLES = 2**31 - 1
 """Samples of one call: more have no index of int32."""
@@ -169,29 +170,6 @@ class GenerativeModel(_Functions):
     def held(self) -> "GenerativeModel":
         """`compiled(self)`, made once, so that a model that is not compiled holds its programs."""
         return compiled(self)
-
-
-@no_type_check
-def sample_keys(key: Key[Array, "*batch"], n: int) -> Key[Array, "n"]:
-    """One key per sample: its index folded into `key`; or `key` itself if it has shape [n] already.
-
-    So a sample does not depend on the batch it is drawn in, nor on the number of devices. Raises
-    ConfigError for another number of keys, and for what is no key of `jax.random`.
-    """
-    key = as_key("key", key, check_range("n", n, 1, integer=True))
-    if key.ndim == 1:
-        return key
-    return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(n))
-
-
-def fold_in(keys: Key[Array, "n"], data: int | Array) -> Key[Array, "n"]:
-    """Fold one number (a step index, the name of a use) into each sample's key."""
-    return jax.vmap(jax.random.fold_in, (0, None))(keys, data)
-
-
-def normal(keys: Key[Array, "n"], shape: tuple[int, ...], dtype=jnp.float32) -> Num[Array, "n ..."]:
-    """Standard normal noise [n, *shape], one key per sample."""
-    return jax.vmap(lambda key: jax.random.normal(key, shape, dtype))(keys)
 
 
 def _checked_size(value: Any, n: Any) -> int:

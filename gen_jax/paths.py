@@ -250,7 +250,7 @@ def _from_f(f, x, a, s, da, ds, sd):
     return skip * x + out * f, s * x / norm**2 - a * sd / norm * f
 
 
-TO_PAIR: dict[str, Callable] = {
+TO_X0_EPS: dict[str, Callable] = {
     "x0": _from_x0,
     "eps": _from_eps,
     "score": _from_score,
@@ -258,7 +258,7 @@ TO_PAIR: dict[str, Callable] = {
     "velocity": _from_velocity,
     "F": _from_f,
 }
-FROM_PAIR: dict[str, Callable] = {
+FROM_X0_EPS: dict[str, Callable] = {
     "x0": lambda x0, eps, a, s, da, ds, sd: x0,
     "eps": lambda x0, eps, a, s, da, ds, sd: eps,
     "score": lambda x0, eps, a, s, da, ds, sd: -eps / s,
@@ -268,7 +268,7 @@ FROM_PAIR: dict[str, Callable] = {
         (s * x0 - a * sd**2 * eps) / (sd * jnp.sqrt(a**2 * sd**2 + s**2))
     ),
 }
-PARAMETERISATIONS = tuple(TO_PAIR)
+PARAMETERISATIONS = tuple(TO_X0_EPS)
 
 
 def pair(
@@ -280,10 +280,10 @@ def pair(
 ) -> tuple[Float[Array, "B ..."], Float[Array, "B ..."]]:
     """(E[x0 | x], E[eps | x]) from a value of parameterisation `source`; coefficients [] or [B]."""
     check_choice("source", source, PARAMETERISATIONS)
-    return TO_PAIR[source](value, x, *(expand(c, x) for c in coefficients), data_std)
+    return TO_X0_EPS[source](value, x, *(expand(c, x) for c in coefficients), data_std)
 
 
-def from_pair(
+def from_x0_eps(
     x0: Float[Array, "B ..."],
     eps: Float[Array, "B ..."],
     coefficients: Coefficients,
@@ -292,7 +292,7 @@ def from_pair(
 ) -> Float[Array, "B ..."]:
     """The value of parameterisation `target` at given x0 and eps: a loss's regression target."""
     check_choice("target", target, PARAMETERISATIONS)
-    return FROM_PAIR[target](x0, eps, *(expand(c, x0) for c in coefficients), data_std)
+    return FROM_X0_EPS[target](x0, eps, *(expand(c, x0) for c in coefficients), data_std)
 
 
 def convert(
@@ -315,7 +315,7 @@ def convert(
     Raises ConfigError for an unknown name.
     """
     x0, eps = pair(value, x, coefficients, source, data_std)
-    return from_pair(x0, eps, coefficients, target, data_std)
+    return from_x0_eps(x0, eps, coefficients, target, data_std)
 
 
 def velocity(denoise: Denoiser, path: GaussianPath) -> Callable[[Array, Array], Array]:

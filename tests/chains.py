@@ -14,7 +14,7 @@ import numpy as np
 from jax.scipy.stats import norm
 
 from gen_jax import mcmc
-from gen_jax.model import sample_keys
+from gen_jax.randomness import sample_keys
 
 CHAINS, STEPS = 60_000, 10
 FALSE_ALARM = 5e-7

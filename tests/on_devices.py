@@ -10,7 +10,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from gen_jax import diffusion, nets, paths
-from gen_jax.model import sample_keys
+from gen_jax.randomness import sample_keys
 
 SMALL = {
     "mlp": {"features": (8,)},

@@ -7,11 +7,12 @@ import numpy as np
 import optax
 import pytest
 
-from gen_jax import classical, diffusion, energy, gan, nets, paths, training, vae
+from gen_jax import classical, diffusion, energy, gan, gan_nets, nets, paths, training, vae
 from gen_jax.checks import as_array, as_floats, as_key, check_output, per_point, same_shape
+from gen_jax.conditions import checked_labels
 from gen_jax.errors import ConfigError, DataError
-from gen_jax.labels import checked_labels
-from gen_jax.model import GenerativeModel, normal, sample_keys
+from gen_jax.model import GenerativeModel
+from gen_jax.randomness import normal, sample_keys
 
 KEY = jax.random.key(3)
 X = np.random.default_rng(0).uniform(0, 1, (16, 2)).astype(np.float32)
@@ -126,7 +127,13 @@ FAMILIES = {
         vae.mlp((8,)), vae.mlp((8,)), o, shape=(2,), latent=1, likelihood="gaussian"
     ),
     "gan": lambda o: gan.gan(
-        nets.MLPGenerator((2,), (4,)), nets.MLPCritic((4,)), o, o, shape=(2,), latent=2, unroll=1
+        gan_nets.MLPGenerator((2,), (4,)),
+        gan_nets.MLPCritic((4,)),
+        o,
+        o,
+        shape=(2,),
+        latent=2,
+        unroll=1,
     ),
     "mixture": lambda o: classical.gaussian_mixture(2, shape=(2,), method="gradient", optimizer=o),
 }

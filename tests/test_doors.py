@@ -24,6 +24,7 @@ from gen_jax import (
     flow_matching,
     flows,
     gan,
+    gan_nets,
     mcmc,
     nets,
     training,
@@ -113,7 +114,7 @@ POINT_GAN = {"shape": (2,), "latent": 2}
 WIDE = lambda make: lambda damage: lambda size: Damaged(make(size), damage)
 CODER = {"shape": (2,), "latent": 2, "likelihood": "gaussian"}
 TRANSLATION = {"shape": (8, 16, 1), "transform": UNITS}
-MAKER, PATCHES = nets.UNetGenerator(1, (4, 4)), nets.PatchCritic(4, 1)
+MAKER, PATCHES = gan_nets.UNetGenerator(1, (4, 4)), gan_nets.PatchCritic(4, 1)
 VIEWS = {"shape": (8, 8, 1), "content": 2, "view": 1, "views": lambda key, x: x}
 TEXT = {
     "shape": (8, 8, 1),
@@ -124,7 +125,7 @@ TEXT = {
 
 
 def captioned(network):
-    return nets.Captioned(network, nets.SentenceEncoder(len(data.captions.WORDS), 4))
+    return gan_nets.Captioned(network, gan_nets.SentenceEncoder(len(data.captions.WORDS), 4))
 
 
 def vq(damage):
@@ -138,7 +139,7 @@ def vq(damage):
 
 
 MLP_WIDE = WIDE(vae.mlp((8,)))
-DCGAN = nets.DCGANGenerator((8, 8, 1), (4,)), nets.DCGANCritic((4,))
+DCGAN = gan_nets.DCGANGenerator((8, 8, 1), (4,)), gan_nets.DCGANCritic((4,))
 CALLABLES = {
     "diffusion.diffusion/network": (
         lambda f: diffusion.diffusion(Damaged(MLP, f), "linear", ADAM, shape=(2,)),
@@ -212,15 +213,19 @@ CALLABLES = {
     ),
     "gan.gan/generator": (
         lambda f: gan.gan(
-            Damaged(nets.MLPGenerator((2,), (4,)), f), nets.MLPCritic((4,)), ADAM, ADAM, **POINT_GAN
+            Damaged(gan_nets.MLPGenerator((2,), (4,)), f),
+            gan_nets.MLPCritic((4,)),
+            ADAM,
+            ADAM,
+            **POINT_GAN,
         ),
         LIKE_X,
         POINTS,
     ),
     "gan.gan/critic": (
         lambda f: gan.gan(
-            nets.MLPGenerator((2,), (4,)),
-            Damaged(nets.MLPCritic((4,)), critic_with(f)),
+            gan_nets.MLPGenerator((2,), (4,)),
+            Damaged(gan_nets.MLPCritic((4,)), critic_with(f)),
             ADAM,
             ADAM,
             **POINT_GAN,
@@ -242,8 +247,8 @@ CALLABLES = {
     ),
     "gan.text_conditional/generator": (
         lambda f: gan.text_conditional(
-            Damaged(captioned(nets.DCGANGenerator((8, 8, 1), (4,), 4)), f),
-            captioned(nets.DCGANCritic((4,), "projection", 4)),
+            Damaged(captioned(gan_nets.DCGANGenerator((8, 8, 1), (4,), 4)), f),
+            captioned(gan_nets.DCGANCritic((4,), "projection", 4)),
             ADAM,
             ADAM,
             **TEXT,
@@ -253,8 +258,8 @@ CALLABLES = {
     ),
     "gan.text_conditional/critic": (
         lambda f: gan.text_conditional(
-            captioned(nets.DCGANGenerator((8, 8, 1), (4,), 4)),
-            Damaged(captioned(nets.DCGANCritic((4,), "projection", 4)), critic_with(f)),
+            captioned(gan_nets.DCGANGenerator((8, 8, 1), (4,), 4)),
+            Damaged(captioned(gan_nets.DCGANCritic((4,), "projection", 4)), critic_with(f)),
             ADAM,
             ADAM,
             **TEXT,
@@ -274,14 +279,14 @@ CALLABLES = {
     ),
     "gan.cyclegan/generator": (
         lambda f: gan.cyclegan(
-            Damaged(nets.ResNetGenerator(1, (4, 4), 1), f), PATCHES, ADAM, ADAM, **TRANSLATION
+            Damaged(gan_nets.ResNetGenerator(1, (4, 4), 1), f), PATCHES, ADAM, ADAM, **TRANSLATION
         ),
         {"one row": lambda out: out[:, :1]},
         PAIRS,
     ),
     "gan.cyclegan/critic": (
         lambda f: gan.cyclegan(
-            nets.ResNetGenerator(1, (4, 4), 1), Damaged(PATCHES, f), ADAM, ADAM, **TRANSLATION
+            gan_nets.ResNetGenerator(1, (4, 4), 1), Damaged(PATCHES, f), ADAM, ADAM, **TRANSLATION
         ),
         {"channels": lambda out: out[..., None], "a mean": lambda out: out.mean()},
         PAIRS,
@@ -367,7 +372,7 @@ NONE_GIVEN = {
     "autoregressive.transformer",
     "classical.gaussian_mixture",
     "flows.ffjord",
-    "gan.of_parts",
+    "gan.model_from_parts",
     "vae.hierarchical_vae",
     "vae.independent_codes",
 }
@@ -442,8 +447,8 @@ CONDITIONAL = {
         ADAM, shape=(2,), likelihood="gaussian", hidden=(8,), num_classes=3
     ),
     "gan": lambda: gan.gan(
-        nets.MLPGenerator((2,), (4,), 3),
-        nets.MLPCritic((4,), "projection", 3),
+        gan_nets.MLPGenerator((2,), (4,), 3),
+        gan_nets.MLPCritic((4,), "projection", 3),
         ADAM,
         ADAM,
         conditional="projection",
@@ -500,8 +505,8 @@ def test_one_number_of_classes(classes):
         )
     with pytest.raises(ConfigError, match=r"num_classes=3.*generator"):
         gan.gan(
-            nets.MLPGenerator((2,), (4,), classes),
-            nets.MLPCritic((4,), "projection", 3),
+            gan_nets.MLPGenerator((2,), (4,), classes),
+            gan_nets.MLPCritic((4,), "projection", 3),
             ADAM,
             ADAM,
             conditional="projection",
@@ -521,7 +526,12 @@ OUTSIDE = {
     "diffusion": lambda t: diffusion.diffusion(MLP, "linear", ADAM, shape=(2,), transform=t),
     "score_model": lambda t: energy.score_model(energy_net(), ADAM, transform=t, **ENERGY),
     "gan": lambda t: gan.gan(
-        nets.MLPGenerator((2,), (4,)), nets.MLPCritic((4,)), ADAM, ADAM, transform=t, **POINT_GAN
+        gan_nets.MLPGenerator((2,), (4,)),
+        gan_nets.MLPCritic((4,)),
+        ADAM,
+        ADAM,
+        transform=t,
+        **POINT_GAN,
     ),
     "vae": lambda t: vae.vae(vae.mlp((8,)), vae.mlp((8,)), ADAM, transform=t, **CODER),
     "discrete_vae": lambda t: vae.discrete_vae(

@@ -20,7 +20,7 @@ import pytest
 import gen_jax
 from gen_jax import diffusion, nets, paths
 from gen_jax.diffusion.losses import WEIGHTINGS, denoising_loss
-from gen_jax.model import sample_keys
+from gen_jax.randomness import sample_keys
 
 STEPPERS, N = diffusion.STEPPERS, 3
 

@@ -9,16 +9,10 @@ import numpy as np
 import pytest
 
 from gen_jax.compiled import PROGRAMS
+from gen_jax.conditions import checked_labels
 from gen_jax.errors import ConfigError, DataError
-from gen_jax.labels import checked_labels
-from gen_jax.model import (
-    GenerativeModel,
-    compiled,
-    fold_in,
-    normal,
-    sample_in_batches,
-    sample_keys,
-)
+from gen_jax.model import GenerativeModel, compiled, sample_in_batches
+from gen_jax.randomness import fold_in, normal, sample_keys
 
 
 def data(keys):

@@ -8,7 +8,7 @@ import pytest
 
 from gen_jax import paths
 from gen_jax.errors import ConfigError
-from gen_jax.model import normal, sample_keys
+from gen_jax.randomness import normal, sample_keys
 
 TIMES = np.array([0.15337, 0.32141, 0.50037, 0.77723, 0.91249])  # off the schedules' grid points
 DATA_STD = 0.8
@@ -135,14 +135,14 @@ def test_from_pair_is_the_regression_target(x64, key, name):
     c = paths.coefficients(path, t)
     x = c.alpha[:, None] * x0 + c.sigma[:, None] * eps
     for name in paths.PARAMETERISATIONS:
-        value = paths.from_pair(x0, eps, c, name, DATA_STD)
+        value = paths.from_x0_eps(x0, eps, c, name, DATA_STD)
         back_x0, back_eps = paths.pair(value, x, c, name, DATA_STD)
         assert_close(back_x0, x0, 1e-9)
         assert_close(back_eps, eps, 1e-9)
     d = 1e-6
     moved = path.alpha(t + d)[:, None] * x0 + path.sigma(t + d)[:, None] * eps
     before = path.alpha(t - d)[:, None] * x0 + path.sigma(t - d)[:, None] * eps
-    velocity = paths.from_pair(x0, eps, c, "velocity")
+    velocity = paths.from_x0_eps(x0, eps, c, "velocity")
     assert_close(velocity, (moved - before) / (2 * d), 1e-6)
 
 
@@ -276,10 +276,10 @@ def test_v_and_velocity_have_no_pole_at_either_end(x64, key, name, dtype):
     c = paths.coefficients(path, t)
     x = c.alpha[:, None] * x0 + c.sigma[:, None] * eps
     for source in ("v", "velocity", "F"):
-        value = paths.from_pair(x0, eps, c, source, DATA_STD)
+        value = paths.from_x0_eps(x0, eps, c, source, DATA_STD)
         for target in ("x0", "eps", "v", "velocity", "F"):
             found = paths.convert(value, x, c, source, target, DATA_STD)
-            wanted = paths.from_pair(x0, eps, c, target, DATA_STD)
+            wanted = paths.from_x0_eps(x0, eps, c, target, DATA_STD)
             assert_close(found, wanted, 1e-5 if dtype == jnp.float32 else 1e-12)
 
 

@@ -55,7 +55,7 @@ def test_first_example_runs():
 def test_example_of_own_parts_runs():
     names = run_block(BLOCKS[1], "steps=200, batch_size=64", "steps=2, batch_size=16")
     state, model = names["state"], names["model"]
-    images = model.sample(names["jax"].random.key(0), state, 3, steps=2)
+    images = model.sample(names["jax"].random.key(0), state, 3, num_steps=2)
     assert images.shape == (3, 8, 8, 3)
     assert len(BLOCKS) == 2
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from gen_jax import flows, safe
 from gen_jax.classical import mixture
-from gen_jax.nets.lipschitz import orthonormalised
+from gen_jax.gan_nets.lipschitz import orthonormalised
 
 X = jnp.array([0.0, 1e-30, 0.3, 2.0, jnp.inf])
 

@@ -33,8 +33,9 @@ from gen_jax.data.transforms import TRANSFORMS
 from gen_jax.diffusion.losses import WEIGHTINGS, denoising_loss
 from gen_jax.energy.score_model import SCORE_LOSSES
 from gen_jax.gan.augmentation import AUGMENTATIONS
-from gen_jax.model import sample_keys
-from gen_jax.nets import Feedforward, MLPCritic, MLPGenerator
+from gen_jax.gan_nets import MLPCritic, MLPGenerator
+from gen_jax.nets import Feedforward
+from gen_jax.randomness import sample_keys
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.errors import check_range
-from gen_jax.model import fold_in
+from gen_jax.randomness import fold_in
 from gen_jax.sampling.categorical import tempered
 from gen_jax.types import Array, Float, Int, Key, Num
 

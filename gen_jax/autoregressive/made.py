@@ -12,8 +12,8 @@ from gen_jax.autoregressive.factorisation import Factorisation
 from gen_jax.autoregressive.likelihoods import LIKELIHOODS, Likelihood
 from gen_jax.autoregressive.model import Settings, autoregressive
 from gen_jax.checks import no_type_check
+from gen_jax.conditions import one_hot
 from gen_jax.errors import ConfigError, check_choice, check_range, check_shape
-from gen_jax.labels import one_hot
 from gen_jax.model import GenerativeModel
 from gen_jax.nets import MADE
 

@@ -12,12 +12,13 @@ from gen_jax.autoregressive.decoding import ANCESTRAL, Decoding, checked, genera
 from gen_jax.autoregressive.factorisation import Factorisation, full_pass
 from gen_jax.autoregressive.likelihoods import Likelihood
 from gen_jax.checks import check_output, is_known, no_type_check
-from gen_jax.descent import AveragedState, descend_averaged, first_state
+from gen_jax.conditions import batch_labels, checked_labels
+from gen_jax.data_units import check_data, log_det, to_data, to_model
 from gen_jax.errors import ConfigError, DataError, check_range, check_shape
-from gen_jax.labels import batch_labels, checked_labels
-from gen_jax.model import GenerativeModel, compiled, sample_keys
+from gen_jax.model import GenerativeModel, compiled
+from gen_jax.optimization import AveragedState, init_state_with_ema, optimizer_step_with_ema
+from gen_jax.randomness import sample_keys
 from gen_jax.types import Array, Float, Key, Metrics, Num
-from gen_jax.units import check_data, decode, encode, log_det
 
 
 class Settings(NamedTuple):
@@ -69,7 +70,7 @@ class Assembly(NamedTuple):
 
     def encode(self, key: Key[Array, "*batch"], x: Any) -> Array:
         """Data units to units [B, N, E]. Raises ConfigError or DataError if they do not fit."""
-        u = encode(self.settings, key, jnp.asarray(x))
+        u = to_model(self.settings, key, jnp.asarray(x))
         check_values(self.likelihood, u)
         return u.reshape(u.shape[0], -1, self.likelihood.event)
 
@@ -104,7 +105,7 @@ def init_state(key: Key[Array, ""], batch, a: Assembly) -> AveragedState:
     batch_labels(batch, a.settings.num_classes)
     check_data(a.settings, batch["x"], partial(check_values, a.likelihood))
     label = jnp.zeros(1, jnp.int32) if a.settings.num_classes else None
-    return first_state(a.factorisation.init(key, label), a.optimizer)
+    return init_state_with_ema(a.factorisation.init(key, label), a.optimizer)
 
 
 def log_prob(
@@ -165,7 +166,7 @@ def draw_samples(
         for k in range(1, len(orders)):
             other = in_order(keys, state.ema, a, k, labels, decoding, prompt, cached)
             u = jnp.where((chosen == k)[:, None, None], other, u)
-    return decode(a.settings, u)
+    return to_data(a.settings, u)
 
 
 def checked_prompt(prompt: Any, n: int, a: Assembly) -> Array | None:
@@ -204,7 +205,7 @@ def autoregressive(
 
     def step(key, state, batch):
         loss = lambda params: training_loss(params, key, batch, a)
-        return descend_averaged(loss, a.optimizer, settings.ema_decay, state)
+        return optimizer_step_with_ema(loss, a.optimizer, settings.ema_decay, state)
 
     # What a model takes is read from its signature: a label only when there are classes.
     def sample(key, state, n, *, temperature=1.0, top_k=None, top_p=1.0, prompt=None, cached=True):

@@ -17,20 +17,21 @@ import numpy as np
 from gen_jax.checks import as_floats, no_type_check
 from gen_jax.classical import moments
 from gen_jax.classical.moments import Moments
+from gen_jax.data_units import (
+    Units,
+    check_data,
+    density_kind,
+    log_prob_in_units,
+    to_data,
+    to_model,
+    to_model_vectors,
+)
 from gen_jax.errors import DataError, check_range, check_shape
-from gen_jax.model import GenerativeModel, compiled, sample_keys
+from gen_jax.model import GenerativeModel, compiled
+from gen_jax.randomness import sample_keys
 from gen_jax.sampling.checks import floats
 from gen_jax.sampling.gaussian import LOG_2_PI
 from gen_jax.types import Array, Float, Key, Num
-from gen_jax.units import (
-    Units,
-    check_data,
-    decode,
-    density_kind,
-    encode,
-    encode_vectors,
-    log_prob_in_units,
-)
 
 
 class PrincipalGaussian(NamedTuple):
@@ -128,21 +129,21 @@ def moments_model(law_of: Callable[[Moments], PrincipalGaussian], units: Units) 
 
     def init(key, batch):
         check_data(units, batch["x"])
-        u = encode_vectors(units, key, batch["x"])
+        u = to_model_vectors(units, key, batch["x"])
         return moments.nothing(u.shape[1], u.dtype)
 
     def step(key, state, batch):
-        state = moments.add(state, encode_vectors(units, key, batch["x"]))
+        state = moments.add(state, to_model_vectors(units, key, batch["x"]))
         return state, {"variance": jnp.trace(state.covariance) / len(state.mean)}
 
     def sample_(key, state, n):
-        return decode(units, sample(key, law_of(state), n))
+        return to_data(units, sample(key, law_of(state), n))
 
     def log_prob_(key, state, x):
         of_vectors = lambda u: log_prob(law_of(state), u.reshape(len(u), -1))
         return log_prob_in_units(units, of_vectors, key, x)
 
-    kind = density_kind(partial(decode, units), units.shape)
+    kind = density_kind(partial(to_data, units), units.shape)
     model = GenerativeModel(
         init,
         step,
@@ -151,7 +152,7 @@ def moments_model(law_of: Callable[[Moments], PrincipalGaussian], units: Units) 
         kind,
         parameters=lambda state: (state.mean, state.covariance),
     )
-    return compiled(model, encode=partial(encode, units))
+    return compiled(model, encode=partial(to_model, units))
 
 
 @no_type_check

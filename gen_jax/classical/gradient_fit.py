@@ -16,8 +16,8 @@ from jax.scipy.special import logsumexp
 from gen_jax.classical.components import Mixture, Whitening, factors, inverse_factors, log_joint
 from gen_jax.classical.em import Fit, checked_points, standardise
 from gen_jax.classical.kmeans import start_mixture, variance_floor
-from gen_jax.descent import apply_gradient, start_moments
 from gen_jax.errors import NumericalError, check_range
+from gen_jax.optimization import apply_gradient, start_moments
 from gen_jax.types import Array, Float, Key, Num
 
 

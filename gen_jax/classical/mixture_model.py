@@ -16,19 +16,19 @@ from gen_jax.classical import gradient_fit, moments
 from gen_jax.classical.components import COVARIANCES, Mixture, log_prob, sample
 from gen_jax.classical.em_steps import e_step, in_blocks, m_step
 from gen_jax.classical.kmeans import start_mixture, variance_floor
-from gen_jax.descent import apply_gradient, start_moments
-from gen_jax.errors import check_choice, check_range, check_shape
-from gen_jax.model import GenerativeModel, compiled
-from gen_jax.types import Array, Float, Int
-from gen_jax.units import (
+from gen_jax.data_units import (
     Units,
     check_data,
-    decode,
     density_kind,
-    encode,
-    encode_vectors,
     log_prob_in_units,
+    to_data,
+    to_model,
+    to_model_vectors,
 )
+from gen_jax.errors import check_choice, check_range, check_shape
+from gen_jax.model import GenerativeModel, compiled
+from gen_jax.optimization import apply_gradient, start_moments
+from gen_jax.types import Array, Float, Int
 
 METHODS = ("em", "gradient")
 
@@ -108,7 +108,7 @@ def gaussian_mixture(
     def init(key, batch):
         key_encode, key_start = jax.random.split(key)
         check_data(units, batch["x"])
-        u = encode_vectors(units, key_encode, batch["x"])
+        u = to_model_vectors(units, key_encode, batch["x"])
         floor = variance_floor(u, epsilon)
         first = start_mixture(key_start, u, k, covariance, floor)
         if method == "em":
@@ -117,7 +117,7 @@ def gaussian_mixture(
         return GradientState(params, start_moments(optimizer, params), floor)
 
     def step(key, state, batch):
-        u = encode_vectors(units, key, batch["x"])
+        u = to_model_vectors(units, key, batch["x"])
         if method == "em":
             state, value = em_step(state, u, forgetting)
             return state, {"loss": -value}
@@ -134,13 +134,13 @@ def gaussian_mixture(
         return gradient_fit.constrained(state.params, state.floor)
 
     def sample_(key, state, n):
-        return decode(units, sample(key, mixture_of(state), n))
+        return to_data(units, sample(key, mixture_of(state), n))
 
     def log_prob_(key, state, x):
         mixture = mixture_of(state)
         of_vectors = lambda u: log_prob(mixture, u.reshape(len(u), -1))
         return log_prob_in_units(units, of_vectors, key, x)
 
-    kind = density_kind(partial(decode, units), units.shape)
+    kind = density_kind(partial(to_data, units), units.shape)
     model = GenerativeModel(init, step, sample_, log_prob_, kind, parameters=lambda state: state[0])
-    return compiled(model, encode=partial(encode, units))
+    return compiled(model, encode=partial(to_model, units))

@@ -18,11 +18,11 @@ from gen_jax.classical.gaussian_image import (
     principal_of,
 )
 from gen_jax.classical.moments import Moments
+from gen_jax.data_units import Units
 from gen_jax.errors import DataError, check_range, check_shape
 from gen_jax.model import GenerativeModel
 from gen_jax.sampling.checks import floats
 from gen_jax.types import Array, Float
-from gen_jax.units import Units
 
 
 def maximum_likelihood(

@@ -22,12 +22,20 @@ from gen_jax.classical.texture import (
     checked_size,
     periodic_plus_smooth,
 )
+from gen_jax.data_units import (
+    Units,
+    check_data,
+    density_kind,
+    log_prob_in_units,
+    to_data,
+    to_model_floats,
+)
 from gen_jax.errors import ConfigError, DataError, check_range, check_shape
-from gen_jax.model import GenerativeModel, compiled, sample_keys
+from gen_jax.model import GenerativeModel, compiled
+from gen_jax.randomness import sample_keys
 from gen_jax.sampling.checks import floats
 from gen_jax.sampling.gaussian import LOG_2_PI
 from gen_jax.types import Array, Complex, Float, Int, Key
-from gen_jax.units import Units, check_data, decode, density_kind, encode_floats, log_prob_in_units
 
 LAGS = (0, 1)
 
@@ -138,21 +146,21 @@ def stationary_field(
 
     def init(key, batch):
         check_data(units, batch["x"])
-        return nothing(shape, encode_floats(units, key, batch["x"]).dtype)
+        return nothing(shape, to_model_floats(units, key, batch["x"]).dtype)
 
     def step(key, state, batch):
-        state = add(state, encode_floats(units, key, batch["x"]), periodic)
+        state = add(state, to_model_floats(units, key, batch["x"]), periodic)
         return state, {"variance": jnp.trace(state.covariance[0, 0]) / shape[2]}
 
     def sample_(key, state, n, *, size=None):
         white = state.covariance.at[0, 0].add(epsilon * jnp.eye(shape[2], dtype=state.mean.dtype))
         u = sample(key, state._replace(covariance=white), n, size)
-        return decode(units._replace(shape=u.shape[1:]), u)
+        return to_data(units._replace(shape=u.shape[1:]), u)
 
     def log_prob_(key, state, x):
         return log_prob_in_units(units, lambda u: log_prob(state, u, epsilon), key, x)
 
-    kind = density_kind(partial(decode, units), units.shape)
+    kind = density_kind(partial(to_data, units), units.shape)
     model = GenerativeModel(
         init,
         step,
@@ -161,4 +169,4 @@ def stationary_field(
         kind,
         parameters=lambda state: (state.mean, state.covariance),
     )
-    return compiled(model, encode=partial(encode_floats, units))
+    return compiled(model, encode=partial(to_model_floats, units))

@@ -16,7 +16,7 @@ from gen_jax.data import (
     captions,
     folder,
     images,
-    known,
+    known_densities,
     mutated,
     pairs,
     picture,
@@ -276,9 +276,9 @@ def find(name: str) -> DatasetEntry:
         return _captioned(name)
     if (pair := pairs.parse(name)) is not None:
         return _pairs(*pair, name)
-    if name.startswith(known.PREFIX):
-        known.target_of(name)
-        load = partial(known.read_target, name)
+    if name.startswith(known_densities.PREFIX):
+        known_densities.target_of(name)
+        load = partial(known_densities.read_target, name)
         return DatasetEntry("exact samples of a known density", "points", 0, load)
     if name not in DATASETS and (kind := _kind_of_path(name)):
         raise ConfigError(f"dataset={name!r} is no name, but there is such a path: {kind}{name}?")
@@ -348,7 +348,10 @@ def describe(name: str) -> DatasetSpec:
     A target without an exact sampler has no examples; its mean is given as 0, its deviation as 1.
     """
     check_text("dataset", name)
-    if name.startswith(known.PREFIX) and (target := known.target_of(name)).sample is None:
+    if (
+        name.startswith(known_densities.PREFIX)
+        and (target := known_densities.target_of(name)).sample is None
+    ):
         zeros, ones = (0.0,) * target.dim, (1.0,) * target.dim
         return DatasetSpec(name, "points", (target.dim,), "float32", 0, zeros, ones, 0, 0)
     entry, train, test = find(name), load(name, "train"), load(name, "test")

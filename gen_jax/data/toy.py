@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.model import sample_keys
+from gen_jax.randomness import sample_keys
 from gen_jax.types import Array, Float, Key
 
 EIGHT_RADIUS, EIGHT_STD = 2.0, 0.1

@@ -18,7 +18,7 @@ import numpy as np
 
 from gen_jax.checks import as_array, is_known, no_type_check
 from gen_jax.errors import ConfigError, DataError, check_flag, check_range, shown
-from gen_jax.model import fold_in, sample_keys
+from gen_jax.randomness import fold_in, sample_keys
 
 EDGE = 2.0**-13
 """Dequantisation noise keeps this far from 0 and 1, so that float32 rounding in later transforms

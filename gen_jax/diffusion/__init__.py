@@ -19,13 +19,12 @@ from gen_jax.diffusion.losses import WEIGHTINGS, denoising_loss
 from gen_jax.diffusion.model import diffusion
 from gen_jax.diffusion.network import (
     NOISE_INPUTS,
-    Parameterised,
+    Preconditioned,
     denoiser,
     noise_angle,
     noise_input,
     predict,
 )
-from gen_jax.diffusion.noise_levels import TIME_DENSITIES
 from gen_jax.diffusion.options import Options
 from gen_jax.diffusion.sampler import SampleInfo, Stepper, Transition, prior, sample
 from gen_jax.diffusion.steppers import STEPPERS
@@ -36,6 +35,7 @@ from gen_jax.diffusion.stochastic import (
     predictor_corrector,
     score_sde_rate,
 )
+from gen_jax.diffusion.time_sampling import TIME_DENSITIES
 from gen_jax.diffusion.unipc import unipc
 
 __all__ = [
@@ -47,7 +47,7 @@ __all__ = [
     "WEIGHTINGS",
     "LikelihoodInfo",
     "Options",
-    "Parameterised",
+    "Preconditioned",
     "SampleInfo",
     "Stepper",
     "Transition",

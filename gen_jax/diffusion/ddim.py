@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from gen_jax.diffusion.sampler import Stepper, Transition, call
 from gen_jax.errors import check_choice, check_range
-from gen_jax.model import normal
+from gen_jax.randomness import normal
 from gen_jax.types import Array, Float
 
 

@@ -17,8 +17,8 @@ import jax.numpy as jnp
 from gen_jax.checks import same_shape
 from gen_jax.diffusion.losses import denoising_loss
 from gen_jax.errors import check_range
-from gen_jax.model import fold_in, normal, sample_keys
 from gen_jax.paths import GaussianPath, expand, log_snr
+from gen_jax.randomness import fold_in, normal, sample_keys
 from gen_jax.types import Array, Denoiser, Float, Key
 
 
@@ -29,7 +29,7 @@ def ddpm_loss(
     x0: Float[Array, "B ..."],
     *,
     num_steps: int = 1000,
-    kind: str = "eps",
+    prediction: str = "eps",
     weighting: str | Callable = "simple",
 ) -> tuple[Float[Array, "B"], dict[str, Array]]:
     """ho2020 eq. 14: the squared error of eps at a uniformly drawn integer step, per example."""
@@ -38,7 +38,7 @@ def ddpm_loss(
     k = jax.random.randint(key_time, x0.shape[:1], 0, num_steps)
     eps = jax.random.normal(key_noise, x0.shape, x0.dtype)
     t = ((k + 1) / num_steps).astype(x0.dtype)
-    return denoising_loss(predict, path, x0, eps, t, kind=kind, weighting=weighting)
+    return denoising_loss(predict, path, x0, eps, t, prediction=prediction, weighting=weighting)
 
 
 def _sum(x: Array) -> Array:

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from gen_jax.diffusion.ddim import ddim_line
 from gen_jax.diffusion.sampler import Stepper, Transition, call
 from gen_jax.errors import check_range
-from gen_jax.model import normal
 from gen_jax.paths import coefficients, time_of_log_snr
+from gen_jax.randomness import normal
 
 
 def _heun_step(denoise, x, transition: Transition):

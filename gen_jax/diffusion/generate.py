@@ -7,30 +7,30 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.descent import AveragedState
+from gen_jax.conditions import checked_labels
+from gen_jax.data_units import log_det, to_data, to_model_floats
 from gen_jax.diffusion.grids import GRIDS
 from gen_jax.diffusion.guidance import extrapolate
 from gen_jax.diffusion.likelihood import ode_log_prob
-from gen_jax.diffusion.network import Parameterised, denoiser
+from gen_jax.diffusion.network import Preconditioned, denoiser
 from gen_jax.diffusion.options import (
     Options,
     draw_source,
-    named,
-    named_path,
+    resolve,
+    resolve_path,
 )
 from gen_jax.diffusion.sampler import Stepper, check_times, prior, sample
 from gen_jax.diffusion.steppers import STEPPERS
 from gen_jax.errors import ConfigError, check_finite
-from gen_jax.labels import checked_labels
-from gen_jax.model import fold_in, sample_keys
+from gen_jax.optimization import AveragedState
 from gen_jax.paths import GaussianPath, transfer
+from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.solvers import adaptive
 from gen_jax.types import Array, Denoiser, Float, Key
-from gen_jax.units import decode, encode_floats, log_det
 
 
 def guided_denoiser(
-    p: Parameterised,
+    p: Preconditioned,
     options: Options,
     state: AveragedState,
     n: int,
@@ -63,22 +63,22 @@ def guided_denoiser(
 
 def _times(
     path: GaussianPath,
-    steps: int,
+    num_steps: int,
     grid: str | Callable,
-    p: Parameterised,
+    p: Preconditioned,
     sigma_min: float | None,
     sigma_max: float | None,
 ) -> Float[Array, " times"]:
-    """Times of a grid by name, or of the user's own `(path, steps)`, which may take a range."""
+    """Times of a grid by name, or of the user's own `(path, num_steps)`, which may take a range."""
     given = {"sigma_min": sigma_min, "sigma_max": sigma_max}
     options: dict[str, Any] = {name: level for name, level in given.items() if level is not None}
     if isinstance(grid, str):
         options["data_std"] = p.data_std
-    return named("grid", grid, GRIDS)(path, steps, **options)
+    return resolve("grid", grid, GRIDS)(path, num_steps, **options)
 
 
 def draw_samples(
-    p: Parameterised,
+    p: Preconditioned,
     options: Options,
     key: Key[Array, "*batch"],
     state: AveragedState,
@@ -89,7 +89,7 @@ def draw_samples(
     guidance_interval: tuple[float, float] = (0.0, 1.0),
     guide_state: AveragedState | None = None,
     stepper: str | Stepper | None = None,
-    steps: int | None = None,
+    num_steps: int | None = None,
     grid: str | Callable | None = None,
     sigma_min: float | None = None,
     sigma_max: float | None = None,
@@ -102,16 +102,16 @@ def draw_samples(
 
     Args:
       label, guidance, guidance_interval, guide_state: of `guided_denoiser`.
-      stepper, steps, grid: by default the options', and the grid that the stepper is meant for.
+      stepper, num_steps, grid: by default the options', and the grid that the stepper is meant for.
       sigma_min, sigma_max: noise levels sigma / alpha of the last step and of the start, instead of
         the grid's, which are the path's own (see `grids`).
       path: a path to sample on, when it is not the one of training.
       guide: any further function from denoiser to denoiser, on the sampling path; arrays that it
         closes over are the same for every batch.
     """
-    make = named("stepper", options.stepper if stepper is None else stepper, STEPPERS)
+    make = resolve("stepper", options.stepper if stepper is None else stepper, STEPPERS)
     stepper = make if isinstance(make, Stepper) else make()
-    steps = options.steps if steps is None else steps
+    num_steps = options.num_steps if num_steps is None else num_steps
     if stepper.stochastic and (options.source or options.coupling):
         others = [name for name, make in STEPPERS.items() if not make().stochastic]
         raise ConfigError(
@@ -132,12 +132,12 @@ def draw_samples(
         guidance_interval=guidance_interval,
         guide_state=guide_state,
     )
-    target = p.path if path is None else named_path(path)
+    target = p.path if path is None else resolve_path(path)
     if target is not p.path:
         denoise = transfer(denoise, p.path, target)
     with jax.ensure_compile_time_eval():  # a trace would hide the values of a grid
         name = stepper.grid if grid is None else grid
-        times = _times(target, steps, name, p, sigma_min, sigma_max)
+        times = _times(target, num_steps, name, p, sigma_min, sigma_max)
         check_times(times)
     keys = sample_keys(key, n)
     if options.source is None:
@@ -157,12 +157,12 @@ def draw_samples(
         trajectory=trajectory,
     )
     if info or trajectory:
-        return decode(options, drawn[0]), drawn[1]
-    return decode(options, drawn)
+        return to_data(options, drawn[0]), drawn[1]
+    return to_data(options, drawn)
 
 
 def log_prob(
-    p: Parameterised,
+    p: Preconditioned,
     options: Options,
     key: Key[Array, "*batch"],
     state: AveragedState,
@@ -182,10 +182,10 @@ def log_prob(
     """
     labels = checked_labels(label, x.shape[0], options.num_classes)
     keys = sample_keys(key, x.shape[0])
-    u = encode_floats(options, fold_in(keys, 0), jnp.asarray(x))
+    u = to_model_floats(options, fold_in(keys, 0), jnp.asarray(x))
     settings = {"data_std": p.data_std, **options.likelihood}
     if method in adaptive.METHODS:
-        settings.pop("steps", None)
+        settings.pop("num_steps", None)
     if method is not None:
         settings["method"] = method
     denoise, scale = denoiser(p, state.ema, labels), log_det(options, u)

@@ -54,7 +54,7 @@ def _falling(high: Array | float, low: Array | float, n: int, given: bool) -> Ar
 
     Without a given end the last number is high / n, but not below low.
     """
-    check_range("steps", n, 1, integer=True)
+    check_range("num_steps", n, 1, integer=True)
     return jnp.linspace(high, low if given else jnp.maximum(high / n, low), n)
 
 
@@ -153,7 +153,7 @@ def karras(
     sigma_max: float | None = None,
 ) -> Float[Array, " times"]:
     """karras2022 eq. 5: noise levels sig with sig^(1 / rho) uniform; the warp is not on t."""
-    check_range("steps", n, 1, integer=True)
+    check_range("num_steps", n, 1, integer=True)
     low, high, start = _finite(path, data_std, sigma_min, sigma_max)
     levels = jnp.linspace(high ** (1 / rho), low ** (1 / rho), n) ** rho
     return _levels_to_times(path, levels, start)
@@ -168,7 +168,7 @@ def log_snr_uniform(
     sigma_max: float | None = None,
 ) -> Float[Array, " times"]:
     """Noise levels uniform in log(sigma / alpha): the grid that DPM-Solver++ is meant for."""
-    check_range("steps", n, 1, integer=True)
+    check_range("num_steps", n, 1, integer=True)
     low, high, start = _finite(path, data_std, sigma_min, sigma_max)
     return _levels_to_times(path, jnp.exp(jnp.linspace(jnp.log(high), jnp.log(low), n)), start)
 
@@ -183,7 +183,7 @@ def ddpm_subsequence(
     sigma_max: float | None = None,
 ) -> Float[Array, " times"]:
     """n of DDPM's `num_steps` times (k + 1) / T, trailing spacing (lin2024, table 2), then 0."""
-    check_range("steps", n, 1, num_steps, integer=True)
+    check_range("num_steps", n, 1, num_steps, integer=True)
     if sigma_min is not None or sigma_max is not None:
         raise ConfigError(
             f"sigma_min={sigma_min}, sigma_max={sigma_max}: the grid ddpm_subsequence covers all "

@@ -23,8 +23,8 @@ from gen_jax.calls import counted, network_call
 from gen_jax.diffusion.flow_ode import for_each_sample
 from gen_jax.diffusion.grids import karras
 from gen_jax.errors import ConfigError, check_choice, check_range
-from gen_jax.model import sample_keys
 from gen_jax.paths import GaussianPath, velocity
+from gen_jax.randomness import sample_keys
 from gen_jax.solvers import adaptive, ode
 from gen_jax.solvers.divergence import DIVERGENCES
 from gen_jax.types import Array, Denoiser, Float, Int, Key
@@ -52,7 +52,7 @@ def ode_log_prob(
     method: str | None = None,
     tolerance: float = 1e-6,
     max_steps: int = 4096,
-    steps: int | None = None,
+    num_steps: int | None = None,
     times: Float[Array, " times"] | None = None,
     divergence: str = "exact",
     data_std: float = 1.0,
@@ -63,14 +63,14 @@ def ode_log_prob(
     Args:
       key: one key, or one per example [B]; draws one Rademacher probe per trajectory.
       method: adaptive, "dopri5" (the default) or "tsit5", with steps of its own for each example;
-        or a name in `solvers.TABLEAUS` with fixed steps, "rk4" where steps or times are given.
+        or a name in `solvers.TABLEAUS` with fixed steps, "rk4" where num_steps or times are given.
       tolerance: of an adaptive method: rtol and atol of one step, in x and in nats. In float32 on
         the linear path, a mixture in 16 dimensions at three times its samples (-500 to -820 nats):
         error below 0.03 nats at 1e-5 and 0.003 at 1e-6, where rk4 was off by up to 122 with 64
         steps and by 52 with 256.
       max_steps: of an adaptive method; an example that needs more is NaN. For gradients in x0 or
         the parameters take a fixed method.
-      steps: of a fixed method, on the Karras grid (64); network calls are the steps times the
+      num_steps: of a fixed method, on the Karras grid (64); network calls are the steps times the
         stages of the method.
       times: rising times from near 0 to 1 instead of that grid; of an adaptive method, the first
         and the last of them.
@@ -80,18 +80,18 @@ def ode_log_prob(
         of their square distance over the data's variance.
       info: also estimate the error, by a second, coarser solve.
     Raises ConfigError for an unknown method or divergence, a tolerance or a number of steps that is
-    not positive, steps of an adaptive method, and info of a single step.
+    not positive, num_steps of an adaptive method, and info of a single step.
     """
     measure = DIVERGENCES[check_choice("divergence", divergence, DIVERGENCES)]
     if method is None:
-        method = "dopri5" if steps is None and times is None else "rk4"
+        method = "dopri5" if num_steps is None and times is None else "rk4"
     check_choice("method", method, (*adaptive.METHODS, *ode.TABLEAUS))
     adapts = method in adaptive.METHODS
-    if adapts and steps is not None:
-        raise ConfigError(f"steps={steps} are not for the adaptive method={method!r}")
+    if adapts and num_steps is not None:
+        raise ConfigError(f"num_steps={num_steps} is not for the adaptive method={method!r}")
     check_range("tolerance", tolerance, 0, open_low=True)
-    steps = check_range("steps", 64 if steps is None else steps, 1, integer=True)
-    times = karras(path, steps + 1)[-2::-1] if times is None else times
+    num_steps = check_range("num_steps", 64 if num_steps is None else num_steps, 1, integer=True)
+    times = karras(path, num_steps + 1)[-2::-1] if times is None else times
     times = jnp.asarray(times, float)
     if info and not adapts and len(times) < 3:
         raise ConfigError("info needs at least 2 steps, for the error is seen with half of them")

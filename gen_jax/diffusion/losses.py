@@ -1,8 +1,8 @@
 """One denoising loss, in every parameterisation and with every weighting.
 
-x_t = alpha x0 + sigma eps; the network's prediction of kind "x0", "eps", "score", "v", "velocity"
-or "F" is compared with the value of that kind at the true (x0, eps). These errors are all multiples
-of d = |E - eps|^2, and every weighting is w d for some w (kingma2023, sections 2-3):
+x_t = alpha x0 + sigma eps; the network predicts "x0", "eps", "score", "v", "velocity" or "F", which
+is compared with the value of that quantity at the true (x0, eps). These errors are all multiples of
+d = |E - eps|^2, and every weighting is w d for some w (kingma2023, sections 2-3):
 
     x0: (sigma / alpha)^2 d,   score: d / sigma^2,   v: ((alpha^2 + sigma^2) / alpha)^2 d,
     velocity: (sigma lam')^2 d,   F: (N / (alpha sd))^2 d,
@@ -15,7 +15,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from gen_jax.checks import check_output
-from gen_jax.diffusion.noise_levels import T_MAX, T_MIN
+from gen_jax.diffusion.time_sampling import T_MAX, T_MIN
 from gen_jax.errors import check_choice
 from gen_jax.paths import (
     PARAMETERISATIONS,
@@ -23,7 +23,7 @@ from gen_jax.paths import (
     GaussianPath,
     coefficients,
     expand,
-    from_pair,
+    from_x0_eps,
 )
 from gen_jax.types import Array, Float
 
@@ -51,16 +51,17 @@ _SCALES: dict[str, Callable] = {
 }
 
 ERROR_SCALES: dict[str, Callable] = {
-    kind: lambda c, sd, scale=scale: scale(c, sd) / c.alpha**2 for kind, scale in _SCALES.items()
+    prediction: lambda c, sd, scale=scale: scale(c, sd) / c.alpha**2
+    for prediction, scale in _SCALES.items()
 }
-"""Squared error of each kind over d = |E - eps|^2: `(coefficients, data_std) -> [B]`."""
+"""Squared error of each prediction over d = |E - eps|^2: `(coefficients, data_std) -> [B]`."""
 
 
 def _weighting(weight_of_d: Callable) -> Callable:
-    """A weighting given as alpha^2 w(coefficients, data_std), w on d, over the kind's scale."""
+    """A weighting from alpha^2 w(coefficients, data_std), w on d, over the prediction's scale."""
 
-    def weighting(c, kind, sd):
-        return weight_of_d(c, sd) / _SCALES[kind](c, sd)
+    def weighting(c, prediction, sd):
+        return weight_of_d(c, sd) / _SCALES[prediction](c, sd)
 
     return weighting
 
@@ -71,14 +72,14 @@ def min_snr(gamma: float = 5.0) -> Callable:
 
 
 WEIGHTINGS: dict[str, Callable] = {
-    "uniform": lambda c, kind, sd: jnp.ones_like(c.alpha),
+    "uniform": lambda c, prediction, sd: jnp.ones_like(c.alpha),
     "simple": _weighting(lambda c, sd: c.alpha**2),
     # |lam'|: with t uniform, the variational bound in nats (kingma2021 eq. 17).
     "bound": _weighting(lambda c, sd: _slope(c) * c.alpha / c.sigma),
     "min_snr": min_snr(),
     "edm": _weighting(_f_scale),
 }
-"""Weight of the squared error of `kind`: `(coefficients, kind, data_std) -> [B]`.
+"""Weight of the squared error of `prediction`: `(coefficients, prediction, data_std) -> [B]`.
 
 "uniform": the plain error of the network's own output. "simple": the plain error of eps (ho2020
 eq. 14). "bound": the variational bound for uniform t. "edm": the plain error of F (karras2022)."""
@@ -104,30 +105,30 @@ def denoising_loss(
     eps: Float[Array, "B ..."],
     t: Float[Array, "B"],
     *,
-    kind: str = "v",
+    prediction: str = "v",
     weighting: str | Callable = "uniform",
     data_std: float = 1.0,
 ) -> tuple[Float[Array, "B"], dict[str, Array]]:
-    """Weighted squared error of a prediction of `kind`, per example, averaged over dimensions.
+    """Weighted squared error of the prediction, per example, averaged over dimensions.
 
     Times are moved `off_the_poles`, so that the loss is finite at t = 0 and 1 as well.
 
     Args:
-      predict: `(x_t [B, ...], t [B]) -> [B, ...]`, a value of parameterisation `kind`.
+      predict: `(x_t [B, ...], t [B]) -> [B, ...]`, a value of parameterisation `prediction`.
       x0, eps: data and noise; any joint law of the two is allowed, so that flow matching with
         couplings and other sources is the same function (lipman2023, tong2024).
-      weighting: a name in WEIGHTINGS or a function `(coefficients, kind, data_std) -> [B]`.
+      weighting: a name in WEIGHTINGS or a function `(coefficients, prediction, data_std) -> [B]`.
     Returns the loss [B] and the unweighted error [B] under "error".
-    Raises ConfigError for an unknown kind or weighting.
+    Raises ConfigError for an unknown parameterisation or weighting.
     """
-    check_choice("kind", kind, PARAMETERISATIONS)
+    check_choice("prediction", prediction, PARAMETERISATIONS)
     if isinstance(weighting, str):
         weighting = WEIGHTINGS[check_choice("weighting", weighting, WEIGHTINGS)]
     t = off_the_poles(path, t)
     c = coefficients(path, t)
     x_t = expand(c.alpha, x0) * x0 + expand(c.sigma, x0) * eps
-    target = from_pair(x0, eps, c, kind, data_std)
+    target = from_x0_eps(x0, eps, c, prediction, data_std)
     square = (check_output("predict", predict(x_t, t), x0.shape) - target) ** 2
     error = jnp.mean(square, axis=tuple(range(1, x0.ndim)))
-    weight = check_output("weighting", weighting(c, kind, data_std), error.shape)
+    weight = check_output("weighting", weighting(c, prediction, data_std), error.shape)
     return weight * error, {"error": error}

@@ -8,22 +8,23 @@ import jax.numpy as jnp
 import optax
 
 from gen_jax.checks import check_output, no_type_check
-from gen_jax.descent import AveragedState, descend_averaged, first_state
+from gen_jax.conditions import batch_labels, check_classes, checked_labels
+from gen_jax.data_units import check_data, to_model_floats
 from gen_jax.diffusion.generate import draw_samples, log_prob
 from gen_jax.diffusion.losses import denoising_loss
-from gen_jax.diffusion.network import Parameterised, predict
+from gen_jax.diffusion.network import Preconditioned, predict
 from gen_jax.diffusion.options import (
     Options,
     checked,
     draw_source,
-    named_path,
+    resolve_path,
 )
 from gen_jax.errors import ConfigError
-from gen_jax.labels import batch_labels, check_classes, checked_labels
-from gen_jax.model import GenerativeModel, compiled, one_or_each, sample_keys
+from gen_jax.model import GenerativeModel, compiled, one_or_each
+from gen_jax.optimization import AveragedState, init_state_with_ema, optimizer_step_with_ema
 from gen_jax.paths import GaussianPath
+from gen_jax.randomness import sample_keys
 from gen_jax.types import Array, Float, Key, Metrics
-from gen_jax.units import check_data, encode_floats
 
 
 def init_state(key: Key[Array, ""], network, optimizer, options: Options, batch) -> AveragedState:
@@ -32,15 +33,15 @@ def init_state(key: Key[Array, ""], network, optimizer, options: Options, batch)
     check_data(options, batch["x"])
     label = jnp.zeros(1, jnp.int32) if options.num_classes else None
     params = network.init(key, jnp.zeros((1, *options.shape)), jnp.zeros(1), label)
-    return first_state(params, optimizer)
+    return init_state_with_ema(params, optimizer)
 
 
 def training_loss(
-    params: Any, key: Key[Array, ""], batch, p: Parameterised, options: Options
+    params: Any, key: Key[Array, ""], batch, p: Preconditioned, options: Options
 ) -> tuple[Float[Array, "B"], Metrics]:
     """`denoising_loss` with its own times, noise, pairing and dropped labels."""
     key_encode, key_time, key_noise, key_pair, key_drop = jax.random.split(key, 5)
-    x0 = encode_floats(options, key_encode, batch["x"])
+    x0 = to_model_floats(options, key_encode, batch["x"])
     n = x0.shape[0]
     eps = draw_source(options, sample_keys(key_noise, n))
     if options.coupling is not None:
@@ -55,13 +56,15 @@ def training_loss(
         x0,
         eps,
         check_output("time_density", options.time_density(key_time, p.path, n), (n,)),
-        kind=p.kind,
+        prediction=p.prediction,
         weighting=options.weighting,
         data_std=p.data_std,
     )
 
 
-def with_dropout(key: Key[Array, ""], network: Any, p: Parameterised) -> tuple[Any, Parameterised]:
+def with_dropout(
+    key: Key[Array, ""], network: Any, p: Preconditioned
+) -> tuple[Any, Preconditioned]:
     """For training: a key, and `p` with the dropout of a network that has some turned on."""
     if not getattr(network, "dropout", 0):
         return key, p
@@ -86,18 +89,21 @@ def diffusion(
     """
     settings = checked(Options(**options))
     check_classes("network", network, settings.num_classes)
-    path = named_path(path)
-    if settings.kind in ("eps", "score") and float(path.alpha(jnp.ones(()))) == 0:
+    path = resolve_path(path)
+    if settings.prediction in ("eps", "score") and float(path.alpha(jnp.ones(()))) == 0:
         raise ConfigError(
-            f"kind={settings.kind!r} does not determine x0 at t = 1 of a path with alpha(1) = 0 "
+            f"prediction={settings.prediction!r} does not determine x0 at t = 1 of a path with "
+            "alpha(1) = 0 "
             "(choose from: x0, v, velocity, F; or another path, such as vp)"
         )
-    p = Parameterised(network.apply, path, settings.kind, settings.data_std, settings.noise_input)
+    p = Preconditioned(
+        network.apply, path, settings.prediction, settings.data_std, settings.noise_input
+    )
 
     def step(key, state, batch):
         key, training = with_dropout(key, network, p)
         loss = lambda params: training_loss(params, key, batch, training, settings)
-        return descend_averaged(loss, optimizer, settings.ema_decay, state)
+        return optimizer_step_with_ema(loss, optimizer, settings.ema_decay, state)
 
     model = GenerativeModel(
         init=lambda key, batch: init_state(key, network, optimizer, settings, batch),
@@ -111,5 +117,5 @@ def diffusion(
         model,
         per_sample={"label": label, "guidance": partial(one_or_each, "guidance")},
         shared=("guide_state",),
-        encode=partial(encode_floats, settings),
+        encode=partial(to_model_floats, settings),
     )

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from gen_jax.calls import called, calls_inside
 from gen_jax.checks import check_output
-from gen_jax.diffusion.noise_levels import T_MIN
+from gen_jax.diffusion.time_sampling import T_MIN
 from gen_jax.paths import GaussianPath, coefficients, convert, expand
 from gen_jax.types import Array, Denoiser, Float, Int
 
@@ -47,42 +47,42 @@ NOISE_INPUTS: dict[str, Callable] = {"log_snr": noise_input, "angle": noise_angl
 """What a network may see of the time, by name: `(path, t [B]) -> [B]`; of sigma / alpha alone."""
 
 
-class Parameterised(NamedTuple):
-    """A network read as a prediction of one kind on one path.
+class Preconditioned(NamedTuple):
+    """A network with its scalings on one path (karras2022, table 1).
 
     Fields:
       apply: `(params, x [B, ...], noise [B], label [B] or None) -> [B, ...]`.
       path: the path it is trained on.
-      kind: what it predicts, one of `paths.PARAMETERISATIONS`.
+      prediction: what it predicts, one of `paths.PARAMETERISATIONS`.
       data_std: standard deviation of the data on the path.
       noise: `(path, t [B]) -> [B]`, what the network sees of the time; see NOISE_INPUTS.
     """
 
     apply: Callable
     path: GaussianPath
-    kind: str
+    prediction: str
     data_std: float
     noise: Callable = noise_input
 
 
 def predict(
-    p: Parameterised,
+    p: Preconditioned,
     params: Any,
     x: Float[Array, "B ..."],
     t: Float[Array, "B"],
     label: Int[Array, "B"] | None = None,
 ) -> Float[Array, "B ..."]:
-    """The network's raw output: a value of parameterisation `p.kind` at (x, t)."""
+    """The network's raw output: a value of parameterisation `p.prediction` at (x, t)."""
     norm = jnp.sqrt((p.path.alpha(t) * p.data_std) ** 2 + p.path.sigma(t) ** 2)
     out = p.apply(params, x / expand(norm, x), p.noise(p.path, t), label)
     return check_output("network", out, x.shape)
 
 
-def denoiser(p: Parameterised, params: Any, label: Int[Array, "B"] | None = None) -> Denoiser:
+def denoiser(p: Preconditioned, params: Any, label: Int[Array, "B"] | None = None) -> Denoiser:
     """`denoise(x [B, ...], t [B]) -> E[x0 | x_t = x]` of a network with these parameters."""
 
     def denoise(x, t):
         raw = predict(p, params, x, t, label)
-        return called(convert(raw, x, coefficients(p.path, t), p.kind, "x0", p.data_std))
+        return called(convert(raw, x, coefficients(p.path, t), p.prediction, "x0", p.data_std))
 
     return calls_inside(denoise)

@@ -8,9 +8,9 @@ import jax
 from gen_jax.checks import check_output
 from gen_jax.diffusion.losses import WEIGHTINGS
 from gen_jax.diffusion.network import NOISE_INPUTS
-from gen_jax.diffusion.noise_levels import TIME_DENSITIES
 from gen_jax.diffusion.sampler import Stepper
 from gen_jax.diffusion.steppers import STEPPERS
+from gen_jax.diffusion.time_sampling import TIME_DENSITIES
 from gen_jax.errors import check_choice, check_range, check_shape
 from gen_jax.paths import PARAMETERISATIONS, PATHS, GaussianPath, check_path
 from gen_jax.types import Array, Float, Key
@@ -21,7 +21,7 @@ class Options(NamedTuple):
 
     Fields:
       shape: of one example after the transform.
-      kind: what the network predicts: "x0", "eps", "score", "v", "velocity" or "F".
+      prediction: what the network predicts: "x0", "eps", "score", "v", "velocity" or "F".
       weighting, time_density: names in WEIGHTINGS and TIME_DENSITIES, or functions like theirs.
       data_std: standard deviation of the transformed data.
       noise_input: what the network sees of the time: a name in NOISE_INPUTS, or a function like
@@ -32,7 +32,7 @@ class Options(NamedTuple):
       transform: `data.Transform` between data units and the path's x0, or None.
       source: `(key) -> [*shape]`, one example of what replaces standard normal noise, or None.
       coupling: `(key, x0, x1) -> indices [B]` pairing a batch of data with one of noise, or None.
-      stepper, steps: defaults of `sample`. On the linear path, with 5 to 80 calls, the error of
+      stepper, num_steps: defaults of `sample`. On the linear path, with 5 to 80 calls, the error of
         "adams" is at most 1.01 times the best peer's on two mixtures (other paths were not
         measured; `benchmarks/results/solvers_cpu.md`). For fresh noise in each step choose "ddpm"
         or "dpm_solver_pp_sde".
@@ -40,7 +40,7 @@ class Options(NamedTuple):
     """
 
     shape: tuple[int, ...]
-    kind: str = "v"
+    prediction: str = "v"
     weighting: Any = "uniform"
     time_density: Any = "low_discrepancy"
     data_std: float = 1.0
@@ -52,34 +52,34 @@ class Options(NamedTuple):
     source: Callable | None = None
     coupling: Callable | None = None
     stepper: str | Stepper = "adams"
-    steps: int = 32
+    num_steps: int = 32
     likelihood: Mapping[str, Any] = {}
 
 
-def named(argument: str, value: Any, registry: Mapping[str, Any]) -> Any:
+def resolve(argument: str, value: Any, registry: Mapping[str, Any]) -> Any:
     """The registry's entry when `value` is a name, or `value` itself."""
     return registry[check_choice(argument, value, registry)] if isinstance(value, str) else value
 
 
-def named_path(value: Any) -> GaussianPath:
+def resolve_path(value: Any) -> GaussianPath:
     """A path from its name in PATHS, or the path itself."""
-    return named("path", value, PATHS)() if isinstance(value, str) else check_path(value)
+    return resolve("path", value, PATHS)() if isinstance(value, str) else check_path(value)
 
 
 def checked(options: Options) -> Options:
     """The options with names replaced by functions; raises ConfigError for what cannot work."""
-    check_choice("kind", options.kind, PARAMETERISATIONS)
+    check_choice("prediction", options.prediction, PARAMETERISATIONS)
     check_shape("shape", options.shape)
     check_range("data_std", options.data_std, 0, open_low=True)
     check_range("num_classes", options.num_classes, 0, integer=True)
     check_range("label_dropout", options.label_dropout, 0, 1)
     check_range("ema_decay", options.ema_decay, 0, 1)
-    check_range("steps", options.steps, 1, integer=True)
-    named("stepper", options.stepper, STEPPERS)
+    check_range("num_steps", options.num_steps, 1, integer=True)
+    resolve("stepper", options.stepper, STEPPERS)
     return options._replace(
-        weighting=named("weighting", options.weighting, WEIGHTINGS),
-        time_density=named("time_density", options.time_density, TIME_DENSITIES),
-        noise_input=named("noise_input", options.noise_input, NOISE_INPUTS),
+        weighting=resolve("weighting", options.weighting, WEIGHTINGS),
+        time_density=resolve("time_density", options.time_density, TIME_DENSITIES),
+        noise_input=resolve("noise_input", options.noise_input, NOISE_INPUTS),
     )
 
 

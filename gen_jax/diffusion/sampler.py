@@ -19,8 +19,8 @@ import numpy as np
 from gen_jax.calls import counted, network_call, uncounted
 from gen_jax.checks import same_shape
 from gen_jax.errors import ConfigError
-from gen_jax.model import fold_in, normal, sample_keys
 from gen_jax.paths import Coefficients, GaussianPath, coefficients
+from gen_jax.randomness import fold_in, normal, sample_keys
 from gen_jax.solvers.ode import as_floating
 from gen_jax.types import Array, Bool, Denoiser, Float, Int, Key, State
 

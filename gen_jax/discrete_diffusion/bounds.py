@@ -20,7 +20,7 @@ from gen_jax.discrete_diffusion.token_path import (
     ratios,
     reverse,
 )
-from gen_jax.model import fold_in, sample_keys
+from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.types import Array, Float, Int, Key, TokenDenoiser
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from gen_jax.discrete_diffusion.token_path import TokenPath, mask_token, ratios, reverse
 from gen_jax.errors import ConfigError, check_range
-from gen_jax.model import fold_in, sample_keys
+from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.types import Array, Float, Int, Key, State, TokenDenoiser
 
 

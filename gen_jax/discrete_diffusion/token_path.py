@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.errors import ConfigError, check_range
-from gen_jax.model import sample_keys
+from gen_jax.randomness import sample_keys
 from gen_jax.types import Array, Float, Int, Key
 
 

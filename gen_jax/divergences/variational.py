@@ -18,9 +18,9 @@ import jax.numpy as jnp
 import optax
 
 from gen_jax.checks import per_point
-from gen_jax.descent import apply_gradient, start_moments
 from gen_jax.divergences.f_divergence import F_DIVERGENCES, FDivergence, f_divergence
 from gen_jax.errors import check_range
+from gen_jax.optimization import apply_gradient, start_moments
 from gen_jax.types import Array, Float, Key
 
 Objective = Callable[[Array, Array], Array]

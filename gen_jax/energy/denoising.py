@@ -6,8 +6,8 @@ from gen_jax.checks import same_shape
 from gen_jax.diffusion import denoising_loss
 from gen_jax.energy.implicit import Score
 from gen_jax.errors import check_range
-from gen_jax.model import normal, sample_keys
 from gen_jax.paths import GaussianPath
+from gen_jax.randomness import normal, sample_keys
 from gen_jax.types import Array, Float, Key
 
 
@@ -33,5 +33,5 @@ def denoising(
     z = normal(sample_keys(key, len(x)), x.shape[1:], x.dtype)
     t = jnp.ones(len(x), x.dtype)
     predict = lambda x, t: same_shape("score", score)(x)
-    loss, _ = denoising_loss(predict, constant_noise(noise), x, z, t, kind="score")
+    loss, _ = denoising_loss(predict, constant_noise(noise), x, z, t, prediction="score")
     return 0.5 * x[0].size * loss

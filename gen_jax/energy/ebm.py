@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import optax
 
 from gen_jax.checks import no_type_check
+from gen_jax.data_units import to_data
 from gen_jax.energy import replay
 from gen_jax.energy.chains import Negatives, run_chains
 from gen_jax.energy.contrastive import contrastive
-from gen_jax.energy.model import assemble, energy_of, tilt
+from gen_jax.energy.model import assemble, energy_network, energy_of
 from gen_jax.energy.options import (
     ChainOptions,
     EnergyState,
@@ -21,9 +22,9 @@ from gen_jax.energy.options import (
     fresh,
 )
 from gen_jax.errors import check_range
-from gen_jax.model import GenerativeModel, fold_in, sample_keys
+from gen_jax.model import GenerativeModel
+from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.types import Array, Float, Key, Metrics
-from gen_jax.units import decode
 
 DEFAULT_CHAINS = ChainOptions()
 
@@ -123,7 +124,7 @@ def ebm(
     check_range("regulariser", regulariser, 0)
 
     def objective(params, stats, key, x, batch, negatives):
-        energy = lambda x: tilt(network, params, stats, x)
+        energy = lambda x: energy_network(network, params, stats, x)
         return contrastive(energy, x, negatives.x, negatives.valid, regulariser=regulariser)
 
     def sample(key, state, n, *, steps: int | None = None):
@@ -132,7 +133,7 @@ def ebm(
         usual = chains.steps if state.buffer is None else chains.sample_steps
         energy = energy_of(network, state.ema, state.stats, settings)
         plan = chain_settings(chains, usual if steps is None else steps)
-        return decode(settings, run_chains(fold_in(keys, 1), energy, start, **plan).x)
+        return to_data(settings, run_chains(fold_in(keys, 1), energy, start, **plan).x)
 
     method = Method(
         objective, negatives_of(network, settings, chains), buffer_size=chains.buffer_size

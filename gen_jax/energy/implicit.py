@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from gen_jax.checks import same_shape
 from gen_jax.diffusion import DIVERGENCES
-from gen_jax.model import sample_keys
+from gen_jax.randomness import sample_keys
 from gen_jax.types import Array, Float, Key
 
 Score = Callable[[Array], Array]

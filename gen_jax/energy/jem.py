@@ -8,6 +8,8 @@ import numpy as np
 import optax
 
 from gen_jax.checks import no_type_check
+from gen_jax.conditions import batch_labels, checked_labels
+from gen_jax.data_units import to_data
 from gen_jax.energy.chains import run_chains
 from gen_jax.energy.contrastive import contrastive
 from gen_jax.energy.ebm import DEFAULT_CHAINS, chain_settings, negatives_of, start_from_buffer
@@ -16,10 +18,9 @@ from gen_jax.energy.model import assemble, outputs
 from gen_jax.energy.normalizer import log_base
 from gen_jax.energy.options import ChainOptions, EnergyState, Method, Options, check_chains
 from gen_jax.errors import check_range
-from gen_jax.labels import batch_labels, checked_labels
-from gen_jax.model import GenerativeModel, fold_in, sample_keys
+from gen_jax.model import GenerativeModel
+from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.types import Array, Float
-from gen_jax.units import decode
 
 
 def logits_of(
@@ -88,7 +89,7 @@ def jem(
                 weights = (every + marginal_energy(every)[:, None]).T[y]
         start = start_from_buffer(fold_in(keys, 0), state, settings, weights)
         whole = lambda x: energy(x) - log_base(x, settings.base_std)
-        return decode(settings, run_chains(fold_in(keys, 1), whole, start, **plan).x)
+        return to_data(settings, run_chains(fold_in(keys, 1), whole, start, **plan).x)
 
     method = Method(
         objective,

@@ -10,7 +10,8 @@ import optax
 
 from gen_jax.checks import check_output
 from gen_jax.compiled import Check
-from gen_jax.descent import descend, moving_average, start_average, start_moments
+from gen_jax.conditions import batch_labels
+from gen_jax.data_units import check_data, log_det, to_data, to_model_floats
 from gen_jax.energy.joint import marginal_energy
 from gen_jax.energy.normalizer import anneal, log_base
 from gen_jax.energy.options import (
@@ -21,11 +22,11 @@ from gen_jax.energy.options import (
     fresh,
 )
 from gen_jax.errors import ConfigError, shown
-from gen_jax.labels import batch_labels
 from gen_jax.mcmc import Annealed
-from gen_jax.model import GenerativeModel, compiled, fold_in, normal, sample_keys
+from gen_jax.model import GenerativeModel, compiled
+from gen_jax.optimization import moving_average, optimizer_step, start_average, start_moments
+from gen_jax.randomness import fold_in, normal, sample_keys
 from gen_jax.types import Array, Estimate, Float, Key, Metrics
-from gen_jax.units import check_data, decode, encode_floats, log_det
 
 
 def outputs(network, params: Any, stats: Any, x: Float[Array, "B ..."]) -> Float[Array, "B *K"]:
@@ -33,7 +34,7 @@ def outputs(network, params: Any, stats: Any, x: Float[Array, "B ..."]) -> Float
     return network.apply({"params": params["network"], **stats}, x)
 
 
-def tilt(network, params: Any, stats: Any, x: Float[Array, "B ..."]) -> Float[Array, "B"]:
+def energy_network(network, params: Any, stats: Any, x: Float[Array, "B ..."]) -> Float[Array, "B"]:
     """F(x), of the network itself or of its logits (`marginal_energy`)."""
     out = outputs(network, params, stats, x)
     return out if out.ndim == 1 else marginal_energy(out)
@@ -41,12 +42,12 @@ def tilt(network, params: Any, stats: Any, x: Float[Array, "B ..."]) -> Float[Ar
 
 def tilt_of(network, state: EnergyState) -> Callable[[Array], Array]:
     """F of the moving average: `x [B, *shape] -> [B]` with log p = log base - F - log Z."""
-    return lambda x: tilt(network, state.ema, state.stats, x)
+    return lambda x: energy_network(network, state.ema, state.stats, x)
 
 
 def energy_of(network, params: Any, stats: Any, options: Options) -> Callable[[Array], Array]:
     """E(x) = F(x) - log base(x): the density is exp(-E) / Z."""
-    return lambda x: tilt(network, params, stats, x) - log_base(x, options.base_std)
+    return lambda x: energy_network(network, params, stats, x) - log_base(x, options.base_std)
 
 
 def annealed(key: Key[Array, ""], network, state: EnergyState, options: Options) -> Annealed:
@@ -109,7 +110,7 @@ def refreshed(network, params: Any, stats: Any, x: Float[Array, "B ..."]) -> Any
 def training_data(key: Key[Array, ""], options: Options, batch) -> Float[Array, "B ..."]:
     """Encoded examples with the noise of `data_noise`."""
     keys = sample_keys(key, len(batch["x"]))
-    u = encode_floats(options, fold_in(keys, 0), batch["x"])
+    u = to_model_floats(options, fold_in(keys, 0), batch["x"])
     if not options.data_noise:
         return u
     return u + options.data_noise * normal(fold_in(keys, 1), u.shape[1:], u.dtype)
@@ -129,7 +130,7 @@ def update(
         )
 
     loss = lambda params: method.objective(params, stats, key_loss, x, batch, negatives)
-    params, moments, metrics = descend(loss, optimizer, state.params, state.optimizer)
+    params, moments, metrics = optimizer_step(loss, optimizer, state.params, state.optimizer)
     ema = moving_average(state.ema, params, state.step, options.ema_decay)
     after = EnergyState(params, ema, stats, moments, buffer, state.key, state.step + 1)
     return after, metrics | learnt
@@ -156,10 +157,10 @@ def assemble(
 
     def annealed_samples(key, state, n):
         ends = anneal(key, tilt_of(network, state), n, shape, options.base_std, options.annealing)
-        return decode(options, ends.x)
+        return to_data(options, ends.x)
 
     def log_prob(key, state, x):
-        u = encode_floats(options, key, x)
+        u = to_model_floats(options, key, x)
         if log_constant is None:
             log_z = log_normalizer(state.key, network, state, options).value
         else:
@@ -174,4 +175,4 @@ def assemble(
         log_prob,
         "estimate",
     )
-    return compiled(model, per_sample=per_sample, encode=partial(encode_floats, options))
+    return compiled(model, per_sample=per_sample, encode=partial(to_model_floats, options))

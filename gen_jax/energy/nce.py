@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import optax
 
 from gen_jax.checks import no_type_check
-from gen_jax.energy.model import assemble, tilt
+from gen_jax.energy.model import assemble, energy_network
 from gen_jax.energy.noise_contrastive import noise_contrastive
 from gen_jax.energy.normalizer import log_base
 from gen_jax.energy.options import Method, Options, fresh
@@ -33,7 +33,7 @@ def nce(
 
     def objective(params, stats, key, x, batch, negatives):
         noise = fresh(key, settings, ratio * len(x))
-        log_ratio = lambda x: -tilt(network, params, stats, x) - params["log_z"]
+        log_ratio = lambda x: -energy_network(network, params, stats, x) - params["log_z"]
         log_density = lambda x: log_noise(x) + log_ratio(x)
         loss, aux = noise_contrastive(log_density, log_noise, x, noise)
         return loss, {**aux, "log_z": jnp.broadcast_to(params["log_z"], loss.shape)}

@@ -56,7 +56,7 @@ def ncsn(
         network,
         ve(sigma_min, sigma_max),
         optimizer,
-        kind="eps",
+        prediction="eps",
         time_density=ladder(levels),
         stepper=annealed_langevin(inner_steps, step_size),
         steps=levels,

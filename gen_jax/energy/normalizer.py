@@ -17,7 +17,7 @@ import numpy as np
 
 from gen_jax.errors import check_range
 from gen_jax.mcmc import Annealed, annealed_importance, hmc
-from gen_jax.model import fold_in, normal, sample_keys
+from gen_jax.randomness import fold_in, normal, sample_keys
 from gen_jax.sampling.gaussian import LOG_2_PI
 from gen_jax.types import Array, Float, Key
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from gen_jax.energy.normalizer import Annealing, check_annealing
 from gen_jax.errors import check_range, check_shape
-from gen_jax.model import normal, sample_keys
+from gen_jax.randomness import normal, sample_keys
 from gen_jax.types import Array, Float, Int, Key
 
 

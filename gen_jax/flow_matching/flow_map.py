@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from gen_jax.calls import called
 from gen_jax.diffusion.sampler import Stepper
 from gen_jax.errors import check_range
-from gen_jax.model import normal
 from gen_jax.paths import GaussianPath, coefficients, convert, expand, log_snr, time_of_log_snr
+from gen_jax.randomness import normal
 from gen_jax.types import Array, AverageVelocity, Denoiser, Float, FlowMap
 
 

@@ -25,4 +25,4 @@ def conditional_flow_matching_loss(
     The pairs (x0, x1) may have any joint law; its minimiser is the marginal velocity
     E[alpha' x0 + sigma' x1 | x_t].
     """
-    return denoising_loss(velocity, path, x0, x1, t, kind="velocity")
+    return denoising_loss(velocity, path, x0, x1, t, prediction="velocity")

@@ -41,5 +41,5 @@ def flow_matching(
         optimizer,
         coupling=coupling,
         stepper=stepper,
-        **{"kind": "velocity", "time_density": "low_discrepancy", **options},
+        **{"prediction": "velocity", "time_density": "low_discrepancy", **options},
     )

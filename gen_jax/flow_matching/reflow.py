@@ -5,8 +5,8 @@ import jax.numpy as jnp
 
 from gen_jax.diffusion.sampler import Stepper, prior, sample
 from gen_jax.errors import ConfigError
-from gen_jax.model import fold_in, sample_keys
 from gen_jax.paths import GaussianPath, velocity
+from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.solvers.ode import integrate
 from gen_jax.types import Array, Denoiser, Float, Key
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from gen_jax.checks import check_output
 from gen_jax.flows.bijector import Bijector, Shape
-from gen_jax.model import normal, sample_keys
+from gen_jax.randomness import normal, sample_keys
 from gen_jax.sampling.gaussian import LOG_2_PI
 from gen_jax.types import Array, Float, Key
 

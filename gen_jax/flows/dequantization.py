@@ -1,6 +1,6 @@
 """Learnt dequantisation of images (ho2019): noise inside the pixel's bin that a flow chooses.
 
-u = (x + v) / levels with v in (0, 1), v = sigmoid of a flow of Gaussian noise that is told x. Then
+u = (x + v) / levels with v in (0, 1), v = sigmoid of a flow of Gaussian noise that sees x. Then
 
     log P(x) >= E[log p(u) - log q(u | x)]        nats,
 
@@ -19,7 +19,7 @@ from gen_jax.flows.bijector import Layer, chain
 from gen_jax.flows.density import push
 from gen_jax.flows.elementwise import affine
 from gen_jax.flows.image_coupling import image_coupling
-from gen_jax.model import normal
+from gen_jax.randomness import normal
 from gen_jax.types import Array, Float, Key, Num, State, UInt8
 
 EDGE = 2.0**-13
@@ -30,7 +30,7 @@ LOGISTIC_SCALE = 1.6
 
 
 def noise_flow(layers: int = 2, width: int = 32) -> Layer:
-    """Checkerboard couplings for the noise; each is told the image, [B, H, W, C] in [-1, 1]."""
+    """Checkerboard couplings for the noise; each sees the image, [B, H, W, C] in [-1, 1]."""
     masks = ["even_pixels" if i % 2 else "odd_pixels" for i in range(layers)]
     parts = [(image_coupling(affine(), mask, width, 1), actnorm()) for mask in masks]
     return chain(*[part for pair in parts for part in pair])
@@ -46,8 +46,8 @@ def dequantize_with(
     """u in (0, 1) and log q(u | x) in nats. Raises DataError unless x is uint8."""
     if x.dtype != jnp.uint8:
         raise DataError(f"dequantisation needs uint8 images, got {x.dtype}")
-    told = 2 * x.astype(jnp.float32) / (levels - 1) - 1
-    bijector = layer.bijector(params, told)
+    condition = 2 * x.astype(jnp.float32) / (levels - 1) - 1
+    bijector = layer.bijector(params, condition)
     w, log_q = push(bijector, normal(keys, x.shape[1:]))
     w = LOGISTIC_SCALE * w
     v = EDGE + (1 - 2 * EDGE) * jax.nn.sigmoid(w)

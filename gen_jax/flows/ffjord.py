@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import optax
 
 from gen_jax.checks import no_type_check
-from gen_jax.descent import descend_averaged, first_state
+from gen_jax.conditions import batch_labels, checked_labels
+from gen_jax.data_units import Units, to_model_floats
 from gen_jax.errors import check_choice, check_finite, check_range, check_shape
 from gen_jax.flows.bijector import with_condition
 from gen_jax.flows.continuous import Field, to_base, to_data
@@ -18,25 +19,25 @@ from gen_jax.flows.likelihood_model import (
     average_over,
     check_batch,
     condition_of,
-    hide_some,
+    drop_labels,
 )
 from gen_jax.flows.model import offer
-from gen_jax.labels import batch_labels, checked_labels
-from gen_jax.model import GenerativeModel, compiled, fold_in, normal, sample_keys
+from gen_jax.model import GenerativeModel, compiled
 from gen_jax.nets import Feedforward
+from gen_jax.optimization import init_state_with_ema, optimizer_step_with_ema
+from gen_jax.randomness import fold_in, normal, sample_keys
 from gen_jax.solvers.divergence import DIVERGENCES
 from gen_jax.solvers.ode import TABLEAUS
 from gen_jax.types import Array, State
-from gen_jax.units import Units, encode_floats
 
 
-def network_field(network: Any, params: State, told: Array | None) -> Field:
+def network_field(network: Any, params: State, condition: Array | None) -> Field:
     """f(x, t) = network([x, t, condition]) of a network of vectors; x is flattened for it."""
 
     def field(x, t):
         time = jnp.broadcast_to(jnp.asarray(t, x.dtype), (len(x), 1))
         flat = jnp.concatenate([x.reshape(len(x), -1), time], -1)
-        return network.apply(params, with_condition(flat, told)).reshape(x.shape)
+        return network.apply(params, with_condition(flat, condition)).reshape(x.shape)
 
     return field
 
@@ -84,12 +85,12 @@ def ffjord(
     network = Feedforward(math.prod(shape), hidden)
     best = "exact" if math.prod(shape) <= 128 else "hutchinson"
 
-    def solve(params, keys, x, told, **options):
+    def solve(params, keys, x, condition, **options):
         """Where x goes, and log p(x) in data units."""
-        u = encode_floats(units, fold_in(keys, 0), x)
+        u = to_model_floats(units, fold_in(keys, 0), x)
         draw = lambda key: jax.random.rademacher(key, u.shape[1:], u.dtype)
         probe = jax.vmap(draw)(fold_in(keys, 1))
-        field = network_field(network, params, told)
+        field = network_field(network, params, condition)
         way = to_base(field, u, probe, method=method, **options)
         log_p = log_base(way.z) + way.log_det
         return way, log_p + (transform.log_det(u) if transform else 0)
@@ -97,18 +98,18 @@ def ffjord(
     def init(key, batch):
         check_batch(batch, shape, num_classes, transform)
         params = network.init(key, jnp.zeros((1, math.prod(shape) + 1 + num_classes)))
-        return first_state(params, optimizer)
+        return init_state_with_ema(params, optimizer)
 
     def loss(params, key, batch):
         key_way, key_drop = jax.random.split(key)
         n = len(batch["x"])
-        told = condition_of(batch_labels(batch, num_classes), n, num_classes)
-        told = hide_some(key_drop, told, label_dropout)
+        condition = condition_of(batch_labels(batch, num_classes), n, num_classes)
+        condition = drop_labels(key_drop, condition, label_dropout)
         way, log_p = solve(
             params,
             sample_keys(key_way, n),
             batch["x"],
-            told,
+            condition,
             steps=steps,
             divergence=divergence,
             regularised=bool(kinetic or jacobian),
@@ -117,7 +118,7 @@ def ffjord(
         return kinetic * way.kinetic + jacobian * way.jacobian - log_p, metrics
 
     def step(key, state, batch):
-        return descend_averaged(lambda p: loss(p, key, batch), optimizer, ema_decay, state)
+        return optimizer_step_with_ema(lambda p: loss(p, key, batch), optimizer, ema_decay, state)
 
     def sample(key, state, n, label=None, temperature=1.0):
         field = network_field(network, state.ema, condition_of(label, n, num_classes))
@@ -127,9 +128,9 @@ def ffjord(
         return transform.decode(u) if transform else u
 
     def log_prob(key, state, x, *, label=None, divergence=best, steps=2 * steps, draws=1):
-        told = condition_of(label, len(x), num_classes)
+        condition = condition_of(label, len(x), num_classes)
         options = {"divergence": divergence, "steps": steps}
-        one = lambda keys: solve(state.ema, keys, x, told, **options)[1]
+        one = lambda keys: solve(state.ema, keys, x, condition, **options)[1]
         return average_over(one, key, len(x), draws)
 
     offered = offer(sample, bool(num_classes), False)

@@ -6,11 +6,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from gen_jax.conditions import batch_labels, checked_labels, one_hot
+from gen_jax.data_units import Units, check_data
 from gen_jax.errors import check_range
-from gen_jax.labels import batch_labels, checked_labels, one_hot
-from gen_jax.model import fold_in, sample_keys
+from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.types import Array, Batch, Float, Key
-from gen_jax.units import Units, check_data
 
 
 def check_batch(
@@ -31,13 +31,13 @@ def condition_of(label: Any, n: int, num_classes: int) -> Float[Array, "n K"] | 
     return jnp.zeros((n, num_classes)) if labels is None else one_hot(labels, num_classes)
 
 
-def hide_some(
-    key: Key[Array, ""], told: Float[Array, "B K"] | None, share: float
+def drop_labels(
+    key: Key[Array, ""], condition: Float[Array, "B K"] | None, share: float
 ) -> Float[Array, "B K"] | None:
     """Zeros in place of a random share of the rows."""
-    if told is None:
+    if condition is None:
         return None
-    return told * jax.random.bernoulli(key, 1 - share, (len(told), 1))
+    return condition * jax.random.bernoulli(key, 1 - share, (len(condition), 1))
 
 
 def average_over(

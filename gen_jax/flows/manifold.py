@@ -15,13 +15,14 @@ import jax.numpy as jnp
 import optax
 
 from gen_jax.checks import no_type_check
-from gen_jax.descent import descend_averaged, first_state
+from gen_jax.data_units import Units, check_data, to_data, to_model_vectors
 from gen_jax.errors import check_range, check_shape
 from gen_jax.flows.bijector import Layer, start_from_data
 from gen_jax.flows.density import log_density
-from gen_jax.model import GenerativeModel, compiled, normal, sample_keys
+from gen_jax.model import GenerativeModel, compiled
+from gen_jax.optimization import init_state_with_ema, optimizer_step_with_ema
+from gen_jax.randomness import normal, sample_keys
 from gen_jax.types import Array, Float, State
-from gen_jax.units import Units, check_data, decode, encode_vectors
 
 
 class Surface(NamedTuple):
@@ -84,7 +85,7 @@ def manifold_flow(
       inner, outer: flows of vectors of `latent` and of D = prod(shape) numbers.
       shape: of one example after the transform.
       transform: `data.Transform`; for images best without noise, which lies off every surface.
-      reconstruction: weight of |u - decode(encode(u))|^2, per example, u in the flow's units.
+      reconstruction: weight of |u - to_data(encode(u))|^2, per example, u in the flow's units.
     `init` sets the actnorms from the batch. `sample` draws points of the surface. There is no
     `log_prob`: a density per volume of a surface is not comparable with one in D dimensions; use
     `surface(...)` with the state's `ema`. Raises ConfigError unless 1 <= latent < D.
@@ -99,24 +100,24 @@ def manifold_flow(
     def init(key, batch):
         key_inner, key_outer, key_data = jax.random.split(key, 3)
         check_data(units, batch["x"])
-        u = encode_vectors(units, key_data, batch["x"])
+        u = to_model_vectors(units, key_data, batch["x"])
         begun = start_from_data(outer, outer.init(key_outer, dim), u)
         v = outer.bijector(begun).inverse(u)[0][:, :latent]
         within = start_from_data(inner, inner.init(key_inner, latent), v)
-        return first_state({"inner": within, "outer": begun}, optimizer)
+        return init_state_with_ema({"inner": within, "outer": begun}, optimizer)
 
     def loss(params, key, batch):
         here = surface(inner, outer, params, dim, latent)
-        u = encode_vectors(units, key, batch["x"])
+        u = to_model_vectors(units, key, batch["x"])
         away = jnp.sum((u - here.decode(here.encode(u))) ** 2, -1)
         log_p = here.log_prob(u)
         return reconstruction * away - log_p, {"log_prob": log_p, "distance": away}
 
     def step(key, state, batch):
-        return descend_averaged(lambda p: loss(p, key, batch), optimizer, ema_decay, state)
+        return optimizer_step_with_ema(lambda p: loss(p, key, batch), optimizer, ema_decay, state)
 
     def sample(key, state, n):
         here = surface(inner, outer, state.ema, dim, latent)
-        return decode(units, here.decode(normal(sample_keys(key, n), (latent,))))
+        return to_data(units, here.decode(normal(sample_keys(key, n), (latent,))))
 
     return compiled(GenerativeModel(init, step, sample))

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import optax
 
 from gen_jax.checks import as_floats, no_type_check
-from gen_jax.descent import descend_averaged, first_state
+from gen_jax.conditions import batch_labels, checked_labels
+from gen_jax.data_units import density_kind
 from gen_jax.errors import ConfigError, check_finite, check_range, check_shape
 from gen_jax.flows import density
 from gen_jax.flows.bijector import Guided, Layer, Shape, start_from_data
@@ -18,13 +19,13 @@ from gen_jax.flows.likelihood_model import (
     average_over,
     check_batch,
     condition_of,
-    hide_some,
+    drop_labels,
 )
 from gen_jax.flows.tarflow import denoise
-from gen_jax.labels import batch_labels, checked_labels
-from gen_jax.model import GenerativeModel, compiled, fold_in, normal, one_or_each, sample_keys
+from gen_jax.model import GenerativeModel, compiled, one_or_each
+from gen_jax.optimization import init_state_with_ema, optimizer_step_with_ema
+from gen_jax.randomness import fold_in, normal, sample_keys
 from gen_jax.types import Array, Float, Key, State
-from gen_jax.units import density_kind
 
 
 class Parts(NamedTuple):
@@ -56,21 +57,21 @@ class Parts(NamedTuple):
         params: State,
         keys: Key[Array, "B"],
         x: Array,
-        told: Array | None,
+        condition: Array | None,
         noise: float = 0.0,
     ) -> Float[Array, "B"]:
         """log p(x) in nats and data units; of x with noise in the flow's units, if there is."""
         u, gain = self.to_units(params, keys, jnp.asarray(x))
         if noise:
             u = u + noise * normal(fold_in(keys, 2), u.shape[1:])
-        return density.log_density(self.layer.bijector(params["flow"], told), u) + gain
+        return density.log_density(self.layer.bijector(params["flow"], condition), u) + gain
 
     def draw(
-        self, key: Key[Array, "*batch"], params: State, n: int, told: Any, temperature: Any
+        self, key: Key[Array, "*batch"], params: State, n: int, condition: Any, temperature: Any
     ) -> Float[Array, "n ..."]:
         """n samples in the flow's units."""
         base = self.layer.base_shape(self.shape)
-        bijector = self.layer.bijector(params["flow"], told)
+        bijector = self.layer.bijector(params["flow"], condition)
         return density.sample(key, bijector, n, base, temperature=temperature)[0]
 
 
@@ -121,37 +122,37 @@ def flow(
             params["noise"] = dequantizer.init(key_noise, size, shape[-1])
         n = len(batch["x"])
         u, _ = parts.to_units(params, sample_keys(key_data, n), jnp.asarray(batch["x"]))
-        told = condition_of(batch_labels(batch, num_classes), n, num_classes)
-        params["flow"] = start_from_data(layer, params["flow"], u, told)
-        return first_state(params, optimizer)
+        condition = condition_of(batch_labels(batch, num_classes), n, num_classes)
+        params["flow"] = start_from_data(layer, params["flow"], u, condition)
+        return init_state_with_ema(params, optimizer)
 
     def loss(params, key, batch):
         key_noise, key_drop = jax.random.split(key)
         n = len(batch["x"])
-        told = condition_of(batch_labels(batch, num_classes), n, num_classes)
-        told = hide_some(key_drop, told, label_dropout)
-        return -parts.score(params, sample_keys(key_noise, n), batch["x"], told, noise), {}
+        condition = condition_of(batch_labels(batch, num_classes), n, num_classes)
+        condition = drop_labels(key_drop, condition, label_dropout)
+        return -parts.score(params, sample_keys(key_noise, n), batch["x"], condition, noise), {}
 
     def step(key, state, batch):
-        return descend_averaged(lambda p: loss(p, key, batch), optimizer, ema_decay, state)
+        return optimizer_step_with_ema(lambda p: loss(p, key, batch), optimizer, ema_decay, state)
 
     def sample(key, state, n, label=None, temperature=1.0, guidance=1.0, denoised=True):
-        told = condition_of(label, n, num_classes)
+        condition = condition_of(label, n, num_classes)
         check_finite("temperature", temperature)
         check_finite("guidance", guidance)
-        guided: Array | Guided | None = told
+        guided: Array | Guided | None = condition
         if not (isinstance(guidance, int | float) and guidance == 1):
-            if told is None or label is None:
+            if condition is None or label is None:
                 raise ConfigError(f"guidance={guidance} needs label")
-            guided = Guided(told, guidance)
+            guided = Guided(condition, guidance)
         u = parts.draw(key, state.ema, n, guided, temperature)
         if noise and denoised:
-            u = denoise(layer.bijector(state.ema["flow"], told), u, noise)
+            u = denoise(layer.bijector(state.ema["flow"], condition), u, noise)
         return parts.to_data(u)
 
     def log_prob(key, state, x, *, label=None, draws=1):
-        told = condition_of(label, len(x), num_classes)
-        one = lambda keys: parts.score(state.ema, keys, x, told)
+        condition = condition_of(label, len(x), num_classes)
+        one = lambda keys: parts.score(state.ema, keys, x, condition)
         return average_over(one, key, len(x), draws)
 
     kind = density_kind(parts.to_data, shape)

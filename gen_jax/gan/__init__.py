@@ -1,6 +1,6 @@
 """Generative adversarial networks: a generator and a critic that learn from each other.
 
-`gan` makes a model of two networks (see `gen_jax.nets.judgement`), a loss, a penalty and remedies;
+`gan` makes a model of two networks (see `gan_nets.critic_output`), a loss, a penalty and remedies;
 the losses and penalties are pure functions of scores and of callables. `pix2pix`, `cyclegan` and
 `style_transfer` (by `adain`) go from image to image, `text_conditional` from sentences to images;
 `multi_view` tells content from view.
@@ -10,7 +10,7 @@ from gen_jax.gan.augmentation import AUGMENTATIONS
 from gen_jax.gan.cyclegan import cyclegan
 from gen_jax.gan.image_pool import ImagePool, empty_pool, exchange
 from gen_jax.gan.losses import GAN_LOSSES, GanLoss, f_gan, gan_loss, lsgan
-from gen_jax.gan.model import from_latent, gan, judgement_of, of_parts
+from gen_jax.gan.model import from_latent, gan, judgement_of, model_from_parts
 from gen_jax.gan.multi_view import PairTransform, multi_view
 from gen_jax.gan.optimal import OPTIMAL_CRITICS, optimal_critic
 from gen_jax.gan.options import CONDITIONALS, GanState, Options, make_parts
@@ -44,8 +44,8 @@ __all__ = [
     "judgement_of",
     "lsgan",
     "make_parts",
+    "model_from_parts",
     "multi_view",
-    "of_parts",
     "optimal_critic",
     "pix2pix",
     "style_transfer",

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.errors import check_choice
-from gen_jax.model import fold_in, sample_keys
+from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.types import Array, Float, Key
 
 Augmentation = Callable[[Key[Array, "B"], Float[Array, "B H W C"]], Float[Array, "B H W C"]]

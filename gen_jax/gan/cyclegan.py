@@ -20,7 +20,6 @@ import optax
 from flax import linen as nn
 
 from gen_jax.checks import no_type_check, same_shape
-from gen_jax.descent import AveragedState, descend, descend_averaged, first_state, start_moments
 from gen_jax.errors import check_choice, check_range
 from gen_jax.gan.image_pool import empty_pool, exchange
 from gen_jax.gan.losses import GanLoss, ScoreLoss, gan_loss
@@ -42,7 +41,15 @@ from gen_jax.gan.translation import (
     split_pair,
     units,
 )
-from gen_jax.model import GenerativeModel, compiled, fold_in, sample_keys
+from gen_jax.model import GenerativeModel, compiled
+from gen_jax.optimization import (
+    AveragedState,
+    init_state_with_ema,
+    optimizer_step,
+    optimizer_step_with_ema,
+    start_moments,
+)
+from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.types import Array, Float, Num
 
 DIRECTIONS = ("forward", "backward")
@@ -160,7 +167,7 @@ def cyclegan(
         makers = [init_params(generator, "generator", key, one) for key in keys[:2]]
         critics = Domains(*(init_params(critic, "critic", key, one) for key in keys[2:]))
         pools = Domains(empty_pool(pool_size, image), empty_pool(pool_size, image))
-        state = first_state(dict(zip(DIRECTIONS, makers)), generator_optimizer)
+        state = init_state_with_ema(dict(zip(DIRECTIONS, makers)), generator_optimizer)
         moments = start_moments(critic_optimizer, critics, "critic_optimizer")
         return CycleGANState(state, critics, moments, pools, first_memory(batch["x"]))
 
@@ -173,7 +180,7 @@ def cyclegan(
                 forward, backward, critics, images, generator_loss, *weights
             )
 
-        return descend_averaged(loss, generator_optimizer, ema_decay, state.generators)
+        return optimizer_step_with_ema(loss, generator_optimizer, ema_decay, state.generators)
 
     def update_critics(key, state, images, fakes):
         swap = lambda key, pool, x: exchange(key, pool, jax.lax.stop_gradient(x))
@@ -181,7 +188,7 @@ def cyclegan(
         loss = lambda params: critics_objective(
             judges(params), images, Domains(*shown), critic_loss
         )
-        return Domains(*pools), descend(
+        return Domains(*pools), optimizer_step(
             loss, critic_optimizer, state.critics, state.critic_optimizer
         )
 

@@ -10,17 +10,18 @@ import optax
 from flax import linen as nn
 
 from gen_jax.checks import no_type_check
-from gen_jax.descent import start_average, start_moments
+from gen_jax.conditions import batch_labels, checked_labels
+from gen_jax.data_units import check_data, to_data, to_model_floats
 from gen_jax.errors import ConfigError, check_finite
-from gen_jax.gan.networks import draw_latent, generate, judge, takes
+from gen_jax.gan.networks import apply_critic, draw_latent, generate, takes
 from gen_jax.gan.options import GanState, Options, Parts, make_parts
 from gen_jax.gan.remedies import split_batch
 from gen_jax.gan.updates import rebalanced, update_critic, update_generator
-from gen_jax.labels import batch_labels, checked_labels
-from gen_jax.model import GenerativeModel, compiled, fold_in, sample_keys
-from gen_jax.nets.judgement import Judgement
+from gen_jax.gan_nets.critic_output import CriticOutput
+from gen_jax.model import GenerativeModel, compiled
+from gen_jax.optimization import start_average, start_moments
+from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.types import Array, Batch, Float, Int, Key, Metrics, Shaped
-from gen_jax.units import check_data, decode, encode_floats
 
 SETTLE = 10
 """Power iterations before the first step: after one, a norm may be too small by half."""
@@ -28,7 +29,7 @@ SETTLE = 10
 
 def _labelled(parts: Parts, batch: Batch, key: Key[Array, ""]) -> dict[str, Array]:
     """Encoded examples, with labels only where the model has classes."""
-    encoded = {"x": encode_floats(parts.options, key, batch["x"])}
+    encoded = {"x": to_model_floats(parts.options, key, batch["x"])}
     if not parts.classes:
         return encoded
     return encoded | {"y": batch_labels(batch, parts.classes)}
@@ -52,13 +53,13 @@ def _settled(parts: Parts, params: Any, stats: Any, key: Key[Array, ""], x: Arra
         return stats
 
     def move(_, stats):
-        moved = judge(parts, params, stats, key, x, label, jnp.int32(0), train=True)[1]
+        moved = apply_critic(parts, params, stats, key, x, label, jnp.int32(0), train=True)[1]
         return {**stats, "spectral": moved["spectral"]}
 
     return jax.lax.fori_loop(0, SETTLE, move, stats)
 
 
-def _check_judgement(found: Judgement, options: Options) -> None:
+def _check_critic_output(found: CriticOutput, options: Options) -> None:
     """Raise ConfigError for a critic that does not say what the options need."""
     shape = lambda value: None if value is None else value.shape[1:]
     wanted: dict[str, tuple[int, ...]] = {"score": ()}
@@ -91,8 +92,8 @@ def init_state(parts: Parts, key: Key[Array, ""], batch: Batch) -> GanState:
             f"penalty={options.penalty!r} needs the slope at each example, but the critic "
             "normalises over the batch; use a critic without batch normalisation"
         )
-    judged = partial(judge, parts, critic, critic_stats, None, example, label, jnp.int32(0))
-    _check_judgement(jax.eval_shape(judged)[0], options)
+    judged = partial(apply_critic, parts, critic, critic_stats, None, example, label, jnp.int32(0))
+    _check_critic_output(jax.eval_shape(judged)[0], options)
     return GanState(
         generator,
         critic,
@@ -171,7 +172,7 @@ def from_latent(
     """Examples of the moving average at given latents, in data units."""
     params, stats = _split(state.ema)
     x, _ = generate(parts, params, stats, keys, z, label, state.step, **offered)
-    return decode(parts.options, x)
+    return to_data(parts.options, x)
 
 
 def sample(
@@ -205,9 +206,9 @@ def sample(
 
 def judgement_of(
     parts: Parts, state: GanState, x: Float[Array, "B ..."], label: Int[Array, "B"] | None = None
-) -> Judgement:
+) -> CriticOutput:
     """What the trained critic says of examples in the networks' units."""
-    return judge(parts, state.critic, state.critic_stats, None, x, label, state.step)[0]
+    return apply_critic(parts, state.critic, state.critic_stats, None, x, label, state.step)[0]
 
 
 def _sampler(parts: Parts) -> Callable:
@@ -224,7 +225,7 @@ def _sampler(parts: Parts) -> Callable:
     return lambda key, state, n, *, truncation=None: draw(key, state, n, truncation=truncation)
 
 
-def of_parts(parts: Parts) -> GenerativeModel:
+def model_from_parts(parts: Parts) -> GenerativeModel:
     """The model of parts that `make_parts` has checked."""
     model = GenerativeModel(
         partial(init_state, parts),
@@ -258,4 +259,6 @@ def gan(
     keeps Lipschitz.
     """
     settings = Options(**options)
-    return of_parts(make_parts(generator, critic, generator_optimizer, critic_optimizer, settings))
+    return model_from_parts(
+        make_parts(generator, critic, generator_optimizer, critic_optimizer, settings)
+    )

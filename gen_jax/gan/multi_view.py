@@ -15,11 +15,12 @@ from flax import linen as nn
 
 from gen_jax.checks import no_type_check
 from gen_jax.errors import ConfigError, check_range
-from gen_jax.gan.model import from_latent, of_parts
+from gen_jax.gan.model import from_latent, model_from_parts
 from gen_jax.gan.options import Options, make_parts
 from gen_jax.gan.translation import units
-from gen_jax.model import GenerativeModel, compiled, fold_in, normal, sample_keys
-from gen_jax.nets.pair_generator import PairGenerator
+from gen_jax.gan_nets.pair_generator import PairGenerator
+from gen_jax.model import GenerativeModel, compiled
+from gen_jax.randomness import fold_in, normal, sample_keys
 from gen_jax.types import Array, Float, Key
 
 
@@ -89,7 +90,7 @@ def multi_view(
     )
     optimizers = generator_optimizer, critic_optimizer
     parts = make_parts(PairGenerator(generator, content), critic, *optimizers, settings)
-    model = of_parts(parts)
+    model = model_from_parts(parts)
 
     def sample(key, state, n, *, content_keys=None, view_keys=None):
         keys = sample_keys(key, n)

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from gen_jax.checks import check_output
+from gen_jax.conditions import one_hot
 from gen_jax.errors import ConfigError, shown
 from gen_jax.gan.options import Options, Parts
-from gen_jax.labels import one_hot
-from gen_jax.model import fold_in, normal, sample_keys
-from gen_jax.nets.judgement import Judgement
+from gen_jax.gan_nets.critic_output import CriticOutput
+from gen_jax.randomness import fold_in, normal, sample_keys
 from gen_jax.types import Array, Float, Int, Key
 
 Label = Int[Array, "B"] | None
@@ -76,7 +76,7 @@ def generate(
     return check_output("generator", x, (len(z), *parts.options.shape)), stats
 
 
-def judge(
+def apply_critic(
     parts: Parts,
     params: Any,
     stats: Any,
@@ -85,19 +85,19 @@ def judge(
     label: Label,
     step: Int[Array, ""],
     train: bool = False,
-) -> tuple[Judgement, Any]:
+) -> tuple[CriticOutput, Any]:
     """What the critic says, and its collections after the call; labels only where it sees them."""
     offered: dict[str, Any] = {"step": step}
     if key is not None:
         offered["keys"] = sample_keys(jax.random.fold_in(key, 1), len(x))
     inputs = x, label if parts.judged_label else None
     said, stats = apply(parts.critic, params, stats, inputs, key, train, **offered)
-    return check_judgement(said, len(x)), stats
+    return check_critic_output(said, len(x)), stats
 
 
-def check_judgement(said: Any, count: int) -> Judgement:
+def check_critic_output(said: Any, count: int) -> CriticOutput:
     """What a critic said of `count` examples. Raises ConfigError without one score for each."""
-    if not isinstance(said, Judgement):
-        raise ConfigError(f"critic returned {shown(said)}, must be a nets.Judgement")
+    if not isinstance(said, CriticOutput):
+        raise ConfigError(f"critic returned {shown(said)}, must be a gan_nets.CriticOutput")
     check_output("critic", said.score, (count,), "one score per example, ")
     return said

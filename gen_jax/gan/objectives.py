@@ -8,17 +8,17 @@ import optax
 
 from gen_jax.gan.began import began
 from gen_jax.gan.losses import GanLoss, ranking_accuracy
-from gen_jax.gan.networks import Label, draw_latent, generate, judge
+from gen_jax.gan.networks import Label, apply_critic, draw_latent, generate
 from gen_jax.gan.options import Options, Parts
 from gen_jax.gan.orthogonal import orthogonal_penalty
 from gen_jax.gan.penalties import Penalty
 from gen_jax.gan.remedies import annealed, feature_matching, instance_noise, mean_leaf
-from gen_jax.model import sample_keys
-from gen_jax.nets.judgement import Judgement
+from gen_jax.gan_nets.critic_output import CriticOutput
+from gen_jax.randomness import sample_keys
 from gen_jax.types import Array, Float, Int, Key, Metrics
 
 
-class Scene(NamedTuple):
+class UpdateInputs(NamedTuple):
     """What one update sees besides the two networks' parameters.
 
     Fields:
@@ -42,12 +42,12 @@ Outcome = tuple[Float[Array, ""], tuple[Metrics, Any]]
 """A loss, metrics, and the collections of the network that minimises it."""
 
 
-def losses_of(parts: Parts, scene: Scene) -> GanLoss:
+def losses_of(parts: Parts, scene: UpdateInputs) -> GanLoss:
     """The losses of scores, at the present k for "began"."""
     return began(scene.balance) if parts.loss is None else parts.loss
 
 
-def _fake(parts: Parts, generator: Any, scene: Scene):
+def _fake(parts: Parts, generator: Any, scene: UpdateInputs):
     """(examples, latents, the generator's collections after the call)."""
     keys = sample_keys(jax.random.fold_in(scene.key, 0), len(scene.x))
     z = draw_latent(keys, parts.options)
@@ -57,7 +57,7 @@ def _fake(parts: Parts, generator: Any, scene: Scene):
     return fake, z, stats
 
 
-def _seen(parts: Parts, key: Key[Array, ""], x: Array, scene: Scene) -> Array:
+def _seen(parts: Parts, key: Key[Array, ""], x: Array, scene: UpdateInputs) -> Array:
     """What the critic is shown: augmented, then with instance noise."""
     options = parts.options
     if parts.augment is not None:
@@ -68,11 +68,15 @@ def _seen(parts: Parts, key: Key[Array, ""], x: Array, scene: Scene) -> Array:
     return x
 
 
-def _judge(parts: Parts, critic: Any, scene: Scene, x: Array, name: int) -> tuple[Judgement, Any]:
+def _judge(
+    parts: Parts, critic: Any, scene: UpdateInputs, x: Array, name: int
+) -> tuple[CriticOutput, Any]:
     key = jax.random.fold_in(scene.key, name)
     seen = _seen(parts, key, x, scene)
     key = jax.random.fold_in(key, 2)
-    return judge(parts, critic, scene.critic_stats, key, seen, scene.label, scene.step, train=True)
+    return apply_critic(
+        parts, critic, scene.critic_stats, key, seen, scene.label, scene.step, train=True
+    )
 
 
 def code_loss(
@@ -87,7 +91,7 @@ def code_loss(
     return loss
 
 
-def _named(parts: Parts, judgements: list[Judgement], scene: Scene) -> Metrics:
+def _named(parts: Parts, judgements: list[CriticOutput], scene: UpdateInputs) -> Metrics:
     """Cross-entropy of the labels, a sum over judgements (odena2017 eq. 3); {} but for "ac"."""
     if parts.options.conditional != "ac":
         return {}
@@ -96,7 +100,7 @@ def _named(parts: Parts, judgements: list[Judgement], scene: Scene) -> Metrics:
     return {"class_loss": sum(map(jnp.mean, losses), jnp.zeros(()))}
 
 
-def _recovered(parts: Parts, judgement: Judgement, z: Array) -> Metrics:
+def _recovered(parts: Parts, judgement: CriticOutput, z: Array) -> Metrics:
     """How badly the code is recovered; {} but for "info"."""
     options = parts.options
     if judgement.code is None or options.conditional != "info":
@@ -111,7 +115,7 @@ def _extra(parts: Parts, terms: Metrics) -> Float[Array, ""] | float:
 
 
 def penalty_of(
-    parts: Parts, penalty: Penalty, critic: Any, scene: Scene, fake: Array
+    parts: Parts, penalty: Penalty, critic: Any, scene: UpdateInputs, fake: Array
 ) -> Float[Array, ""]:
     """The weighted penalty: of slopes by the raw examples, through the augmentation."""
     key = jax.random.fold_in(scene.key, 3)
@@ -119,20 +123,22 @@ def penalty_of(
     def scores(x):
         if parts.augment is not None:
             x = parts.augment(jax.random.fold_in(key, 0), x)
-        return judge(parts, critic, scene.critic_stats, None, x, scene.label, scene.step)[0].score
+        return apply_critic(parts, critic, scene.critic_stats, None, x, scene.label, scene.step)[
+            0
+        ].score
 
     def value(every):
         each = penalty(jax.random.fold_in(key, 1), scores, scene.x, fake)
         return every * parts.penalty_weight * jnp.mean(each)
 
-    every = parts.options.penalty_every
+    every = parts.options.lazy_interval
     if every == 1:
         return value(1.0)
     due = scene.step % every == 0
     return jax.lax.cond(due, lambda: value(float(every)), lambda: jnp.zeros((), scene.x.dtype))
 
 
-def critic_loss(parts: Parts, critic: Any, generator: Any, scene: Scene) -> Outcome:
+def critic_loss(parts: Parts, critic: Any, generator: Any, scene: UpdateInputs) -> Outcome:
     """Loss of the critic with its penalty.
 
     Real and generated examples are judged in separate calls from the same collections; those after
@@ -157,7 +163,7 @@ def critic_loss(parts: Parts, critic: Any, generator: Any, scene: Scene) -> Outc
     return total, (metrics | terms, stats)
 
 
-def generator_loss(parts: Parts, critic: Any, generator: Any, scene: Scene) -> Outcome:
+def generator_loss(parts: Parts, critic: Any, generator: Any, scene: UpdateInputs) -> Outcome:
     """Loss of the generator; the critic's collections do not move."""
     options = parts.options
     fake, z, stats = _fake(parts, generator, scene)

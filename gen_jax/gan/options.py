@@ -8,12 +8,12 @@ import optax
 from flax import linen as nn
 
 from gen_jax.checks import no_type_check
+from gen_jax.conditions import check_classes
 from gen_jax.errors import ConfigError, check_choice, check_range, check_shape
 from gen_jax.gan.augmentation import augmentation
 from gen_jax.gan.losses import GanLoss, gan_loss
 from gen_jax.gan.penalties import PENALTIES, USUAL_WEIGHTS, Penalty, find_penalty
-from gen_jax.labels import check_classes
-from gen_jax.nets.lipschitz import LipschitzCritic
+from gen_jax.gan_nets.lipschitz import LipschitzCritic
 from gen_jax.types import Array, Float, Int
 
 CONDITIONALS = {
@@ -34,7 +34,7 @@ class Options(NamedTuple):
       latent: dimension of z, without the code.
       loss: a name in GAN_LOSSES, "began", or a `GanLoss`.
       penalty: a name in PENALTIES or a function like them; `penalty_weight` by default as in the
-        papers; `penalty_every` so many steps, and then so many times as strong (karras2020).
+        papers; `lazy_interval` so many steps, and then so many times as strong (karras2020).
       n_critic: critic updates per step, each on its share of the batch.
       num_classes, conditional: see CONDITIONALS; `class_weight` of the classifier's loss in "ac",
         for the critic the sum of that of real and of generated examples.
@@ -60,7 +60,7 @@ class Options(NamedTuple):
     loss: str | GanLoss = "non_saturating"
     penalty: str | Penalty | None = None
     penalty_weight: float | None = None
-    penalty_every: int = 1
+    lazy_interval: int = 1
     n_critic: int = 1
     num_classes: int = 0
     conditional: str = "none"
@@ -134,7 +134,7 @@ class Parts(NamedTuple):
 
 def _check_numbers(options: Options) -> None:
     check_shape("shape", options.shape)
-    for name in ("latent", "n_critic", "accumulate", "penalty_every"):
+    for name in ("latent", "n_critic", "accumulate", "lazy_interval"):
         check_range(name, getattr(options, name), 1, integer=True)
     for name in ("num_classes", "unroll", "instance_noise_steps"):
         check_range(name, getattr(options, name), 0, integer=True)
@@ -167,8 +167,8 @@ def _check_together(options: Options) -> None:
     began = options.loss == "began"
     if options.penalty_weight is not None and options.penalty is None:
         raise ConfigError(f"penalty_weight={options.penalty_weight} was given without a penalty")
-    if options.penalty_every > 1 and options.penalty is None:
-        raise ConfigError(f"penalty_every={options.penalty_every} was given without a penalty")
+    if options.lazy_interval > 1 and options.penalty is None:
+        raise ConfigError(f"lazy_interval={options.lazy_interval} was given without a penalty")
     if began and options.penalty is not None:
         raise ConfigError(
             f"loss='began' takes no penalty (penalty={options.penalty!r}): its scores are "

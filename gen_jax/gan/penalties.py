@@ -20,7 +20,7 @@ import jax.numpy as jnp
 
 from gen_jax.checks import per_point
 from gen_jax.errors import check_choice
-from gen_jax.model import sample_keys
+from gen_jax.randomness import sample_keys
 from gen_jax.types import Array, Float, Key
 
 Scores = Callable[[Float[Array, "B ..."]], Float[Array, "B"]]

@@ -15,7 +15,6 @@ import optax
 from flax import linen as nn
 
 from gen_jax.checks import no_type_check, same_shape
-from gen_jax.descent import AveragedState, descend, descend_averaged, first_state, start_moments
 from gen_jax.errors import check_range
 from gen_jax.gan.losses import GanLoss, ScoreLoss, gan_loss
 from gen_jax.gan.translation import (
@@ -36,12 +35,20 @@ from gen_jax.gan.translation import (
     split_pair,
     units,
 )
-from gen_jax.model import GenerativeModel, compiled, fold_in, sample_keys
+from gen_jax.model import GenerativeModel, compiled
+from gen_jax.optimization import (
+    AveragedState,
+    init_state_with_ema,
+    optimizer_step,
+    optimizer_step_with_ema,
+    start_moments,
+)
+from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.types import Array, Float, Num
 
 
 def generator_objective(
-    judge: Callable[[Array, Array], Array],
+    critic: Callable[[Array, Array], Array],
     source: Float[Array, "B H W C"],
     target: Float[Array, "B H W C"],
     made: Float[Array, "B H W C"],
@@ -51,23 +58,23 @@ def generator_objective(
     """What the generator minimises, per pair, and its parts; `made` is its G(source).
 
     Args:
-      judge: `(source, image) -> scores [B, h, w]`.
+      critic: `(source, image) -> scores [B, h, w]`.
       loss: the generator's, of real and generated scores.
     """
-    adversarial = patch_loss(loss, judge(source, target), judge(source, made))
+    adversarial = patch_loss(loss, critic(source, target), critic(source, made))
     l1 = distance(made, target)
     return adversarial + l1_weight * l1, {"adversarial": adversarial, "l1": l1}
 
 
 def critic_objective(
-    judge: Callable[[Array, Array], Array],
+    critic: Callable[[Array, Array], Array],
     source: Float[Array, "B H W C"],
     target: Float[Array, "B H W C"],
     made: Float[Array, "B H W C"],
     loss: ScoreLoss,
 ) -> tuple[Float[Array, "B"], dict[str, Array]]:
     """What the critic minimises, per pair, and its scores; arguments as above."""
-    real, fake = judge(source, target), judge(source, made)
+    real, fake = critic(source, target), critic(source, made)
     return patch_loss(loss, real, fake), {"real_score": real, "fake_score": fake}
 
 
@@ -110,7 +117,7 @@ def pix2pix(
     check_range("ema_decay", ema_decay, 0, 1)
     encode, decode = units(transform)
 
-    def judge(params):
+    def scores_of(params):
         stacked = lambda source, x: jnp.concatenate([source, x], -1)
         return lambda source, x: scores(x, apply(critic, params, stacked(source, x)))
 
@@ -122,7 +129,7 @@ def pix2pix(
         key_generator, key_critic = jax.random.split(key)
         one, pair = jnp.zeros((1, *image)), jnp.zeros((1, *image[:2], 2 * image[2]))
         params = init_params(critic, "critic", key_critic, pair)
-        made = first_state(
+        made = init_state_with_ema(
             init_params(generator, "generator", key_generator, one), generator_optimizer
         )
         sources = first_memory(split_pair(batch["x"])[0])
@@ -135,16 +142,16 @@ def pix2pix(
         source, target = split_pair(encode(key_data, batch["x"]))
         keys = sample_keys(key_noise, len(source))
         fake = jax.lax.stop_gradient(translate(state.generator.params, source, keys))
-        loss = lambda params: critic_objective(judge(params), source, target, fake, critic_loss)
-        params, moments, judged = descend(
+        loss = lambda params: critic_objective(scores_of(params), source, target, fake, critic_loss)
+        params, moments, judged = optimizer_step(
             loss, critic_optimizer, state.critic, state.critic_optimizer
         )
 
         def loss_of_generator(weights):
             images = source, target, translate(weights, source, keys)
-            return generator_objective(judge(params), *images, generator_loss, l1_weight)
+            return generator_objective(scores_of(params), *images, generator_loss, l1_weight)
 
-        made, metrics = descend_averaged(
+        made, metrics = optimizer_step_with_ema(
             loss_of_generator, generator_optimizer, ema_decay, state.generator
         )
         sources = remember(state.sources, split_pair(batch["x"])[0])

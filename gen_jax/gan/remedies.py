@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.errors import ConfigError
-from gen_jax.model import normal, sample_keys
+from gen_jax.randomness import normal, sample_keys
 from gen_jax.types import Array, Batch, Float, Int, Key
 
 

@@ -19,7 +19,6 @@ import optax
 from flax import linen as nn
 
 from gen_jax.checks import check_output, no_type_check
-from gen_jax.descent import AveragedState, descend_averaged, first_state
 from gen_jax.errors import check_range
 from gen_jax.gan.translation import (
     apply,
@@ -35,7 +34,9 @@ from gen_jax.gan.translation import (
     split_pair,
     units,
 )
-from gen_jax.model import GenerativeModel, compiled, fold_in, sample_keys
+from gen_jax.model import GenerativeModel, compiled
+from gen_jax.optimization import AveragedState, init_state_with_ema, optimizer_step_with_ema
+from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.types import Array, Float
 
 Maps = Sequence[Float[Array, "B ..."]]
@@ -124,7 +125,7 @@ def style_transfer(
     def init(key, batch):
         check_images(shape, transform, batch)
         coarse = jnp.zeros(jax.eval_shape(features, jnp.zeros((1, *image)))[-1].shape)
-        state = first_state(init_params(decoder, "decoder", key, coarse), optimizer)
+        state = init_state_with_ema(init_params(decoder, "decoder", key, coarse), optimizer)
         return state, first_memory(batch["x"])
 
     def step(key, state, batch):
@@ -134,7 +135,7 @@ def style_transfer(
         def loss(params):
             return objective(features, partial(draw, params), content, style, style_weight)
 
-        decoding, metrics = descend_averaged(loss, optimizer, ema_decay, decoding)
+        decoding, metrics = optimizer_step_with_ema(loss, optimizer, ema_decay, decoding)
         return (decoding, remember(memory, batch["x"])), metrics
 
     def sample(key, state: tuple[AveragedState, Array], n, source=None, style=None, strength=1.0):

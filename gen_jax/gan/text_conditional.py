@@ -13,14 +13,15 @@ import jax.numpy as jnp
 import optax
 
 from gen_jax.checks import check_output, no_type_check
-from gen_jax.descent import descend, moving_average, start_average, start_moments
+from gen_jax.conditions import batch_labels, checked_labels
 from gen_jax.errors import ConfigError, check_range, check_shape
-from gen_jax.gan.networks import apply, check_judgement
+from gen_jax.gan.networks import apply, check_critic_output
 from gen_jax.gan.options import GanState
 from gen_jax.gan.translation import check_images, report, units
-from gen_jax.labels import batch_labels, checked_labels
-from gen_jax.model import GenerativeModel, compiled, fold_in, normal, sample_keys
-from gen_jax.nets.captioned import Caption, Captioned
+from gen_jax.gan_nets.captioned import Caption, Captioned
+from gen_jax.model import GenerativeModel, compiled
+from gen_jax.optimization import moving_average, optimizer_step, start_average, start_moments
+from gen_jax.randomness import fold_in, normal, sample_keys
 from gen_jax.types import Array, Batch, Bool, Float, Int, Key, Metrics
 
 softplus = jax.nn.softplus
@@ -75,10 +76,12 @@ class TextParts(NamedTuple):
         x, moved = apply(self.generator, params, stats, (z, caption), None, True)
         return check_output("generator", x, (len(z), *self.options.shape)), moved
 
-    def judge(self, params: Any, stats: Any, x: Array, caption: Caption) -> tuple[Array, Any]:
+    def apply_critic(
+        self, params: Any, stats: Any, x: Array, caption: Caption
+    ) -> tuple[Array, Any]:
         """Scores of a critic in training, and its collections after the call."""
         said, moved = apply(self.critic, params, stats, (x, caption), None, True)
-        return check_judgement(said, len(x)).score, moved
+        return check_critic_output(said, len(x)).score, moved
 
 
 def _split(variables: Any) -> tuple[Any, Any]:
@@ -113,16 +116,22 @@ def _update_critic(
     differs = jnp.any(tokens != other, axis=1)
     z = normal(sample_keys(key, len(x)), (parts.options.latent,))
     made, generator_stats = parts.make(state.generator, state.generator_stats, z, Caption(tokens))
-    moved = parts.judge(state.critic, state.critic_stats, x, Caption(tokens))[1]
+    moved = parts.apply_critic(state.critic, state.critic_stats, x, Caption(tokens))[1]
 
     def loss(params):
-        judge = lambda x, tokens: parts.judge(params, state.critic_stats, x, Caption(tokens))[0]
-        real, wrong, fake = judge(x, tokens), judge(x, other), judge(made, tokens)
+        apply_critic = lambda x, tokens: parts.apply_critic(
+            params, state.critic_stats, x, Caption(tokens)
+        )[0]
+        real, wrong, fake = (
+            apply_critic(x, tokens),
+            apply_critic(x, other),
+            apply_critic(made, tokens),
+        )
         found = {"real_score": real, "mismatched_score": wrong, "fake_score": fake}
         return matching_critic_loss(real, wrong, fake, differs), found
 
     optimizer, memory = parts.critic_optimizer, state.critic_optimizer
-    critic, memory, metrics = descend(loss, optimizer, state.critic, memory)
+    critic, memory, metrics = optimizer_step(loss, optimizer, state.critic, memory)
     after = state._replace(
         critic=critic,
         critic_optimizer=memory,
@@ -143,7 +152,7 @@ def _update_generator(
     def loss(params):
         def cost(z, caption):
             made, _ = parts.make(params, state.generator_stats, z, caption)
-            return softplus(-parts.judge(state.critic, state.critic_stats, made, caption)[0])
+            return softplus(-parts.apply_critic(state.critic, state.critic_stats, made, caption)[0])
 
         each = cost(z[: len(tokens)], captions[0])
         if not options.interpolation:
@@ -152,7 +161,7 @@ def _update_generator(
         return each + options.interpolation * between, {"interpolated_loss": between}
 
     optimizer, memory = parts.generator_optimizer, state.generator_optimizer
-    generator, memory, metrics = descend(loss, optimizer, state.generator, memory)
+    generator, memory, metrics = optimizer_step(loss, optimizer, state.generator, memory)
     present = {"params": generator, **state.generator_stats}
     ema = moving_average(state.ema, present, state.step, options.ema_decay)
     after = state._replace(generator=generator, generator_optimizer=memory, ema=ema)

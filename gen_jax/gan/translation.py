@@ -12,10 +12,10 @@ import optax
 from flax import linen as nn
 
 from gen_jax.checks import as_floats, check_output
+from gen_jax.data_units import Units, check_data
 from gen_jax.errors import ConfigError, check_range, check_shape
 from gen_jax.gan.losses import ScoreLoss
 from gen_jax.types import Array, Batch, Float, Key, Num
-from gen_jax.units import Units, check_data
 
 MEMORY = 256
 """Sources of the latest batches that a model keeps, to sample from when it is given none."""

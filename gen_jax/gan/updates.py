@@ -7,36 +7,38 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gen_jax.descent import apply_gradient, moving_average
 from gen_jax.gan.began import convergence, next_balance
 from gen_jax.gan.consensus import add_scaled, consensus_gradients
-from gen_jax.gan.objectives import Scene, critic_loss, generator_loss
+from gen_jax.gan.objectives import UpdateInputs, critic_loss, generator_loss
 from gen_jax.gan.options import GanState, Parts
 from gen_jax.gan.remedies import accumulated, clip_weights, keep_where, split_batch
 from gen_jax.gan.unrolled import unrolled
+from gen_jax.optimization import apply_gradient, moving_average
 from gen_jax.types import Array, Batch, Key, Metrics
 
 
-def scene_of(parts: Parts, state: GanState, key: Key[Array, ""], part: Batch) -> Scene:
+def update_inputs(parts: Parts, state: GanState, key: Key[Array, ""], part: Batch) -> UpdateInputs:
     """What an update sees of the state, with encoded examples as the generator shows them."""
     shown = getattr(parts.generator, "shown", lambda x, step: x)
     stats = state.generator_stats, state.critic_stats
     x = shown(part["x"], state.step)
-    return Scene(key, x, part.get("y"), *stats, state.balance, state.step)
+    return UpdateInputs(key, x, part.get("y"), *stats, state.balance, state.step)
 
 
-def _scenes(parts: Parts, state: GanState, key: Key[Array, ""], part: Batch) -> list[Scene]:
+def _scenes(parts: Parts, state: GanState, key: Key[Array, ""], part: Batch) -> list[UpdateInputs]:
     """One for each part of an accumulated gradient."""
     pieces = split_batch(part, parts.options.accumulate, "accumulate")
-    return [scene_of(parts, state, jax.random.fold_in(key, i), p) for i, p in enumerate(pieces)]
+    return [
+        update_inputs(parts, state, jax.random.fold_in(key, i), p) for i, p in enumerate(pieces)
+    ]
 
 
-def _descend(loss: Callable, params: Any, scenes: list[Scene]):
+def _descend(loss: Callable, params: Any, scenes: list[UpdateInputs]):
     """((value, (metrics, collections)), gradient), means over the scenes."""
     return accumulated(lambda scene: jax.value_and_grad(loss, has_aux=True)(params, scene), scenes)
 
 
-def _consensus(parts: Parts, state: GanState, scene: Scene) -> tuple[Any, Any]:
+def _consensus(parts: Parts, state: GanState, scene: UpdateInputs) -> tuple[Any, Any]:
     critic = lambda c, g: critic_loss(parts, c, g, scene)[0]
     generator = lambda c, g: generator_loss(parts, c, g, scene)[0]
     return consensus_gradients(critic, generator, state.critic, state.generator)
@@ -88,7 +90,7 @@ def update_critic(
     return state._replace(critic=critic, critic_optimizer=moments, critic_stats=stats), metrics
 
 
-def _critic_ahead(parts: Parts, state: GanState, scene: Scene) -> Callable[[Any], Any]:
+def _critic_ahead(parts: Parts, state: GanState, scene: UpdateInputs) -> Callable[[Any], Any]:
     """The critic that the generator plays against, as a function of the generator."""
     if not parts.options.unroll:
         return lambda generator: state.critic

@@ -15,7 +15,7 @@ from gen_jax.diffusion.sampler import Stepper, call
 from gen_jax.errors import check_range
 from gen_jax.inverse.measurements import check_noise, checked_linear, measurements
 from gen_jax.inverse.operators import LinearOperator, Operator
-from gen_jax.model import normal
+from gen_jax.randomness import normal
 
 
 def ddrm(

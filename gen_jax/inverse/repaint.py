@@ -7,7 +7,7 @@ from jax.typing import ArrayLike
 from gen_jax.diffusion.sampler import Stepper
 from gen_jax.errors import check_range
 from gen_jax.inverse.replacement import check_mask, with_known_values
-from gen_jax.model import fold_in, normal
+from gen_jax.randomness import fold_in, normal
 
 
 def repaint(stepper: Stepper, mask: ArrayLike, y: ArrayLike, resamples: int = 10) -> Stepper:

@@ -6,7 +6,7 @@ from jax.typing import ArrayLike
 
 from gen_jax.diffusion.sampler import Stepper
 from gen_jax.errors import ConfigError
-from gen_jax.model import fold_in, normal
+from gen_jax.randomness import fold_in, normal
 from gen_jax.types import Array
 
 KNOWN_NOISE = 1

@@ -22,8 +22,8 @@ from gen_jax.diffusion.ddim import ddim_line, remaining_noise
 from gen_jax.diffusion.guidance import classifier
 from gen_jax.diffusion.sampler import call, transitions
 from gen_jax.errors import check_range
-from gen_jax.model import normal, sample_keys
 from gen_jax.paths import GaussianPath
+from gen_jax.randomness import normal, sample_keys
 from gen_jax.types import Array, Denoiser, Float, Key
 
 

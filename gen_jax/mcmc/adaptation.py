@@ -13,7 +13,7 @@ from gen_jax.errors import check_range
 from gen_jax.mcmc.checks import check_start, check_step_size
 from gen_jax.mcmc.kernel import Kernel
 from gen_jax.mcmc.positions import flatten
-from gen_jax.model import fold_in, sample_keys
+from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.types import Array, Bool, Float, Key, State
 
 TARGET_ACCEPTANCE = {"random_walk": 0.234, "mala": 0.574, "hmc": 0.8}

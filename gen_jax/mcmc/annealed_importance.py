@@ -18,7 +18,7 @@ import numpy as np
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.mcmc.kernel import Kernel
 from gen_jax.mcmc.run import advance
-from gen_jax.model import sample_keys
+from gen_jax.randomness import sample_keys
 from gen_jax.sampling.checks import checked
 from gen_jax.sampling.importance import effective_sample_size, log_normalizer, pareto_k
 from gen_jax.types import Array, Estimate, Float, Key

@@ -16,7 +16,7 @@ from jax.scipy.special import erfinv
 
 from gen_jax.mcmc.checks import check_scale, check_start
 from gen_jax.mcmc.positions import flat_scale, flatten
-from gen_jax.model import sample_keys
+from gen_jax.randomness import sample_keys
 from gen_jax.sampling.checks import checked
 from gen_jax.types import Array, Bool, Float, Key, State
 

@@ -12,7 +12,8 @@ from gen_jax.errors import check_range
 from gen_jax.mcmc.adaptation import FEWEST, Tuning, kernel_of, start_tuning, tune, window_ends
 from gen_jax.mcmc.kernel import Kernel
 from gen_jax.mcmc.run import advance
-from gen_jax.model import GenerativeModel, compiled, fold_in, normal, sample_keys
+from gen_jax.model import GenerativeModel, compiled
+from gen_jax.randomness import fold_in, normal, sample_keys
 from gen_jax.sampling.checks import checked
 from gen_jax.types import Array, Float, Int, State
 

@@ -16,7 +16,7 @@ from gen_jax.errors import ConfigError
 from gen_jax.mcmc.checks import check_start
 from gen_jax.mcmc.kernel import ChainState, Info, Kernel
 from gen_jax.mcmc.positions import flatten
-from gen_jax.model import sample_keys
+from gen_jax.randomness import sample_keys
 from gen_jax.sampling.checks import checked
 from gen_jax.types import Array, Bool, Float, Int
 

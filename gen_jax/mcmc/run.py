@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from gen_jax.errors import check_range
 from gen_jax.mcmc.checks import check_start
 from gen_jax.mcmc.kernel import Info, Kernel
-from gen_jax.model import fold_in, sample_keys
+from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.types import Array, Float, Int, Key, State
 
 

@@ -14,36 +14,20 @@ each place from the places before it. Generators and critics of GANs share the f
 image, and `PatchCritic` scores every patch.
 """
 
-from gen_jax.nets.autoencoder_critic import AutoencoderCritic
-from gen_jax.nets.biggan import BigGANGenerator
-from gen_jax.nets.captioned import Caption, Captioned, SentenceEncoder
 from gen_jax.nets.causal_transformer import CausalTransformer
 from gen_jax.nets.classifier import Classifier
 from gen_jax.nets.conv import ConvNet
-from gen_jax.nets.critic_head import CriticHead
-from gen_jax.nets.dcgan import DCGANCritic, DCGANGenerator
 from gen_jax.nets.dit import DiT
 from gen_jax.nets.energy_net import EnergyNet
 from gen_jax.nets.feedforward import Feedforward
-from gen_jax.nets.gan_mlp import MLPCritic, MLPGenerator
 from gen_jax.nets.gated_pixelcnn import GatedPixelCNN
-from gen_jax.nets.judgement import Judgement
-from gen_jax.nets.lipschitz import LipschitzCritic
 from gen_jax.nets.made import MADE
 from gen_jax.nets.mlp import MLP
-from gen_jax.nets.pair_generator import PairGenerator
-from gen_jax.nets.patch_critic import PatchCritic
 from gen_jax.nets.pixel_rnn import PixelRNN
 from gen_jax.nets.pixelcnn import PixelCNN
 from gen_jax.nets.pixelcnn_pp import PixelCNNPlusPlus
-from gen_jax.nets.resnet_generator import ResNetGenerator
-from gen_jax.nets.sagan import ResidualCritic, SAGANGenerator
-from gen_jax.nets.style_critic import StyleCritic
-from gen_jax.nets.style_decoder import StyleDecoder
-from gen_jax.nets.stylegan import StyleGenerator
 from gen_jax.nets.transformer import Transformer
 from gen_jax.nets.unet import UNet
-from gen_jax.nets.unet_generator import UNetGenerator
 
 NETWORKS = {"mlp": MLP, "unet": UNet, "dit": DiT}
 """Every conditional network by name; the defaults are small ones."""
@@ -52,37 +36,16 @@ __all__ = [
     "MADE",
     "MLP",
     "NETWORKS",
-    "AutoencoderCritic",
-    "BigGANGenerator",
-    "Caption",
-    "Captioned",
     "CausalTransformer",
     "Classifier",
     "ConvNet",
-    "CriticHead",
-    "DCGANCritic",
-    "DCGANGenerator",
     "DiT",
     "EnergyNet",
     "Feedforward",
     "GatedPixelCNN",
-    "Judgement",
-    "LipschitzCritic",
-    "MLPCritic",
-    "MLPGenerator",
-    "PairGenerator",
-    "PatchCritic",
     "PixelCNN",
     "PixelCNNPlusPlus",
     "PixelRNN",
-    "ResNetGenerator",
-    "ResidualCritic",
-    "SAGANGenerator",
-    "SentenceEncoder",
-    "StyleCritic",
-    "StyleDecoder",
-    "StyleGenerator",
     "Transformer",
     "UNet",
-    "UNetGenerator",
 ]

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.errors import check_choice
-from gen_jax.model import fold_in, normal, sample_keys
+from gen_jax.randomness import fold_in, normal, sample_keys
 from gen_jax.solvers.ode import as_floating, prepend
 from gen_jax.types import Array, Float, Key
 

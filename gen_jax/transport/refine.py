@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.errors import check_range
-from gen_jax.model import fold_in, sample_keys
+from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.sampling.checks import check_per_point, checked
 from gen_jax.sampling.rejection import exceeds
 from gen_jax.types import Array, Float, Key

@@ -17,7 +17,8 @@ import optax
 
 from gen_jax.checks import no_type_check
 from gen_jax.flows import Layer, density
-from gen_jax.model import GenerativeModel, compiled, sample_keys
+from gen_jax.model import GenerativeModel, compiled
+from gen_jax.randomness import sample_keys
 from gen_jax.sampling.checks import checked
 from gen_jax.sampling.importance import log_normalizer
 from gen_jax.transport.forward_kl import forward_kl_loss

@@ -6,9 +6,9 @@ The mathematics takes `encode(x) -> Posterior` and `decode(z) -> raw` numbers fo
 from gen_jax.vae.aggregate import aggregate_target
 from gen_jax.vae.code_prior import independent_codes, num_codes
 from gen_jax.vae.coder import (
-    Coder,
     Options,
     Parts,
+    VAEFunctions,
     coder,
     encode_data,
     init_params,
@@ -69,7 +69,6 @@ __all__ = [
     "VARIANTS",
     "Codebook",
     "CodebookUse",
-    "Coder",
     "DiscreteOptions",
     "Draw",
     "Information",
@@ -81,6 +80,7 @@ __all__ = [
     "PosteriorFamily",
     "Prior",
     "PriorFamily",
+    "VAEFunctions",
     "VAEState",
     "VQOptions",
     "VQParts",

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from gen_jax.model import GenerativeModel, compiled, sample_keys
+from gen_jax.model import GenerativeModel, compiled
+from gen_jax.randomness import sample_keys
 from gen_jax.types import Array, Float, Int
 
 MEMORY = 0.99

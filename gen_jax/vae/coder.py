@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from gen_jax import labels
+from gen_jax import conditions
 from gen_jax.checks import check_output
+from gen_jax.data_units import Data
 from gen_jax.errors import ConfigError, check_choice, check_range, check_shape
 from gen_jax.types import Array, Float, Int, Key, Num, State
-from gen_jax.units import Data
 from gen_jax.vae.elbo import KL_KINDS
 from gen_jax.vae.likelihoods import Likelihood, make_likelihood
 from gen_jax.vae.posterior import Posterior, PosteriorFamily
@@ -75,7 +75,7 @@ class Parts(NamedTuple):
     options: Options
 
 
-class Coder(NamedTuple):
+class VAEFunctions(NamedTuple):
     """A VAE at given parameters.
 
     Fields:
@@ -151,7 +151,7 @@ def one_hot(parts: Parts, label: Int[Array, "B"] | None, n: int) -> Float[Array,
     classes = parts.options.num_classes
     if classes and label is None:
         raise ConfigError(f"num_classes={classes}, but the data has no labels")
-    return jnp.zeros((n, 0)) if label is None or not classes else labels.one_hot(label, classes)
+    return jnp.zeros((n, 0)) if label is None or not classes else conditions.one_hot(label, classes)
 
 
 def network_inputs(
@@ -178,7 +178,9 @@ def init_params(
     }
 
 
-def coder(parts: Parts, params: dict[str, Any], label: Int[Array, "B"] | None = None) -> Coder:
+def coder(
+    parts: Parts, params: dict[str, Any], label: Int[Array, "B"] | None = None
+) -> VAEFunctions:
     """The functions of a VAE; `label` is that of each example which the decoder serves."""
     shape, likelihood = tuple(parts.options.shape), parts.likelihood
 
@@ -199,4 +201,4 @@ def coder(parts: Parts, params: dict[str, Any], label: Int[Array, "B"] | None = 
         return jnp.concatenate([raw, shared], -1)
 
     prior = parts.prior.make(params["prior"], parts.options.latent, encode)
-    return Coder(encode, decode, prior, likelihood)
+    return VAEFunctions(encode, decode, prior, likelihood)

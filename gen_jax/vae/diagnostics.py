@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
 from gen_jax.errors import check_range
-from gen_jax.model import fold_in, sample_keys
+from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.types import Array, Float, Int, Key
 from gen_jax.vae.elbo import average, prior_log_prob
 from gen_jax.vae.posterior import Posterior, draw

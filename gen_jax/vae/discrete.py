@@ -14,11 +14,12 @@ import jax.numpy as jnp
 import optax
 
 from gen_jax.checks import check_output, no_type_check
-from gen_jax.descent import descend, start_moments
+from gen_jax.data_units import log_det
 from gen_jax.errors import ConfigError, check_range, check_shape
-from gen_jax.model import GenerativeModel, compiled, fold_in, sample_keys
+from gen_jax.model import GenerativeModel, compiled
+from gen_jax.optimization import optimizer_step, start_moments
+from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.types import Array, Float, Int, Key
-from gen_jax.units import log_det
 from gen_jax.vae.coder import Network
 from gen_jax.vae.elbo import with_free_bits
 from gen_jax.vae.evaluate import streaming_log_mean
@@ -165,7 +166,7 @@ def discrete_vae(
             aux = {"log_likelihood": log_p, "kl": kl.sum(-1)}
             return settings.beta * cost - log_p, aux
 
-        params, memory, metrics = descend(loss, optimizer, state.params, state.optimizer)
+        params, memory, metrics = optimizer_step(loss, optimizer, state.params, state.optimizer)
         metrics["temperature"] = temperature
         return DiscreteState(params, memory, state.step + 1), metrics
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from gen_jax.checks import check_output
 from gen_jax.errors import ConfigError, check_choice, check_range
-from gen_jax.model import sample_keys
+from gen_jax.randomness import sample_keys
 from gen_jax.types import Array, Float, Key, Num
 from gen_jax.vae.gaussians import kl_terms
 from gen_jax.vae.likelihoods import Likelihood

@@ -17,7 +17,7 @@ from gen_jax.checks import as_key, no_type_check
 from gen_jax.errors import check_choice, check_range
 from gen_jax.mcmc import annealed_importance, hmc
 from gen_jax.mcmc.checks import check_step_size
-from gen_jax.model import fold_in, sample_keys
+from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.types import Array, Estimate, Float, Key, Num
 from gen_jax.vae.elbo import log_likelihood, prior_log_prob
 from gen_jax.vae.iwae import log_weights

@@ -17,11 +17,12 @@ import optax
 from flax import linen as nn
 
 from gen_jax.checks import no_type_check
-from gen_jax.descent import descend, start_moments
+from gen_jax.data_units import log_det
 from gen_jax.errors import ConfigError, check_range, check_shape
-from gen_jax.model import GenerativeModel, compiled, fold_in, normal, sample_keys
+from gen_jax.model import GenerativeModel, compiled
+from gen_jax.optimization import optimizer_step, start_moments
+from gen_jax.randomness import fold_in, normal, sample_keys
 from gen_jax.types import Array, Float, Int, Key
-from gen_jax.units import log_det
 from gen_jax.vae.elbo import warm_up, with_free_bits
 from gen_jax.vae.evaluate import streaming_log_mean
 from gen_jax.vae.gaussians import residual_kl_terms
@@ -217,7 +218,7 @@ def hierarchical_vae(optimizer: optax.GradientTransformation, **options) -> Gene
             aux |= {f"kl_{level}": kl for level, kl in enumerate(done.kl.T)}
             return beta * cost - log_p, aux
 
-        params, memory, metrics = descend(loss, optimizer, state.params, state.optimizer)
+        params, memory, metrics = optimizer_step(loss, optimizer, state.params, state.optimizer)
         return LadderState(params, memory, state.step + 1), metrics
 
     def sample(key, state, n, hold=0, held_seed=0, mean=False):

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
 from gen_jax.errors import ConfigError, check_choice, check_range
-from gen_jax.model import sample_keys
+from gen_jax.randomness import sample_keys
 from gen_jax.types import Array, Float, Key, Num
 from gen_jax.vae.elbo import log_likelihood, prior_log_prob
 from gen_jax.vae.likelihoods import Likelihood

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.errors import ConfigError, check_range
-from gen_jax.model import fold_in, sample_keys
+from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.types import Array, Bool, Key, Num
 from gen_jax.vae.likelihoods import Likelihood, sample_each
 from gen_jax.vae.posterior import Posterior, choose_stratum

@@ -11,13 +11,14 @@ from flax import linen as nn
 from jax.scipy.special import logsumexp
 
 from gen_jax.checks import no_type_check
-from gen_jax.descent import descend, start_moments
+from gen_jax.conditions import batch_labels, checked_labels
+from gen_jax.data_units import log_det
 from gen_jax.errors import ConfigError, check_choice
-from gen_jax.labels import batch_labels, checked_labels
-from gen_jax.model import GenerativeModel, compiled, fold_in, sample_keys
+from gen_jax.model import GenerativeModel, compiled
 from gen_jax.nets import Feedforward
+from gen_jax.optimization import optimizer_step, start_moments
+from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.types import Array, Float, Int, Key, State
-from gen_jax.units import log_det
 from gen_jax.vae.coder import (
     Network,
     Options,
@@ -32,7 +33,7 @@ from gen_jax.vae.coder import (
 from gen_jax.vae.elbo import warm_up
 from gen_jax.vae.evaluate import estimate_log_prob
 from gen_jax.vae.units import draw_data
-from gen_jax.vae.variants import VARIANTS, Case, Variant, codes
+from gen_jax.vae.variants import VARIANTS, LossInputs, Variant, codes
 
 MEMORY = 0.99
 """Weight of the past in the running moments of an autoencoder's codes."""
@@ -88,13 +89,13 @@ def code_sampler(state: VAEState, jitter: float = 1e-6) -> Callable[[Array], Arr
     return jax.vmap(lambda key: mean + factor @ jax.random.normal(key, mean.shape))
 
 
-def _case(parts: Parts, params, batch, key, step, critic=None) -> Case:
+def _case(parts: Parts, params, batch, key, step, critic=None) -> LossInputs:
     u = encode_data(parts, key, batch["x"])
     options = parts.options
     label = batch_labels(batch, options.num_classes)
     beta = options.beta * warm_up(step, options.warm_up)
     functions, inputs = coder(parts, params, label), network_inputs(parts, u, label)
-    return Case(functions, u, inputs, options, beta, critic)
+    return LossInputs(functions, u, inputs, options, beta, critic)
 
 
 def _check_variant(name: str, options: Options) -> Variant:
@@ -111,7 +112,7 @@ def _critic_step(objective: Variant, optimizer, key, case, state: VAEState):
     """One update of the critic against the coder as it now is."""
     assert objective.critic_loss is not None
     loss = lambda critic: (objective.critic_loss(key, case(state.params, critic)), {})  # type: ignore
-    critic, memory, metrics = descend(loss, optimizer, state.critic, state.critic_optimizer)
+    critic, memory, metrics = optimizer_step(loss, optimizer, state.critic, state.critic_optimizer)
     return state._replace(critic=critic, critic_optimizer=memory), metrics["loss"]
 
 
@@ -216,7 +217,7 @@ def vae(
         )
 
         loss = lambda params: objective.loss(key_loss, case(params, state.critic))
-        params, memory, metrics = descend(loss, optimizer, state.params, state.optimizer)
+        params, memory, metrics = optimizer_step(loss, optimizer, state.params, state.optimizer)
         state = state._replace(params=params, optimizer=memory)
         if objective.critic_loss is not None:
             state, judged = _critic_step(objective, critic_optimizer, key_critic, case, state)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.errors import check_choice, check_range
-from gen_jax.model import fold_in
+from gen_jax.randomness import fold_in
 from gen_jax.vae.gaussians import log_mixture
 from gen_jax.vae.iaf import inverse_autoregressive
 from gen_jax.vae.posterior import Draw, Posterior, PosteriorFamily, diagonal_gaussian, gaussian_draw

@@ -9,7 +9,7 @@ from jax.scipy.special import logsumexp
 
 from gen_jax.errors import check_choice, check_range
 from gen_jax.flows import affine, chain, coupling
-from gen_jax.model import fold_in, normal
+from gen_jax.randomness import fold_in, normal
 from gen_jax.types import Array, State
 from gen_jax.vae.gaussians import log_mixture, log_normal
 from gen_jax.vae.posterior import Posterior, choose_stratum

@@ -15,12 +15,13 @@ import jax.numpy as jnp
 import optax
 
 from gen_jax.checks import check_output, no_type_check
-from gen_jax.descent import descend, start_moments
+from gen_jax.conditions import batch_labels, checked_labels
+from gen_jax.data_units import log_det
 from gen_jax.errors import check_range
-from gen_jax.labels import batch_labels, checked_labels
-from gen_jax.model import GenerativeModel, compiled, fold_in, sample_keys
+from gen_jax.model import GenerativeModel, compiled
+from gen_jax.optimization import optimizer_step, start_moments
+from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.types import Array, Float, Int, Key, Num
-from gen_jax.units import log_det
 from gen_jax.vae.coder import (
     Network,
     Options,
@@ -161,7 +162,7 @@ def semi_supervised(
             accuracy = jnp.sum(aux["right"]) / jnp.maximum(jnp.sum(aux["known"]), 1)
             return each, {"bound": aux["bound"], "accuracy": accuracy}
 
-        params, memory, metrics = descend(loss, optimizer, state.params, state.optimizer)
+        params, memory, metrics = optimizer_step(loss, optimizer, state.params, state.optimizer)
         return SemiState(params, memory, state.step + 1), metrics
 
     def sample(key, state, n, label=None, mean=False):

@@ -5,8 +5,8 @@ from functools import partial
 import jax.numpy as jnp
 
 from gen_jax.checks import is_known
+from gen_jax.data_units import Data, HasUnits, check_data, to_data, to_model
 from gen_jax.types import Array, Float, Key, Num
-from gen_jax.units import Data, HasUnits, check_data, decode, encode
 from gen_jax.vae.likelihoods import Likelihood, check_values, sample_each
 
 
@@ -17,7 +17,7 @@ def to_values(
 
     Raises ConfigError or DataError for data that do not fit the shape or the likelihood.
     """
-    u = encode(units, key, x)
+    u = to_model(units, key, x)
     check_values(likelihood, u)
     if not is_known(u):
         check_data(units, x, partial(check_values, likelihood))
@@ -34,4 +34,4 @@ def draw_data(
     """Draws, or means, of the likelihood in data units."""
     u = likelihood.mean(raw) if mean else sample_each(likelihood, keys, raw)
     u = jnp.round(u).astype(jnp.uint8) if likelihood.values == "levels" else u
-    return decode(units, u)
+    return to_data(units, u)

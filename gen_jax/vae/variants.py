@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gen_jax.model import fold_in, normal, sample_keys
+from gen_jax.randomness import fold_in, normal, sample_keys
 from gen_jax.types import Array, Float, Key, Num
-from gen_jax.vae.coder import Coder, Options
+from gen_jax.vae.coder import Options, VAEFunctions
 from gen_jax.vae.elbo import elbo, log_likelihood
 from gen_jax.vae.iwae import iwae
 from gen_jax.vae.penalties import discriminate, mmd_squared, permute_dimensions
@@ -31,13 +31,13 @@ from gen_jax.vae.posterior import choose_stratum
 Loss = tuple[Float[Array, "B"], dict[str, Array]]
 
 
-class Case(NamedTuple):
+class LossInputs(NamedTuple):
     """What a loss is given: functions, values u and the encoder's inputs of a batch, options.
 
     `critic` is `[N, E] -> (logits [N], features [N, F])` or None.
     """
 
-    coder: Coder
+    coder: VAEFunctions
     u: Num[Array, "B ..."]
     inputs: Float[Array, "B E"]
     options: Options
@@ -49,21 +49,21 @@ class Variant(NamedTuple):
     """An objective.
 
     Fields:
-      loss: `(key, Case) -> (loss [B], aux)`, minimised by encoder, decoder and prior.
-      critic_loss: `(key, Case) -> [B]`, minimised by the critic; None without one.
+      loss: `(key, LossInputs) -> (loss [B], aux)`, minimised by encoder, decoder and prior.
+      critic_loss: `(key, LossInputs) -> [B]`, minimised by the critic; None without one.
       critic_sees: "latent" or "data".
       deterministic: z is the posterior's mean; there is no bound on log p(x).
       reads: those of `coder.OPTIONAL` that have a meaning.
     """
 
-    loss: Callable[[Array, Case], Loss]
-    critic_loss: Callable[[Array, Case], Array] | None = None
+    loss: Callable[[Array, LossInputs], Loss]
+    critic_loss: Callable[[Array, LossInputs], Array] | None = None
     critic_sees: str = "latent"
     deterministic: bool = False
     reads: tuple[str, ...] = ()
 
 
-def bound(key: Key[Array, ""], case: Case) -> Loss:
+def bound(key: Key[Array, ""], case: LossInputs) -> Loss:
     """-ELBO."""
     value, aux = elbo(
         key,
@@ -82,7 +82,7 @@ def bound(key: Key[Array, ""], case: Case) -> Loss:
     return -value, aux
 
 
-def weighted_bound(key: Key[Array, ""], case: Case, gradient: str) -> Loss:
+def weighted_bound(key: Key[Array, ""], case: LossInputs, gradient: str) -> Loss:
     """-L_K."""
     value, aux = iwae(
         key,
@@ -98,27 +98,27 @@ def weighted_bound(key: Key[Array, ""], case: Case, gradient: str) -> Loss:
     return -value, aux
 
 
-def latents(key: Key[Array, ""], case: Case) -> Float[Array, "B D"]:
+def latents(key: Key[Array, ""], case: LossInputs) -> Float[Array, "B D"]:
     """One draw of z per example; of a mixture, from a stratum chosen by its share."""
     keys, posterior = sample_keys(key, len(case.u)), case.coder.encode(case.inputs)
     drawn = posterior.draw(posterior.params, fold_in(keys, 0))
     return choose_stratum(fold_in(keys, 1), drawn)
 
 
-def codes(case: Case) -> Float[Array, "B D"]:
+def codes(case: LossInputs) -> Float[Array, "B D"]:
     """z = f(x): the mean of a diagonal posterior."""
     moments = case.coder.encode(case.inputs).moments
     assert moments is not None, "checked when the model is made"
     return moments[0]
 
 
-def reconstruct(case: Case, z: Float[Array, "B D"]) -> Loss:
+def reconstruct(case: LossInputs, z: Float[Array, "B D"]) -> Loss:
     """-log p(x | z)."""
     value = log_likelihood(case.coder.decode, case.coder.likelihood, z, case.u)
     return -value, {"log_likelihood": value}
 
 
-def prior_draws(key: Key[Array, ""], case: Case) -> Float[Array, "B D"]:
+def prior_draws(key: Key[Array, ""], case: LossInputs) -> Float[Array, "B D"]:
     return case.coder.prior.sample(sample_keys(key, len(case.u)))
 
 
@@ -168,13 +168,13 @@ def _denoising(key, case):
     return reconstruct(case, codes(case._replace(inputs=spoilt)))
 
 
-def _images(case: Case, z: Float[Array, "B D"]) -> Float[Array, "B E"]:
+def _images(case: LossInputs, z: Float[Array, "B D"]) -> Float[Array, "B E"]:
     """What the critic of x sees of decoded means."""
     means = case.coder.likelihood.mean(case.coder.decode(z))
     return case.coder.likelihood.network_input(means).reshape(len(z), -1)
 
 
-def _real(case: Case) -> Float[Array, "B E"]:
+def _real(case: LossInputs) -> Float[Array, "B E"]:
     return case.coder.likelihood.network_input(case.u).reshape(len(case.u), -1)
 
 

@@ -18,11 +18,12 @@ import numpy as np
 import optax
 
 from gen_jax.checks import no_type_check
-from gen_jax.descent import apply_gradient, start_moments
+from gen_jax.data_units import log_det
 from gen_jax.errors import ConfigError, check_range, check_shape
-from gen_jax.model import GenerativeModel, compiled, fold_in, sample_keys
+from gen_jax.model import GenerativeModel, compiled
+from gen_jax.optimization import apply_gradient, start_moments
+from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.types import Array, Float, Int, Key, Num
-from gen_jax.units import log_det
 from gen_jax.vae.code_networks import CodeNetwork, shapes_of
 from gen_jax.vae.code_prior import independent_codes, num_codes, to_maps, to_sequence
 from gen_jax.vae.diagnostics import codebook_use

@@ -15,8 +15,8 @@ from gen_jax.autoregressive import likelihoods, pixels
 from gen_jax.autoregressive.transformer import factorise
 from gen_jax.errors import ConfigError, DataError
 from gen_jax.metrics import bits_per_dim
-from gen_jax.model import sample_keys
 from gen_jax.nets import GatedPixelCNN, PixelCNN, Transformer
+from gen_jax.randomness import sample_keys
 
 FALSE_ALARM, N, SHAPE, MODELS_SEED = 5e-7, 20_000, (2, 2, 1), 0
 ALL = np.array(list(itertools.product((0, 255), repeat=4)), np.uint8).reshape(16, *SHAPE)

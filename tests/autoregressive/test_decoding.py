@@ -10,7 +10,7 @@ import pytest
 from gen_jax.autoregressive import Decoder, Decoding, generate, keep_nucleus, keep_top_k
 from gen_jax.autoregressive.decoding import checked, draw
 from gen_jax.errors import ConfigError
-from gen_jax.model import sample_keys
+from gen_jax.randomness import sample_keys
 from gen_jax.sampling import discretized_logistic
 
 # Powers of two: their sums are exact, so that "reaches p" has no rounding.

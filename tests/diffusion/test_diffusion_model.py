@@ -21,7 +21,7 @@ CLASSES = 3
 
 def build(shape=(2,), classes=CLASSES, path="linear", learning_rate=3e-3, **options):
     network = nets.MLP((16, 16), num_classes=classes)
-    options = {"shape": shape, "num_classes": classes, "steps": 4, **options}
+    options = {"shape": shape, "num_classes": classes, "num_steps": 4, **options}
     return diffusion.diffusion(network, path, optax.adam(learning_rate), **options)
 
 
@@ -54,10 +54,10 @@ def test_training_lowers_the_loss_and_samples_follow_their_labels(key):
     assert loss[-100:].mean() < 0.6 * loss[:20].mean()
     assert int(state.step) == 1500
     label = jnp.arange(150) % CLASSES
-    x = jax.jit(lambda key: model.sample(key, state, 150, label=label, steps=20))(key)
+    x = jax.jit(lambda key: model.sample(key, state, 150, label=label, num_steps=20))(key)
     nearest = jnp.argmin(((x[:, None] - points()["x"][:3][None]) ** 2).sum(-1), axis=1)
     assert float((nearest == label).mean()) > 0.95
-    one = model.sample(key, state, 150, label=2, steps=20)
+    one = model.sample(key, state, 150, label=2, num_steps=20)
     nearest = jnp.argmin(((one[:, None] - points()["x"][:3][None]) ** 2).sum(-1), axis=1)
     assert float((nearest == 2).mean()) > 0.95
 
@@ -77,7 +77,7 @@ class Switch(nn.Module):
 
 @pytest.mark.parametrize(("dropout", "is_on"), [(0.0, False), (0.5, True)])
 def test_dropout_is_on_in_training_only(key, dropout, is_on):
-    model = diffusion.diffusion(Switch(dropout), "linear", optax.adam(0.1), shape=(2,), steps=4)
+    model = diffusion.diffusion(Switch(dropout), "linear", optax.adam(0.1), shape=(2,), num_steps=4)
     state = model.init(key, points())
     after, _ = model.step(key, state, points())
     scale = float(after.params["params"]["scale"])
@@ -88,8 +88,8 @@ def test_dropout_is_on_in_training_only(key, dropout, is_on):
 def test_log_prob_prefers_the_right_label(key):
     model, state, _ = trained()
     batch = points(30)
-    right = model.log_prob(key, state, batch["x"], label=batch["y"], steps=16)
-    wrong = model.log_prob(key, state, batch["x"], label=(batch["y"] + 1) % CLASSES, steps=16)
+    right = model.log_prob(key, state, batch["x"], label=batch["y"], num_steps=16)
+    wrong = model.log_prob(key, state, batch["x"], label=(batch["y"] + 1) % CLASSES, num_steps=16)
     assert right.shape == (30,)
     assert float((right > wrong).mean()) > 0.95
     assert model.log_prob_kind == "estimate"
@@ -100,7 +100,7 @@ def test_the_adaptive_solver_keeps_each_sample_to_its_own_label(key):
     model, state, _ = trained()
     label = jnp.arange(30) % CLASSES
     run = lambda **options: model.sample(key, state, 30, label=label, **options)
-    slow = run(stepper="edm_heun", steps=200)
+    slow = run(stepper="edm_heun", num_steps=200)
     stepper = diffusion.adaptive(rtol=1e-5, atol=1e-5)
     for fast in (run(stepper=stepper), jax.jit(lambda: run(stepper=stepper))()):
         np.testing.assert_allclose(fast, slow, atol=0.02)
@@ -134,7 +134,9 @@ def test_another_path_at_sampling_time_gives_the_same_samples_law(key):
     label = jnp.arange(300) % CLASSES
     means = []
     for path in (None, "vp", "edm", "cosine"):
-        run = lambda key, path=path: model.sample(key, state, 300, label=label, steps=20, path=path)
+        run = lambda key, path=path: model.sample(
+            key, state, 300, label=label, num_steps=20, path=path
+        )
         x = jax.jit(run)(key)
         means.append(jnp.stack([x[label == k].mean(0) for k in range(CLASSES)]))
     for other in means[1:]:
@@ -152,12 +154,12 @@ def test_samples_do_not_depend_on_the_batch(key):
 
 def test_calls_and_trajectory_on_request(key):
     model, state, _ = trained()
-    x, info = model.sample(key, state, 3, stepper="edm_heun", steps=6, info=True)
+    x, info = model.sample(key, state, 3, stepper="edm_heun", num_steps=6, info=True)
     assert (x.shape, int(info.calls)) == ((3, 2), 11)
-    x, info = model.sample(key, state, 3, stepper=diffusion.euler(), steps=5, trajectory=True)
+    x, info = model.sample(key, state, 3, stepper=diffusion.euler(), num_steps=5, trajectory=True)
     assert info.trajectory.shape == (5, 3, 2)
     np.testing.assert_array_equal(info.trajectory[-1], x)
-    other = model.sample(key, state, 3, stepper="euler", steps=5, grid="karras")
+    other = model.sample(key, state, 3, stepper="euler", num_steps=5, grid="karras")
     assert np.abs(other - x).max() > 1e-4
     with pytest.raises(ConfigError, match="times must fall"):
         model.sample(key, state, 3, grid=lambda path, steps: jnp.linspace(0.0, 1.0, steps + 1))
@@ -168,13 +170,15 @@ def test_a_range_of_noise_levels_reaches_the_grid_and_the_start(key):
     denoiser = lambda denoise: lambda x, t: jnp.zeros_like(x)
     model, state, _ = trained()
     options = {"guide": denoiser, "path": "edm", "grid": "karras", "stepper": "ddim"}
-    run = lambda **more: model.sample(key, state, 400, steps=2, trajectory=True, **options, **more)
+    run = lambda **more: model.sample(
+        key, state, 400, num_steps=2, trajectory=True, **options, **more
+    )
     _, info = run(sigma_min=0.5, sigma_max=4.0)
     assert abs(float(info.trajectory[0].std()) / (0.5 * np.hypot(1, 1 / 4)) - 1) < 0.1
     _, info = run()
     assert abs(float(info.trajectory[0].std()) / 0.002 - 1) < 0.1
     own = lambda path, n, sigma_max=80.0: diffusion.GRIDS["karras"](path, n, sigma_max=sigma_max)
-    with_own = model.sample(key, state, 2, steps=2, **options | {"grid": own}, sigma_max=4.0)
+    with_own = model.sample(key, state, 2, num_steps=2, **options | {"grid": own}, sigma_max=4.0)
     assert with_own.shape == (2, 2)
 
 
@@ -233,12 +237,12 @@ def test_images_go_through_their_transform(key):
     assert (image.shape, image.dtype) == ((2, *shape), jnp.uint8)
     # An untrained v-network is 0: on the linear path D = alpha x / (alpha^2 + sigma^2), so the
     # density is smooth and bits per dimension are not far from 8.
-    nats = model.log_prob(key, state, x, steps=16)
+    nats = model.log_prob(key, state, x, num_steps=16)
     assert nats.shape == (4,)
     assert np.all((np.asarray(nats) / (9 * np.log(2)) > -14) & (np.asarray(nats) < 0))
     keys = jax.random.split(key, 4)
-    alone = model.log_prob(keys[2:3], state, x[2:3], steps=16)
-    np.testing.assert_allclose(alone[0], model.log_prob(keys, state, x, steps=16)[2], rtol=1e-3)
+    alone = model.log_prob(keys[2:3], state, x[2:3], num_steps=16)
+    np.testing.assert_allclose(alone[0], model.log_prob(keys, state, x, num_steps=16)[2], rtol=1e-3)
 
 
 def test_log_prob_is_in_data_units(key):
@@ -248,8 +252,8 @@ def test_log_prob_is_in_data_units(key):
     scaled = build(classes=0, transform=transforms.standardize(3.0, 5.0))
     state = plain.init(key, batch)
     x = 5 * batch["x"] + 3
-    found = scaled.log_prob(key, state, x, steps=8)
-    truth = plain.log_prob(key, state, batch["x"], steps=8) - 2 * np.log(5)
+    found = scaled.log_prob(key, state, x, num_steps=8)
+    truth = plain.log_prob(key, state, batch["x"], num_steps=8) - 2 * np.log(5)
     np.testing.assert_allclose(found, truth, rtol=1e-3)
     np.testing.assert_allclose(
         scaled.sample(key, state, 3), 5 * plain.sample(key, state, 3) + 3, rtol=1e-4, atol=1e-4
@@ -259,8 +263,8 @@ def test_log_prob_is_in_data_units(key):
 class Ideal:
     """In place of a network: the exact prediction for Gaussian data of mean 0.3 and std 0.6."""
 
-    def __init__(self, path, kind, data_std):
-        self.path, self.kind, self.data_std = path, kind, data_std
+    def __init__(self, path, prediction, data_std):
+        self.path, self.prediction, self.data_std = path, prediction, data_std
 
     def init(self, key, x, noise, label):
         return {"w": jnp.zeros(())}
@@ -271,31 +275,31 @@ class Ideal:
         x = norm * x
         x0 = exact.gaussian_denoiser(0.3, 0.6, self.path)(x, t)
         c = paths.coefficients(self.path, t)
-        return paths.convert(x0, x, c, "x0", self.kind, self.data_std)
+        return paths.convert(x0, x, c, "x0", self.prediction, self.data_std)
 
 
-@pytest.mark.parametrize("kind", ["eps", "v", "F"])
-def test_a_perfect_network_gives_the_exact_law(key, kind):
+@pytest.mark.parametrize("prediction", ["eps", "v", "F"])
+def test_a_perfect_network_gives_the_exact_law(key, prediction):
     """Input scaling, conversions and prior together: false alarm 5e-7 on 5,000 samples."""
-    path = paths.vp() if kind in ("eps", "score") else paths.cosine()
-    network = Ideal(path, kind, 0.6)
+    path = paths.vp() if prediction in ("eps", "score") else paths.cosine()
+    network = Ideal(path, prediction, 0.6)
     model = diffusion.diffusion(
-        network, path, optax.sgd(0.1), shape=(1,), kind=kind, data_std=0.6, steps=80
+        network, path, optax.sgd(0.1), shape=(1,), prediction=prediction, data_std=0.6, num_steps=80
     )
     state = model.init(key, {"x": jnp.zeros((4, 1))})
     x = jax.jit(lambda key: model.sample(key, state, 5000, stepper="edm_heun"))(key)
     assert exact.standard_normal_p_value((x - 0.3) / 0.6) > 5e-7
     points = jnp.array([[0.0], [1.0]])
     density = jax.scipy.stats.norm.logpdf(points[:, 0], 0.3, 0.6)
-    np.testing.assert_allclose(model.log_prob(key, state, points, steps=32), density, atol=3e-3)
+    np.testing.assert_allclose(model.log_prob(key, state, points, num_steps=32), density, atol=3e-3)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kind": "noise"}, "kind='noise'"),
-        ({"kind": "eps"}, "kind='eps' does not determine x0"),
-        ({"kind": "score", "path": "cosine"}, "kind='score' does not determine x0"),
+        ({"prediction": "noise"}, "prediction='noise'"),
+        ({"prediction": "eps"}, "prediction='eps' does not determine x0"),
+        ({"prediction": "score", "path": "cosine"}, "prediction='score' does not determine x0"),
         ({"weighting": "snr"}, "weighting='snr'"),
         ({"time_density": "beta"}, "time_density='beta'"),
         ({"stepper": "dimm"}, "stepper='dimm' is unknown; did you mean 'ddim'"),
@@ -304,7 +308,7 @@ def test_a_perfect_network_gives_the_exact_law(key, kind):
         ({"classes": -1}, "num_classes=-1"),
         ({"label_dropout": 1.5}, "label_dropout=1.5"),
         ({"ema_decay": -0.1}, "ema_decay=-0.1"),
-        ({"steps": 0}, "steps=0"),
+        ({"num_steps": 0}, "num_steps=0"),
     ],
 )
 def test_bad_options_are_refused_at_once(options, message):
@@ -323,8 +327,8 @@ def test_bad_options_are_refused_at_once(options, message):
         ({"stepper": "eulr"}, "stepper='eulr'"),
         ({"grid": "karas"}, "grid='karas'"),
         ({"path": "vpp"}, "path='vpp'"),
-        ({"steps": 0}, "steps=0"),
-        ({"steps": -3}, "steps=-3"),
+        ({"num_steps": 0}, "num_steps=0"),
+        ({"num_steps": -3}, "num_steps=-3"),
         ({"sigma_max": 0.0}, "sigma_max=0.0"),
         ({"path": "ve", "sigma_min": 0.001}, "sigma_min=0.001 is outside"),
         ({"stepper": "heun_in_time"}, "stepper='heun_in_time' is unknown; did you mean 'heun'"),

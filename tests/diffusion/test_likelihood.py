@@ -47,7 +47,9 @@ def test_the_error_falls_with_the_steps_at_the_solvers_order(x64, key):
     denoise = exact.gaussian_denoiser(0.3, 0.6, path)
     x = jnp.array([[0.1], [1.0]])
     density = jax.scipy.stats.norm.logpdf(x[:, 0], 0.3, jnp.hypot(0.6, 0.002))
-    run = lambda n, method: diffusion.ode_log_prob(key, denoise, path, x, steps=n, method=method)
+    run = lambda n, method: diffusion.ode_log_prob(
+        key, denoise, path, x, num_steps=n, method=method
+    )
     for method, order, ns in (("heun", 2, (64, 128)), ("rk4", 4, (64, 128))):
         errors = [float(jnp.abs(run(n, method) - density).max()) for n in ns]
         assert abs(np.log2(errors[0] / errors[1]) - order) < 0.25
@@ -74,7 +76,9 @@ def test_far_points_need_an_adaptive_solver_and_the_error_is_told(key):
     np.testing.assert_allclose(found, density, atol=0.05)
     assert np.all(np.abs(found - density) <= info.error + 0.01)
     assert float(info.error.max()) < 5
-    fixed = jax.jit(lambda x: diffusion.ode_log_prob(key, denoise, path, x, steps=64, info=True))
+    fixed = jax.jit(
+        lambda x: diffusion.ode_log_prob(key, denoise, path, x, num_steps=64, info=True)
+    )
     found, info = fixed(x)
     assert np.abs(found - density).max() > 20  # what this test is for: rk4 chatters on ridges
     assert float(info.error.max()) > 5
@@ -115,10 +119,10 @@ def test_data_std_scores_the_noisy_end(x64, key):
     path = paths.ve(0.01, 3.0)
     denoise = exact.gaussian_denoiser(0.0, 2.0, path)
     x = jnp.array([[0.5, -1.0]])
-    found = diffusion.ode_log_prob(key, denoise, path, x, steps=96, data_std=2.0)
+    found = diffusion.ode_log_prob(key, denoise, path, x, num_steps=96, data_std=2.0)
     density = jax.scipy.stats.norm.logpdf(x, scale=jnp.hypot(2.0, 0.01)).sum()
     np.testing.assert_allclose(found, density, atol=1e-6)
-    wrong = diffusion.ode_log_prob(key, denoise, path, x, steps=96, data_std=1.0)
+    wrong = diffusion.ode_log_prob(key, denoise, path, x, num_steps=96, data_std=1.0)
     assert abs(wrong[0] - density) > 0.05
 
 
@@ -150,7 +154,7 @@ def test_hutchinson_is_unbiased_with_one_probe_per_trajectory(x64, key):
     keys, copies = jax.random.split(key, 64), jnp.tile(x[:1], (64, 1))
     denoise = diffusion.mixture_denoiser(*mixture, path)
     log_prob = lambda kind, steps: diffusion.ode_log_prob(
-        keys, denoise, path, copies, divergence=kind, steps=steps
+        keys, denoise, path, copies, divergence=kind, num_steps=steps
     )
     draws = log_prob("hutchinson", 16)
     values = np.unique(np.round(draws, 8))
@@ -164,7 +168,7 @@ def test_gradient_and_keys_per_example(key):
     denoise = diffusion.mixture_denoiser(*mixture, path)
     keys, x = jax.random.split(key, 3), jax.random.normal(key, (3, 2))
     run = lambda keys, x: diffusion.ode_log_prob(
-        keys, denoise, path, x, steps=4, divergence="hutchinson"
+        keys, denoise, path, x, num_steps=4, divergence="hutchinson"
     )
     whole = run(keys, x)
     np.testing.assert_allclose(run(keys[1:2], x[1:2])[0], whole[1], rtol=1e-4)
@@ -176,17 +180,17 @@ def test_images_and_bad_arguments(key):
     path = paths.linear()
     denoise = exact.gaussian_denoiser(0.0, 1.0, path)
     x = jax.random.normal(key, (2, 3, 3, 1))
-    found = diffusion.ode_log_prob(key, denoise, path, x, steps=8)
+    found = diffusion.ode_log_prob(key, denoise, path, x, num_steps=8)
     truth = jax.scipy.stats.norm.logpdf(x).sum((1, 2, 3))
     np.testing.assert_allclose(found, truth, rtol=1e-2)
     with pytest.raises(ConfigError, match="divergence='trace'"):
         diffusion.ode_log_prob(key, denoise, path, x, divergence="trace")
     for options, message in (
         ({"method": "rk5"}, "method='rk5'"),
-        ({"method": "dopri5", "steps": 4}, "steps=4"),
+        ({"method": "dopri5", "num_steps": 4}, "num_steps=4"),
         ({"tolerance": 0.0}, "tolerance=0.0"),
-        ({"steps": 1, "info": True}, "info"),
-        ({"steps": 0}, "steps"),
+        ({"num_steps": 1, "info": True}, "info"),
+        ({"num_steps": 0}, "steps"),
     ):
         with pytest.raises(ConfigError, match=message):
             diffusion.ode_log_prob(key, denoise, path, x, **options)

@@ -16,7 +16,7 @@ from gen_jax.diffusion.losses import (
     min_snr,
     off_the_poles,
 )
-from gen_jax.diffusion.noise_levels import T_MIN
+from gen_jax.diffusion.time_sampling import T_MIN
 from gen_jax.errors import ConfigError
 
 STD, MEAN, DATA_STD = 0.6, 0.3, 0.8
@@ -32,17 +32,17 @@ def quadrature():
     return jnp.array(x0.reshape(-1, 1)), jnp.array(eps.reshape(-1, 1)), np.outer(weights, weights)
 
 
-def expected(path, t, kind, weighting, shift=0.0):
+def expected(path, t, prediction, weighting, shift=0.0):
     """Expected loss at time t of the exact prediction, with `shift` added to its x0."""
     denoise = exact.gaussian_denoiser(MEAN, STD, path)
     x0, eps, weight = quadrature()
 
     def predict(x, t):
         c = paths.coefficients(path, t)
-        return paths.convert(denoise(x, t) + shift, x, c, "x0", kind, DATA_STD)
+        return paths.convert(denoise(x, t) + shift, x, c, "x0", prediction, DATA_STD)
 
     t = jnp.full(x0.shape[:1], t)
-    options = {"kind": kind, "weighting": weighting, "data_std": DATA_STD}
+    options = {"prediction": prediction, "weighting": weighting, "data_std": DATA_STD}
     loss, aux = denoising_loss(predict, path, x0, eps, t, **options)
     mean = lambda value: float(weight.ravel() @ np.asarray(value))
     return mean(loss), mean(aux["error"])
@@ -54,21 +54,21 @@ def posterior_variance(path, t):
 
 
 @pytest.mark.parametrize("name", PATHS)
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_exact_prediction_is_optimal(x64, name, kind):
-    """Its loss is the posterior variance in the kind's units; a shift adds its own square."""
+@pytest.mark.parametrize("prediction", KINDS)
+def test_the_exact_prediction_is_optimal(x64, name, prediction):
+    """Its loss is the posterior variance in the prediction's units; a shift adds its own square."""
     path, t = paths.PATHS[name](), 0.4
     variance = posterior_variance(path, t)[2]
     one = jnp.array(1.0)
     c = paths.coefficients(path, jnp.array(t))
-    # Size of the kind's value per unit of x0 at fixed x, from the conversions themselves.
-    unit = lambda x0: paths.convert(x0[None], one[None], c, "x0", kind, DATA_STD)[0]
+    # Size of the prediction's value per unit of x0 at fixed x, from the conversions themselves.
+    unit = lambda x0: paths.convert(x0[None], one[None], c, "x0", prediction, DATA_STD)[0]
     slope = float(unit(one) - unit(0 * one))
-    loss, error = expected(path, t, kind, "uniform")
+    loss, error = expected(path, t, prediction, "uniform")
     np.testing.assert_allclose(loss, variance * slope**2, rtol=1e-9)
     np.testing.assert_allclose(loss, error)
     for shift in (0.1, -0.3):
-        shifted, _ = expected(path, t, kind, "uniform", shift)
+        shifted, _ = expected(path, t, prediction, "uniform", shift)
         np.testing.assert_allclose(shifted - loss, (shift * slope) ** 2, rtol=1e-7)
 
 
@@ -89,26 +89,30 @@ def test_a_weighting_does_not_depend_on_the_kind(x64, name, weighting):
             # karras2022: weight (sig^2 + sd^2) / (sig sd)^2 on |D - x0|^2
             "edm": (level**2 + DATA_STD**2) / (level * DATA_STD) ** 2 * variance,
         }[weighting]
-        for kind in KINDS:
-            np.testing.assert_allclose(expected(path, t, kind, weighting)[0], truth, rtol=1e-8)
+        for prediction in KINDS:
+            np.testing.assert_allclose(
+                expected(path, t, prediction, weighting)[0], truth, rtol=1e-8
+            )
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("prediction", KINDS)
 @pytest.mark.parametrize("name", paths.PATHS)
-def test_error_scales_are_those_of_the_conversions(x64, key, name, kind):
+def test_error_scales_are_those_of_the_conversions(x64, key, name, prediction):
     path, t = paths.PATHS[name](), jnp.array([0.15337, 0.32141, 0.77723, 0.91249])
     c = paths.coefficients(path, t)
     x, truth, guess = jax.random.normal(key, (3, 4, 2))
-    convert = lambda eps, kind: paths.convert(eps, x, c, "eps", kind, DATA_STD)
-    square = lambda kind: ((convert(truth, kind) - convert(guess, kind)) ** 2).sum(1)
+    convert = lambda eps, prediction: paths.convert(eps, x, c, "eps", prediction, DATA_STD)
+    square = lambda prediction: (
+        (convert(truth, prediction) - convert(guess, prediction)) ** 2
+    ).sum(1)
     np.testing.assert_allclose(
-        ERROR_SCALES[kind](c, DATA_STD), square(kind) / square("eps"), rtol=1e-8
+        ERROR_SCALES[prediction](c, DATA_STD), square(prediction) / square("eps"), rtol=1e-8
     )
 
 
 @pytest.mark.parametrize("name", paths.PATHS)
 def test_every_loss_is_finite_at_both_ends(key, name):
-    """Every weighting and kind; on the linear path with bfloat16 times as well."""
+    """Every weighting and prediction; on the linear path with bfloat16 times as well."""
     path = paths.PATHS[name]()
     ends = jnp.array([0.0, 1e-30, 1e-6, 1 - 1e-6, 1 - 2.0**-24, 1.0])
     x0, eps, guess = jax.random.normal(key, (3, 6, 2))
@@ -116,7 +120,7 @@ def test_every_loss_is_finite_at_both_ends(key, name):
     @jax.jit
     def losses(t):
         run = partial(denoising_loss, lambda x, t: guess, path, x0, eps, t, data_std=0.8)
-        return {(k, w): run(kind=k, weighting=w)[0] for k in KINDS for w in WEIGHTINGS}
+        return {(k, w): run(prediction=k, weighting=w)[0] for k in KINDS for w in WEIGHTINGS}
 
     for t in (ends, *[ends.astype(jnp.bfloat16)] * (name == "linear")):
         for combination, found in losses(t).items():
@@ -141,8 +145,10 @@ def test_weights_are_their_limits_at_pure_noise(name):
         ("simple", "v"): 0.0,
         ("min_snr", "x0"): 0.0,
     }
-    for (weighting, kind), limit in limits.items():
-        np.testing.assert_allclose(WEIGHTINGS[weighting](c, kind, sd), limit, rtol=1e-5, atol=1e-9)
+    for (weighting, prediction), limit in limits.items():
+        np.testing.assert_allclose(
+            WEIGHTINGS[weighting](c, prediction, sd), limit, rtol=1e-5, atol=1e-9
+        )
     at = paths.coefficients(path, jnp.array([0.0, 0.5, 1.0]))
     np.testing.assert_array_equal(WEIGHTINGS["edm"](at, "F", sd), 1.0)
 
@@ -191,10 +197,10 @@ def test_min_snr_takes_its_gamma(x64):
 def test_images_average_over_dimensions_and_custom_weightings(key):
     x0, eps = jax.random.normal(key, (2, 3, 4, 4, 1))
     t = jnp.array([0.1, 0.5, 0.9])
-    weighting = lambda c, kind, sd: 2 * c.alpha
+    weighting = lambda c, prediction, sd: 2 * c.alpha
     zero = lambda x, t: jnp.zeros_like(x)
     loss, aux = denoising_loss(
-        zero, paths.linear(), x0, eps, t, kind="velocity", weighting=weighting
+        zero, paths.linear(), x0, eps, t, prediction="velocity", weighting=weighting
     )
     truth = ((eps - x0) ** 2).mean((1, 2, 3))
     np.testing.assert_allclose(aux["error"], truth, rtol=1e-5)
@@ -204,7 +210,7 @@ def test_images_average_over_dimensions_and_custom_weightings(key):
 def test_unknown_names_are_refused():
     x, t = jnp.zeros((2, 3)), jnp.full(2, 0.5)
     run = lambda **options: denoising_loss(lambda x, t: x, paths.linear(), x, x, t, **options)
-    with pytest.raises(ConfigError, match="kind='noise'"):
-        run(kind="noise")
+    with pytest.raises(ConfigError, match="prediction='noise'"):
+        run(prediction="noise")
     with pytest.raises(ConfigError, match="weighting='snr'"):
         run(weighting="snr")

@@ -14,7 +14,7 @@ from scipy import stats
 
 from gen_jax import diffusion, paths
 from gen_jax.diffusion.sampler import Stepper
-from gen_jax.model import normal, sample_keys
+from gen_jax.randomness import normal, sample_keys
 
 N, STEPS = 60_000, 200
 MIXTURE = exact.mixture_1d()

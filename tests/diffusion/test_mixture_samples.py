@@ -17,7 +17,7 @@ from usual import PATHS, USUAL, Row, any_path, usual_times
 
 from gen_jax import diffusion, paths
 from gen_jax.metrics import sliced_wasserstein
-from gen_jax.model import sample_keys
+from gen_jax.randomness import sample_keys
 
 pytestmark = pytest.mark.usefixtures("optimized")
 

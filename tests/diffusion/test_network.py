@@ -65,7 +65,7 @@ def test_a_model_sees_the_input_of_its_options(key):
             return x
 
     make = lambda **o: diffusion.diffusion(
-        Network(), "cosine", optax.sgd(0.1), shape=(1,), steps=2, stepper="euler", **o
+        Network(), "cosine", optax.sgd(0.1), shape=(1,), num_steps=2, stepper="euler", **o
     )
     model = make(noise_input="angle")
     state = model.init(key, {"x": jnp.zeros((4, 1))})

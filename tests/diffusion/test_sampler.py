@@ -220,14 +220,14 @@ def test_ddpm_subsequence_takes_trained_steps():
     for n in (1, 7, 50, 1000):
         times = np.asarray(GRIDS["ddpm_subsequence"](paths.vp(), n), np.float64) * 1000
         np.testing.assert_allclose(times, np.round(times), atol=1e-3)
-    with pytest.raises(ConfigError, match="steps=1001"):
+    with pytest.raises(ConfigError, match="num_steps=1001"):
         GRIDS["ddpm_subsequence"](paths.vp(), 1001)
 
 
 @pytest.mark.parametrize("grid", sorted(set(GRIDS) - {"ends"}))
 def test_grids_refuse_bad_numbers_of_steps(grid):
     for n in (0, -3):
-        with pytest.raises(ConfigError, match=f"steps={n}"):
+        with pytest.raises(ConfigError, match=f"num_steps={n}"):
             GRIDS[grid](paths.vp(), n)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from gen_jax import diffusion, paths
 from gen_jax.errors import ConfigError
-from gen_jax.model import fold_in, normal, sample_keys
+from gen_jax.randomness import fold_in, normal, sample_keys
 
 N = 6
 

@@ -11,7 +11,7 @@ from gen_jax.energy import replay
 from gen_jax.energy.chains import run_chains
 from gen_jax.energy.contrastive import contrastive
 from gen_jax.errors import ConfigError
-from gen_jax.model import sample_keys
+from gen_jax.randomness import sample_keys
 
 FALSE_ALARM, Z_MAX = 5e-7, 5.03
 MEAN, PRECISION, STEP = 0.7, 1.6, 0.1

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import likelihoods, runner
 from experiments.anomaly import png_nats, scores
+from experiments.shared import likelihoods, runner
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ TRAINING = {
     "malformed TFDS name": ("--dataset tfds:a;b", 2, "dataset='tfds:a;b' expected tfds:NAME"),
     "unknown path": ("--path cosin", 2, "path='cosin' did you mean 'cosine' sub_vp"),
     "unknown sampler": ("--stepper hein", 2, "stepper='hein' did you mean 'heun' ddim"),
-    "unknown kind": ("--kind epsilon", 2, "kind='epsilon' eps velocity"),
+    "unknown prediction": ("--prediction epsilon", 2, "prediction='epsilon' eps velocity"),
     "unknown weighting": ("--weighting minsnr", 2, "weighting='minsnr' 'min_snr' bound"),
     "unknown time density": ("--time-density normal", 2, "time_density='normal' logit_normal"),
     "unknown network": ("--network.name unnet", 2, "network.name='unnet' 'unet' dit"),
@@ -160,7 +160,7 @@ OTHERS = {
         2,
         "penalty_weight=10.0 without a penalty",
     ),
-    "no penalty now and then": ("gan --penalty none --remedy lazy", 2, "penalty_every=8 without"),
+    "no penalty now and then": ("gan --penalty none --remedy lazy", 2, "lazy_interval=8 without"),
     "no latents": ("vae --latent 0", 2, "latent=0 [1,"),
     "option of other variants": (
         "vae --variant iwae --beta 4",

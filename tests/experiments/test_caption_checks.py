@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from experiments import text_gan
-from experiments.caption_checks import as_asked, asked, caption_picture
+from experiments.shared.caption_checks import as_asked, asked, caption_picture
 from gen_jax import data, metrics
 from gen_jax.data import captions
 from gen_jax.errors import ConfigError

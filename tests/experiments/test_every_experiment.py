@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import experiments
-from experiments import gan_rejection, pictures, runner
+from experiments.shared import gan_rejection, pictures, runner
 
 NOT_SAMPLED = {"classifier"}
 """Modules with Config and build whose runs have nothing to sample."""

@@ -4,7 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import ffjord, flow, glow, manifold, runner, tarflow
+from experiments import ffjord, flow, glow, manifold, tarflow
+from experiments.shared import runner
 from gen_jax import data
 from gen_jax.errors import ConfigError
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from experiments import gan
-from experiments.gan_parts import ARCHITECTURES
+from experiments.shared.gan_parts import ARCHITECTURES
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError
 from gen_jax.gan import CONDITIONALS

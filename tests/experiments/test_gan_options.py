@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import pytest
 
 from experiments import gan
-from experiments.gan_parts import REMEDIES
+from experiments.shared.gan_parts import REMEDIES
 from gen_jax import data
 from gen_jax.errors import ConfigError
-from gen_jax.gan import of_parts
+from gen_jax.gan import model_from_parts
 
 
 def rate(optimizer):
@@ -28,7 +28,7 @@ def test_every_remedy_makes_a_model_of_points(remedy):
     assert faster == pytest.approx(4.0 if remedy == "ttur" else 1.0)
     assert rate(parts.generator_optimizer) == rate(plain.generator_optimizer)
     assert changed or parts.critic != plain.critic or remedy == "ttur"
-    model = of_parts(parts)
+    model = model_from_parts(parts)
     rows = lambda n: {"x": jnp.zeros((n, 2))}
     state = jax.eval_shape(model.init, jax.random.key(0), rows(2))  # so a saved run is rebuilt
     after, _ = jax.eval_shape(model.step, jax.random.key(0), state, rows(8))
@@ -60,7 +60,7 @@ def test_critics_of_images_take_dropout_and_features_of_the_batch(architecture):
             "takes no penalty .penalty='wgan_gp'",
         ),
         ({"penalty": "none", "penalty_weight": 10.0}, "penalty_weight=10.0 was given without"),
-        ({"penalty": "none", "remedy": ("lazy",)}, "penalty_every=8 was given without"),
+        ({"penalty": "none", "remedy": ("lazy",)}, "lazy_interval=8 was given without"),
         ({"architecture": "lipschitz", "conditional": "projection"}, "'lipschitz' is not for"),
     ],
 )

@@ -4,10 +4,10 @@ import jax
 import numpy as np
 from flax import linen as nn
 
-from experiments import gan_rejection
 from experiments.evaluate import evaluate_points
 from experiments.gan import Config, parts_of
-from experiments.runner import Saved
+from experiments.shared import gan_rejection
+from experiments.shared.runner import Saved
 from gen_jax import data, gan
 
 
@@ -23,7 +23,7 @@ def saved_run(config):
     """A run with that generator, its parts and its data."""
     spec, train = data.describe(config.dataset), data.load(config.dataset, "train")
     parts = parts_of(config, spec)._replace(generator=Wide())
-    model = gan.of_parts(parts)
+    model = gan.model_from_parts(parts)
     state = model.init(jax.random.key(0), data.take(train, jax.numpy.arange(2)))
     return parts, Saved("gan", None, config, spec, model, state, 0), train
 

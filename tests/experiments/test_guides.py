@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import classifier, runner, sampling
+from experiments import classifier
+from experiments.shared import runner, sampling
 from gen_jax import metrics, paths
 from gen_jax.diffusion import mixture_denoiser
 
@@ -66,7 +67,7 @@ def test_guided_samples_please_the_classifier(digits_run, guide_run, key):
 
     def score(weight):
         model = sampling.with_classifier(saved.model, guide, paths.cosine(), weight, only=True)
-        options = {"label": label, "stepper": "ddim", "steps": 12}
+        options = {"label": label, "stepper": "ddim", "num_steps": 12}
         x = model.sample(key, (saved.state, guide.state.ema), 20, **options)
         return float(log_p(jnp.asarray(x, jnp.float32) / 127.5 - 1, jnp.full(20, 1e-3)).mean())
 

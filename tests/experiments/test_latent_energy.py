@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from experiments import latent_energy, runner
+from experiments import latent_energy
+from experiments.shared import runner
 from gen_jax import mcmc
 from gen_jax.errors import ConfigError
 

@@ -5,7 +5,7 @@ from dataclasses import fields, is_dataclass, replace
 
 import pytest
 
-from experiments import runner
+from experiments.shared import runner
 from gen_jax import data
 from gen_jax.errors import ConfigError
 from gen_jax.transport import Schedule

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from experiments import runner
+from experiments.shared import runner
 
 SMALL = (
     *("--schedule.batch-size", 40, "--schedule.first-steps", 3, "--schedule.stage-steps", 2),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments import cyclegan, pix2pix
-from experiments.translation import (
+from experiments.shared.translation import (
     against_targets,
     between_domains,
     constant_of,
@@ -15,7 +15,7 @@ from experiments.translation import (
     networks,
     optimizer_of,
 )
-from gen_jax import data, nets
+from gen_jax import data, gan_nets
 from gen_jax.errors import ConfigError
 
 
@@ -73,7 +73,7 @@ def test_networks_fit_the_size_and_the_rate_falls():
     assert (small[0].widths, small[1].halvings) == ((32, 64), 1)
     config = cyclegan.Config(levels=2, critic_halvings=3)
     generator, critic = networks(config, data.describe("edges:faces"))
-    assert isinstance(generator, nets.ResNetGenerator)
+    assert isinstance(generator, gan_nets.ResNetGenerator)
     assert (generator.widths, critic.halvings) == ((16, 32, 64), 3)
     with pytest.raises(ConfigError, match="points"):
         networks(config, data.describe("moons"))

@@ -66,7 +66,7 @@ def test_any_source_is_carried_by_deterministic_steppers(key, stepper):
     model = build(Translation(), source=uniform_source)
     state = model.init(key, {"x": jnp.zeros((4, 2))})
     state = state._replace(ema={"w": jnp.array([-3.0, 1.0])})
-    x = model.sample(key, state, 500, stepper=stepper, steps=20)
+    x = model.sample(key, state, 500, stepper=stepper, num_steps=20)
     shifted = np.asarray(x) - [3.0, -1.0]
     tolerance = 1e-3 if stepper in ("ddim", "edm_heun") else 0.2
     assert np.abs(shifted).max() < 1.7 + tolerance
@@ -105,10 +105,10 @@ NO_SCORE = {
 def test_a_source_starts_at_the_scale_of_the_path(key):
     """x_1 = sigma(1) x1: on a variance-exploding path the source is scaled with the noise."""
     network = Translation()
-    model = build(network, source=uniform_source, path=paths.ve(0.01, 20.0), kind="x0")
+    model = build(network, source=uniform_source, path=paths.ve(0.01, 20.0), prediction="x0")
     state = model.init(key, {"x": jnp.zeros((4, 2))})
     _, info = model.sample(
-        key, state, 400, stepper="ddim", steps=2, trajectory=True, grid="uniform"
+        key, state, 400, stepper="ddim", num_steps=2, trajectory=True, grid="uniform"
     )
     # D = 0: one DDIM step scales x by the ratio of noise levels, 20 to sqrt(0.2).
     scale = np.abs(np.asarray(info.trajectory[0])).max() / np.sqrt(0.01 * 20)
@@ -152,10 +152,10 @@ def test_training_on_points(key):
 
     state, metrics = run(state)
     assert float(metrics["loss"][-50:].mean()) < 0.5 * float(metrics["loss"][:5].mean())
-    samples = model.sample(key, state, 400, steps=10)
+    samples = model.sample(key, state, 400, num_steps=10)
     np.testing.assert_allclose(samples.mean(0), [2.0, -1.0], atol=0.15)
     np.testing.assert_allclose(samples.std(0), 0.3, atol=0.15)
-    nats = model.log_prob(key, state, x[:16], steps=16)
+    nats = model.log_prob(key, state, x[:16], num_steps=16)
     assert float(nats.mean()) > -2.0
     assert model.log_prob_kind == "estimate"
 
@@ -172,7 +172,7 @@ def test_without_a_gaussian_source_there_is_no_likelihood():
         ({"coupling": "optimal"}, "coupling='optimal'"),
         ({"path": "lin"}, "path='lin'"),
         ({"stepper": "eular"}, "stepper='eular'"),
-        ({"kind": "u"}, "kind='u'"),
+        ({"prediction": "u"}, "prediction='u'"),
     ],
 )
 def test_bad_options_are_refused(options, message):

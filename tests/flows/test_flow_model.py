@@ -14,7 +14,7 @@ from jax.scipy.stats import norm
 from gen_jax import data, flows
 from gen_jax.errors import ConfigError, DataError
 from gen_jax.metrics import bits_per_dim
-from gen_jax.model import sample_keys
+from gen_jax.randomness import sample_keys
 
 KEY = jax.random.key(0)
 IMAGES = jax.random.randint(KEY, (4, 2, 2, 1), 0, 256).astype(jnp.uint8)

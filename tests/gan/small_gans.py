@@ -7,8 +7,8 @@ import optax
 from flax import linen as nn
 
 from gen_jax import gan
-from gen_jax.nets import Judgement, MLPCritic, MLPGenerator
-from gen_jax.nets.spectral import normalised
+from gen_jax.gan_nets import CriticOutput, MLPCritic, MLPGenerator
+from gen_jax.gan_nets.spectral import normalised
 
 QUIET = {"batch_size": 24, "progress": False}
 ADAM = optax.adam(1e-2, b1=0.5)
@@ -30,7 +30,9 @@ class Quadratic(nn.Module):
     @nn.compact
     def __call__(self, x, label=None, *, train=False):
         features = jnp.concatenate([x, x**2], -1)
-        return Judgement(nn.Dense(1, kernel_init=nn.initializers.zeros)(features)[:, 0], features)
+        return CriticOutput(
+            nn.Dense(1, kernel_init=nn.initializers.zeros)(features)[:, 0], features
+        )
 
 
 class Reconstruction(nn.Module):
@@ -39,7 +41,7 @@ class Reconstruction(nn.Module):
     @nn.compact
     def __call__(self, x, label=None, *, train=False):
         code = nn.Dense(1)(x)
-        return Judgement(jnp.abs(x - nn.Dense(x.shape[-1])(code)).mean(1), code)
+        return CriticOutput(jnp.abs(x - nn.Dense(x.shape[-1])(code)).mean(1), code)
 
 
 class Classifier(nn.Module):
@@ -48,7 +50,7 @@ class Classifier(nn.Module):
     @nn.compact
     def __call__(self, x, label=None, *, train=False):
         h = nn.relu(nn.Dense(16)(x))
-        return Judgement(nn.Dense(1)(h)[:, 0], h, nn.Dense(3)(h), nn.Dense(3)(h))
+        return CriticOutput(nn.Dense(1)(h)[:, 0], h, nn.Dense(3)(h), nn.Dense(3)(h))
 
 
 class Normalised(nn.Module):
@@ -58,7 +60,7 @@ class Normalised(nn.Module):
     def __call__(self, x, label=None, *, train=False):
         h = nn.BatchNorm(use_running_average=not train, momentum=0.5)(x)
         h = nn.Dropout(0.5)(normalised(nn.Dense(4))(h, train), deterministic=not train)
-        return Judgement(nn.Dense(1)(h)[:, 0], h)
+        return CriticOutput(nn.Dense(1)(h)[:, 0], h)
 
 
 class Point(nn.Module):
@@ -74,7 +76,7 @@ class Slope(nn.Module):
 
     @nn.compact
     def __call__(self, x, label=None, *, train=False):
-        return Judgement(x[:, 0] * self.param("w", nn.initializers.zeros, (1,)), x)
+        return CriticOutput(x[:, 0] * self.param("w", nn.initializers.zeros, (1,)), x)
 
 
 def make(generator=None, critic=None, rates=(ADAM, ADAM), **options):

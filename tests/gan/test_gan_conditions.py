@@ -9,8 +9,8 @@ from small_gans import ADAM, Affine, Classifier, bits, make, run_steps
 from gen_jax import gan
 from gen_jax.data.transforms import symmetric_images
 from gen_jax.gan.model import init_state, judgement_of
-from gen_jax.gan.objectives import Scene, critic_loss, generator_loss
-from gen_jax.nets import MLPCritic, MLPGenerator
+from gen_jax.gan.objectives import UpdateInputs, critic_loss, generator_loss
+from gen_jax.gan_nets import MLPCritic, MLPGenerator
 
 
 def labelled_batch(key, n=96):
@@ -42,7 +42,7 @@ def test_the_critic_of_an_auxiliary_classifier_names_real_and_generated_examples
     parts, batch = gan.make_parts(*networks, ADAM, ADAM, options), labelled_batch(key, 4)
     state = init_state(parts, key, batch)
     ignorant = jax.tree.map(jnp.zeros_like, state.critic)
-    scene = Scene(key, batch["x"], batch["y"], {}, {}, state.balance, state.step)
+    scene = UpdateInputs(key, batch["x"], batch["y"], {}, {}, state.balance, state.step)
     total, (metrics, _) = critic_loss(parts, ignorant, state.generator, scene)
     np.testing.assert_allclose(metrics["class_loss"], 2 * np.log(3), rtol=1e-6)
     np.testing.assert_allclose(total - metrics["critic_loss"], 2 * np.log(3), rtol=1e-5)
@@ -73,7 +73,7 @@ def test_a_code_is_recovered(key, optimized):
         MLPGenerator((2,), (32,)), Classifier(), ADAM, ADAM,
         gan.Options((2,), 2, conditional="info", code=(2, 1), penalty="r1", ema_decay=0.9),
     )  # fmt: skip
-    model, ends = gan.of_parts(parts), lambda key: labelled_batch(key)["x"]
+    model, ends = gan.model_from_parts(parts), lambda key: labelled_batch(key)["x"]
     state, _ = jax.jit(lambda key: run_steps(model, ends, key, 300))(key)
     category = jnp.arange(200) % 2
     code = jnp.concatenate([jax.nn.one_hot(category, 2), jnp.zeros((200, 1))], 1)

@@ -11,7 +11,7 @@ from small_gans import ADAM, QUIET, Classifier, Normalised, make, normal_data
 
 from gen_jax import training
 from gen_jax.errors import ConfigError, NumericalError
-from gen_jax.nets import MLPCritic, MLPGenerator
+from gen_jax.gan_nets import MLPCritic, MLPGenerator
 
 
 def test_a_critic_that_turns_to_nan_stops_the_run_by_its_name(tmp_path):
@@ -36,7 +36,7 @@ def test_a_critic_that_turns_to_nan_stops_the_run_by_its_name(tmp_path):
         ({"loss": "wgn"}, "did you mean 'wgan'"),
         ({"penalty": "r3"}, "penalty='r3'"),
         ({"penalty_weight": 3.0}, "penalty_weight=3.0 was given without a penalty"),
-        ({"penalty_every": 8}, "penalty_every=8 was given without a penalty"),
+        ({"lazy_interval": 8}, "lazy_interval=8 was given without a penalty"),
         ({"loss": "began", "penalty": "r1"}, "reconstruction errors"),
         ({"loss": "began", "freeze_above": 0.8}, "balance k"),
         ({"clip": 0.1, "penalty": "wgan_gp"}, "choose one"),

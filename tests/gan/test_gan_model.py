@@ -11,7 +11,7 @@ from small_gans import ADAM, QUIET, Affine, Normalised, Reconstruction, bits, ma
 
 from gen_jax import training
 from gen_jax.gan.began import next_balance
-from gen_jax.nets import MLPCritic
+from gen_jax.gan_nets import MLPCritic
 
 CARRIED = {
     "statistics": {"critic": Normalised()},

@@ -9,7 +9,7 @@ from small_gans import Affine, Point, Quadratic, Slope, make, run_steps
 
 from gen_jax import gan
 from gen_jax.gan.model import judgement_of
-from gen_jax.nets import MLPCritic
+from gen_jax.gan_nets import MLPCritic
 
 
 @pytest.mark.parametrize("loss", ["non_saturating", "relativistic", "wgan"])
@@ -40,7 +40,7 @@ def test_the_critic_of_a_generator_at_rest_is_the_optimal_one(key, optimized, lo
         optax.set_to_zero(), optax.adam(optax.cosine_decay_schedule(1e-2, 600)),
         gan.Options(shape=(1,), latent=1, loss=loss, n_critic=2),
     )  # fmt: skip
-    model = gan.of_parts(parts)
+    model = gan.model_from_parts(parts)
     sampler = lambda key: 0.8 + jax.random.normal(key, (1024, 1))
     state, _ = jax.jit(lambda key: run_steps(model, sampler, key, 300))(key)
     x = np.linspace(-1.5, 2.3, 39, dtype=np.float32)[:, None]

@@ -10,7 +10,7 @@ from gen_jax.gan import PENALTIES
 from gen_jax.gan.consensus import consensus, consensus_gradients, field
 from gen_jax.gan.orthogonal import orthogonal_penalty, overlap
 from gen_jax.gan.penalties import between, find_penalty
-from gen_jax.nets import BigGANGenerator
+from gen_jax.gan_nets import BigGANGenerator
 
 W = np.array([[1.5, -2.0], [0.5, 0.25]], np.float32)
 A = np.array([[2.0, 0.5], [0.5, -1.0]], np.float32)

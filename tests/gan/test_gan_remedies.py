@@ -20,10 +20,10 @@ from gen_jax.gan.remedies import (
     split_batch,
 )
 from gen_jax.gan.unrolled import unrolled
-from gen_jax.nets import LipschitzCritic, MLPCritic
-from gen_jax.nets.lipschitz import group_sort, orthonormalised
-from gen_jax.nets.minibatch import MinibatchDiscrimination, minibatch_deviation
-from gen_jax.nets.spectral import normalised
+from gen_jax.gan_nets import LipschitzCritic, MLPCritic
+from gen_jax.gan_nets.lipschitz import group_sort, orthonormalised
+from gen_jax.gan_nets.minibatch import MinibatchDiscrimination, minibatch_deviation
+from gen_jax.gan_nets.spectral import normalised
 
 
 def descent(loss, optimizer):

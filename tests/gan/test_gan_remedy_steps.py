@@ -9,11 +9,11 @@ from flax import linen as nn
 from small_gans import Point, Quadratic, Slope, bits, make, normal_data
 
 from gen_jax import gan
-from gen_jax.nets import Judgement, LipschitzCritic, MLPCritic, StyleCritic, StyleGenerator
+from gen_jax.gan_nets import CriticOutput, LipschitzCritic, MLPCritic, StyleCritic, StyleGenerator
 
 REMEDIES = {
     "accumulate": {"accumulate": 2},
-    "lazy": {"penalty": "r1", "penalty_every": 2},
+    "lazy": {"penalty": "r1", "lazy_interval": 2},
     "clip": {"loss": "wgan", "clip": 0.01, "n_critic": 3},
     "consensus": {"consensus": 0.1},
     "unroll": {"unroll": 2},
@@ -42,7 +42,7 @@ def test_every_remedy_makes_finite_steps(key, name):
         step = jax.jit(model.step)
         _, later = step(key, after, batch)
         assert later["penalty"] == 0
-        always = make(**REMEDIES[name] | {"penalty_every": 1})
+        always = make(**REMEDIES[name] | {"lazy_interval": 1})
         _, plain = jax.jit(always.step)(key, state, batch)
         np.testing.assert_allclose(metrics["penalty"], 2 * plain["penalty"], rtol=1e-5)
         assert metrics["penalty"] > 0
@@ -112,7 +112,7 @@ def test_an_accumulated_step_sees_parts_and_keeps_whole_numbers():
         @nn.compact
         def __call__(self, x, label=None, *, train=False):
             sizes.add(len(x)) if train else None
-            return Judgement(x[:, 0] * self.param("w", nn.initializers.zeros, (1,)), x)
+            return CriticOutput(x[:, 0] * self.param("w", nn.initializers.zeros, (1,)), x)
 
     rates = optax.sgd(0.1), optax.sgd(0.1)
     whole, _ = dirac(rates=rates)

@@ -6,8 +6,8 @@ import numpy as np
 import optax
 
 from gen_jax import gan
-from gen_jax.labels import one_hot
-from gen_jax.nets import MLPCritic, MLPGenerator
+from gen_jax.conditions import one_hot
+from gen_jax.gan_nets import MLPCritic, MLPGenerator
 
 CATEGORIES, STEPS = 3, 400
 CENTRES = 2 * np.array([[np.cos(a), np.sin(a)] for a in 2 * np.pi * np.arange(3) / 3])

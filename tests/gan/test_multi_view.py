@@ -12,8 +12,8 @@ from scipy.ndimage import affine_transform
 from gen_jax import data, gan
 from gen_jax.data.views import random_view, turned
 from gen_jax.errors import ConfigError
-from gen_jax.model import sample_keys
-from gen_jax.nets import DCGANCritic, DCGANGenerator, PairGenerator
+from gen_jax.gan_nets import DCGANCritic, DCGANGenerator, PairGenerator
+from gen_jax.randomness import sample_keys
 
 SHAPE, CONTENT, VIEW = (8, 8, 1), 5, 2
 ADAM = optax.adam(1e-3)

@@ -11,7 +11,7 @@ from gen_jax.errors import ConfigError
 from gen_jax.gan import style_transfer
 from gen_jax.gan.style_transfer import adain, content_loss, objective, style_loss
 from gen_jax.gan.translation import split_pair
-from gen_jax.nets import StyleDecoder
+from gen_jax.gan_nets import StyleDecoder
 
 
 def maps(seed, size, shift=0.0, scale=1.0):

@@ -13,8 +13,8 @@ from gen_jax import data, gan
 from gen_jax.data import captions
 from gen_jax.errors import ConfigError
 from gen_jax.gan.text_conditional import matching_critic_loss
-from gen_jax.model import sample_keys
-from gen_jax.nets import Caption, Captioned, DCGANCritic, DCGANGenerator, SentenceEncoder
+from gen_jax.gan_nets import Caption, Captioned, DCGANCritic, DCGANGenerator, SentenceEncoder
+from gen_jax.randomness import sample_keys
 
 E, LATENT, SHAPE = 6, 4, (8, 8, 1)
 ADAM = optax.adam(1e-3)

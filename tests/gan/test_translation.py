@@ -14,8 +14,8 @@ from gen_jax.gan.cyclegan import Domains, critics_objective, generators_objectiv
 from gen_jax.gan.losses import lsgan
 from gen_jax.gan.pix2pix import critic_objective, generator_objective
 from gen_jax.gan.translation import draw_sources, first_memory, patch_loss, remember, split_pair
-from gen_jax.model import sample_keys
-from gen_jax.nets import PatchCritic, UNetGenerator
+from gen_jax.gan_nets import PatchCritic, UNetGenerator
+from gen_jax.randomness import sample_keys
 
 SHAPE = (8, 16, 1)
 KINDS = {"pix2pix": pix2pix, "cyclegan": cyclegan}

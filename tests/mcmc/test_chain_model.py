@@ -9,7 +9,7 @@ import pytest
 from gen_jax import mcmc
 from gen_jax.errors import ConfigError
 from gen_jax.mcmc.model import step_size_of
-from gen_jax.model import fold_in, sample_keys
+from gen_jax.randomness import fold_in, sample_keys
 
 MAKE = {
     "hmc": lambda f, h: mcmc.hmc(f, h, 2),

@@ -131,7 +131,7 @@ def test_hmc_counts_the_energy_of_its_trajectory(x64, key, h):
     state = kernel.init(x)
     after, info = kernel.step(key, state)
     from gen_jax.mcmc.kernel import draw
-    from gen_jax.model import sample_keys
+    from gen_jax.randomness import sample_keys
 
     momentum, u = draw(sample_keys(key, 20), x, 2)
     h = h * (0.5 + u[:, :1])  # uniform on (h / 2, 3 h / 2), one per chain

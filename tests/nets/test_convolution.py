@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from gen_jax.nets.convolution import convolution
+from gen_jax.gan_nets.convolution import convolution
 
 NUMBERS = ("NHWC", "HWIO", "NHWC")
 CASES = {
@@ -59,4 +59,4 @@ def test_no_reversed_window_is_left(key):
     ]
     assert "rhs_reversal" not in text[0]
     if "rhs_reversal" not in text[1]:
-        pytest.skip("this XLA has no such form: gen_jax.nets.convolution has lost its reason")
+        pytest.skip("this XLA has no such form: gen_jax.gan_nets.convolution has lost its reason")

@@ -10,8 +10,8 @@ from scipy import stats
 from scipy.signal import convolve2d
 
 from gen_jax.errors import ConfigError
-from gen_jax.nets import CriticHead, DCGANCritic, DCGANGenerator, ResidualCritic
-from gen_jax.nets.conditioning import condition_vector, join
+from gen_jax.gan_nets import CriticHead, DCGANCritic, DCGANGenerator, ResidualCritic
+from gen_jax.gan_nets.conditioning import condition_vector, join
 
 N, K, LATENT = 6, 3, 5
 SHAPE = (8, 8, 1)

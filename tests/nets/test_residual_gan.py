@@ -9,8 +9,8 @@ import pytest
 from scipy.special import softmax
 
 from gen_jax.errors import ConfigError
-from gen_jax.nets import AutoencoderCritic, BigGANGenerator, ResidualCritic, SAGANGenerator
-from gen_jax.nets.residual_gan import ConditionalBatchNorm, ImageAttention
+from gen_jax.gan_nets import AutoencoderCritic, BigGANGenerator, ResidualCritic, SAGANGenerator
+from gen_jax.gan_nets.residual_gan import ConditionalBatchNorm, ImageAttention
 
 N, K, LATENT = 4, 3, 6
 SHAPE = (8, 8, 1)

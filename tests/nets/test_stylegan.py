@@ -9,13 +9,13 @@ from scipy import signal
 
 from gen_jax import gan
 from gen_jax.errors import ConfigError
-from gen_jax.gan.updates import scene_of
-from gen_jax.model import sample_keys
-from gen_jax.nets import StyleCritic, StyleGenerator
-from gen_jax.nets.equalized import Equalized
-from gen_jax.nets.growing import blend, grown_level
-from gen_jax.nets.resampling import blur, double, halve
-from gen_jax.nets.stylegan import AdaIN, mix_styles
+from gen_jax.gan.updates import update_inputs
+from gen_jax.gan_nets import StyleCritic, StyleGenerator
+from gen_jax.gan_nets.equalized import Equalized
+from gen_jax.gan_nets.growing import blend, grown_level
+from gen_jax.gan_nets.resampling import blur, double, halve
+from gen_jax.gan_nets.stylegan import AdaIN, mix_styles
+from gen_jax.randomness import sample_keys
 
 N, LATENT, FADE = 4, 6, 10
 SHAPE, WIDTHS = (8, 8, 1), (6, 5, 4)
@@ -194,7 +194,7 @@ def test_real_images_grow_as_generated_ones_do(generator):
         (5 * FADE, full),
     ):
         state = gan.GanState(*[None] * 8, jnp.int32(count))
-        seen = scene_of(parts, state, jax.random.key(0), {"x": x}).x
+        seen = update_inputs(parts, state, jax.random.key(0), {"x": x}).x
         np.testing.assert_allclose(seen, wanted, atol=1e-5)
     assert np.abs(coarse - middle).max() > 0.1
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from gen_jax.errors import ConfigError
-from gen_jax.model import sample_keys
-from gen_jax.nets import PatchCritic, ResNetGenerator, UNetGenerator
+from gen_jax.gan_nets import PatchCritic, ResNetGenerator, UNetGenerator
+from gen_jax.gan_nets.patch_critic import receptive_field
+from gen_jax.gan_nets.unet_generator import dropout
 from gen_jax.nets.blocks import GroupNorm, instance_norm
-from gen_jax.nets.patch_critic import receptive_field
-from gen_jax.nets.unet_generator import dropout
+from gen_jax.randomness import sample_keys
 
 GENERATORS = {
     "unet": UNetGenerator(2, (4, 8)),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gen_jax.errors import ConfigError
-from gen_jax.model import sample_keys
+from gen_jax.randomness import sample_keys
 from gen_jax.solvers import SOLVERS, sde
 
 DRIFT, DIFFUSION = 0.4, 0.6

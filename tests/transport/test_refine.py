@@ -9,7 +9,7 @@ from jax.scipy.stats import norm
 
 from gen_jax.errors import ConfigError
 from gen_jax.metrics import wasserstein_1d
-from gen_jax.model import normal, sample_keys
+from gen_jax.randomness import normal, sample_keys
 from gen_jax.transport import refine
 
 N = 60_000

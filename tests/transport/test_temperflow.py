@@ -12,7 +12,7 @@ from jax.scipy.stats import norm
 from gen_jax import metrics
 from gen_jax.errors import ConfigError
 from gen_jax.flows import affine, free, spline_flow
-from gen_jax.model import sample_keys
+from gen_jax.randomness import sample_keys
 from gen_jax.sampling import make_target
 from gen_jax.sampling.importance import effective_sample_size, log_normalizer
 from gen_jax.transport import Schedule, anneal, temperflow

@@ -11,7 +11,7 @@ from linear_gaussian import LIKELIHOOD, LOG_PROB, copies, decode, encode
 
 from gen_jax import vae
 from gen_jax.errors import ConfigError
-from gen_jax.model import fold_in, sample_keys
+from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.vae.elbo import with_free_bits
 from gen_jax.vae.gaussians import kl_terms, residual_kl_terms
 from gen_jax.vae.iwae import log_weights

@@ -7,7 +7,7 @@ import pytest
 
 from gen_jax import vae
 from gen_jax.errors import ConfigError
-from gen_jax.model import sample_keys
+from gen_jax.randomness import sample_keys
 
 OPTIONS = {"iaf": {"context": 2, "hidden": (16,)}}
 GRID = np.linspace(-9, 9, 361)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gen_jax import vae
-from gen_jax.vae.variants import Case
+from gen_jax.vae.variants import LossInputs
 
 Z = 5.1
 """Two-sided false-alarm rate 3.4e-7 of a mean of thousands of terms."""
@@ -33,9 +33,9 @@ def case_of(x, shift=0.0, bias=0.0, critic=None, **options):
     encode = lambda v: vae.diagonal_gaussian(v + shift, jnp.full_like(v, NARROW))
     decode = lambda z: (z + bias)[..., None]
     likelihood = vae.make_likelihood("gaussian")
-    coder = vae.Coder(encode, decode, vae.standard_normal(2), likelihood)
+    coder = vae.VAEFunctions(encode, decode, vae.standard_normal(2), likelihood)
     settings = vae.Options((2,), 2, **options)
-    return Case(coder, x, x, settings, jnp.float32(settings.beta), critic)
+    return LossInputs(coder, x, x, settings, jnp.float32(settings.beta), critic)
 
 
 def against(shift, sign=1.0):

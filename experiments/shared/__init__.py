@@ -1,0 +1,1 @@
+"""What the experiments share: a run from start to end, its options, pictures and reports."""

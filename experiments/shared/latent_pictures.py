@@ -1,0 +1,108 @@
+"""Pictures of a VAE's latent space: reconstructions, interpolations, traversals, the manifold."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gen_jax import data, plotting, vae
+from gen_jax.data import DatasetSpec
+from gen_jax.errors import DataError
+from gen_jax.model import GenerativeModel
+from gen_jax.types import Array, Int, State
+from gen_jax.vae.gaussians import kl_terms
+
+ROWS = 8
+
+
+def grey(likelihood: vae.Likelihood, raw: Array) -> np.ndarray:
+    """E[x | z] as uint8 images, also of binary ones, by what the encoder would see of it."""
+    seen = likelihood.network_input(likelihood.mean(raw))
+    return np.asarray(jnp.clip(jnp.round((seen + 1) * 127.5), 0, 255), np.uint8)
+
+
+def use_of_latents(posterior: vae.Posterior, z: Array, prior: vae.Prior) -> str:
+    """A line that shows collapse (units, KL), what z tells of x, and holes of the prior."""
+    key, n = jax.random.key(0), len(z)
+    count, _ = vae.active_units(z)
+    line = f"latents: {int(count)} of {z.shape[1]} active"
+    if posterior.moments is not None and prior.moments is not None:
+        costs = kl_terms(*posterior.moments, *prior.moments).mean(0)
+        line += ", KL " + " ".join(f"{cost:.2f}" for cost in np.sort(np.asarray(costs))[::-1])
+    shared = vae.information(key, posterior, prior, n)
+    holes = float(vae.hole_score(key, posterior, prior, n))
+    return (
+        f"{line}; mutual information {float(shared.mutual_information):.2f} of at most "
+        f"{np.log(n):.2f} nats, KL(q(z) || p(z)) {float(shared.gap):.2f}; hole score {holes:.3f} "
+        "(0.01 without holes)"
+    )
+
+
+def latent_pictures(
+    parts: vae.Parts, directory: Path, model: GenerativeModel, spec: DatasetSpec, state: State
+) -> Path:
+    """Writes what the latents show, in `samples/` of a run, and returns one of the pictures.
+
+    Of images: test images beside their reconstructions, interpolations between pairs, traversals of
+    the first dimensions; with two latents also the manifold and the encoded test set by label.
+    """
+    folder = directory / "samples"
+    # q(z) takes as many densities of posteriors as the square of this; an IAF's are slow.
+    count = 500 if parts.options.posterior == "iaf" else 2000
+    try:
+        test = data.examples(spec.name, "test", count)
+    except DataError:
+        test = data.examples(spec.name, "train", count)
+    label = jnp.asarray(test["y"]) if parts.options.num_classes else None
+    u = vae.encode_data(parts, jax.random.key(0), test["x"])
+    functions = vae.coder(parts, state.params, label)
+    posterior = functions.encode(vae.network_inputs(parts, u, label))
+    keys = jax.random.split(jax.random.key(1), len(u))
+    z = vae.posterior_mean(posterior, keys)
+    print(use_of_latents(posterior, z, functions.prior))
+    if z.shape[1] == 2:
+        figure = _encoded(np.asarray(z), test.get("y"))
+        path = plotting.save(figure, folder / "encoded.png")
+    if spec.kind != "images":
+        return path if z.shape[1] == 2 else _reconstructed_points(folder, parts, functions, z, u)
+    images = lambda z, rows=None: _decoded(parts, state, z, label, rows)
+    pairs = np.stack([np.asarray(test["x"][:ROWS]), images(z[:ROWS])], 1)
+    path = _grid(folder / "reconstructions.png", pairs.reshape(-1, *spec.shape), 2)
+    lines = vae.interpolate(z[:ROWS], z[ROWS : 2 * ROWS])
+    rows = np.repeat(np.arange(len(lines)), lines.shape[1])
+    _grid(folder / "interpolations.png", images(lines.reshape(-1, z.shape[1]), rows), 9)
+    moved = vae.traversal(z[0])[:10].reshape(-1, z.shape[1])
+    _grid(folder / "traversals.png", images(moved, np.zeros(len(moved), int)), 9)
+    if z.shape[1] == 2:
+        grid = vae.manifold(20)
+        path = _grid(folder / "manifold.png", images(grid, np.zeros(len(grid), int)), 20, 0)
+    return path
+
+
+def _decoded(
+    parts: vae.Parts, state: State, z: Array, label: Array | None, rows: Int[np.ndarray, "N"] | None
+) -> np.ndarray:
+    """Decoded means, with the labels of the examples `rows`, the first ones if not given."""
+    rows = np.arange(len(z)) if rows is None else rows
+    own = None if label is None else label[rows]
+    return grey(parts.likelihood, vae.coder(parts, state.params, own).decode(z))
+
+
+def _grid(path: Path, images: np.ndarray, columns: int, padding: int = 1) -> Path:
+    grid = plotting.image_grid(images, columns=columns, padding=padding)
+    return plotting.save_image(path, grid)
+
+
+def _encoded(z: np.ndarray, label: np.ndarray | None):
+    if label is None:
+        return plotting.point_panels({"encoded test set": z})
+    return plotting.labelled_points(z, label, "posterior means of the test set")
+
+
+def _reconstructed_points(
+    folder: Path, parts: vae.Parts, functions: vae.VAEFunctions, z: Array, u: Array
+):
+    means = parts.options.transform.decode(parts.likelihood.mean(functions.decode(z)))
+    sets = {"data": parts.options.transform.decode(u), "reconstructions": means}
+    return plotting.save(plotting.point_panels(sets), folder / "reconstructions.png")

@@ -1,0 +1,70 @@
+"""Networks by name and size, as the experiments' options describe them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+
+from experiments.shared.runner import MAX_LAYERS, MAX_WIDTH
+from gen_jax.data import DatasetSpec
+from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.nets import MLP, DiT, UNet
+
+NAMES = ("auto", "mlp", "unet", "dit")
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """A conditional network; "auto" is an MLP for points and tiny images, a DiT for larger ones."""
+
+    name: str = "auto"
+    """auto, mlp, unet or dit"""
+    width: int | None = None
+    """Channels: of the MLP's and DiT's hidden layers, or of the U-Net's first level."""
+    depth: int | None = None
+    """Residual blocks of the MLP and the DiT, levels of the U-Net."""
+    patch: int = 4
+    """Side of the DiT's patches in pixels."""
+    dropout: float = 0.0
+    dtype: str = "float32"
+    """What the network computes in: float32 or bfloat16; parameters are float32."""
+
+    def check(self) -> None:
+        """Raise ConfigError for unknown names and for sizes that no network can have."""
+        check_choice("network.name", self.name, NAMES)
+        check_choice("network.dtype", self.dtype, DTYPES)
+        if self.width is not None:
+            check_range("network.width", self.width, 2, MAX_WIDTH, integer=True)
+        if self.depth is not None:
+            check_range("network.depth", self.depth, 1, MAX_LAYERS, integer=True)
+        check_range("network.patch", self.patch, 1, integer=True)
+        check_range("network.dropout", self.dropout, 0, 1)
+
+
+def make_network(config: NetworkConfig, spec: DatasetSpec) -> Any:
+    """The Flax module for data of this shape. Raises ConfigError for names and sizes."""
+    config.check()
+    name = config.name
+    common = {
+        "num_classes": spec.num_classes,
+        "dropout": config.dropout,
+        "dtype": DTYPES[config.dtype],
+    }
+    image = spec.kind == "images"
+    if name == "auto":
+        name = "dit" if image and max(spec.shape[:2]) > 12 else "mlp"
+    if name != "mlp" and not image:
+        raise ConfigError(f"network.name={name!r} needs images; dataset {spec.name!r} has points")
+    width = 128 if config.width is None else config.width
+    if name == "mlp":
+        width, depth = config.width or (256 if image else 128), config.depth or 4
+        return MLP(features=(width,) * depth, **common)
+    if name == "dit":
+        # About 32 channels per head, and as many heads as divide the width.
+        heads = max(h for h in range(1, max(width // 32, 1) + 1) if width % h == 0)
+        return DiT(config.patch, width, config.depth or 6, heads, **common)
+    levels = config.depth or 2
+    check_range("network.depth", levels, 1, max(spec.shape[:2]).bit_length(), integer=True)
+    widths = tuple((config.width or 32) * 2**level for level in range(levels))
+    return UNet(widths=widths, attention=(), **common)

@@ -1,0 +1,209 @@
+"""How a trained run is sampled: the options that `sample` and `evaluate` share, and its guides."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple
+
+import jax.numpy as jnp
+import tyro
+
+from experiments import classifier
+from experiments.shared.provenance import changes, compare
+from experiments.shared.runner import MAX_STEPS, Saved, rebuild
+from gen_jax import diffusion, training
+from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.model import GenerativeModel, compiled
+from gen_jax.paths import PATHS, GaussianPath, transfer
+from gen_jax.types import Array, Denoiser, State
+
+MAX_LEVEL = 20.0
+"""Noise level sigma / alpha above which a classifier does not guide: images of unit size tell it
+nothing there, and sigma^2 / alpha would magnify whatever it says."""
+
+MAX_SAMPLES = 10_000_000
+"""Of one call; even their keys take 8 bytes each."""
+
+DECODING = ("temperature", "top_k", "top_p")
+"""Options of autoregressive models alone."""
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """Which run, and how to sample it; options not given are those of the run."""
+
+    run: Annotated[str, tyro.conf.Positional]
+    """Directory of the run."""
+    seed: int = 0
+    stepper: str | None = None
+    """Sampler. edm_heun and edm are useless below 20 network calls (two a step)."""
+    num_steps: Annotated[int | None, tyro.conf.arg(aliases=["--steps"])] = None
+    """Steps of the sampler; those of the run if not given."""
+    grid: str | None = None
+    """Time grid; the one that the sampler is meant for if not given."""
+    sigma_min: float | None = None
+    """Noise level sigma / alpha of the last step to the data; the grid's own if not given."""
+    sigma_max: float | None = None
+    """Noise level sigma / alpha to start from; the path's own end if not given."""
+    path: str | None = None
+    """Another path to sample on."""
+    temperature: float | None = None
+    """Of an autoregressive model; 0 takes the most probable value each time."""
+    top_k: int | None = None
+    """Draw from the k most probable values."""
+    top_p: float | None = None
+    """Draw from the fewest values whose probability reaches p (the nucleus)."""
+    guidance: float = 1.0
+    """Weight of classifier-free guidance, or of autoguidance; 1 is none."""
+    autoguide: int | None = None
+    """An earlier saved step, whose weaker model is the guide (see --keep of training)."""
+    classifier: str | None = None
+    """Directory of a noise-conditioned classifier that guides towards the labels."""
+    classifier_weight: float = 1.0
+    classifier_only: bool = False
+    """Tell the labels to the classifier, but not to the network."""
+    checkpoint: int | None = None
+    """A saved step; the newest if not given."""
+    allow_changed_data: bool = False
+    """Go on although the data are not those of the training."""
+
+    def check(self) -> None:
+        """Raise ConfigError for what cannot work, before the run is read."""
+        for name, registry in (
+            ("stepper", diffusion.STEPPERS),
+            ("grid", diffusion.GRIDS),
+            ("path", PATHS),
+        ):
+            if getattr(self, name) is not None:
+                check_choice(name, getattr(self, name), registry)
+        check_range("seed", self.seed, 0, 2**32 - 1, integer=True)
+        if self.num_steps is not None:
+            check_range("num_steps", self.num_steps, 1, MAX_STEPS, integer=True)
+        for name in ("sigma_min", "sigma_max"):
+            if getattr(self, name) is not None:
+                check_range(name, getattr(self, name), 0, open_low=True)
+        check_range("guidance", self.guidance, -1e3, 1e3)
+        check_range("classifier_weight", self.classifier_weight, -1e3, 1e3)
+        if self.autoguide is not None and self.guidance == 1:
+            raise ConfigError(f"autoguide={self.autoguide} needs a guidance other than 1")
+        if self.classifier_only and self.classifier is None:
+            raise ConfigError("classifier_only=True needs classifier, the directory of its run")
+
+
+class Sampler(NamedTuple):
+    """A rebuilt run with its guides: `draw(sampler.model, spec, sampler.state, n, **options)`."""
+
+    saved: Saved
+    model: GenerativeModel
+    state: State
+    options: dict[str, Any]
+    changed: Sequence[str] = ()
+    """What has changed in the data, where that was allowed."""
+
+
+def prepare(config: SamplingConfig, needs_data: bool = False) -> Sampler:
+    """Check the options, rebuild the run, compare its data; raises as `rebuild` and `compare`."""
+    config.check()
+    training.configure_backend(1)
+    saved = rebuild(config.run, config.checkpoint)
+    chosen = ("stepper", "num_steps", "grid", "sigma_min", "sigma_max", "path", *DECODING)
+    options = {name: value for name in chosen if (value := getattr(config, name)) is not None}
+    if config.guidance != 1:
+        options["guidance"] = config.guidance
+    model, state = saved.model, saved.state
+    for name, value in options.items():
+        if name not in model.conditions:
+            raise ConfigError(f"{name}={value!r} is no option of a {saved.name!r} run")
+    if config.classifier is not None and "guide" not in model.conditions:
+        raise ConfigError(f"classifier={config.classifier!r} cannot guide a {saved.name!r} run")
+    if config.autoguide is not None:
+        check_range("autoguide", config.autoguide, 0, saved.step - 1, integer=True)
+        weaker = rebuild(config.run, config.autoguide).state
+        model, state = with_autoguide(model), (state, weaker)
+    if config.classifier is not None:
+        guide = load_guide(config.classifier, saved)
+        path = PATHS[config.path or saved.config.path]()
+        model = with_classifier(
+            model, guide, path, config.classifier_weight, config.classifier_only
+        )
+        state = (state, guide.state.ema)
+    changed = compare(saved, config.allow_changed_data, needs_data)
+    return Sampler(saved, model, state, options, changed)
+
+
+def with_autoguide(model: GenerativeModel) -> GenerativeModel:
+    """A model whose state is (state, weaker state) and which samples with autoguidance."""
+
+    def sample(key, states, n, **options):
+        return model.sample(key, states[0], n, guide_state=states[1], **options)
+
+    return compiled(model._replace(sample=sample))
+
+
+def load_guide(directory: str, saved: Saved) -> Saved:
+    """The noise-conditioned classifier of a run; raises ConfigError if it cannot guide `saved`."""
+    guide = rebuild(directory, experiments={"classifier": "experiments.classifier"})
+    if not guide.config.noise_conditioned:
+        raise ConfigError(f"classifier={directory!r} was trained without --noise-conditioned")
+    if guide.spec.name != saved.spec.name or guide.spec.shape != saved.spec.shape:
+        raise ConfigError(
+            f"classifier={directory!r} was trained on {guide.spec.name!r} "
+            f"{guide.spec.shape}, the run on {saved.spec.name!r} {saved.spec.shape}"
+        )
+    if guide.digests and saved.digests and guide.digests != saved.digests:
+        found = "; ".join(changes(saved.digests, guide.digests))
+        raise ConfigError(f"classifier={directory!r} was trained on other data: {found}")
+    coupling = getattr(saved.config, "coupling", "independent")
+    if coupling not in ("independent", "paired"):
+        raise ConfigError(
+            f"classifier={directory!r} cannot guide a run with coupling={coupling!r}: "
+            "its noise depends on the data"
+        )
+    return guide
+
+
+def with_classifier(
+    model: GenerativeModel, guide: Saved, path: GaussianPath, weight: float, only: bool = False
+) -> GenerativeModel:
+    """A model whose state is (state, classifier's parameters), sampled with classifier guidance.
+
+    Args:
+      path: on which it is sampled; the classifier is transferred to it from its own.
+      only: the network itself is not told the labels.
+    """
+
+    def sample(key, states, n, *, label=None, **options):
+        if label is None:
+            raise ConfigError("classifier guidance needs label")
+        state, params = states
+        labels = jnp.broadcast_to(jnp.asarray(label, jnp.int32), (n,))
+        log_p = classifier.log_likelihood(guide.config, guide.spec, params, labels)
+        if not only:
+            options["label"] = label
+        source = PATHS[guide.config.path]()
+        towards = lambda denoise: guided_by(denoise, log_p, source, path, weight)
+        return model.sample(key, state, n, guide=towards, **options)
+
+    return compiled(model._replace(sample=sample))
+
+
+def guided_by(
+    denoise: Denoiser,
+    log_p: Denoiser,
+    source: GaussianPath,
+    path: GaussianPath,
+    weight: float,
+) -> Denoiser:
+    """`diffusion.classifier` below MAX_LEVEL, and the denoiser alone above it.
+
+    Args:
+      denoise: on `path`.
+      log_p: `(x [B, ...], t [B]) -> log p(y | x_t)` [B] on `source`. It depends on x_t / alpha and
+        sigma / alpha alone, as a denoiser does, and so is transferred like one.
+    """
+    log_p = transfer(log_p, source, path)
+
+    def guided(x: Array, t: Array) -> Array:
+        near = path.sigma(t) <= MAX_LEVEL * path.alpha(t)
+        return diffusion.classifier(denoise, log_p, path, jnp.where(near, weight, 0.0))(x, t)
+
+    return guided

@@ -1,0 +1,39 @@
+"""Decoder likelihoods by name, with the units of data that each needs."""
+
+from typing import Any
+
+from experiments.shared.autoregressive_options import check_black_and_white
+from gen_jax import data, vae
+from gen_jax.data import DatasetSpec
+from gen_jax.errors import ConfigError, check_choice, check_range
+
+
+def check_shared(config: Any) -> None:
+    """Raise ConfigError for options of the VAEs' experiments that cannot work."""
+    check_choice("likelihood", config.likelihood, ["auto", *vae.LIKELIHOODS])
+    check_range("learning_rate", config.learning_rate, 0, open_low=True)
+    for width in getattr(config, "hidden", ()):
+        check_range("hidden", width, 1, integer=True)
+
+
+def likelihood_of(name: str, spec: DatasetSpec) -> tuple[vae.Likelihood, data.Transform]:
+    """A likelihood and the units it needs. Raises ConfigError when they do not fit the data."""
+    black_and_white = spec.name.startswith(data.binarized.PREFIX)
+    if name == "auto" and spec.kind == "images":
+        name = "bernoulli" if black_and_white else "discretized_logistic"
+    likelihood = vae.make_likelihood("gaussian_diagonal" if name == "auto" else name)
+    if spec.kind == "points":
+        if likelihood.values != "real":
+            raise ConfigError(f"likelihood={name!r} is for images; {spec.name!r} has points")
+        return likelihood, data.standardize(spec.mean, spec.std)
+    if likelihood.values == "binary":
+        check_black_and_white(name, spec)
+    units = {"binary": data.binarize, "levels": data.identity, "real": data.symmetric_images}
+    return likelihood, units[likelihood.values]()
+
+
+def model_options(config: Any, spec: DatasetSpec, kind: Any) -> dict[str, Any]:
+    """Fields of `kind` that a configuration has too, with the shape and units of the data."""
+    likelihood, transform = likelihood_of(config.likelihood, spec)
+    own = {name: getattr(config, name) for name in kind._fields if hasattr(config, name)}
+    return {**own, "shape": spec.shape, "likelihood": likelihood, "transform": transform}

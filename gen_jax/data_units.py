@@ -1,0 +1,106 @@
+"""Between data units and a model's: what the options `shape` and `transform` of a model mean."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gen_jax.checks import as_floats, check_values
+from gen_jax.errors import ConfigError
+from gen_jax.types import Array, Float, Key, Shaped
+
+Data = Shaped[Array | np.ndarray, "B ..."]
+"""A batch in data units."""
+
+
+@runtime_checkable
+class HasUnits(Protocol):
+    """Options with a `shape`, of one encoded example, and a `data.Transform` or None."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def transform(self) -> Any: ...
+
+
+class Units(NamedTuple):
+    """These two options alone."""
+
+    shape: tuple[int, ...]
+    transform: Any = None
+
+
+def check_data(
+    units: HasUnits,
+    x: Data,
+    check: Callable[[Array], Any] = lambda u: None,
+    floats: bool = False,
+) -> jax.ShapeDtypeStruct:
+    """The form of data once encoded; encodes values that are known, also under a trace.
+
+    So the first batch of a training run is seen as it is, not only as a shape. Raises what
+    `to_model` and `check(u)` raise.
+    """
+    encoded = to_model_floats if floats else to_model
+    whole = lambda x: encoded(units, jax.random.key(0), x)
+    form = jax.eval_shape(
+        whole, jax.ShapeDtypeStruct(x.shape, jax.dtypes.canonicalize_dtype(x.dtype))
+    )
+    check_values(lambda x: check(whole(x)), x)
+    return form
+
+
+def to_model(units: HasUnits, key: Key[Array, "*batch"], x: Data) -> Shaped[Array, "B ..."]:
+    """Data units to u [B, *shape]; key is one key, or one per example [B].
+
+    Raises ConfigError when they do not fit the shape.
+    """
+    u = jnp.asarray(units.transform.encode(key, x) if units.transform else x)
+    if u.shape[1:] != tuple(units.shape):
+        raise ConfigError(f"data of shape {u.shape[1:]} does not fit shape={units.shape}")
+    return u
+
+
+def to_data(units: HasUnits, u: Shaped[Array, "B ..."]) -> Array:
+    """Encoded examples, or their vectors [B, D], to data units."""
+    u = u.reshape(-1, *units.shape)
+    return units.transform.decode(u) if units.transform else u
+
+
+def log_det(units: HasUnits, u: Shaped[Array, "B ..."]) -> Float[Array, "B"]:
+    """log |du/dx| per example in nats."""
+    return units.transform.log_det(u) if units.transform else jnp.zeros(u.shape[:1])
+
+
+def to_model_floats(units: HasUnits, key: Key[Array, "*batch"], x: Data) -> Float[Array, "B ..."]:
+    """`to_model` for models of real numbers: whole numbers become floating-point ones."""
+    return as_floats("x", to_model(units, key, x))
+
+
+def to_model_vectors(units: HasUnits, key: Key[Array, "*batch"], x: Data) -> Float[Array, "B D"]:
+    """Data units to vectors."""
+    return to_model_floats(units, key, x).reshape(x.shape[0], math.prod(units.shape))
+
+
+def log_prob_in_units(
+    units: HasUnits, log_prob: Callable[[Array], Array], key: Key[Array, "*batch"], x: Data
+) -> Float[Array, "B"]:
+    """log p(x) in nats and data units from `log_prob(u [B, *shape]) -> [B]`."""
+    u = to_model_floats(units, key, x)
+    return log_prob(u) + log_det(units, u)
+
+
+def density_kind(to_data: Callable[[Array], Array], shape: tuple[int, ...]) -> str:
+    """`log_prob_kind` of a density that is known exactly in a model's units: "exact", or "lower
+    bound" where data are whole numbers, of whose probabilities the density of dequantised ones is
+    a lower bound.
+
+    Args:
+      to_data: u [B, *shape] -> data units.
+    """
+    data = jax.eval_shape(to_data, jax.ShapeDtypeStruct((1, *shape), jnp.float32))
+    return "lower bound" if jnp.issubdtype(data.dtype, jnp.integer) else "exact"
