@@ -4,7 +4,7 @@
     python -m benchmarks.arena --targets ring grid --seconds 5
 
 Chains: 100 from N(0, I), 1,000 states kept of each, the first sixth of the steps left out, with
-the step sizes of qiu2023's baselines (0.2; 0.1 for the copulas) and with tuned ones (dual averaging
+the step sizes of qiu2024's baselines (0.2; 0.1 for the copulas) and with tuned ones (dual averaging
 over 500 steps, which are not counted). An evaluation is one log-density of one chain, with its
 gradient where the kernel uses it. Annealed importance sampling carries 10,000 points from
 N(0, 9 I) by Hamiltonian moves. Flows are trained first: their rows have the seconds and evaluations

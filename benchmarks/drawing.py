@@ -3,7 +3,7 @@
     python -m benchmarks.drawing                                         # wants a quiet machine
     python -m benchmarks.drawing --runs runs/clayton-8 runs/clayton-16   # with their refinement
 
-Chains as those of qiu2023: 100 from N(0, I) with steps of 0.1 (HMC of five leapfrogs; five
+Chains as those of qiu2024: 100 from N(0, I) with steps of 0.1 (HMC of five leapfrogs; five
 temperatures), 200 states left out, then 100 kept of each, one after another. Times are medians of
 `repeats` after compilation. Drawing from a flow takes as long before training as after, so that
 sizes without a run have a row too; refinement needs a run, for its acceptance. Beside the ratio of

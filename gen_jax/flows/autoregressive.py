@@ -111,7 +111,7 @@ def fixed_point(
     limit: int,
     tolerance: float | None = None,
 ) -> tuple[Array, Array]:
-    """`solve(x)` at the x [B, ...] with x = solve(x)[0], by Jacobi's iteration from 0 (song2021).
+    """`solve(x)` at x [B, ...] with x = solve(x)[0], by Jacobi's iteration from 0 (song2021jacobi).
 
     Exact after `limit` iterations of a triangular map of so many blocks; ends before when no
     coordinate moves by more than the tolerance, by default 8 eps max(|x|, 1).

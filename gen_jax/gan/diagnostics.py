@@ -37,8 +37,8 @@ class Overfitting(NamedTuple):
 
     Fields:
       ratio: (train - heldout) / (train - fake) of mean scores: 0 where training and held-out
-        examples look the same, 1 where held-out ones look generated (karras2020, r_v).
-      sure: mean sign of the training scores, 1 when all are surely real (karras2020, r_t).
+        examples look the same, 1 where held-out ones look generated (karras2020ada, r_v).
+      sure: mean sign of the training scores, 1 when all are surely real (karras2020ada, r_t).
     """
 
     ratio: Float[Array, ""]

@@ -1,4 +1,4 @@
-"""A GAN that tells what an image shows from how it is seen, without being told (chen2018).
+"""A GAN that tells what an image shows from how it is seen, without being told (chen2018views).
 
 The generator has latents of content and of view. The critic sees pairs: two views of one real
 image, or two images of one generated content; only if the content alone decides what does not

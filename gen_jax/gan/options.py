@@ -19,7 +19,7 @@ from gen_jax.types import Array, Float, Int
 CONDITIONALS = {
     "none": "no labels",
     "concat": "generator and critic see the label (mirza2014)",
-    "projection": "they see it, the critic by an inner product (miyato2018b)",
+    "projection": "they see it, the critic by an inner product (miyato2018cgans)",
     "ac": "the generator sees the label, the critic names it (odena2017)",
     "info": "a code of the generator that the critic recovers (chen2016)",
 }

@@ -170,7 +170,7 @@ def _clayton_modes(dim: int, bimodal: int, theta: float, low: float):
 
 
 def clayton(dim: int = 8, theta: float = 2.0, bimodal: int = 8) -> Target:
-    """A Clayton copula whose first coordinates have two modes each (qiu2023, section 5.2).
+    """A Clayton copula whose first coordinates have two modes each (qiu2024, section 5.2).
 
     Marginals 0.7 N(-1, 0.2^2) + 0.3 N(1, 0.2^2) for the first `bimodal` coordinates, N(0, 0.5^2)
     for the others. Copula density prod_k (1 + k theta) prod_i u_i^(-theta-1)
