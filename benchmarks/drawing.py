@@ -25,6 +25,7 @@ import tyro
 from benchmarks.arena import CHAINS, chains, timed
 from benchmarks.measuring import machine, write
 from experiments.shared import runner
+from experiments.shared.registry import Saved
 from gen_jax import flows, mcmc, training
 from gen_jax.errors import check_range
 from gen_jax.sampling import importance, make_target
@@ -58,7 +59,7 @@ def median_seconds(run: Callable, repeats: int) -> float:
     return statistics.median(timed(run)[1] for _ in range(repeats))
 
 
-def flow_rows(key, dim: int, saved: runner.Saved | None, repeats: int) -> dict[str, dict]:
+def flow_rows(key, dim: int, saved: Saved | None, repeats: int) -> dict[str, dict]:
     """Draws of the run's flow, or of a fresh one of the same size, and their refinement."""
     target = make_target("clayton", dim=dim)
     layer = flows.spline_flow(hidden=(128, 128), half_width=6.0)

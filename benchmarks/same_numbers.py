@@ -8,7 +8,6 @@ arrays are sorted, so that fields may move. A difference ends with exit code 1.
 """
 
 import hashlib
-import importlib
 import json
 import sys
 import time
@@ -20,7 +19,7 @@ import jax
 import numpy as np
 import tyro
 
-from experiments.shared import runner
+from experiments.shared import registry
 from gen_jax import data
 
 SMALL = {
@@ -70,12 +69,12 @@ def digests(tree: Any) -> list[str]:
     return sorted(map(one, arrays))
 
 
-def run_of(name: str, module: str, words: tuple[str, ...] = ()) -> dict[str, Any]:
+def run_of(name: str, words: tuple[str, ...] = ()) -> dict[str, Any]:
     """Digests of the state after four steps, and of ten samples."""
-    made = importlib.import_module(module)
-    names = {field.name for field in fields(made.Config)}
+    made = registry.find(name)
+    names = {field.name for field in fields(made.config)}
     small = [str(word) for option in sorted(names & SMALL.keys()) for word in SMALL[option]]
-    config = tyro.cli(made.Config, args=["--batch-size", "16", "--steps", "4", *small, *words])
+    config = tyro.cli(made.config, args=["--batch-size", "16", "--steps", "4", *small, *words])
     spec = data.describe(config.dataset)
     known = spec.kind == "points" and spec.name.startswith("target:")
     train = {} if known else data.load(config.dataset, "train")
@@ -97,13 +96,13 @@ def run_of(name: str, module: str, words: tuple[str, ...] = ()) -> dict[str, Any
 def main() -> int:
     config = tyro.cli(Config, description=__doc__)
     found: dict[str, Any] = {}
-    for name, module in runner.EXPERIMENTS.items():
+    for name in registry.EXPERIMENTS:
         for words in ((), *((VARIANTS[name],) if name in VARIANTS else ())):
             label = " ".join((name, *words))
             if config.only and name not in config.only:
                 continue
             begun = time.process_time()
-            found[label] = run_of(name, module, words)
+            found[label] = run_of(name, words)
             print(f"{label:40s} {time.process_time() - begun:6.1f} CPU s", flush=True)
     Path(config.output).write_text(json.dumps(found, indent=1))
     if config.compare is None:

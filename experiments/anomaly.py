@@ -37,7 +37,8 @@ from PIL import Image
 
 from experiments.shared.likelihoods import knows, log_prob
 from experiments.shared.provenance import compare, in_report
-from experiments.shared.runner import Saved, rebuild
+from experiments.shared.registry import Saved
+from experiments.shared.runner import rebuild
 from gen_jax import data, metrics, training
 from gen_jax.errors import ConfigError, DataError, check_range
 from gen_jax.types import Float

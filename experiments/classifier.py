@@ -19,7 +19,9 @@ import numpy as np
 import optax
 import tyro
 
-from experiments.shared.runner import RunConfig, default_directory, start
+from experiments.shared.config import RunConfig
+from experiments.shared.registry import Experiment
+from experiments.shared.runner import default_directory, start
 from gen_jax import data, metrics, training
 from gen_jax.data import DatasetSpec
 from gen_jax.diffusion import noise_input
@@ -188,11 +190,14 @@ def save(config: Config, spec: DatasetSpec, params: Any) -> Path:
     return path
 
 
+GUIDE = Experiment("classifier", Config, build)
+
+
 def main() -> None:
     config = tyro.cli(Config, description=__doc__)
     if config.noise_conditioned and config.directory is None:
         config = replace(config, directory=default_directory("noisy_classifier", config.dataset))
-    run = start("classifier", config)
+    run = start(GUIDE, config)
     state = training.fit(run.key, build(config, run.spec), run.train, **run.fit_options)
     if config.noise_conditioned:
         print(f"guide: --classifier {run.directory}")

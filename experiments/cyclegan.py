@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 import tyro
 
-from experiments.shared.runner import Saved, run
+from experiments.shared.registry import Experiment, Saved
+from experiments.shared.runner import run
 from experiments.shared.translation import (
     TranslationConfig,
     against_targets,
@@ -112,8 +113,11 @@ def comparison(directory: Path, model: GenerativeModel, spec: DatasetSpec, state
     return rows(directory / "samples" / "translations.png", cells)
 
 
+EXPERIMENT = Experiment("cyclegan", Config, build, measure_test=measure_test)
+
+
 def main() -> None:
-    run("cyclegan", tyro.cli(Config, description=__doc__), build, comparison)
+    run(EXPERIMENT, tyro.cli(Config, description=__doc__), comparison)
 
 
 if __name__ == "__main__":

@@ -9,15 +9,17 @@ Then `python -m experiments.sample RUN_DIR` and `python -m experiments.evaluate 
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
 import optax
 import tyro
 
+from experiments.shared.config import RunConfig
 from experiments.shared.networks import NetworkConfig, make_network
-from experiments.shared.runner import RunConfig, run
+from experiments.shared.registry import Experiment
+from experiments.shared.runner import run
 from gen_jax import data
 from gen_jax.data import DatasetSpec
 from gen_jax.diffusion import (
@@ -41,6 +43,8 @@ from gen_jax.types import Array, Key
 @dataclass(frozen=True)
 class Config(RunConfig):
     """A diffusion model; the defaults train on 8x8 digits in half a minute on two cores."""
+
+    RENAMED: ClassVar = {"kind": "prediction"}
 
     path: str = "cosine"
     """linear, cosine, vp, sub_vp, ve, edm, ddpm or ddpm_cosine"""
@@ -146,9 +150,12 @@ def bound(config: Config, spec: DatasetSpec, state: Any, key: Key[Array, ""], x:
     return -(terms["prior"] + terms["diffusion"] + terms["reconstruction"])
 
 
+EXPERIMENT = Experiment("diffusion", Config, build, bound=bound)
+
+
 def main() -> None:
     config = tyro.cli(Config, description=__doc__)
-    run("diffusion", config, build)
+    run(EXPERIMENT, config)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,9 @@ import numpy as np
 import tyro
 
 from experiments.diffusion import optimizer_of
-from experiments.shared.runner import RunConfig, run
+from experiments.shared.config import RunConfig
+from experiments.shared.registry import Experiment
+from experiments.shared.runner import run
 from experiments.shared.vae_options import check_shared, model_options
 from gen_jax import data, plotting, vae
 from gen_jax.data import DatasetSpec
@@ -89,10 +91,13 @@ def classes(
     return plotting.save(plotting.point_panels({"E[x | z]": np.asarray(drawn)[:, :2]}), path)
 
 
+EXPERIMENT = Experiment("discrete_vae", Config, build)
+
+
 def main() -> None:
     config = tyro.cli(Config, description=__doc__)
     more = lambda folder, model, spec, state: classes(folder, config, model, spec, state)
-    run("discrete_vae", config, build, more)
+    run(EXPERIMENT, config, more)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,8 @@ from experiments.shared.energy_options import (
     network_of,
     optimizer_of,
 )
-from experiments.shared.runner import Saved, run
+from experiments.shared.registry import Experiment, Saved
+from experiments.shared.runner import run
 from gen_jax import data, energy
 from gen_jax.data import DatasetSpec
 from gen_jax.model import GenerativeModel
@@ -65,8 +66,11 @@ def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[st
     return found | exact_numbers(saved, test, num)
 
 
+EXPERIMENT = Experiment("ebm", Config, build, measure_test=measure_test)
+
+
 def main() -> None:
-    run("ebm", tyro.cli(Config, description=__doc__), build, density)
+    run(EXPERIMENT, tyro.cli(Config, description=__doc__), density)
 
 
 if __name__ == "__main__":

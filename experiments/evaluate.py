@@ -10,7 +10,6 @@ a random part of each split, always the same one; data that are not those of the
 refused, unless --allow-changed-data.
 """
 
-import importlib
 import math
 import time
 from dataclasses import asdict, dataclass, fields
@@ -24,7 +23,7 @@ from experiments.shared.known_densities import MIXTURES, compare_with_exact, tar
 from experiments.shared.likelihoods import in_batches, knows, log_prob
 from experiments.shared.pictures import balanced_labels, draw
 from experiments.shared.provenance import in_report
-from experiments.shared.runner import EXPERIMENTS, Saved
+from experiments.shared.registry import Saved, find
 from experiments.shared.sampling import DECODING, MAX_SAMPLES, SamplingConfig, prepare
 from gen_jax import data, metrics, training
 from gen_jax.data import known_densities
@@ -143,7 +142,7 @@ def evaluate_target(saved: Saved, samples: np.ndarray, seed: int) -> dict[str, A
     """Samples of a known density beside exact ones, and what the experiment itself measures."""
     target, key = target_of(saved.spec.name), jax.random.key(seed)
     numbers: dict[str, Any] = compare_with_exact(key, target, samples)
-    measure = getattr(importlib.import_module(EXPERIMENTS[saved.name]), "measure", None)
+    measure = find(saved.name).measure_target
     return numbers | (measure(key, saved, target, len(samples)) if measure else {})
 
 
@@ -159,7 +158,7 @@ def likelihoods(
     bits = lambda nats: metrics.mean_and_error(
         np.asarray(metrics.bits_per_dim(nats, int(np.prod(saved.spec.shape))))
     )
-    bound = getattr(importlib.import_module(EXPERIMENTS[saved.name]), "bound", None)
+    bound = find(saved.name).bound
     if bound is not None and saved.spec.kind == "images":
         below = jax.jit(lambda key, state, x: bound(saved.config, saved.spec, state, key, x))
         lower = in_batches(lambda key, x: below(key, saved.state, x), x)
@@ -235,7 +234,7 @@ def main() -> None:
         measure = evaluate_images if saved.spec.kind == "images" else evaluate_points
         measured = measure(saved, samples, train, test)
         measured |= likelihoods(saved, test, config.likelihood, **given)
-        more = getattr(importlib.import_module(EXPERIMENTS[saved.name]), "measure_test", None)
+        more = find(saved.name).measure_test
         measured |= more(saved, test, config.likelihood) if more else {}
     report = {
         "run": saved.name,

@@ -22,7 +22,9 @@ import tyro
 
 from experiments.diffusion import optimizer_of
 from experiments.shared import pictures
-from experiments.shared.runner import RunConfig, Saved, start
+from experiments.shared.config import RunConfig
+from experiments.shared.registry import Experiment, Saved
+from experiments.shared.runner import start
 from experiments.shared.vae_options import check_shared, model_options
 from gen_jax import data, training, vae
 from gen_jax.data import DatasetSpec
@@ -137,9 +139,12 @@ def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[st
     return {name: mean_and_error(right(logits)) for name, logits in guesses.items()}
 
 
+EXPERIMENT = Experiment("few_labels", Config, build, measure_test=measure_test)
+
+
 def main() -> None:
     config = tyro.cli(Config, description=__doc__)
-    begun = start("few_labels", config)
+    begun = start(EXPERIMENT, config)
     model, classes, y = build(config, begun.spec), begun.spec.num_classes, begun.train["y"]
     kept = np.isin(np.arange(len(y)), labelled(config, y, classes))
     known = {"x": begun.train["x"], "y": np.where(kept, y, classes).astype(np.int32)}

@@ -17,7 +17,9 @@ import tyro
 from experiments.diffusion import optimizer_of
 from experiments.flow import check_training, classes_of, transform_of
 from experiments.mixture import density
-from experiments.shared.runner import RunConfig, run
+from experiments.shared.config import RunConfig
+from experiments.shared.registry import Experiment
+from experiments.shared.runner import run
 from gen_jax import data
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import check_choice, check_range, check_widths
@@ -84,8 +86,11 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     )
 
 
+EXPERIMENT = Experiment("ffjord", Config, build)
+
+
 def main() -> None:
-    run("ffjord", tyro.cli(Config, description=__doc__), build, density)
+    run(EXPERIMENT, tyro.cli(Config, description=__doc__), density)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,9 @@ import tyro
 
 from experiments.diffusion import optimizer_of
 from experiments.mixture import density
-from experiments.shared.runner import RunConfig, check_sizes, run
+from experiments.shared.config import RunConfig, check_sizes
+from experiments.shared.registry import Experiment
+from experiments.shared.runner import run
 from gen_jax import data
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError, check_choice, check_range
@@ -106,8 +108,11 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     )
 
 
+EXPERIMENT = Experiment("flow", Config, build)
+
+
 def main() -> None:
-    run("flow", tyro.cli(Config, description=__doc__), build, density)
+    run(EXPERIMENT, tyro.cli(Config, description=__doc__), density)
 
 
 if __name__ == "__main__":

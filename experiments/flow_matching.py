@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 import tyro
 
 from experiments.diffusion import check_shared, likelihood_of, optimizer_of, transform_of
+from experiments.shared.config import RunConfig
 from experiments.shared.networks import NetworkConfig, make_network
-from experiments.shared.runner import RunConfig, run
+from experiments.shared.registry import Experiment
+from experiments.shared.runner import run
 from gen_jax import data
 from gen_jax.data import DatasetSpec
 from gen_jax.divergences.couplings import COUPLINGS
@@ -75,9 +77,12 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     )
 
 
+EXPERIMENT = Experiment("flow_matching", Config, build)
+
+
 def main() -> None:
     config = tyro.cli(Config, description=__doc__)
-    run("flow_matching", config, build)
+    run(EXPERIMENT, config)
 
 
 if __name__ == "__main__":

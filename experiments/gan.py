@@ -50,12 +50,13 @@ import optax
 import tyro
 
 from experiments.diffusion import transform_of
+from experiments.shared.config import RunConfig, check_sizes
 from experiments.shared.gan_diagnostics import analogies, code_accuracy, critic_signs
 from experiments.shared.gan_parts import ARCHITECTURES, REMEDIES, Condition, Remedy, networks_of
 from experiments.shared.gan_pictures import gan_pictures
 from experiments.shared.gan_rejection import after_rejection
 from experiments.shared.gan_watch import check_watch, run_watched
-from experiments.shared.runner import RunConfig, Saved, check_sizes
+from experiments.shared.registry import Experiment, Saved
 from gen_jax import data, gan
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError, check_choice, check_range
@@ -196,10 +197,13 @@ def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[st
     return signs | after_rejection(parts, saved, test)
 
 
+EXPERIMENT = Experiment("gan", Config, build, measure_test=measure_test)
+
+
 def main() -> None:
     config = tyro.cli(Config, description=__doc__)
     pictures = lambda *saved: gan_pictures(parts_of(config, saved[2]), *saved)
-    run_watched("gan", config, build, pictures)
+    run_watched(EXPERIMENT, config, pictures)
 
 
 if __name__ == "__main__":

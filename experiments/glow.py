@@ -26,8 +26,10 @@ import tyro
 
 from experiments.diffusion import optimizer_of
 from experiments.flow import ALPHA, check_images, check_training, classes_of, transform_of
+from experiments.shared.config import RunConfig, check_sizes
 from experiments.shared.latent_walks import walks
-from experiments.shared.runner import RunConfig, check_sizes, run
+from experiments.shared.registry import Experiment
+from experiments.shared.runner import run
 from gen_jax import data, plotting
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError, check_choice, check_range
@@ -123,9 +125,12 @@ def pictures(
     return plotting.save_image(path, plotting.image_grid(np.concatenate(rows), columns=10))
 
 
+EXPERIMENT = Experiment("glow", Config, build)
+
+
 def main() -> None:
     config = tyro.cli(Config, description=__doc__)
-    run("glow", config, build, partial(pictures, config))
+    run(EXPERIMENT, config, partial(pictures, config))
 
 
 if __name__ == "__main__":

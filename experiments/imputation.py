@@ -22,7 +22,8 @@ import numpy as np
 import tyro
 
 from experiments.shared.provenance import compare, in_report
-from experiments.shared.runner import EXPERIMENTS, Saved, rebuild
+from experiments.shared.registry import Saved
+from experiments.shared.runner import rebuild
 from experiments.vae import options_of
 from gen_jax import data, metrics, plotting, training, vae
 from gen_jax.errors import ConfigError, check_choice, check_range
@@ -116,7 +117,7 @@ def main() -> None:
     config = tyro.cli(Config, description=__doc__)
     config.check()
     training.configure_backend(1)
-    saved = rebuild(config.run, config.checkpoint, {"vae": EXPERIMENTS["vae"]})
+    saved = rebuild(config.run, config.checkpoint, ["vae"])
     if saved.spec.kind != "images" or saved.model.log_prob is None:
         raise ConfigError(f"run {config.run!r} is no VAE of images with a posterior")
     path = training.check_writable("imputation", saved.directory / "imputation.json")

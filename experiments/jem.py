@@ -27,7 +27,8 @@ from experiments.shared.energy_options import (
     network_of,
     optimizer_of,
 )
-from experiments.shared.runner import Saved, run
+from experiments.shared.registry import Experiment, Saved
+from experiments.shared.runner import run
 from gen_jax import data, energy
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError, check_range
@@ -80,8 +81,11 @@ def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[st
     return {**log_normalizer(saved, network), "classifier_accuracy": accuracy}
 
 
+EXPERIMENT = Experiment("jem", Config, build, measure_test=measure_test)
+
+
 def main() -> None:
-    run("jem", tyro.cli(Config, description=__doc__), build)
+    run(EXPERIMENT, tyro.cli(Config, description=__doc__))
 
 
 if __name__ == "__main__":

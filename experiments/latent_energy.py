@@ -37,7 +37,8 @@ from experiments import mcmc as chains
 from experiments.shared.known_densities import compare_with_exact
 from experiments.shared.latent_pictures import grey
 from experiments.shared.provenance import compare, in_report
-from experiments.shared.runner import EXPERIMENTS, Saved, rebuild
+from experiments.shared.registry import Saved
+from experiments.shared.runner import rebuild
 from experiments.temperflow import FlowConfig
 from experiments.vae import options_of
 from gen_jax import data, mcmc, metrics, plotting, training, vae
@@ -242,7 +243,7 @@ def main() -> None:
     config = tyro.cli(Config, description=__doc__)
     config.check()
     training.configure_backend(1)
-    saved = rebuild(config.run, config.checkpoint, {"vae": EXPERIMENTS["vae"]})
+    saved = rebuild(config.run, config.checkpoint, ["vae"])
     path = training.check_writable("latent_energy", saved.directory / "latent_energy.json")
     changed = compare(saved, config.allow_changed_data)
     target, decode = latents_of(saved, config.examples)

@@ -3,12 +3,11 @@
 python -m experiments.list
 """
 
-import importlib
 from typing import Any
 
 from experiments.shared.gan_parts import REMEDIES
 from experiments.shared.networks import NAMES
-from experiments.shared.runner import EXPERIMENTS
+from experiments.shared.registry import EXPERIMENTS, GUIDES, described
 from gen_jax import (
     autoregressive,
     diffusion,
@@ -26,13 +25,6 @@ from gen_jax import (
 from gen_jax.data import DATASETS, PATTERNS
 from gen_jax.divergences import F_DIVERGENCES
 from gen_jax.training import run_main
-
-MORE = {
-    "anomaly": "experiments.anomaly",
-    "classifier": "experiments.classifier",
-    "imputation": "experiments.imputation",
-    "latent_energy": "experiments.latent_energy",
-}
 
 WORDS: dict[str, dict[str, str]] = {
     "networks of pixels": {
@@ -187,8 +179,6 @@ def first_line(thing: object) -> str:
 
 def sections() -> dict[str, dict[str, str]]:
     """Title -> name -> one line."""
-    experiments = {**EXPERIMENTS, **MORE}
-    modules = {n: first_line(importlib.import_module(m)) for n, m in experiments.items()}
     networks = {"mlp": nets.MLP, "unet": nets.UNet, "dit": nets.DiT}
     registries: dict[str, Any] = {
         "networks": {n: networks[n] for n in NAMES if n != "auto"},
@@ -222,7 +212,10 @@ def sections() -> dict[str, dict[str, str]]:
         for title, registry in registries.items()
     }
     datasets = {n: entry.description for n, entry in DATASETS.items()} | PATTERNS
-    return {"experiments": modules, "datasets": datasets, **lines}
+    scripts = described()
+    trained = {name: line for name, line in scripts.items() if name in (*EXPERIMENTS, *GUIDES)}
+    others = {name: line for name, line in scripts.items() if name not in trained}
+    return {"experiments": trained, "commands": others, "datasets": datasets, **lines}
 
 
 def main() -> None:

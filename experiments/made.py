@@ -13,7 +13,9 @@ import tyro
 
 from experiments.diffusion import optimizer_of
 from experiments.shared.autoregressive_options import check_shared, classes_of, make_likelihood
-from experiments.shared.runner import RunConfig, run
+from experiments.shared.config import RunConfig
+from experiments.shared.registry import Experiment
+from experiments.shared.runner import run
 from gen_jax import data
 from gen_jax.autoregressive import made
 from gen_jax.data import DatasetSpec
@@ -68,8 +70,11 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     )
 
 
+EXPERIMENT = Experiment("made", Config, build)
+
+
 def main() -> None:
-    run("made", tyro.cli(Config, description=__doc__), build)
+    run(EXPERIMENT, tyro.cli(Config, description=__doc__))
 
 
 if __name__ == "__main__":

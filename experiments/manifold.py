@@ -24,7 +24,9 @@ import tyro
 
 from experiments.diffusion import optimizer_of
 from experiments.flow import check_images, check_training
-from experiments.shared.runner import RunConfig, Saved, check_sizes, run
+from experiments.shared.config import RunConfig, check_sizes
+from experiments.shared.registry import Experiment, Saved
+from experiments.shared.runner import run
 from gen_jax import data, flows, plotting
 from gen_jax.classical import gaussian_image
 from gen_jax.data import DatasetSpec
@@ -125,9 +127,12 @@ def reconstructions(
     return plotting.save_image(path, plotting.image_grid(images, columns=10))
 
 
+EXPERIMENT = Experiment("manifold", Config, build, measure_test=measure_test)
+
+
 def main() -> None:
     config = tyro.cli(Config, description=__doc__)
-    run("manifold", config, build, partial(reconstructions, config))
+    run(EXPERIMENT, config, partial(reconstructions, config))
 
 
 if __name__ == "__main__":

@@ -22,8 +22,10 @@ import numpy as np
 import tyro
 
 from experiments.shared.chain_report import chain_numbers, write_report
+from experiments.shared.config import RunConfig
 from experiments.shared.known_densities import target_of
-from experiments.shared.runner import RunConfig, run
+from experiments.shared.registry import Experiment
+from experiments.shared.runner import run
 from gen_jax import mcmc
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError, check_choice, check_range
@@ -126,9 +128,12 @@ def diagnose(
     return write_report(directory, target, samples, numbers)
 
 
+EXPERIMENT = Experiment("mcmc", Config, build)
+
+
 def main() -> None:
     config = tyro.cli(Config, description=__doc__)
-    run("mcmc", config, build, partial(diagnose, config), load_data=False)
+    run(EXPERIMENT, config, partial(diagnose, config), load_data=False)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,10 @@ import jax
 import optax
 import tyro
 
+from experiments.shared.config import RunConfig
 from experiments.shared.pictures import draw
-from experiments.shared.runner import RunConfig, run
+from experiments.shared.registry import Experiment
+from experiments.shared.runner import run
 from gen_jax import data, plotting
 from gen_jax.classical.mixture import COVARIANCES, gaussian_mixture
 from gen_jax.classical.mixture_model import METHODS
@@ -100,8 +102,11 @@ def density(directory: Path, model: GenerativeModel, spec: DatasetSpec, state: S
     return plotting.save(figure, path)
 
 
+EXPERIMENT = Experiment("mixture", Config, build)
+
+
 def main() -> None:
-    run("mixture", tyro.cli(Config, description=__doc__), build, density)
+    run(EXPERIMENT, tyro.cli(Config, description=__doc__), density)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,9 @@ from dataclasses import dataclass
 import optax
 import tyro
 
-from experiments.shared.runner import RunConfig, run
+from experiments.shared.config import RunConfig
+from experiments.shared.registry import Experiment
+from experiments.shared.runner import run
 from experiments.shared.view_checks import comparison, measure_test, views_of
 from gen_jax import data
 from gen_jax.data import DatasetSpec
@@ -77,11 +79,11 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     )
 
 
-__all__ = ["Config", "build", "measure_test"]
+EXPERIMENT = Experiment("multi_view", Config, build, measure_test=measure_test)
 
 
 def main() -> None:
-    run("multi_view", tyro.cli(Config, description=__doc__), build, comparison)
+    run(EXPERIMENT, tyro.cli(Config, description=__doc__), comparison)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,10 @@ import numpy as np
 import tyro
 
 from experiments.mixture import transform_of
+from experiments.shared.config import RunConfig
 from experiments.shared.pictures import draw, picture
-from experiments.shared.runner import RunConfig, run
+from experiments.shared.registry import Experiment
+from experiments.shared.runner import run
 from gen_jax import data, plotting
 from gen_jax.classical.gaussian_image import gaussian_image, principal_of
 from gen_jax.classical.probabilistic_pca import probabilistic_pca
@@ -83,8 +85,11 @@ def axes(directory: Path, model: GenerativeModel, spec: DatasetSpec, state: Stat
     return plotting.save_image(path, plotting.image_grid(images.reshape(-1, *spec.shape), 10))
 
 
+EXPERIMENT = Experiment("pca", Config, build)
+
+
 def main() -> None:
-    run("pca", tyro.cli(Config, description=__doc__), build, axes)
+    run(EXPERIMENT, tyro.cli(Config, description=__doc__), axes)
 
 
 if __name__ == "__main__":

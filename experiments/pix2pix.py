@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 import tyro
 
-from experiments.shared.runner import Saved, run
+from experiments.shared.registry import Experiment, Saved
+from experiments.shared.runner import run
 from experiments.shared.translation import (
     TranslationConfig,
     against_targets,
@@ -93,8 +94,11 @@ def comparison(directory: Path, model: GenerativeModel, spec: DatasetSpec, state
     return rows(directory / "samples" / "translations.png", [source, made, target])
 
 
+EXPERIMENT = Experiment("pix2pix", Config, build, measure_test=measure_test)
+
+
 def main() -> None:
-    run("pix2pix", tyro.cli(Config, description=__doc__), build, comparison)
+    run(EXPERIMENT, tyro.cli(Config, description=__doc__), comparison)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import numpy as np
 import tyro
 
 from experiments.shared.pictures import balanced_labels, draw, picture
-from experiments.shared.runner import Saved
+from experiments.shared.registry import Saved
 from experiments.shared.sampling import MAX_SAMPLES, Sampler, SamplingConfig, prepare
 from gen_jax import plotting, training
 from gen_jax.data import Vocabulary

@@ -22,7 +22,9 @@ import numpy as np
 import optax
 import tyro
 
-from experiments.shared.runner import RunConfig, Saved, run
+from experiments.shared.config import RunConfig
+from experiments.shared.registry import Experiment, Saved
+from experiments.shared.runner import run
 from experiments.shared.translation import halves, judge_of, rows, translated, units
 from gen_jax import data, gan_nets, metrics
 from gen_jax.data import DatasetSpec, pairs
@@ -115,8 +117,11 @@ def comparison(directory: Path, model: GenerativeModel, spec: DatasetSpec, state
     return rows(directory / "samples" / "styles.png", [content, style, *made])
 
 
+EXPERIMENT = Experiment("style_transfer", Config, build, measure_test=measure_test)
+
+
 def main() -> None:
-    run("style_transfer", tyro.cli(Config, description=__doc__), build, comparison)
+    run(EXPERIMENT, tyro.cli(Config, description=__doc__), comparison)
 
 
 if __name__ == "__main__":

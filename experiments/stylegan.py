@@ -21,7 +21,9 @@ from dataclasses import dataclass
 import optax
 import tyro
 
-from experiments.shared.runner import RunConfig, run
+from experiments.shared.config import RunConfig
+from experiments.shared.registry import Experiment
+from experiments.shared.runner import run
 from experiments.shared.style_pictures import style_pictures
 from gen_jax import data, gan
 from gen_jax.data import DatasetSpec
@@ -109,10 +111,13 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     )
 
 
+EXPERIMENT = Experiment("stylegan", Config, build)
+
+
 def main() -> None:
     config = tyro.cli(Config, description=__doc__)
     pictures = lambda *saved: style_pictures(generator_of(config, saved[2]), config.latent, *saved)
-    run("stylegan", config, build, pictures)
+    run(EXPERIMENT, config, pictures)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,10 @@ import tyro
 
 from experiments.diffusion import optimizer_of
 from experiments.flow import check_images, check_training, classes_of
+from experiments.shared.config import RunConfig, check_sizes
 from experiments.shared.pictures import balanced_labels
-from experiments.shared.runner import RunConfig, check_sizes, run
+from experiments.shared.registry import Experiment
+from experiments.shared.runner import run
 from gen_jax import data, plotting
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import check_choice, check_range
@@ -95,8 +97,11 @@ def noisy_and_clean(
     return plotting.save_image(path, plotting.image_grid(rows, columns=10))
 
 
+EXPERIMENT = Experiment("tarflow", Config, build)
+
+
 def main() -> None:
-    run("tarflow", tyro.cli(Config, description=__doc__), build, noisy_and_clean)
+    run(EXPERIMENT, tyro.cli(Config, description=__doc__), noisy_and_clean)
 
 
 if __name__ == "__main__":

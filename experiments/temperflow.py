@@ -37,8 +37,10 @@ import jax
 import numpy as np
 import tyro
 
+from experiments.shared.config import RunConfig, check_sizes
 from experiments.shared.known_densities import compare_with_exact, target_of
-from experiments.shared.runner import RunConfig, Saved, check_sizes, run
+from experiments.shared.registry import Experiment, Saved
+from experiments.shared.runner import run
 from gen_jax import plotting
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import check_range
@@ -98,7 +100,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     return temperflow(target.log_density, target.dim, layer, config.schedule)
 
 
-def measure(key: Key[Array, ""], saved: Saved, target: Target, n: int) -> dict[str, Any]:
+def measure_target(key: Key[Array, ""], saved: Saved, target: Target, n: int) -> dict[str, Any]:
     """log Z from n draws of the flow; n refined samples beside exact ones, and how they came."""
     bijector = spline_flow(**asdict(saved.config.flow)).bijector(saved.state.params)
     propose = lambda keys: density.sample(keys, bijector, len(keys), target.dim)
@@ -131,8 +133,11 @@ def tempering(directory: Path, model: GenerativeModel, spec: DatasetSpec, state:
     return plotting.save(figure, directory / "samples" / "tempering.png")
 
 
+EXPERIMENT = Experiment("temperflow", Config, build, measure_target=measure_target)
+
+
 def main() -> None:
-    run("temperflow", tyro.cli(Config, description=__doc__), build, tempering, load_data=False)
+    run(EXPERIMENT, tyro.cli(Config, description=__doc__), tempering, load_data=False)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,9 @@ import optax
 import tyro
 
 from experiments.shared.caption_checks import caption_picture, measure_test
-from experiments.shared.runner import RunConfig, run
+from experiments.shared.config import RunConfig
+from experiments.shared.registry import Experiment
+from experiments.shared.runner import run
 from gen_jax import data
 from gen_jax.data import DatasetSpec, captions
 from gen_jax.errors import ConfigError, check_range
@@ -76,11 +78,12 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     )
 
 
+EXPERIMENT = Experiment("text_gan", Config, build, measure_test=measure_test)
+
+
 def main() -> None:
-    run("text_gan", tyro.cli(Config, description=__doc__), build, caption_picture)
+    run(EXPERIMENT, tyro.cli(Config, description=__doc__), caption_picture)
 
-
-__all__ = ["Config", "build", "measure_test"]
 
 if __name__ == "__main__":
     run_main(main)

@@ -17,7 +17,9 @@ import numpy as np
 import tyro
 
 from experiments.mixture import transform_of
-from experiments.shared.runner import RunConfig, run
+from experiments.shared.config import RunConfig
+from experiments.shared.registry import Experiment
+from experiments.shared.runner import run
 from gen_jax import data, plotting
 from gen_jax.classical import random_phase_noise
 from gen_jax.classical.stationary_field import stationary_field
@@ -83,9 +85,12 @@ def beside(config: Config):
     return picture
 
 
+EXPERIMENT = Experiment("texture", Config, build)
+
+
 def main() -> None:
     config = tyro.cli(Config, description=__doc__)
-    run("texture", config, build, beside(config))
+    run(EXPERIMENT, config, beside(config))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,9 @@ import tyro
 
 from experiments.diffusion import optimizer_of
 from experiments.shared.autoregressive_options import check_shared, classes_of
-from experiments.shared.runner import RunConfig, check_sizes, run
+from experiments.shared.config import RunConfig, check_sizes
+from experiments.shared.registry import Experiment
+from experiments.shared.runner import run
 from gen_jax import data
 from gen_jax.autoregressive import transformer
 from gen_jax.data import DatasetSpec, Vocabulary
@@ -83,8 +85,11 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     )
 
 
+EXPERIMENT = Experiment("transformer", Config, build, takes_text=True)
+
+
 def main() -> None:
-    run("transformer", tyro.cli(Config, description=__doc__), build)
+    run(EXPERIMENT, tyro.cli(Config, description=__doc__))
 
 
 if __name__ == "__main__":

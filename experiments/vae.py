@@ -25,8 +25,10 @@ import numpy as np
 import tyro
 
 from experiments.diffusion import optimizer_of
+from experiments.shared.config import RunConfig
 from experiments.shared.latent_pictures import latent_pictures
-from experiments.shared.runner import RunConfig, Saved, run
+from experiments.shared.registry import Experiment, Saved
+from experiments.shared.runner import run
 from experiments.shared.vae_options import check_shared, likelihood_of
 from gen_jax import data, vae
 from gen_jax.data import DatasetSpec
@@ -147,11 +149,14 @@ def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[st
     return {"annealed_above_bound_nats": mean_and_error(np.asarray(walk.value - bound.value))}
 
 
+EXPERIMENT = Experiment("vae", Config, build, measure_test=measure_test)
+
+
 def main() -> None:
     config = tyro.cli(Config, description=__doc__)
     network = vae.mlp(config.hidden)
     parts = lambda spec: vae.make_parts(network, network, options_of(config, spec))
-    run("vae", config, build, lambda *saved: latent_pictures(parts(saved[2]), *saved))
+    run(EXPERIMENT, config, lambda *saved: latent_pictures(parts(saved[2]), *saved))
 
 
 if __name__ == "__main__":

@@ -28,8 +28,10 @@ import numpy as np
 import tyro
 
 from experiments.diffusion import optimizer_of
+from experiments.shared.config import RunConfig, check_sizes
 from experiments.shared.latent_pictures import grey
-from experiments.shared.runner import RunConfig, Saved, check_sizes, run
+from experiments.shared.registry import Experiment, Saved
+from experiments.shared.runner import run
 from experiments.shared.vae_options import likelihood_of
 from experiments.transformer import TransformerNetwork
 from gen_jax import autoregressive, data, plotting, vae
@@ -152,12 +154,15 @@ def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[st
     return result
 
 
+EXPERIMENT = Experiment("vqvae", Config, build, measure_test=measure_test)
+
+
 def main() -> None:
     config = tyro.cli(Config, description=__doc__)
     more = lambda folder, model, spec, state: reconstructions(
         folder, options_of(config, spec), spec, state
     )
-    run("vqvae", config, build, more)
+    run(EXPERIMENT, config, more)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from experiments.shared.config import RunConfig
 from experiments.shared.known_densities import MIXTURES, target_of
-from experiments.shared.runner import RunConfig, Saved
+from experiments.shared.registry import Saved
 from gen_jax import data, energy
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import check_range

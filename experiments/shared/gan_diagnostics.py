@@ -10,7 +10,7 @@ from optax.assignment import hungarian_algorithm
 
 from experiments.shared.likelihoods import in_batches
 from experiments.shared.pictures import balanced_labels, draw
-from experiments.shared.runner import Saved
+from experiments.shared.registry import Saved
 from gen_jax import data, gan, metrics
 from gen_jax.data import DatasetSpec
 from gen_jax.data_units import to_model

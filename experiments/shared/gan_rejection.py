@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 from experiments.evaluate import evaluate_images, evaluate_points
-from experiments.shared.runner import Saved
+from experiments.shared.registry import Saved
 from gen_jax import data, gan
 from gen_jax.data_units import to_model
 from gen_jax.gan.options import GanState, Parts

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from experiments.shared.pictures import draw, write_samples
+from experiments.shared.registry import Experiment
 from experiments.shared.runner import Run, rebuild, run
 from gen_jax import metrics, plotting, training
 from gen_jax.errors import ConfigError, check_range
@@ -73,7 +74,7 @@ def say(begun: Run) -> Verdict | None:
     return found
 
 
-def run_watched(name: str, config: Any, build: Callable, more: Callable) -> None:
+def run_watched(experiment: Experiment, config: Any, more: Callable) -> None:
     """`run`, and where --patience ends it the pictures of its best checkpoint."""
     seen: list[Run] = []
 
@@ -82,7 +83,7 @@ def run_watched(name: str, config: Any, build: Callable, more: Callable) -> None
         return watching(config)(begun, model)
 
     try:
-        run(name, config, build, more, options=options)
+        run(experiment, config, more, fit_options=options)
     except NoLongerBetter as end:
         directory = seen[0].directory
         print(f"ended: {end}")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from experiments.shared.runner import Saved
+from experiments.shared.registry import Saved
 from gen_jax.errors import ConfigError
 from gen_jax.types import Array, Float, Key
 

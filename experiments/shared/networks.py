@@ -5,7 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from experiments.shared.runner import MAX_LAYERS, MAX_WIDTH
+from experiments.shared.config import MAX_LAYERS, MAX_WIDTH
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.nets import MLP, DiT, UNet

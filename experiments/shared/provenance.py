@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from experiments.shared.runner import Saved
+from experiments.shared.registry import Saved
 from gen_jax import data
 from gen_jax.errors import DataError
 from gen_jax.training.console import warn

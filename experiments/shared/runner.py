@@ -1,121 +1,22 @@
-"""What every experiment shares: common options, a run from start to picture, rebuilding a run."""
+"""A run from its start to its pictures, and a finished run rebuilt from its directory."""
 
-import importlib
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from collections.abc import Callable, Collection
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.shared import pictures
+from experiments.shared.config import RunConfig, from_dict, renamed_options
+from experiments.shared.registry import EXPERIMENTS, Experiment, Saved, find
 from gen_jax import data, training
 from gen_jax.data import DatasetSpec
-from gen_jax.errors import CheckpointError, ConfigError, check_range
+from gen_jax.errors import CheckpointError, ConfigError
 from gen_jax.model import GenerativeModel
 from gen_jax.types import Array, Key, State
-
-EXPERIMENTS = {
-    "cyclegan": "experiments.cyclegan",
-    "diffusion": "experiments.diffusion",
-    "discrete_vae": "experiments.discrete_vae",
-    "ebm": "experiments.ebm",
-    "few_labels": "experiments.few_labels",
-    "ffjord": "experiments.ffjord",
-    "flow": "experiments.flow",
-    "flow_matching": "experiments.flow_matching",
-    "gan": "experiments.gan",
-    "glow": "experiments.glow",
-    "hierarchical_vae": "experiments.hierarchical_vae",
-    "jem": "experiments.jem",
-    "made": "experiments.made",
-    "manifold": "experiments.manifold",
-    "mcmc": "experiments.mcmc",
-    "mixture": "experiments.mixture",
-    "multi_view": "experiments.multi_view",
-    "pca": "experiments.pca",
-    "pix2pix": "experiments.pix2pix",
-    "pixelcnn": "experiments.pixelcnn",
-    "score_matching": "experiments.score_matching",
-    "stylegan": "experiments.stylegan",
-    "style_transfer": "experiments.style_transfer",
-    "tarflow": "experiments.tarflow",
-    "temperflow": "experiments.temperflow",
-    "text_gan": "experiments.text_gan",
-    "texture": "experiments.texture",
-    "transformer": "experiments.transformer",
-    "vae": "experiments.vae",
-    "vqvae": "experiments.vqvae",
-}
-"""Experiments whose runs can be sampled and evaluated: name -> module with Config and build."""
-
-TEXT = ("transformer",)
-"""Experiments that take text."""
-
-MAX_STEPS = 2**31 - 1
-MAX_LAYERS, MAX_WIDTH = 1000, 2**16
-"""A network of more layers takes minutes to trace, a wider one all memory."""
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """Options of every training run."""
-
-    dataset: str = "digits"
-    """A name shown by `python -m experiments.list`, or folder:PATH."""
-    steps: int = 2500
-    batch_size: int = 128
-    seed: int = 0
-    directory: str | None = None
-    """Where the run is kept; runs/EXPERIMENT-DATASET if not given. A run that is there resumes."""
-    save_every: int = 500
-    log_every: int = 100
-    keep: int = 3
-    """Checkpoints kept, besides the best."""
-    sample_every: int = 0
-    """Write a picture of samples every so many steps; 0 is only at the end."""
-    cpu_devices: int | None = None
-    """jax devices on a CPU; if not given, one per core for a U-Net and 1 for other networks."""
-    allow_changed: tuple[str, ...] = ()
-    """Options that may differ from those of the run that resumes, by last name."""
-    fsdp: bool = False
-    """Shard parameters and optimizer state over the devices."""
-
-    def check(self) -> None:
-        """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
-        for name in ("steps", "batch_size", "save_every", "log_every", "keep"):
-            check_range(name, getattr(self, name), 1, MAX_STEPS, integer=True)
-        check_range("seed", self.seed, 0, 2**32 - 1, integer=True)
-        check_range("sample_every", self.sample_every, 0, integer=True)
-        if self.cpu_devices is not None:
-            most = training.MAX_CPU_DEVICES
-            check_range("cpu_devices", self.cpu_devices, 1, most, integer=True)
-        check_numbers(self)
-        data.registry.find(self.dataset)
-
-
-def check_numbers(part: Any, prefix: str = "") -> None:
-    """Raise ConfigError for an infinite option: many ranges have no upper end."""
-    for field in fields(part):
-        value = getattr(part, field.name)
-        if is_dataclass(value):
-            check_numbers(value, f"{prefix}{field.name}.")
-        for number in value if isinstance(value, tuple) else (value,):
-            if isinstance(number, float) and math.isinf(number):
-                raise ConfigError(f"{prefix}{field.name}={number} must be a finite number")
-
-
-def check_sizes(
-    part: Any, layers: tuple[str, ...] = (), widths: tuple[str, ...] = (), prefix: str = ""
-) -> None:
-    """Raise ConfigError for numbers of layers, or of units, that no network can have."""
-    for names, most in ((layers, MAX_LAYERS), (widths, MAX_WIDTH)):
-        for name in names:
-            value = getattr(part, name)
-            for number in value if isinstance(value, tuple) else (value,):
-                check_range(f"{prefix}{name}", number, 1, most, integer=True)
 
 
 class Run(NamedTuple):
@@ -128,27 +29,13 @@ class Run(NamedTuple):
     fit_options: dict[str, Any]
 
 
-class Saved(NamedTuple):
-    """A run rebuilt from its directory."""
-
-    name: str
-    directory: Path
-    config: Any
-    spec: DatasetSpec
-    model: GenerativeModel
-    state: State
-    step: int
-    digests: Mapping[str, str] = {}
-    """Of its data, see `data.digests`; none in runs that are older than these."""
-
-
 def default_directory(name: str, dataset: str) -> str:
     """Where a run is kept when nothing is said."""
     slug = "".join(c if c.isalnum() or c in "._-" else "_" for c in dataset)
     return f"runs/{name}-{slug}"
 
 
-def start(name: str, config: RunConfig, load_data: bool = True) -> Run:
+def start(experiment: Experiment, config: RunConfig, load_data: bool = True) -> Run:
     """Check the options, prepare jax, load the data (zeros in their place if not needed)."""
     config.check()
     network = getattr(config, "network", None)
@@ -156,20 +43,23 @@ def start(name: str, config: RunConfig, load_data: bool = True) -> Run:
     many = None if network is not None and network.name == "unet" else 1
     training.configure_backend(config.cpu_devices or many)
     spec = data.describe(config.dataset)
-    if spec.kind == "text" and name not in TEXT:
-        raise ConfigError(f"dataset={config.dataset!r} is text, which is for: {', '.join(TEXT)}")
+    if spec.kind == "text" and not experiment.takes_text:
+        those = ", ".join(name for name in EXPERIMENTS if find(name).takes_text)
+        raise ConfigError(f"dataset={config.dataset!r} is text, which is for: {those}")
     if load_data:
         train = data.load(config.dataset, "train")
     else:
         train = {"x": np.zeros((config.batch_size, *spec.shape), np.float32)}
     data.check_batchable(train, config.batch_size, spec.num_classes or None)
-    directory = Path(config.directory or default_directory(name, config.dataset)).absolute()
+    directory = Path(
+        config.directory or default_directory(experiment.name, config.dataset)
+    ).absolute()
     options = {
         "steps": config.steps,
         "batch_size": config.batch_size,
         "directory": directory,
         "config": {
-            "experiment": name,
+            "experiment": experiment.name,
             "config": asdict(config),
             "data": spec.to_dict(),
             "digests": data.digests(config.dataset),
@@ -179,14 +69,14 @@ def start(name: str, config: RunConfig, load_data: bool = True) -> Run:
         "keep": config.keep,
         "fsdp": config.fsdp,
         "allow_changed": config.allow_changed,
+        "renamed": renamed_options(type(config), "config."),
     }
     return Run(directory, spec, train, jax.random.key(config.seed), options)
 
 
 def run(
-    name: str,
+    experiment: Experiment,
     config: RunConfig,
-    build: Callable,
     after_training: Callable[[Path, GenerativeModel, DatasetSpec, State], Path] | None = None,
     load_data: bool = True,
     fit_options: Callable[[Run, GenerativeModel], dict[str, Any]] | None = None,
@@ -198,10 +88,8 @@ def run(
       load_data: False for models that are fitted to a known density.
       fit_options: `(run, model) -> further options of training.fit`.
     """
-    from experiments.shared import pictures
-
-    begun = start(name, config, load_data)
-    model = build(config, begun.spec)
+    begun = start(experiment, config, load_data)
+    model = experiment.build(config, begun.spec)
 
     def on_sample(step: int, state: State) -> None:
         pictures.write_samples(begun.directory, model, begun.spec, state, step)
@@ -225,30 +113,16 @@ def run(
     return state
 
 
-def from_dict(kind: type, values: dict[str, Any]) -> Any:
-    """A (nested) frozen configuration from JSON values. Raises ConfigError for unknown fields."""
-    hints, names = get_type_hints(kind), {field.name for field in fields(kind)}
-    if values.keys() - names:
-        raise ConfigError(f"config has unknown fields {sorted(values.keys() - names)}")
-
-    def restore(name: str, value: Any) -> Any:
-        if is_dataclass(hints[name]):
-            return from_dict(hints[name], value)
-        return tuple(value) if isinstance(value, list) else value
-
-    return kind(**{name: restore(name, value) for name, value in values.items()})
-
-
 def rebuild(
     directory: str | Path,
     step: int | str | None = None,
-    experiments: Mapping[str, str] = EXPERIMENTS,
+    experiments: Collection[str] = EXPERIMENTS,
 ) -> Saved:
     """The model and the state of a run, from its directory alone.
 
     Args:
       step: a saved step, "best", or None for the newest.
-      experiments: those whose runs will do, name -> module.
+      experiments: names of those whose runs will do.
     Raises ConfigError when there is no such run, CheckpointError when its files are damaged.
     """
     directory = Path(directory).absolute()
@@ -261,9 +135,9 @@ def rebuild(
     if name not in experiments:
         needed = ", ".join(experiments)
         raise ConfigError(f"run {str(directory)!r} is of {name!r}, which is not among: {needed}")
-    module = importlib.import_module(experiments[name])
-    config = from_dict(module.Config, values)
-    model = module.build(config, spec)
+    experiment = find(name)
+    config = from_dict(experiment.config, values)
+    model = experiment.build(config, spec)
     state, step = training.restore_state(
         directory, abstract_state(model, spec, config.batch_size), step
     )

@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import tyro
 
 from experiments import classifier
+from experiments.shared.config import MAX_STEPS
 from experiments.shared.provenance import changes, compare
-from experiments.shared.runner import MAX_STEPS, Saved, rebuild
+from experiments.shared.registry import GUIDES, Saved
+from experiments.shared.runner import rebuild
 from gen_jax import diffusion, training
 from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.model import GenerativeModel, compiled
@@ -141,7 +143,7 @@ def with_autoguide(model: GenerativeModel) -> GenerativeModel:
 
 def load_guide(directory: str, saved: Saved) -> Saved:
     """The noise-conditioned classifier of a run; raises ConfigError if it cannot guide `saved`."""
-    guide = rebuild(directory, experiments={"classifier": "experiments.classifier"})
+    guide = rebuild(directory, experiments=GUIDES)
     if not guide.config.noise_conditioned:
         raise ConfigError(f"classifier={directory!r} was trained without --noise-conditioned")
     if guide.spec.name != saved.spec.name or guide.spec.shape != saved.spec.shape:

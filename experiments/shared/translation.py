@@ -11,7 +11,8 @@ import numpy as np
 import optax
 from flax import linen as nn
 
-from experiments.shared.runner import RunConfig, Saved
+from experiments.shared.config import RunConfig
+from experiments.shared.registry import Saved
 from gen_jax import data, gan_nets, metrics, plotting
 from gen_jax.data import DatasetSpec, pairs
 from gen_jax.errors import ConfigError, check_choice, check_range

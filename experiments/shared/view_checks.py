@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.shared.runner import Saved
+from experiments.shared.registry import Saved
 from gen_jax import data, metrics, plotting
 from gen_jax.data import DatasetSpec
 from gen_jax.data.views import random_view

@@ -59,6 +59,6 @@ def ncsn(
         prediction="eps",
         time_density=ladder(levels),
         stepper=annealed_langevin(inner_steps, step_size),
-        steps=levels,
+        num_steps=levels,
         **options,
     )

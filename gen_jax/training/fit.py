@@ -7,6 +7,7 @@ continues bit for bit. Many steps are compiled into one call, which lasts about 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -83,11 +84,12 @@ def _check_hooks(plan: Plan, evaluate: Any, best: Any, on_sample: Any) -> None:
         raise ConfigError(f"best={best!r} needs evaluate, which gives {best[0]!r}")
 
 
-def _check_run(directory: Any, config: Any, allow_changed: Any, mesh: Any) -> None:
+def _check_run(directory: Any, config: Any, allow_changed: Any, renamed: Any, mesh: Any) -> None:
     """Raise ConfigError for what is of the wrong kind."""
     kinds: dict[str, tuple[Any, Any, str]] = {
         "config": (config, Mapping | None, "a mapping of JSON values or None"),
         "allow_changed": (allow_changed, tuple | list | set | frozenset, "a tuple of names"),
+        "renamed": (renamed, Mapping, "a mapping of names"),
         "mesh": (mesh, jax.sharding.Mesh | None, "a mesh of `make_mesh` or None"),
     }
     for name, (value, kind, what) in kinds.items():
@@ -97,6 +99,9 @@ def _check_run(directory: Any, config: Any, allow_changed: Any, mesh: Any) -> No
         check_path("directory", directory)
     for name in allow_changed:
         check_text("allow_changed", name)
+    for names in renamed.items():
+        for name in names:
+            check_text("renamed", name)
 
 
 def _check(plan: Plan, batch_size: Any, keep: Any) -> None:
@@ -138,6 +143,7 @@ def fit(
     fsdp: bool = False,
     progress: bool = True,
     allow_changed: tuple[str, ...] = (),
+    renamed: Mapping[str, str] = MappingProxyType({}),
 ) -> State:
     """Train for `steps` steps and return the state; resume when `directory` holds a checkpoint.
 
@@ -150,6 +156,7 @@ def fit(
       directory: of the run; None keeps nothing.
       config: JSON values that identify the run; another one on resuming is refused, except for
         fields named in `allow_changed` and those that change nothing (`rundir.MAY_CHANGE`).
+      renamed: fields of `config` that older runs have by another name: old -> new, with dots.
       steps: more of them continue a run that has ended; a learning rate that falls over a given
         number of steps then is not what it would have been in one long run.
       save_every, log_every, sample_every: in steps; the last step is always saved.
@@ -171,7 +178,7 @@ def fit(
     plan = Plan(steps, save_every, log_every, sample_every, steps_per_call, 60 * save_minutes)
     _check(plan, batch_size, keep)
     _check_hooks(plan, evaluate, best, on_sample)
-    _check_run(directory, config, allow_changed, mesh)
+    _check_run(directory, config, allow_changed, renamed, mesh)
     check_flag("fsdp", fsdp)
     check_flag("progress", progress)
     data = _check_data(data, batch_size)
@@ -182,7 +189,7 @@ def fit(
         first, run, checkpoints = batches.first(key), None, None
         if directory is not None:
             identity = _identity(config, key, batches, first, steps)
-            run = open_on_first(directory, identity, allow_changed)
+            run = open_on_first(directory, identity, allow_changed, renamed)
             stack.callback(run.close if run else lambda: None)
             whose = run.identity if run else identity_in(Path(directory))
             checkpoints = Checkpoints(

@@ -7,8 +7,9 @@ report.json, report.html, and DONE when the run has ended.
 import json
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from gen_jax.checks import check_path, no_type_check
@@ -58,9 +59,19 @@ def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return result
 
 
-def differences(old: dict[str, Any], new: dict[str, Any], allowed: Iterable[str]) -> list[str]:
-    """ "name: old -> new" for each field that differs and may not; `allowed` are last names."""
-    old, new = flat(old), flat(new)
+def differences(
+    old: dict[str, Any],
+    new: dict[str, Any],
+    allowed: Iterable[str],
+    renamed: Mapping[str, str] = MappingProxyType({}),
+) -> list[str]:
+    """ "name: old -> new" for each field that differs and may not.
+
+    Args:
+      allowed: last names of fields that may differ.
+      renamed: fields of `old` that `new` has by another name, with dots: old -> new.
+    """
+    old, new = {renamed.get(name, name): value for name, value in flat(old).items()}, flat(new)
     allowed = set(allowed)
     names = sorted(old.keys() | new.keys())
     may = MAY_CHANGE | {f"{part}.{name}" for part in ("config", "fit") for name in MAY_CHANGE}
@@ -80,8 +91,14 @@ class RunDirectory:
     It is written through `place.held`, and so wherever it is moved. Messages name `path`.
     """
 
-    def __init__(self, path: str | Path, config: dict[str, Any], allow_changed: Iterable[str] = ()):
-        """Create or reopen.
+    def __init__(
+        self,
+        path: str | Path,
+        config: dict[str, Any],
+        allow_changed: Iterable[str] = (),
+        renamed: Mapping[str, str] = MappingProxyType({}),
+    ):
+        """Create or reopen; `renamed` as in `differences`.
 
         Raises ConfigError when the configuration differs from the stored one, CheckpointError when
         another process holds the directory or its config.json is not that of its checkpoints,
@@ -100,7 +117,7 @@ class RunDirectory:
             raise self._cannot_be_written(error) from error
         self._folder = self.place.held
         try:
-            stored = self._check_config(plain(config), allow_changed)
+            stored = self._check_config(plain(config), allow_changed, renamed)
             self._check_environment()
             self.place.watch()
         except OSError as error:
@@ -115,7 +132,9 @@ class RunDirectory:
     def _cannot_be_written(self, error: OSError) -> ResourceError:
         return ResourceError(f"directory={str(self.path)!r} cannot be written ({error.strerror})")
 
-    def _check_config(self, config: dict[str, Any], allow_changed: Iterable[str]) -> dict[str, Any]:
+    def _check_config(
+        self, config: dict[str, Any], allow_changed: Iterable[str], renamed: Mapping[str, str]
+    ) -> dict[str, Any]:
         """What config.json holds from now on."""
         try:
             old = read_config(self._folder, self.path)
@@ -127,7 +146,7 @@ class RunDirectory:
             return old
         else:
             self._check_whose(old)
-            changed = differences(body(old), config, allow_changed)
+            changed = differences(body(old), config, allow_changed, renamed)
             if changed:
                 raise ConfigError(
                     f"{self.path} holds a run with another configuration: {'; '.join(changed)} "
@@ -306,13 +325,16 @@ def check_same_run(path: str | Path) -> None:
 
 
 def open_on_first(
-    path: str | Path, config: dict[str, Any], allow_changed: Iterable[str]
+    path: str | Path,
+    config: dict[str, Any],
+    allow_changed: Iterable[str],
+    renamed: Mapping[str, str],
 ) -> RunDirectory | None:
     """The run directory on process 0, which alone writes to it; None on the others."""
     opened: list[RunDirectory] = []
 
     def open_run() -> int:
-        opened.append(RunDirectory(path, config, allow_changed))
+        opened.append(RunDirectory(path, config, allow_changed, renamed))
         return 0
 
     sharding.decided_by_first(open_run)

@@ -7,7 +7,7 @@ from flax import linen as nn
 from experiments.evaluate import evaluate_points
 from experiments.gan import Config, parts_of
 from experiments.shared import gan_rejection
-from experiments.shared.runner import Saved
+from experiments.shared.registry import Saved
 from gen_jax import data, gan
 
 

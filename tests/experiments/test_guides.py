@@ -10,11 +10,9 @@ import numpy as np
 import pytest
 
 from experiments import classifier
-from experiments.shared import runner, sampling
+from experiments.shared import registry, runner, sampling
 from gen_jax import metrics, paths
 from gen_jax.diffusion import mixture_denoiser
-
-CLASSIFIER = {"classifier": "experiments.classifier"}
 
 
 def log_class(path, label):
@@ -102,7 +100,7 @@ def test_commands(command, digits_run, guide_run, tmp_path):
 
 def test_guide_is_rebuilt_from_its_run(guide_run):
     """The step's own accuracy on noisy images is above chance, and the weights are those saved."""
-    guide = runner.rebuild(guide_run, experiments=CLASSIFIER)
+    guide = runner.rebuild(guide_run, experiments=registry.GUIDES)
     lines = (guide_run / "metrics.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["accuracy"] > 0.3
     assert guide.config.noise_conditioned

@@ -1,11 +1,11 @@
 """No experiment has an option that nothing reads."""
 
-import importlib
 from dataclasses import fields, is_dataclass, replace
 
 import pytest
 
-from experiments.shared import runner
+from experiments.shared import registry
+from experiments.shared.config import RunConfig
 from gen_jax import data
 from gen_jax.errors import ConfigError
 from gen_jax.transport import Schedule
@@ -29,7 +29,7 @@ ELSEWHERE = {
 }
 """Options read outside of `build`: of the watch, the pictures, the chain, within gen_jax."""
 
-COMMON = {field.name for field in fields(runner.RunConfig)}
+COMMON = {field.name for field in fields(RunConfig)}
 
 
 def recorder(value, seen, prefix=""):
@@ -64,24 +64,24 @@ def options(value, prefix=""):
     return names
 
 
-def read_by_build(name, module):
+def read_by_build(name, experiment):
     """Fields that `build` reads for any of DATASETS and CHOICES."""
     seen = set()
-    default = module.Config()
+    default = experiment.config()
     configs = [replace(default, dataset=dataset) for dataset in DATASETS]
     for config in [default, *configs, replace(default, **CHOICES.get(name, {}))]:
         try:
             config.check()
-            module.build(recorder(config, seen), data.describe(config.dataset))
+            experiment.build(recorder(config, seen), data.describe(config.dataset))
         except ConfigError:
             continue
     return seen
 
 
-@pytest.mark.parametrize("name", runner.EXPERIMENTS)
+@pytest.mark.parametrize("name", registry.EXPERIMENTS)
 def test_every_option_is_read(name):
-    module = importlib.import_module(runner.EXPERIMENTS[name])
-    seen = read_by_build(name, module)
-    left = options(module.Config()) - seen - COMMON - ELSEWHERE.get(name, set())
+    experiment = registry.find(name)
+    seen = read_by_build(name, experiment)
+    left = options(experiment.config()) - seen - COMMON - ELSEWHERE.get(name, set())
     assert left == set()
     assert seen

@@ -12,7 +12,7 @@ from PIL import Image
 from experiments.gan import Config, parts_of
 from experiments.shared import gan_diagnostics
 from experiments.shared.gan_pictures import ROWS, codes, truncations
-from experiments.shared.runner import Saved
+from experiments.shared.registry import Saved
 from gen_jax import gan
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError

@@ -1,0 +1,115 @@
+"""The experiments: found in the package, each declared by its own script.
+
+A script whose runs can be sampled and evaluated ends with `EXPERIMENT = Experiment(...)`, one whose
+runs guide the sampling of others with `GUIDE = Experiment(...)`. The names are read from the
+sources: only the script that is asked for is imported.
+"""
+
+import ast
+import importlib
+import pkgutil
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from experiments.shared.config import RunConfig
+from gen_jax.data import DatasetSpec
+from gen_jax.model import GenerativeModel
+from gen_jax.sampling import Target
+from gen_jax.types import Array, Key, State
+
+FOLDER = Path(__file__).parents[1]
+
+
+class Saved(NamedTuple):
+    """A run rebuilt from its directory."""
+
+    name: str
+    directory: Path
+    config: Any
+    spec: DatasetSpec
+    model: GenerativeModel
+    state: State
+    step: int
+    digests: Mapping[str, str] = {}
+    """Of its data, see `data.digests`; none in runs that are older than these."""
+
+
+class MeasureTest(Protocol):
+    """What an experiment measures of a run besides what `evaluate` measures of all."""
+
+    def __call__(self, saved: Saved, test: dict[str, np.ndarray], num: int, /) -> dict[str, Any]:
+        """Name -> number, by at most `num` examples of the test set."""
+
+
+class MeasureTarget(Protocol):
+    """What an experiment measures of a run that was fitted to a known density."""
+
+    def __call__(
+        self, key: Key[Array, ""], saved: Saved, target: Target, n: int, /
+    ) -> dict[str, Any]:
+        """Name -> number, by n samples."""
+
+
+class Bound(Protocol):
+    """A lower bound on log p of images, where `log_prob` is an estimate."""
+
+    def __call__(
+        self, config: Any, spec: DatasetSpec, state: State, key: Key[Array, ""], x: Array, /
+    ) -> Array:
+        """Nats [B] of uint8 images x [B, H, W, C]."""
+
+
+class Experiment(NamedTuple):
+    """What a script offers to the commands.
+
+    Fields:
+      name: of its module.
+      build: `(config, spec) -> model`; describes the data itself where `spec` is None.
+      measure_test, measure_target, bound: further measures of `evaluate`.
+      takes_text: whether its model is one of text.
+    """
+
+    name: str
+    config: type[RunConfig]
+    build: Callable[[Any, DatasetSpec | None], GenerativeModel]
+    measure_test: MeasureTest | None = None
+    measure_target: MeasureTarget | None = None
+    bound: Bound | None = None
+    takes_text: bool = False
+
+
+SOURCES = {
+    module.name: (FOLDER / f"{module.name}.py").read_text(encoding="utf-8")
+    for module in pkgutil.iter_modules([str(FOLDER)])
+    if not module.ispkg
+}
+"""The text of every script and command."""
+
+
+def declared(name: str) -> tuple[str, ...]:
+    """Scripts with a line that begins with `name = Experiment(`, in order."""
+    line = re.compile(rf"^{name} = Experiment\(", re.MULTILINE)
+    return tuple(sorted(script for script, source in SOURCES.items() if line.search(source)))
+
+
+def described() -> dict[str, str]:
+    """Every script and command with the first sentence of its docstring."""
+    docstrings = {n: ast.get_docstring(ast.parse(source)) or "" for n, source in SOURCES.items()}
+    return {name: " ".join(text.split("\n\n")[0].split()) for name, text in docstrings.items()}
+
+
+EXPERIMENTS = declared("EXPERIMENT")
+"""Experiments whose runs can be sampled and evaluated."""
+
+GUIDES = declared("GUIDE")
+"""Those whose runs guide the sampling of others."""
+
+
+def find(name: str) -> Experiment:
+    """An experiment or a guide by its name; its script is imported."""
+    module = importlib.import_module(f"experiments.{name}")
+    return module.EXPERIMENT if name in EXPERIMENTS else module.GUIDE
