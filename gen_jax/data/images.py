@@ -15,6 +15,7 @@ import numpy as np
 
 from gen_jax.data.cache import cached
 from gen_jax.errors import ConfigError, DataError, check_range
+from gen_jax.optional import optional
 
 PREFIX = "tfds:"
 CHUNK = 2048
@@ -55,6 +56,11 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
+def _tfds() -> Any:
+    with _quiet():
+        return optional("tensorflow_datasets", "images", "image sets of TensorFlow Datasets")
+
+
 def tfds_folder() -> Path:
     """Where prepared TFDS sets are: $TFDS_DATA_DIR, or ~/tensorflow_datasets."""
     folder = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
@@ -90,8 +96,7 @@ def _prepare(builder: str) -> Path:
             f"{where}: run `pip install 'gen_jax[prepare]'` once, with network, to download it, "
             "or set TFDS_DATA_DIR to a folder that holds it"
         )
-    import tensorflow_datasets as tfds
-
+    tfds = _tfds()
     try:
         with _quiet():
             data_dir = str(tfds_folder())
@@ -134,10 +139,9 @@ class ImageSource:
     def __init__(self, builder: str, split: str, size: int | None = None, transpose: bool = False):
         self.folder = _prepared(builder) or _prepare(builder)
         self.name, self.split, self.size, self.transpose = builder, split, size, transpose
+        tfds = _tfds()
         try:
             with _quiet():
-                import tensorflow_datasets as tfds
-
                 made = tfds.builder_from_directory(str(self.folder))
                 self.records = made.as_data_source(split=split)
         except Exception as error:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from gen_jax.errors import ConfigError, DataError, check_range
+from gen_jax.optional import optional
 
 PREFIX = "text:"
 GENESIS = Path(__file__).with_name("texts") / "genesis.txt"
@@ -30,14 +31,7 @@ SMALLEST_PAIRS, MOST_PAIRS = 257, 50_000
 
 
 def _tokenizers() -> Any:
-    try:
-        import tokenizers
-    except ImportError as error:
-        raise DataError(
-            "byte pairs need the `tokenizers` library: run `pip install tokenizers`, or use "
-            "text:PATH without @VOCABULARY for characters"
-        ) from error
-    return tokenizers
+    return optional("tokenizers", "text", "byte pairs (text:PATH@VOCABULARY)")
 
 
 @dataclass(frozen=True)

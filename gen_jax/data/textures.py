@@ -12,6 +12,7 @@ import numpy as np
 from gen_jax.data import picture as files
 from gen_jax.data.picture import Colour
 from gen_jax.errors import DataError, check_range
+from gen_jax.optional import optional
 
 PREFIX = "file:"
 TEXTURES = ("brick", "grass", "gravel")
@@ -25,9 +26,8 @@ def read_faces(split: str) -> dict[str, np.ndarray]:
 
     Every fifth is "test".
     """
-    from skimage.data import lfw_subset
-
-    x = np.round(255 * lfw_subset()[:100]).astype(np.uint8)[..., None]
+    faces = optional("skimage.data", "images", "the faces of scikit-image").lfw_subset()
+    x = np.round(255 * faces[:100]).astype(np.uint8)[..., None]
     test = np.arange(len(x)) % 5 == 4
     return {"x": x[test if split == "test" else ~test]}
 
@@ -53,9 +53,8 @@ def read_picture(name: str) -> np.ndarray:
     Raises DataError for a file that is missing, unreadable or too large.
     """
     if not name.startswith(PREFIX):
-        import skimage.data
-
-        return getattr(skimage.data, name)()[..., None]
+        textures = optional("skimage.data", "images", "the textures of scikit-image")
+        return getattr(textures, name)()[..., None]
     path, _, background = parse(name)
     if not os.path.isfile(path):
         raise DataError(f"file {path!r} does not exist or is not a file")

@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from types import ModuleType
 
+from gen_jax.training.console import note
+
 
 def _tensorboardx() -> tuple[ModuleType, ModuleType, ModuleType]:
     """tensorboardX imports torch wherever it is installed: seconds, for nothing that is used."""
@@ -19,6 +21,25 @@ def _tensorboardx() -> tuple[ModuleType, ModuleType, ModuleType]:
         if hidden:
             del sys.modules["torch"]
     return event_file_writer, summary, event_pb2
+
+
+class NoEvents:
+    """What stands in for `Events` where tensorboardX is not installed."""
+
+    def write(self, step: int, metrics: dict[str, float]) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+def opened(folder: Path, step: int) -> "Events | NoEvents":
+    """`Events(folder, step)`; without tensorboardX one line that names the extra, and no events."""
+    try:
+        return Events(folder, step)
+    except ImportError:
+        note("no TensorBoard events without tensorboardX: `pip install 'gen_jax[tensorboard]'`")
+        return NoEvents()
 
 
 class Events:

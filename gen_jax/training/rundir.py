@@ -253,11 +253,11 @@ class RunDirectory:
             self._log_failed = False
 
     def _open_logs(self, step: int) -> None:
-        from gen_jax.training.events import Events
+        from gen_jax.training import events
 
         if self._metrics is None:
             self._metrics = open(self._folder / METRICS, "a", encoding="utf-8")  # noqa: SIM115
-        self._events = Events(self._folder / "tensorboard", step)
+        self._events = events.opened(self._folder / "tensorboard", step)
 
     def write_report(self, write: Callable, numbers: dict[str, Any]) -> None:
         """`write(directory, numbers)`; a report that fails is a warning, the run is saved."""
