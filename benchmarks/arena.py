@@ -32,9 +32,9 @@ import numpy as np
 import tyro
 
 from benchmarks.measuring import RESULTS, machine, read, result_path, write
-from experiments.shared.known_densities import compare_with_exact
 from gen_jax import flows, mcmc, plotting, training, transport
 from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.metrics import compare_with_exact
 from gen_jax.sampling import Target, importance, make_target
 from gen_jax.types import Array, Estimate, Key
 

@@ -70,7 +70,7 @@ def mixtures(num: int) -> dict[str, Problem]:
 
 def network(directory: str, num: int) -> Problem:
     """A trained run with its labels in turn; errors in grey levels."""
-    from experiments.diffusion import transform_of
+    from experiments.shared.diffusion_options import transform_of
     from experiments.shared.networks import make_network
     from gen_jax.paths import transfer
 

@@ -7,16 +7,14 @@
 Then `python -m experiments.sample RUN_DIR` and `python -m experiments.evaluate RUN_DIR`.
 """
 
-import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
-import numpy as np
-import optax
 import tyro
 
 from experiments.shared.config import RunConfig
+from experiments.shared.diffusion_options import check_shared, likelihood_of, transform_of
 from experiments.shared.networks import NetworkConfig, make_network
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
@@ -25,16 +23,15 @@ from gen_jax.data import DatasetSpec
 from gen_jax.diffusion import (
     GRIDS,
     NOISE_INPUTS,
-    STEPPERS,
-    TIME_DENSITIES,
     WEIGHTINGS,
     Preconditioned,
     denoiser,
     diffusion,
     variational_bound,
 )
-from gen_jax.errors import check_choice, check_range
+from gen_jax.errors import check_choice
 from gen_jax.model import GenerativeModel
+from gen_jax.optimization import one_cycle_adam
 from gen_jax.paths import PARAMETERISATIONS, PATHS
 from gen_jax.training import run_main
 from gen_jax.types import Array, Key
@@ -75,39 +72,6 @@ class Config(RunConfig):
         check_shared(self)
 
 
-def check_shared(config: Any) -> None:
-    """The checks of the options that diffusion and flow matching share."""
-    check_choice("path", config.path, PATHS)
-    check_choice("time_density", config.time_density, TIME_DENSITIES)
-    check_choice("noise_input", config.noise_input, NOISE_INPUTS)
-    check_choice("stepper", config.stepper, STEPPERS)
-    check_range("learning_rate", config.learning_rate, 0, open_low=True)
-    check_range("ema_decay", config.ema_decay, 0, 1)
-    check_range("label_dropout", config.label_dropout, 0, 1)
-    check_range("sampling_steps", config.sampling_steps, 1, integer=True)
-    config.network.check()
-
-
-def transform_of(spec: DatasetSpec) -> tuple[data.Transform, float]:
-    """Data units to the path's, and the standard deviation there."""
-    if spec.kind == "points":
-        return data.standardize(spec.mean, spec.std), 1.0
-    return data.symmetric_images(), float(np.hypot(spec.std, spec.mean))
-
-
-def likelihood_of(spec: DatasetSpec) -> dict[str, Any]:
-    """Options of the ODE likelihood: the exact divergence costs one derivative per dimension."""
-    if math.prod(spec.shape) <= 128:
-        return {"divergence": "exact", "num_steps": 32}
-    return {"divergence": "hutchinson", "num_steps": 32}
-
-
-def optimizer_of(config: Any) -> optax.GradientTransformation:
-    """Adam with clipped gradients on a one-cycle schedule (10 % of the steps rising)."""
-    schedule = optax.cosine_onecycle_schedule(config.steps, config.learning_rate, 0.1)
-    return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
-
-
 def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     """The model of a configuration; raises ConfigError for options that cannot work."""
     config.check()
@@ -116,7 +80,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     return diffusion(
         make_network(config.network, spec),
         config.path,
-        optimizer_of(config),
+        one_cycle_adam(config.steps, config.learning_rate),
         shape=spec.shape,
         prediction=config.prediction,
         weighting=config.weighting,

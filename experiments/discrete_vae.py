@@ -19,7 +19,6 @@ import jax
 import numpy as np
 import tyro
 
-from experiments.diffusion import optimizer_of
 from experiments.shared.config import RunConfig
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
@@ -27,6 +26,7 @@ from experiments.shared.vae_options import check_shared, model_options
 from gen_jax import data, plotting, vae
 from gen_jax.data import DatasetSpec
 from gen_jax.model import GenerativeModel
+from gen_jax.optimization import one_cycle_adam
 from gen_jax.training import run_main
 from gen_jax.types import State
 
@@ -71,7 +71,9 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     config.check()
     options = model_options(config, spec or data.describe(config.dataset), vae.DiscreteOptions)
     network = vae.mlp(config.hidden)
-    return vae.discrete_vae(network, network, optimizer_of(config), **options)
+    return vae.discrete_vae(
+        network, network, one_cycle_adam(config.steps, config.learning_rate), **options
+    )
 
 
 def classes(

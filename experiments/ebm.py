@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 import tyro
 
-from experiments.mixture import density
 from experiments.shared.energy_options import (
     ChainConfig,
     chains_of,
@@ -34,6 +33,7 @@ from experiments.shared.energy_options import (
     network_of,
     optimizer_of,
 )
+from experiments.shared.pictures import density
 from experiments.shared.registry import Experiment, Saved
 from experiments.shared.runner import run
 from gen_jax import data, energy

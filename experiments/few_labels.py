@@ -20,7 +20,6 @@ import numpy as np
 import optax
 import tyro
 
-from experiments.diffusion import optimizer_of
 from experiments.shared import pictures
 from experiments.shared.config import RunConfig
 from experiments.shared.registry import Experiment, Saved
@@ -31,6 +30,7 @@ from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.metrics import mean_and_error
 from gen_jax.model import GenerativeModel
+from gen_jax.optimization import one_cycle_adam
 from gen_jax.types import Array, Float, Int, State
 
 PLAIN_STEPS = 500
@@ -75,7 +75,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
         raise ConfigError(f"dataset={config.dataset!r} has no labelled images")
     check_range("labels", config.labels, spec.num_classes, integer=True)
     options = model_options(config, spec, vae.Options)
-    network, optimizer = vae.mlp(config.hidden), optimizer_of(config)
+    network, optimizer = vae.mlp(config.hidden), one_cycle_adam(config.steps, config.learning_rate)
     options["num_classes"] = spec.num_classes
     return vae.semi_supervised(network, network, network, optimizer, **options)
 

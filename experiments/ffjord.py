@@ -14,10 +14,9 @@ from dataclasses import dataclass
 
 import tyro
 
-from experiments.diffusion import optimizer_of
-from experiments.flow import check_training, classes_of, transform_of
-from experiments.mixture import density
 from experiments.shared.config import RunConfig
+from experiments.shared.flow_options import check_training, classes_of, transform_of
+from experiments.shared.pictures import density
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
 from gen_jax import data
@@ -25,6 +24,7 @@ from gen_jax.data import DatasetSpec
 from gen_jax.errors import check_choice, check_range, check_widths
 from gen_jax.flows import ffjord
 from gen_jax.model import GenerativeModel
+from gen_jax.optimization import one_cycle_adam
 from gen_jax.solvers.divergence import DIVERGENCES
 from gen_jax.solvers.ode import TABLEAUS
 from gen_jax.training import run_main
@@ -72,7 +72,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     config.check()
     spec = spec or data.describe(config.dataset)
     return ffjord(
-        optimizer_of(config),
+        one_cycle_adam(config.steps, config.learning_rate),
         shape=spec.shape,
         hidden=config.hidden,
         steps=config.solver_steps,

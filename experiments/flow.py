@@ -22,20 +22,18 @@ from dataclasses import dataclass
 
 import tyro
 
-from experiments.diffusion import optimizer_of
-from experiments.mixture import density
 from experiments.shared.config import RunConfig, check_sizes
+from experiments.shared.flow_options import check_training, classes_of, transform_of
+from experiments.shared.pictures import density
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
 from gen_jax import data
 from gen_jax.data import DatasetSpec
-from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.errors import check_choice
 from gen_jax.flows import FLOWS, as_image, chain, flow, make_flow
 from gen_jax.model import GenerativeModel
+from gen_jax.optimization import one_cycle_adam
 from gen_jax.training import run_main
-
-ALPHA = 0.01
-"""Pixels are squeezed into [ALPHA, 1 - ALPHA] before their logit."""
 
 
 @dataclass(frozen=True)
@@ -64,32 +62,6 @@ class Config(RunConfig):
         check_training(self)
 
 
-def check_training(config) -> None:
-    """The checks of the options that all flows share."""
-    check_range("learning_rate", config.learning_rate, 0, open_low=True)
-    check_range("ema_decay", config.ema_decay, 0, 1)
-
-
-def classes_of(config, spec: DatasetSpec) -> int:
-    """The number of labels that condition the flow; ConfigError when there are none to do so."""
-    if config.conditional and not spec.num_classes:
-        raise ConfigError(f"conditional=True, but dataset {spec.name!r} has no labels")
-    return spec.num_classes if config.conditional else 0
-
-
-def transform_of(spec: DatasetSpec) -> data.Transform:
-    """Data units to those of the flow: points of unit size, logits of dequantised pixels."""
-    if spec.kind == "points":
-        return data.standardize(spec.mean, spec.std)
-    return data.chain(data.dequantize(), data.logit(ALPHA))
-
-
-def check_images(spec: DatasetSpec, name: str) -> None:
-    """Raise ConfigError for data that are no images."""
-    if spec.kind != "images":
-        raise ConfigError(f"{name} needs images; dataset {spec.name!r} has points")
-
-
 def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     """The model of a configuration; raises ConfigError for options that cannot work."""
     config.check()
@@ -100,7 +72,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
         layer = chain(layer, as_image((h, w, c)))
     return flow(
         layer,
-        optimizer_of(config),
+        one_cycle_adam(config.steps, config.learning_rate),
         shape=spec.shape,
         transform=transform_of(spec),
         num_classes=classes_of(config, spec),

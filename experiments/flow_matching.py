@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 import tyro
 
-from experiments.diffusion import check_shared, likelihood_of, optimizer_of, transform_of
 from experiments.shared.config import RunConfig
+from experiments.shared.diffusion_options import check_shared, likelihood_of, transform_of
 from experiments.shared.networks import NetworkConfig, make_network
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
@@ -21,6 +21,7 @@ from gen_jax.divergences.couplings import COUPLINGS
 from gen_jax.errors import check_choice
 from gen_jax.flow_matching import flow_matching
 from gen_jax.model import GenerativeModel
+from gen_jax.optimization import one_cycle_adam
 from gen_jax.training import run_main
 
 
@@ -60,7 +61,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     transform, data_std = transform_of(spec)
     return flow_matching(
         make_network(config.network, spec),
-        optimizer_of(config),
+        one_cycle_adam(config.steps, config.learning_rate),
         path=config.path,
         coupling=config.coupling,
         shape=spec.shape,

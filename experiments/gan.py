@@ -49,8 +49,8 @@ import numpy as np
 import optax
 import tyro
 
-from experiments.diffusion import transform_of
 from experiments.shared.config import RunConfig, check_sizes
+from experiments.shared.diffusion_options import transform_of
 from experiments.shared.gan_diagnostics import analogies, code_accuracy, critic_signs
 from experiments.shared.gan_parts import ARCHITECTURES, REMEDIES, Condition, Remedy, networks_of
 from experiments.shared.gan_pictures import gan_pictures

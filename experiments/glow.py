@@ -24,9 +24,14 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from experiments.diffusion import optimizer_of
-from experiments.flow import ALPHA, check_images, check_training, classes_of, transform_of
 from experiments.shared.config import RunConfig, check_sizes
+from experiments.shared.flow_options import (
+    ALPHA,
+    check_images,
+    check_training,
+    classes_of,
+    transform_of,
+)
 from experiments.shared.latent_walks import walks
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
@@ -35,6 +40,7 @@ from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.flows import MIXINGS, Layer, flow, glow, noise_flow, realnvp_images
 from gen_jax.model import GenerativeModel
+from gen_jax.optimization import one_cycle_adam
 from gen_jax.randomness import sample_keys
 from gen_jax.training import run_main
 from gen_jax.types import State
@@ -102,7 +108,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     learnt = config.dequantization == "variational"
     return flow(
         layer_of(config, spec),
-        optimizer_of(config),
+        one_cycle_adam(config.steps, config.learning_rate),
         shape=spec.shape,
         transform=data.logit(ALPHA) if learnt else transform_of(spec),
         num_classes=classes_of(config, spec),

@@ -19,7 +19,6 @@ import jax
 import numpy as np
 import tyro
 
-from experiments.diffusion import optimizer_of
 from experiments.shared.config import RunConfig
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
@@ -27,6 +26,7 @@ from experiments.shared.vae_options import check_shared, model_options
 from gen_jax import data, plotting, vae
 from gen_jax.data import DatasetSpec
 from gen_jax.model import GenerativeModel
+from gen_jax.optimization import one_cycle_adam
 from gen_jax.training import run_main
 from gen_jax.types import State
 
@@ -61,7 +61,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     """The model of a configuration; raises ConfigError for options that cannot work."""
     config.check()
     options = model_options(config, spec or data.describe(config.dataset), vae.LadderOptions)
-    return vae.hierarchical_vae(optimizer_of(config), **options)
+    return vae.hierarchical_vae(one_cycle_adam(config.steps, config.learning_rate), **options)
 
 
 def levels(

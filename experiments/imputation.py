@@ -24,7 +24,7 @@ import tyro
 from experiments.shared.provenance import compare, in_report
 from experiments.shared.registry import Saved
 from experiments.shared.runner import rebuild
-from experiments.vae import options_of
+from experiments.shared.vae_options import options_of
 from gen_jax import data, metrics, plotting, training, vae
 from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.types import Array, Bool, Estimate, Float, UInt8

@@ -33,17 +33,17 @@ import jax
 import numpy as np
 import tyro
 
-from experiments import mcmc as chains
-from experiments.shared.known_densities import compare_with_exact
+from experiments.shared.chain_options import KernelOptions, kernel_of
+from experiments.shared.flow_options import FlowConfig
 from experiments.shared.latent_pictures import grey
 from experiments.shared.provenance import compare, in_report
 from experiments.shared.registry import Saved
 from experiments.shared.runner import rebuild
-from experiments.temperflow import FlowConfig
-from experiments.vae import options_of
+from experiments.shared.vae_options import options_of
 from gen_jax import data, mcmc, metrics, plotting, training, vae
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.flows import spline_flow
+from gen_jax.metrics import compare_with_exact
 from gen_jax.sampling import Target, importance
 from gen_jax.transport import Schedule, anneal, density, temperflow
 from gen_jax.types import Array, Estimate, Float, Key, UInt8
@@ -167,8 +167,7 @@ def by_chains(
     """States of chains from N(0, I), the first sixth left out, with a tuned step size."""
     begun = time.perf_counter()
     key_start, key_adapt, key_run, key_order = jax.random.split(key, 4)
-    options = chains.Config(leapfrog_steps=10, temperatures=5, coldest=0.1)
-    make = partial(chains.kernel_of, options, name, target.log_density)
+    make = partial(kernel_of, KernelOptions(), name, target.log_density)
     x = jax.random.normal(key_start, (CHAINS, target.dim))
     adapted = mcmc.adapt_step_size(key_adapt, make, x, ADAPTATION, target=acceptance)
     kernel = make(float(adapted.step_size))

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import tyro
 
-from experiments.diffusion import optimizer_of
 from experiments.shared.autoregressive_options import check_shared, classes_of, make_likelihood
 from experiments.shared.config import RunConfig
 from experiments.shared.registry import Experiment
@@ -21,6 +20,7 @@ from gen_jax.autoregressive import made
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import check_range
 from gen_jax.model import GenerativeModel
+from gen_jax.optimization import one_cycle_adam
 from gen_jax.training import run_main
 
 
@@ -58,7 +58,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     spec = spec or data.describe(config.dataset)
     likelihood, transform = make_likelihood(config.likelihood, spec, config.components, False)
     return made(
-        optimizer_of(config),
+        one_cycle_adam(config.steps, config.learning_rate),
         shape=spec.shape,
         likelihood=likelihood,
         hidden=config.hidden,

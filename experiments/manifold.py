@@ -22,9 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from experiments.diffusion import optimizer_of
-from experiments.flow import check_images, check_training
 from experiments.shared.config import RunConfig, check_sizes
+from experiments.shared.flow_options import check_images, check_training
 from experiments.shared.registry import Experiment, Saved
 from experiments.shared.runner import run
 from gen_jax import data, flows, plotting
@@ -33,6 +32,7 @@ from gen_jax.data import DatasetSpec
 from gen_jax.errors import check_range
 from gen_jax.metrics import mean_and_error
 from gen_jax.model import GenerativeModel
+from gen_jax.optimization import one_cycle_adam
 from gen_jax.training import run_main
 from gen_jax.types import State
 
@@ -84,7 +84,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     check_images(spec, "manifold")
     return flows.manifold_flow(
         *layers_of(config),
-        optimizer_of(config),
+        one_cycle_adam(config.steps, config.learning_rate),
         shape=spec.shape,
         latent=config.latent,
         transform=TRANSFORM,

@@ -21,6 +21,7 @@ import jax
 import numpy as np
 import tyro
 
+from experiments.shared.chain_options import kernel_of
 from experiments.shared.chain_report import chain_numbers, write_report
 from experiments.shared.config import RunConfig
 from experiments.shared.known_densities import target_of
@@ -78,18 +79,6 @@ class Config(RunConfig):
         if self.adapt and self.kernel == "langevin":
             raise ConfigError(f"adapt={self.adapt} needs an acceptance, which langevin has not")
         check_range("adapt", self.adapt, FEWEST if self.learn_scale else 0, integer=True)
-
-
-def kernel_of(
-    config: Config, name: str, log_density: Any, step_size: Any, scale: Any = None
-) -> mcmc.Kernel:
-    """The kernel of a name, with the configuration's options."""
-    if name == "parallel_tempering":
-        levels = np.geomspace(1, config.coldest, config.temperatures)
-        inner = lambda f: kernel_of(config, config.inner, f, step_size, scale)
-        return mcmc.parallel_tempering(log_density, levels, inner)
-    options = {"num_steps": config.leapfrog_steps} if name == "hmc" else {}
-    return mcmc.KERNELS[name](log_density, step_size, scale=scale, **options)
 
 
 def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:

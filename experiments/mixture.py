@@ -12,25 +12,22 @@ steps of gradient descent (-2.371 to -2.386; `fit_em` on all points -2.377 to -2
 """
 
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 
-import jax
 import optax
 import tyro
 
+from experiments.shared.classical_options import transform_of
 from experiments.shared.config import RunConfig
-from experiments.shared.pictures import draw
+from experiments.shared.pictures import density
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
-from gen_jax import data, plotting
+from gen_jax import data
 from gen_jax.classical.mixture import COVARIANCES, gaussian_mixture
 from gen_jax.classical.mixture_model import METHODS
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.model import GenerativeModel
 from gen_jax.training import run_main
-from gen_jax.types import State
 
 
 @dataclass(frozen=True)
@@ -68,11 +65,6 @@ class Config(RunConfig):
         check_range("learning_rate", self.learning_rate, 0, open_low=True)
 
 
-def transform_of(spec: DatasetSpec) -> data.Transform:
-    """Data units to those of the model: points of unit size, dequantised pixels in [0, 1]."""
-    return data.dequantize() if spec.kind == "images" else data.standardize(spec.mean, spec.std)
-
-
 def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     """The model of a configuration; raises ConfigError for options that cannot work."""
     config.check()
@@ -88,18 +80,6 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
         optimizer=optax.adam(schedule),
         transform=transform_of(spec),
     )
-
-
-def density(directory: Path, model: GenerativeModel, spec: DatasetSpec, state: State) -> Path:
-    """The density with samples on top; for images, one grid of samples more."""
-    samples = draw(model, spec, state, 400, seed=1)
-    path = directory / "samples" / "density.png"
-    if spec.kind == "images":
-        return plotting.save_image(path, plotting.image_grid(samples, columns=20))
-    assert model.log_prob is not None
-    log_density = partial(model.log_prob, jax.random.key(0), state)
-    figure = plotting.density_map(log_density, plotting.window_around(samples), samples)
-    return plotting.save(figure, path)
 
 
 EXPERIMENT = Experiment("mixture", Config, build)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from experiments.mixture import transform_of
+from experiments.shared.classical_options import transform_of
 from experiments.shared.config import RunConfig
 from experiments.shared.pictures import draw, picture
 from experiments.shared.registry import Experiment

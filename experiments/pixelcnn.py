@@ -19,7 +19,6 @@ from typing import Any
 
 import tyro
 
-from experiments.diffusion import optimizer_of
 from experiments.shared.autoregressive_options import check_shared, classes_of, make_likelihood
 from experiments.shared.config import RunConfig, check_sizes
 from experiments.shared.registry import Experiment
@@ -29,6 +28,7 @@ from gen_jax.autoregressive import NETWORKS, pixel_model
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.model import GenerativeModel
+from gen_jax.optimization import one_cycle_adam
 from gen_jax.training import run_main
 
 
@@ -92,7 +92,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
         raise ConfigError(f"dataset={config.dataset!r} has no images")
     likelihood, transform = make_likelihood(config.likelihood, spec, config.components, True)
     return pixel_model(
-        optimizer_of(config),
+        one_cycle_adam(config.steps, config.learning_rate),
         shape=spec.shape,
         network=config.network.name,
         likelihood=likelihood,

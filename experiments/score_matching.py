@@ -27,8 +27,7 @@ from typing import Any
 import numpy as np
 import tyro
 
-from experiments.diffusion import likelihood_of, transform_of
-from experiments.mixture import density
+from experiments.shared.diffusion_options import likelihood_of, transform_of
 from experiments.shared.energy_options import (
     EnergyConfig,
     exact_numbers,
@@ -37,6 +36,7 @@ from experiments.shared.energy_options import (
     network_of,
     optimizer_of,
 )
+from experiments.shared.pictures import density
 from experiments.shared.registry import Experiment, Saved
 from experiments.shared.runner import run
 from gen_jax import data, energy

@@ -17,9 +17,8 @@ import jax
 import numpy as np
 import tyro
 
-from experiments.diffusion import optimizer_of
-from experiments.flow import check_images, check_training, classes_of
 from experiments.shared.config import RunConfig, check_sizes
+from experiments.shared.flow_options import check_images, check_training, classes_of
 from experiments.shared.pictures import balanced_labels
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
@@ -28,6 +27,7 @@ from gen_jax.data import DatasetSpec
 from gen_jax.errors import check_choice, check_range
 from gen_jax.flows import TOKEN_INVERSIONS, flow, tarflow
 from gen_jax.model import GenerativeModel
+from gen_jax.optimization import one_cycle_adam
 from gen_jax.randomness import sample_keys
 from gen_jax.training import run_main
 from gen_jax.types import State
@@ -74,7 +74,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     layer.base_shape(spec.shape)
     return flow(
         layer,
-        optimizer_of(config),
+        one_cycle_adam(config.steps, config.learning_rate),
         shape=spec.shape,
         transform=data.symmetric_images(),
         num_classes=classes_of(config, spec),

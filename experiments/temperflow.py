@@ -38,13 +38,15 @@ import numpy as np
 import tyro
 
 from experiments.shared.config import RunConfig, check_sizes
-from experiments.shared.known_densities import compare_with_exact, target_of
+from experiments.shared.flow_options import FlowConfig
+from experiments.shared.known_densities import target_of
 from experiments.shared.registry import Experiment, Saved
 from experiments.shared.runner import run
 from gen_jax import plotting
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import check_range
 from gen_jax.flows import spline_flow
+from gen_jax.metrics import compare_with_exact
 from gen_jax.model import GenerativeModel
 from gen_jax.randomness import sample_keys
 from gen_jax.sampling import Target
@@ -52,20 +54,6 @@ from gen_jax.sampling.importance import log_normalizer, pareto_k
 from gen_jax.training import run_main
 from gen_jax.transport import MARGIN, Schedule, density, refine, temperflow
 from gen_jax.types import Array, Estimate, Key, State
-
-
-@dataclass(frozen=True)
-class FlowConfig:
-    """Masked autoregressive splines."""
-
-    layers: int = 1
-    spline: str = "linear_rational"
-    """linear_rational or rational_quadratic"""
-    bins: int = 32
-    half_width: float = 5.0
-    hidden: tuple[int, ...] = (64, 64)
-    block: int = 1
-    """Coordinates that move together: fewer steps per sample in many dimensions."""
 
 
 @dataclass(frozen=True)

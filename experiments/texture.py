@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from experiments.mixture import transform_of
+from experiments.shared.classical_options import transform_of
 from experiments.shared.config import RunConfig
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run

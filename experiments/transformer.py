@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 
 import tyro
 
-from experiments.diffusion import optimizer_of
 from experiments.shared.autoregressive_options import check_shared, classes_of
 from experiments.shared.config import RunConfig, check_sizes
+from experiments.shared.networks import TransformerNetwork
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
 from gen_jax import data
@@ -26,18 +26,8 @@ from gen_jax.autoregressive import transformer
 from gen_jax.data import DatasetSpec, Vocabulary
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.model import GenerativeModel
+from gen_jax.optimization import one_cycle_adam
 from gen_jax.training import run_main
-
-
-@dataclass(frozen=True)
-class TransformerNetwork:
-    """Sizes of the transformer."""
-
-    width: int = 128
-    depth: int = 4
-    heads: int = 4
-    dropout: float = 0.1
-    name: tyro.conf.Suppress[str] = "transformer"
 
 
 @dataclass(frozen=True)
@@ -71,7 +61,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
         raise ConfigError(f"dataset={config.dataset!r} has neither text nor images")
     text = spec.kind == "text"
     return transformer(
-        optimizer_of(config),
+        one_cycle_adam(config.steps, config.learning_rate),
         shape=spec.shape,
         vocabulary=Vocabulary.from_json(spec.vocabulary).size if text else 256,
         width=config.network.width,

@@ -24,30 +24,18 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from experiments.diffusion import optimizer_of
 from experiments.shared.config import RunConfig
 from experiments.shared.latent_pictures import latent_pictures
 from experiments.shared.registry import Experiment, Saved
 from experiments.shared.runner import run
-from experiments.shared.vae_options import check_shared, likelihood_of
+from experiments.shared.vae_options import check_shared, options_of
 from gen_jax import data, vae
 from gen_jax.data import DatasetSpec
-from gen_jax.errors import ConfigError, check_choice
+from gen_jax.errors import check_choice
 from gen_jax.metrics import mean_and_error
 from gen_jax.model import GenerativeModel
+from gen_jax.optimization import one_cycle_adam
 from gen_jax.training import run_main
-
-SHARED = (
-    "latent",
-    "posterior",
-    "num_samples",
-    "beta",
-    "warm_up",
-    "free_bits",
-    "weight",
-    "evaluation_samples",
-)
-"""Options of the experiment that are the model's."""
 
 ANNEALED, ANNEALED_LEVELS = 50, 50
 """Test examples and steps of annealed importance sampling."""
@@ -96,30 +84,11 @@ class Config(RunConfig):
         check_choice("posterior", self.posterior, vae.POSTERIORS)
 
 
-def options_of(config: Config, spec: DatasetSpec) -> vae.Options:
-    """The options of the model that a configuration describes."""
-    likelihood, transform = likelihood_of(config.likelihood, spec)
-    if config.conditional and not spec.num_classes:
-        raise ConfigError(f"conditional=True, but dataset {spec.name!r} has no labels")
-    bounds = (-1.0, 1.0) if spec.kind == "images" else None
-    mixture: dict[str, Any] = {"components": config.components}
-    mixtures = {"vamp": {**mixture, "bounds": bounds}, "gaussian_mixture": mixture}
-    name = config.prior
-    return vae.Options(
-        shape=spec.shape,
-        likelihood=likelihood,
-        transform=transform,
-        prior=vae.make_prior(name, **mixtures[name]) if name in mixtures else name,
-        num_classes=spec.num_classes if config.conditional else 0,
-        **{name: getattr(config, name) for name in SHARED},
-    )
-
-
 def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     """The model of a configuration; raises ConfigError for options that cannot work."""
     config.check()
     options = options_of(config, spec or data.describe(config.dataset))._asdict()
-    network, optimizer = vae.mlp(config.hidden), optimizer_of(config)
+    network, optimizer = vae.mlp(config.hidden), one_cycle_adam(config.steps, config.learning_rate)
     return vae.vae(network, network, optimizer, variant=config.variant, **options)
 
 

@@ -23,6 +23,13 @@ class AveragedState(NamedTuple):
     step: Int[Array, ""]
 
 
+def one_cycle_adam(steps: int, peak: float) -> optax.GradientTransformation:
+    """Adam on gradients of norm at most 1, its rate rising to `peak` in a tenth of the steps and
+    falling to nearly 0 on a cosine."""
+    schedule = optax.cosine_onecycle_schedule(steps, peak, 0.1)
+    return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
+
+
 def start_moments(optimizer: Any, params: Any, argument: str = "optimizer") -> Any:
     """The optimizer's state before the first step. Raises ConfigError for what is no optimizer."""
     if not all(callable(getattr(optimizer, name, None)) for name in ("init", "update")):

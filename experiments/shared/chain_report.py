@@ -6,8 +6,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.shared.known_densities import compare_with_exact
 from gen_jax import mcmc, plotting, training
+from gen_jax.metrics import compare_with_exact
 from gen_jax.sampling import Target
 from gen_jax.types import Array, Float, Key
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.evaluate import evaluate_images, evaluate_points
+from experiments.shared.measures import evaluate_images, evaluate_points
 from experiments.shared.registry import Saved
 from gen_jax import data, gan
 from gen_jax.data_units import to_model

@@ -1,27 +1,14 @@
-"""How far samples of a known target are from exact ones, beside how far two exact sets are."""
+"""The density behind a dataset's name, where it is known."""
 
 from collections.abc import Callable
 
-import jax
 import numpy as np
 
-from gen_jax import metrics
 from gen_jax.classical import mixture
 from gen_jax.data import known_densities
 from gen_jax.data.toy import eight_gaussians_mixture, grid_mixture
 from gen_jax.errors import ConfigError
 from gen_jax.sampling import Target
-from gen_jax.types import Array, Estimate, Float, Key
-
-MIN_EXPECTED = 5.0
-"""A mode counts when exact samples would put at least so many points there."""
-
-MIN_SHARE = 0.2
-"""It is covered when it has at least this share of them."""
-
-MAX_POINTS, NUM_REPEATS = 10_000, 5
-"""Points per set of a sliced Wasserstein distance; pairs of exact sets that calibrate it."""
-
 
 MIXTURES: dict[str, Callable] = {
     "8gaussians": eight_gaussians_mixture,
@@ -42,75 +29,3 @@ def target_of(name: str) -> Target:
     sample = lambda key, n: mixture.sample(key, law, n)
     means, weights = np.asarray(law.means), np.asarray(law.weights, np.float64)
     return Target(log_density, 2, sample, 0.0, means, weights)
-
-
-def mode_numbers(target: Target, samples: Float[np.ndarray, "N D"]) -> dict[str, float]:
-    """Modes covered, of how many, and the total variation of the mode weights, in [0, 1].
-
-    Each sample belongs to the mode whose centre is nearest.
-    """
-    if target.modes is None or target.weights is None:
-        return {}
-    share = metrics.mode_weights(samples, target.modes)
-    counted = target.weights * len(samples) >= MIN_EXPECTED
-    covered = counted & (share >= MIN_SHARE * target.weights)
-    return {
-        "modes_covered": float(covered.sum()),
-        "modes": float(counted.sum()),
-        "mode_weight_tv": float(0.5 * np.abs(share - target.weights).sum()),
-    }
-
-
-def compare_with_exact(
-    key: Key[Array, ""],
-    target: Target,
-    samples: Float[Array | np.ndarray, "N D"],
-    log_normalizer: Estimate | None = None,
-) -> dict[str, float]:
-    """Numbers of samples [N, D]; those that end in `_exact` are what N exact samples get.
-
-    Modes covered and total variation of their weights where the modes are known; sliced Wasserstein
-    distance (data units, at most 10,000 points) where there is an exact sampler, with the mean and
-    the standard deviation of it between two exact sets; error of an estimate of log Z with its
-    standard error where the constant is known. Samples that are not finite are left out and their
-    share is given.
-    Raises ConfigError unless at least two finite samples of the target's dimension are given.
-    """
-    given = np.asarray(samples)
-    if given.ndim != 2 or given.shape[1] != target.dim:
-        raise ConfigError(f"samples have shape {given.shape}, allowed: [N, {target.dim}]")
-    finite = np.isfinite(given).all(1)
-    if finite.sum() < 2:
-        raise ConfigError(f"samples hold {finite.sum()} finite points, allowed: at least 2")
-    numbers = {"not_finite": float(1 - finite.mean())}
-    numbers |= mode_numbers(target, given[finite])
-    if target.sample is not None:
-        numbers |= _against_exact(key, target, given[finite])
-    if log_normalizer is not None and target.log_normalizer is not None:
-        numbers["log_normalizer_error"] = log_normalizer.value - target.log_normalizer
-        numbers["log_normalizer_standard_error"] = log_normalizer.error
-    return numbers
-
-
-def _against_exact(key, target, samples):
-    key_exact, key_lines = jax.random.split(key)
-    draw = jax.jit(target.sample, static_argnums=1)
-    sets = [
-        np.asarray(draw(jax.random.fold_in(key_exact, i), len(samples)))
-        for i in range(2 * NUM_REPEATS)
-    ]
-    distance = lambda a, b: float(
-        metrics.sliced_wasserstein(key_lines, a[:MAX_POINTS], b[:MAX_POINTS])
-    )
-    # The order of a chain's samples is not random: which are kept must be.
-    order = np.asarray(jax.random.permutation(key_lines, len(samples)))
-    between = [distance(a, b) for a, b in zip(sets[::2], sets[1::2])]
-    numbers = {
-        "sliced_wasserstein": float(np.mean([distance(a, samples[order]) for a in sets[::2]])),
-        "sliced_wasserstein_exact": float(np.mean(between)),
-        "sliced_wasserstein_exact_std": float(np.std(between, ddof=1)),
-    }
-    exact = mode_numbers(target, sets[0])
-    if exact:
-        numbers["mode_weight_tv_exact"] = exact["mode_weight_tv"]
-    return numbers

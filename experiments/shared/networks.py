@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
+import tyro
 
 from experiments.shared.config import MAX_LAYERS, MAX_WIDTH
 from gen_jax.data import DatasetSpec
@@ -40,6 +41,17 @@ class NetworkConfig:
             check_range("network.depth", self.depth, 1, MAX_LAYERS, integer=True)
         check_range("network.patch", self.patch, 1, integer=True)
         check_range("network.dropout", self.dropout, 0, 1)
+
+
+@dataclass(frozen=True)
+class TransformerNetwork:
+    """Sizes of the transformer."""
+
+    width: int = 128
+    depth: int = 4
+    heads: int = 4
+    dropout: float = 0.1
+    name: tyro.conf.Suppress[str] = "transformer"
 
 
 def make_network(config: NetworkConfig, spec: DatasetSpec) -> Any:

@@ -1,6 +1,7 @@
 """Pictures of a run's samples: grids of images, points beside the data, or text."""
 
 import contextlib
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -65,3 +66,15 @@ def write_samples(
     samples = draw(model, spec, state, COUNTS[spec.kind])
     training.check_same_run(directory)
     return picture(directory / "samples" / f"step_{step:08d}.png", spec, samples)
+
+
+def density(directory: Path, model: GenerativeModel, spec: DatasetSpec, state: State) -> Path:
+    """The density with samples on top; for images, one grid of samples more."""
+    samples = draw(model, spec, state, 400, seed=1)
+    path = directory / "samples" / "density.png"
+    if spec.kind == "images":
+        return plotting.save_image(path, plotting.image_grid(samples, columns=20))
+    assert model.log_prob is not None
+    log_density = partial(model.log_prob, jax.random.key(0), state)
+    figure = plotting.density_map(log_density, plotting.window_around(samples), samples)
+    return plotting.save(figure, path)

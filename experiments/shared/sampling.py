@@ -7,7 +7,7 @@ from typing import Annotated, Any, NamedTuple
 import jax.numpy as jnp
 import tyro
 
-from experiments import classifier
+from experiments.shared import noisy_classifier
 from experiments.shared.config import MAX_STEPS
 from experiments.shared.provenance import changes, compare
 from experiments.shared.registry import GUIDES, Saved
@@ -178,7 +178,7 @@ def with_classifier(
             raise ConfigError("classifier guidance needs label")
         state, params = states
         labels = jnp.broadcast_to(jnp.asarray(label, jnp.int32), (n,))
-        log_p = classifier.log_likelihood(guide.config, guide.spec, params, labels)
+        log_p = noisy_classifier.log_likelihood(guide.config, guide.spec, params, labels)
         if not only:
             options["label"] = label
         source = PATHS[guide.config.path]()

@@ -7,6 +7,18 @@ from gen_jax import data, vae
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError, check_choice, check_range
 
+MODEL_OPTIONS = (
+    "latent",
+    "posterior",
+    "num_samples",
+    "beta",
+    "warm_up",
+    "free_bits",
+    "weight",
+    "evaluation_samples",
+)
+"""Options of the experiment vae that are the model's own."""
+
 
 def check_shared(config: Any) -> None:
     """Raise ConfigError for options of the VAEs' experiments that cannot work."""
@@ -37,3 +49,22 @@ def model_options(config: Any, spec: DatasetSpec, kind: Any) -> dict[str, Any]:
     likelihood, transform = likelihood_of(config.likelihood, spec)
     own = {name: getattr(config, name) for name in kind._fields if hasattr(config, name)}
     return {**own, "shape": spec.shape, "likelihood": likelihood, "transform": transform}
+
+
+def options_of(config: Any, spec: DatasetSpec) -> vae.Options:
+    """The options of the model that a configuration of the experiment vae describes."""
+    likelihood, transform = likelihood_of(config.likelihood, spec)
+    if config.conditional and not spec.num_classes:
+        raise ConfigError(f"conditional=True, but dataset {spec.name!r} has no labels")
+    bounds = (-1.0, 1.0) if spec.kind == "images" else None
+    mixture: dict[str, Any] = {"components": config.components}
+    mixtures = {"vamp": {**mixture, "bounds": bounds}, "gaussian_mixture": mixture}
+    name = config.prior
+    return vae.Options(
+        shape=spec.shape,
+        likelihood=likelihood,
+        transform=transform,
+        prior=vae.make_prior(name, **mixtures[name]) if name in mixtures else name,
+        num_classes=spec.num_classes if config.conditional else 0,
+        **{name: getattr(config, name) for name in MODEL_OPTIONS},
+    )

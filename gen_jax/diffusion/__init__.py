@@ -25,6 +25,7 @@ from gen_jax.diffusion.network import (
     noise_input,
     predict,
 )
+from gen_jax.diffusion.noisy_classifier import label_log_prob, noisy_classifier
 from gen_jax.diffusion.options import Options
 from gen_jax.diffusion.sampler import SampleInfo, Stepper, Transition, prior, sample
 from gen_jax.diffusion.steppers import STEPPERS
@@ -73,9 +74,11 @@ __all__ = [
     "exact",
     "extrapolate",
     "heun",
+    "label_log_prob",
     "mixture_denoiser",
     "noise_angle",
     "noise_input",
+    "noisy_classifier",
     "ode_log_prob",
     "predict",
     "predictor_corrector",

@@ -12,6 +12,7 @@ import jax
 
 from gen_jax.divergences.wasserstein import sliced_wasserstein, wasserstein_1d
 from gen_jax.metrics.detection import auroc
+from gen_jax.metrics.exact_samples import compare_with_exact, mode_numbers
 from gen_jax.metrics.features import (
     FEATURES,
     ClassifierFeatures,
@@ -64,6 +65,7 @@ __all__ = [
     "bits_per_dim",
     "bootstrap",
     "calibrate",
+    "compare_with_exact",
     "density_coverage",
     "energy_distance",
     "frechet_distance",
@@ -75,6 +77,7 @@ __all__ = [
     "mean_and_error",
     "memorisation_ratio",
     "mmd",
+    "mode_numbers",
     "mode_report",
     "mode_weights",
     "moments",

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.evaluate import compare_features, load_both, neighbour_scores
+from experiments.evaluate import load_both
+from experiments.shared.measures import compare_features, neighbour_scores
 from gen_jax import data, metrics
 from gen_jax.errors import DataError
 

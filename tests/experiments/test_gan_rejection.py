@@ -4,9 +4,9 @@ import jax
 import numpy as np
 from flax import linen as nn
 
-from experiments.evaluate import evaluate_points
 from experiments.gan import Config, parts_of
 from experiments.shared import gan_rejection
+from experiments.shared.measures import evaluate_points
 from experiments.shared.registry import Saved
 from gen_jax import data, gan
 

@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import classifier
-from experiments.shared import registry, runner, sampling
+from experiments.shared import noisy_classifier, registry, runner, sampling
 from gen_jax import metrics, paths
 from gen_jax.diffusion import mixture_denoiser
 
@@ -61,7 +60,7 @@ def test_guided_samples_please_the_classifier(digits_run, guide_run, key):
     saved = runner.rebuild(digits_run)
     guide = sampling.load_guide(str(guide_run), saved)
     label = jnp.arange(20, dtype=jnp.int32) % 10
-    log_p = classifier.log_likelihood(guide.config, guide.spec, guide.state.ema, label)
+    log_p = noisy_classifier.log_likelihood(guide.config, guide.spec, guide.state.ema, label)
 
     def score(weight):
         model = sampling.with_classifier(saved.model, guide, paths.cosine(), weight, only=True)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from experiments.shared.known_densities import compare_with_exact
 from gen_jax.errors import ConfigError
+from gen_jax.metrics import compare_with_exact
 from gen_jax.metrics.resampling import Estimate
 from gen_jax.sampling import make_target
 
