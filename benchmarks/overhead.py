@@ -20,7 +20,7 @@ import optax
 
 from benchmarks.measuring import machine, time_ratio, write
 from gen_jax import data, diffusion, nets, training
-from gen_jax.diffusion import GRIDS, STEPPERS, sample
+from gen_jax.diffusion import GRIDS, STEPPERS, sample_with_info
 from gen_jax.paths import cosine
 
 BATCH = 128
@@ -39,13 +39,13 @@ def sampler_ratio(network: Any, shape: tuple[int, ...], name: str, steps: int) -
     path = cosine()
     params = network.init(jax.random.key(0), jnp.zeros((1, *shape)), jnp.zeros(1))
     p = diffusion.Preconditioned(network.apply, path, "v", 1.0)
-    denoise = diffusion.denoiser(p, params)
+    denoise = diffusion.network_denoiser(p, params)
     stepper = STEPPERS[name]()
     times = GRIDS[stepper.grid](path, steps)
     x = jax.random.normal(jax.random.key(1), (BATCH, *shape))
     t = jnp.full(BATCH, 0.5)
     one = jax.jit(denoise)
-    run = jax.jit(lambda x: sample(jax.random.key(2), denoise, path, x, times, stepper, info=True))
+    run = jax.jit(lambda x: sample_with_info(jax.random.key(2), denoise, path, x, times, stepper))
     calls = int(run(x)[1].calls)
 
     def all_calls():

@@ -83,7 +83,7 @@ def network(directory: str, num: int) -> Problem:
     labels = jnp.arange(num) % spec.num_classes if spec.num_classes else None
 
     def on_cosine(params, x, t):
-        denoise = diffusion.denoiser(p, params, labels)
+        denoise = diffusion.network_denoiser(p, params, labels)
         return (denoise if config.path == "cosine" else transfer(denoise, path, cosine()))(x, t)
 
     z = np.asarray(jax.random.normal(jax.random.key(0), (num, *spec.shape)))
@@ -105,9 +105,9 @@ def run(problem: Problem, path: GaussianPath, stepper, times):
     level = at_levels(problem)
     denoise = lambda x, t: level(x, path.alpha(t[0]), path.sigma(t[0]))
     scale = jnp.hypot(path.sigma(times[0]), path.alpha(times[0]) * problem.std)
-    x, info = diffusion.sample(
+    x, info = diffusion.sample_with_info(
         jax.random.key(0), denoise, path, scale * problem.z, times, stepper,
-        data_std=problem.std, info=True,
+        data_std=problem.std,
     )  # fmt: skip
     return x, info.calls
 

@@ -25,8 +25,8 @@ from gen_jax.diffusion import (
     NOISE_INPUTS,
     WEIGHTINGS,
     Preconditioned,
-    denoiser,
     diffusion,
+    network_denoiser,
     variational_bound,
 )
 from gen_jax.errors import check_choice
@@ -87,8 +87,8 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
         time_density=config.time_density,
         noise_input=config.noise_input,
         data_std=data_std,
-        num_classes=spec.num_classes,
-        label_dropout=config.label_dropout,
+        condition=spec.condition,
+        condition_dropout=config.label_dropout,
         ema_decay=config.ema_decay,
         transform=transform,
         stepper=config.stepper,
@@ -109,7 +109,7 @@ def bound(config: Config, spec: DatasetSpec, state: Any, key: Key[Array, ""], x:
     x0 = (x.astype(jnp.float32) + 0.5) / 128 - 1
     # Steps uniform in log-SNR: on a uniform grid the first step alone would loosen the bound.
     times = GRIDS["log_snr"](path, 1000)[-2::-1]
-    denoise = denoiser(p, state.ema)
+    denoise = network_denoiser(p, state.ema)
     terms = variational_bound(key, denoise, path, x0, times=times, num_samples=100)
     return -(terms["prior"] + terms["diffusion"] + terms["reconstruction"])
 

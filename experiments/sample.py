@@ -18,7 +18,7 @@ import tyro
 from experiments.shared.pictures import balanced_labels, draw, picture
 from experiments.shared.registry import Saved
 from experiments.shared.sampling import MAX_SAMPLES, Sampler, SamplingConfig, prepare
-from gen_jax import plotting, training
+from gen_jax import diffusion, plotting, training
 from gen_jax.data import Vocabulary
 from gen_jax.data.text import prompt_tokens
 from gen_jax.errors import ConfigError, check_range
@@ -89,12 +89,12 @@ def animate(config: Config, sampler: Sampler, path: Path) -> Path:
     label = balanced_labels(sampler.model, spec, n) if config.label is None else config.label
     options = sampler.options | ({} if label is None else {"label": label})
     key = jax.random.key(config.seed)
-    _, info = sampler.model.sample(key, sampler.state, n, trajectory=True, **options)
-    states = np.asarray(info.trajectory)
-    if spec.kind == "points":
-        return plotting.point_animation(path, states)
-    images = np.clip((states + 1) * 127.5, 0, 255).astype(np.uint8)
-    return plotting.image_animation(path, images)
+    draw = jax.jit(
+        lambda key, state: diffusion.trajectory(key, sampler.model, state, n, **options).states
+    )
+    states = np.asarray(draw(key, sampler.state))[1:]
+    animation = plotting.point_animation if spec.kind == "points" else plotting.image_animation
+    return animation(path, states)
 
 
 def main() -> None:
@@ -102,7 +102,7 @@ def main() -> None:
     sampler = prepare(config)
     saved = sampler.saved
     check_label(config.label, saved)
-    if config.animate and "trajectory" not in sampler.model.conditions:
+    if config.animate and "stepper" not in sampler.model.conditions:
         raise ConfigError(f"animate=True needs a sampler of steps, which {saved.name!r} has not")
     output = output_of(config, sampler)
     options = {**sampler.options, "label": config.label, **prompt_of(config.prompt, saved)}

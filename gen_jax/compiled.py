@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import NoneType
 from typing import Any
 
@@ -50,6 +50,19 @@ def _has_functions(arrays: Any) -> bool:
     return any(map(callable, jax.tree.leaves(arrays, is_leaf=callable)))
 
 
+def _signature(function: Callable, names: Sequence[str], without: Sequence[str]) -> Any:
+    """The function's signature with `names` in place of its `**`, and without some options.
+
+    All options are by keyword.
+    """
+    signature, keyword = inspect.signature(function), inspect.Parameter.KEYWORD_ONLY
+    fixed = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    own = [p.replace(kind=keyword) for p in fixed[3:] if p.name not in without]
+    taken = {p.name for p in fixed}
+    named = [inspect.Parameter(name, keyword, default=None) for name in names if name not in taken]
+    return signature.replace(parameters=[*fixed[:3], *named, *own])
+
+
 def _with_options(function: Callable, first: str, static: tuple) -> Callable:
     """`run(key, state, arrays)` of a function whose other arguments are (name, value)s."""
 
@@ -72,17 +85,26 @@ class Compiled:
     Args:
       check: of n or x, called before the program, which sees no values, is traced.
       checks: the same by the name of an option, for values that are not None.
+      names: options that the function takes by `**`, by default None.
+      without: options of the function's signature that mean nothing to this model.
+      signature: instead of the one that names and without give.
     """
 
-    def __init__(self, function: Callable, check: Check, checks: Mapping[str, Check]):
+    def __init__(
+        self,
+        function: Callable,
+        check: Check,
+        checks: Mapping[str, Check],
+        names: Sequence[str] = (),
+        without: Sequence[str] = (),
+        signature: inspect.Signature | None = None,
+    ):
         functools.update_wrapper(self, getattr(function, "func", function))
         self.__wrapped__ = function
-        self.signature = inspect.signature(function)
-        parameters = list(self.signature.parameters.values())
-        self.first = first = parameters[2].name
-        self.checks = {first: check, **checks}
-        self.options = tuple(p.name for p in parameters[3:] if p.kind is not p.VAR_KEYWORD)
-        self.open = len(self.options) < len(parameters) - 3
+        self.__signature__ = self.signature = signature or _signature(function, names, without)
+        self.first = first = list(self.signature.parameters)[2]
+        self.options = tuple(self.signature.parameters)[3:]
+        self.checks = {first: check, **{k: v for k, v in checks.items() if k in self.options}}
         # Without `self` in it: a circle would keep the programs until the next garbage collection.
         self.once = once = lambda static: jax.jit(_with_options(function, first, static))
         self.held = functools.lru_cache(PROGRAMS)(lambda static, kinds, shapes: once(static))
@@ -96,14 +118,11 @@ class Compiled:
 
         Raises ConfigError for an option that there is not, and whatever the checks raise.
         """
-        if not self.open:
-            for name in options.keys() - self.signature.parameters.keys():
-                check_choice("option", name, self.options)
+        for name in options.keys() - self.signature.parameters.keys():
+            check_choice("option", name, self.options)
         bound = self.signature.bind(*args, **options)
         bound.apply_defaults()
         values = dict(bound.arguments)
-        if self.open:
-            values |= values.pop(list(values)[-1])
         key, state = (values.pop(name) for name in list(values)[:2])
         first = values[self.first]
         n = len(first) if np.ndim(first) else first

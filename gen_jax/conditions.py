@@ -1,6 +1,18 @@
-"""Labels that condition a model: checked at the door, and as one-hot rows."""
+"""What a model may be conditioned on: labels, captions, images, or several of these.
 
-from collections.abc import Mapping
+A model of the option `condition=labels(10)` finds the labels in each batch, takes `label=` in
+`sample` and `log_prob`, and hands the condition's value to its networks as their last argument.
+
+A condition that is not given: a model that was trained with hidden conditions (`condition_dropout`
+above 0) takes `null`, the value that stood for the hidden ones; a model without them (VAE, GAN)
+draws one for each sample, as `draw` says.
+
+The value `num_classes` stands for "no label", an empty sentence for "no caption" and an image of
+zeros for "no image". Under `jax.jit` values are not seen: a label out of range gives NaN there.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -8,50 +20,326 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.checks import as_array, is_known
-from gen_jax.errors import ConfigError, DataError, shown
-from gen_jax.types import Array, Float, Int
+from gen_jax.errors import ConfigError, DataError, check_range, check_shape, check_text, shown
+from gen_jax.types import Array, Bool, Float, Int, Key, Num
+
+Check = Callable[[Any, int], Any]
 
 
-def _check_classes(name: str, labels: Any, highest: int, error: type[Exception]) -> None:
-    """Raise `error` for known labels that are not integers in 0 .. highest."""
-    whole = jnp.issubdtype(labels.dtype, jnp.integer)
-    if whole and (not is_known(labels) or labels.size == 0):
+@dataclass(frozen=True)
+class Condition:
+    """The face of every condition; one with a single value has one name.
+
+    Fields:
+      name: of the argument of `sample` and `log_prob`.
+      key: of the array in a batch.
+    """
+
+    name: str
+    key: str
+
+    @property
+    def checks(self) -> dict[str, Check]:
+        """Name -> `checked`, for each argument of `sample` that this condition adds."""
+        return {self.name: self.checked}
+
+    def gather(self, given: Mapping[str, Any]) -> Any:
+        """The value [n, ...] from checked arguments; None where none was given."""
+        return given.get(self.name)
+
+    def of_batch(self, batch: Mapping[str, Any]) -> Any:
+        """The value [B, ...] of a batch. Raises ConfigError or DataError where it does not fit."""
+        raise NotImplementedError
+
+    def checked(self, value: Any, n: int) -> Any:
+        """The value [n, ...] from one or n of them, None from None. Raises ConfigError."""
+        raise NotImplementedError
+
+    def null(self, n: int) -> Any:
+        """What stands for a condition that is not given, [n, ...]."""
+        raise NotImplementedError
+
+    def hide(self, value: Any, hidden: Bool[Array, "B"]) -> Any:
+        """The value with `null` in the rows that are hidden."""
+        row = lambda value, null: jnp.where(
+            hidden.reshape(-1, *[1] * (value.ndim - 1)), null, value
+        )
+        return jax.tree.map(row, value, self.null(len(hidden)))
+
+    def draw(self, keys: Key[Array, "n"]) -> Any:
+        """One value for each sample. Raises ConfigError where none can be drawn."""
+        raise ConfigError(f"{self.name} is needed: this model was trained with it in every example")
+
+
+def _found(condition: Condition, batch: Mapping[str, Any], what: str) -> Any:
+    if condition.key not in batch:
+        raise ConfigError(f"{what}, but the data has no {condition.name}s {condition.key!r}")
+    return as_array(f"batch {condition.key!r}", batch[condition.key])
+
+
+def _given(name: str, value: Any) -> Any:
+    try:
+        return as_array(name, value)
+    except DataError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _in_range(name: str, noun: str, values: Any, highest: int, error: type[Exception]) -> None:
+    """Raise `error` for known values that are not integers in 0 .. highest."""
+    whole = jnp.issubdtype(values.dtype, jnp.integer)
+    if whole and (not is_known(values) or values.size == 0):
         return
-    if not is_known(labels) or labels.size == 0:
-        raise error(f"{name}: labels are {shown(labels)}, must be integers in [0, {highest}]")
-    values = np.asarray(labels)
-    low, high = values.min(), values.max()
+    if not is_known(values) or values.size == 0:
+        raise error(f"{name}: {noun} are {shown(values)}, must be integers in [0, {highest}]")
+    numbers = np.asarray(values)
+    low, high = numbers.min(), numbers.max()
     if not whole or low < 0 or high > highest:
-        given = f": labels span {low} to {high},"
-        if name == "label" and values.size <= 16:  # as it was typed
-            given = f"={values.tolist()}"
+        given = f": {noun} span {low} to {high},"
+        if name == "label" and numbers.size <= 16:  # as it was typed
+            given = f"={numbers.tolist()}"
         raise error(f"{name}{given} must be integers in [0, {highest}]")
 
 
-def batch_labels(batch: Mapping[str, Any], num_classes: int, *, unlabelled: bool = False) -> Any:
-    """The labels [B] of a batch, for a model of so many classes; None for a model of none.
+@dataclass(frozen=True)
+class Labels(Condition):
+    """Classes 0 .. num_classes - 1, int32 [B]."""
 
-    Args:
-      unlabelled: whether num_classes is allowed too, for an example without a label.
-    Raises ConfigError when there are none, DataError unless they are integers [B] in 0 ..
-    num_classes - 1: the network's row num_classes stands for "no label".
+    name: str = "label"
+    key: str = "y"
+    num_classes: int = 0
+
+    def of_batch(self, batch: Mapping[str, Any], unlabelled: bool = False) -> Int[Array, "B"]:
+        """As `Condition.of_batch`; num_classes is allowed where examples may be `unlabelled`."""
+        labels = _found(self, batch, f"num_classes={self.num_classes}")
+        if labels.shape != (len(batch["x"]),):
+            raise DataError(
+                f"batch {self.key!r} has shape {labels.shape}, must be [{len(batch['x'])}]"
+            )
+        _in_range(
+            f"batch {self.key!r}", "labels", labels, self.num_classes - (not unlabelled), DataError
+        )
+        return jnp.asarray(labels, jnp.int32)
+
+    def checked(self, value: Any, n: int) -> Int[Array, "n"] | None:
+        if value is None:
+            return None
+        label = _given(self.name, value)
+        if label.shape not in ((), (n,)):
+            raise ConfigError(
+                f"{self.name} must be one integer or have shape [{n}], got {label.shape}"
+            )
+        _in_range(self.name, "labels", label, self.num_classes - 1, ConfigError)
+        return jnp.broadcast_to(jnp.asarray(label, jnp.int32), (n,))
+
+    def null(self, n: int) -> Int[Array, "n"]:
+        return jnp.full(n, self.num_classes, jnp.int32)
+
+    def draw(self, keys: Key[Array, "n"]) -> Int[Array, "n"]:
+        """Each class equally often in the mean."""
+        return jax.vmap(lambda key: jax.random.randint(key, (), 0, self.num_classes))(keys)
+
+
+@dataclass(frozen=True)
+class Captions(Condition):
+    """Sentences as tokens 1 .. vocabulary - 1, int32 [B, length], padded with 0."""
+
+    name: str = "caption"
+    key: str = "caption"
+    vocabulary: int = 0
+    length: int = 0
+
+    def of_batch(self, batch: Mapping[str, Any]) -> Int[Array, "B T"]:
+        tokens = _found(self, batch, f"vocabulary={self.vocabulary}")
+        wanted = (len(batch["x"]), self.length)
+        if tokens.shape != wanted:
+            raise DataError(f"batch {self.key!r} has shape {tokens.shape}, must be {list(wanted)}")
+        _in_range(f"batch {self.key!r}", "tokens", tokens, self.vocabulary - 1, DataError)
+        return jnp.asarray(tokens, jnp.int32)
+
+    def checked(self, value: Any, n: int) -> Int[Array, "n T"] | None:
+        if value is None:
+            return None
+        tokens = _given(self.name, value)
+        if tokens.shape not in ((self.length,), (n, self.length)):
+            raise ConfigError(
+                f"{self.name} has shape {tokens.shape}, must be [{self.length}] or "
+                f"[{n}, {self.length}]"
+            )
+        _in_range(self.name, "tokens", tokens, self.vocabulary - 1, ConfigError)
+        return jnp.broadcast_to(jnp.asarray(tokens, jnp.int32), (n, self.length))
+
+    def null(self, n: int) -> Int[Array, "n T"]:
+        return jnp.zeros((n, self.length), jnp.int32)
+
+
+@dataclass(frozen=True)
+class Image(Condition):
+    """Arrays of one shape in the units of the networks, float32 [B, *shape]."""
+
+    name: str = "image"
+    key: str = "image"
+    shape: tuple[int, ...] = ()
+
+    def _fits(self, value: Any, n: int, error: type[Exception], name: str) -> Array:
+        if value.shape not in (self.shape, (n, *self.shape)):
+            raise error(
+                f"{name} has shape {value.shape}, must be {list(self.shape)} or {[n, *self.shape]}"
+            )
+        return jnp.broadcast_to(jnp.asarray(value, jnp.float32), (n, *self.shape))
+
+    def of_batch(self, batch: Mapping[str, Any]) -> Float[Array, "B ..."]:
+        found = _found(self, batch, f"{self.name} of shape {self.shape}")
+        return self._fits(found, len(batch["x"]), DataError, f"batch {self.key!r}")
+
+    def checked(self, value: Any, n: int) -> Float[Array, "n ..."] | None:
+        if value is None:
+            return None
+        return self._fits(_given(self.name, value), n, ConfigError, self.name)
+
+    def null(self, n: int) -> Float[Array, "n ..."]:
+        return jnp.zeros((n, *self.shape))
+
+
+@dataclass(frozen=True)
+class Joint(Condition):
+    """Several conditions; the value is a dictionary by their names."""
+
+    name: str = "joint"
+    key: str = ""
+    parts: tuple[Condition, ...] = field(default=())
+
+    @property
+    def checks(self) -> dict[str, Check]:
+        return {part.name: part.checked for part in self.parts}
+
+    def gather(self, given: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Parts that were not given are `null` beside those that were."""
+        values = {part.name: part.gather(given) for part in self.parts}
+        found = [value for value in values.values() if value is not None]
+        if not found:
+            return None
+        n = len(found[0])
+        nulls = {part.name: part.null(n) for part in self.parts}
+        return {name: nulls[name] if value is None else value for name, value in values.items()}
+
+    def of_batch(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        return {part.name: part.of_batch(batch) for part in self.parts}
+
+    def checked(self, value: Any, n: int) -> dict[str, Any] | None:
+        given = {} if value is None else value
+        return self.gather(
+            {part.name: part.checked(given.get(part.name), n) for part in self.parts}
+        )
+
+    def null(self, n: int) -> dict[str, Any]:
+        return {part.name: part.null(n) for part in self.parts}
+
+    def draw(self, keys: Key[Array, "n"]) -> dict[str, Any]:
+        named = enumerate(self.parts)
+        fold = jax.vmap(jax.random.fold_in, (0, None))
+        return {part.name: part.draw(fold(keys, i)) for i, part in named}
+
+
+def labels(num_classes: int, name: str = "label", key: str = "y") -> Labels:
+    """A class of 0 .. num_classes - 1 for each example; batches hold it as `key`."""
+    check_range("num_classes", num_classes, 1, integer=True)
+    return Labels(check_text("name", name), check_text("key", key), int(num_classes))
+
+
+def captions(vocabulary: int, length: int, name: str = "caption", key: str = "caption") -> Captions:
+    """A sentence of up to `length` tokens below `vocabulary` for each example; 0 is padding."""
+    check_range("vocabulary", vocabulary, 2, integer=True)
+    check_range("length", length, 1, integer=True)
+    return Captions(name, key, int(vocabulary), int(length))
+
+
+def image(shape: tuple[int, ...], name: str = "image", key: str | None = None) -> Image:
+    """An array of this shape for each example, such as a degraded image (saharia2022)."""
+    return Image(name, key or name, check_shape("shape", shape))
+
+
+def joint(**conditions: Condition) -> Joint:
+    """Several conditions at once, such as `joint(label=labels(10), hint=image((8, 8, 1)))`.
+
+    The words are the names of the arguments of `sample`.
     """
-    if num_classes == 0:
-        return None
-    if "y" not in batch:
-        raise ConfigError(f"num_classes={num_classes}, but the data has no labels 'y'")
-    labels = as_array("batch 'y'", batch["y"])
-    if labels.shape != (len(batch["x"]),):
-        raise DataError(f"batch 'y' has shape {labels.shape}, must be [{len(batch['x'])}]")
-    _check_classes("batch 'y'", labels, num_classes - (not unlabelled), DataError)
-    return jnp.asarray(labels, jnp.int32)
+    simple = all(isinstance(c, Condition) and not isinstance(c, Joint) for c in conditions.values())
+    if not conditions or not simple:
+        raise ConfigError(f"joint({', '.join(conditions)}) needs conditions by name, none joint")
+    return Joint(parts=tuple(replace(part, name=name) for name, part in conditions.items()))
+
+
+def checked_condition(value: Any) -> Condition | None:
+    """A `Condition` or None. Raises ConfigError for anything else."""
+    if value is None or isinstance(value, Condition):
+        return value
+    raise ConfigError(
+        f"condition={shown(value)} must come from conditions.labels, captions, image or joint"
+    )
+
+
+def drop(key: Key[Array, ""], condition: Condition, value: Any, share: float, n: int) -> Any:
+    """A random share of the rows replaced by `null`, so that a network learns both."""
+    return condition.hide(value, jax.random.bernoulli(key, share, (n,)))
+
+
+def num_classes(condition: Condition | None) -> int:
+    """K of labels, 0 without a condition. Raises ConfigError for a condition that is no label."""
+    if condition is None:
+        return 0
+    if not isinstance(condition, Labels):
+        raise ConfigError(f"condition={condition.name!r} must be labels: this model takes no other")
+    return condition.num_classes
+
+
+def configured(argument: str, network: Any, condition: Condition | None) -> Any:
+    """The network, made for this condition: the number of classes is written in one place.
+
+    A network says what it can take by a field `num_classes` or `condition`, which is set here; one
+    without these fields is left as it is. Raises ConfigError where the network was made for another
+    number of classes, or where it has no place for this condition.
+    """
+    if condition is None or isinstance(condition, Labels):
+        wanted = num_classes(condition)
+        own = getattr(network, "num_classes", None)
+        if own is None or own == wanted:
+            return network
+        if own:
+            raise ConfigError(
+                f"condition=labels({wanted}), but the {argument} was made with num_classes={own}"
+                if wanted
+                else f"the {argument} was made with num_classes={own}, but the model has no "
+                f"condition: condition=labels({own})?"
+            )
+        return network.clone(num_classes=wanted)
+    if not hasattr(network, "condition"):
+        if hasattr(network, "num_classes"):
+            raise ConfigError(f"the {argument} takes labels, not condition={condition.name!r}")
+        return network
+    if network.condition not in (None, condition):
+        raise ConfigError(f"the {argument} was made for another condition than {condition.name!r}")
+    return network.clone(condition=condition)
+
+
+def one_hot(label: Int[Array, "n"], num_classes: int) -> Float[Array, "n K"]:
+    """Rows of the identity; zeros for the label num_classes, which stands for "no label".
+
+    Labels further out give NaN: under jit `Labels.checked` cannot see them.
+    """
+    inside = (label >= 0) & (label <= num_classes)
+    return jnp.where(inside[:, None], jax.nn.one_hot(label, num_classes), jnp.nan)
+
+
+# The functions below serve the families that still have the option `num_classes`.
+
+
+def batch_labels(batch: Mapping[str, Any], num_classes: int, *, unlabelled: bool = False) -> Any:
+    """`Labels.of_batch`, or None for a model of no classes."""
+    return None if num_classes == 0 else labels(num_classes).of_batch(batch, unlabelled)
 
 
 def check_classes(name: str, network: Any, num_classes: int) -> None:
-    """Raise ConfigError for a network that was made for another number of classes.
-
-    Its row num_classes is the one of "no label", which none of the labels may reach.
-    """
+    """Raise ConfigError for a network that was made for another number of classes."""
     own = getattr(network, "num_classes", num_classes)
     if own != num_classes:
         raise ConfigError(
@@ -59,26 +347,8 @@ def check_classes(name: str, network: Any, num_classes: int) -> None:
         )
 
 
-def checked_labels(label: Any, n: int, num_classes: int) -> Int[Array, "n"] | None:
-    """Labels [n] from None, one label or n. Raises ConfigError when not in 0 .. num_classes - 1."""
-    if label is None:
-        return None
-    if num_classes == 0:
+def checked_labels(label: Any, n: int, num_classes: int) -> Num[Array, "n"] | None:
+    """`Labels.checked`. Raises ConfigError for a label of a model of no classes."""
+    if label is not None and num_classes == 0:
         raise ConfigError("label was given, but the model was trained without labels")
-    try:
-        label = as_array("label", label)
-    except DataError as error:
-        raise ConfigError(str(error)) from error
-    if label.shape not in ((), (n,)):
-        raise ConfigError(f"label must be one integer or have shape [{n}], got {label.shape}")
-    _check_classes("label", label, num_classes - 1, ConfigError)
-    return jnp.broadcast_to(jnp.asarray(label, jnp.int32), (n,))
-
-
-def one_hot(label: Int[Array, "n"], num_classes: int) -> Float[Array, "n K"]:
-    """Rows of the identity; zeros for the label num_classes, which stands for "no label".
-
-    Labels further out give NaN: under jit `checked_labels` cannot see them.
-    """
-    inside = (label >= 0) & (label <= num_classes)
-    return jnp.where(inside[:, None], jax.nn.one_hot(label, num_classes), jnp.nan)
+    return None if num_classes == 0 else labels(num_classes).checked(label, n)

@@ -14,6 +14,7 @@ import numpy as np
 
 from gen_jax.checks import as_array, as_batch, as_key, is_known
 from gen_jax.compiled import Check, Compiled, is_arrays
+from gen_jax.conditions import Condition
 from gen_jax.errors import ConfigError, DataError, GenJaxError, check_range, shown
 from gen_jax.randomness import sample_keys
 from gen_jax.types import Array, Key, Shaped, State
@@ -33,10 +34,11 @@ def trained_part(state: State) -> State:
 class _Functions(NamedTuple):
     init: Callable
     step: Callable
-    sample: Callable
+    sample: Callable = None  # type: ignore[assignment]
     log_prob: Callable | None = None
     log_prob_kind: str = "none"
     conditions: Mapping[str, str] = {}
+    parts: Any = None
     parameters: Callable[[State], State] = trained_part
 
 
@@ -80,7 +82,8 @@ def _with_state(function: Callable, key: Any, state: State, *rest: Any, **named:
     try:
         return function(key, state, *rest, **named)
     except (AttributeError, IndexError, KeyError, TypeError) as error:
-        of_state = not isinstance(error, TypeError) or type(state).__name__ in str(error)
+        words = (type(state).__name__, "string indexing")
+        of_state = not isinstance(error, TypeError) or any(word in str(error) for word in words)
         if not of_state or any(np.ndim(leaf) for leaf in jax.tree.leaves(state)):
             raise
         raise ConfigError(f"state={shown(state)} must be what init returns ({error})") from error
@@ -136,13 +139,14 @@ class GenerativeModel(_Functions):
     Fields:
       init: `(key, batch) -> state`; parameters, optimizer, EMA, buffers: any pytree of arrays.
       step: `(key, state, batch) -> (state, metrics)`; one update, jit-able; metrics are scalars.
-      sample: `(key, state, n, **conditions) -> x [n, ...]` in data units. `key` is one key, or
-        one per sample [n].
+      sample: `(key, state, n, **conditions) -> x [n, ...]` in data units, or None for what is only
+        trained, such as a classifier. `key` is one key, or one per sample [n].
       log_prob: `(key, state, x) -> [n]` in nats and data units, or None when the model is implicit.
       log_prob_kind: "exact", "lower bound", "estimate" or "none": printed beside every number.
       conditions: what `sample` takes, name -> "per sample" (an array with a row for each of the n
         samples; a scalar serves all), "shared" (arrays that serve all samples) or "static" (part of
         the program).
+      parts: what the family's own functions of `(model, state)` need to reach the trained inside.
       parameters: `state -> pytree` of what is trained, without averages, moments and buffers.
     Its functions raise ConfigError for what is no key of `jax.random`, for n < 1 or above int32
     and for a state that is none, and DataError for a batch that is no mapping of arrays of real
@@ -197,8 +201,10 @@ def one_or_each(name: str, value: Any, n: int) -> Any:
 def compiled(
     model: GenerativeModel,
     *,
+    condition: Condition | None = None,
     per_sample: Mapping[str, Check] | None = None,
     shared: tuple[str, ...] = (),
+    without: tuple[str, ...] = (),
     encode: Callable | None = None,
 ) -> GenerativeModel:
     """The model with `sample` and `log_prob` compiled at their first call of each kind, and held.
@@ -209,24 +215,57 @@ def compiled(
     model's own functions must be pure. What is compiled already stays as it is.
 
     Options of `sample` that are not named here are "static", unless `model.conditions` has them.
+    `sample` and `log_prob` get a signature without `**`: an option that is not in it is refused.
 
     Args:
-      per_sample: name of a condition -> `(value, n) -> array [n, ...]`, which checks its values: a
-        compiled function does not see them.
-      shared: names of conditions that are arrays for all samples.
+      condition: its names are options of both functions, which take them by `**` or by name.
+      per_sample: name of another option -> `(value, n) -> array [n, ...]`, which checks its values:
+        a compiled function does not see them.
+      shared: names of options that are arrays for all samples.
+      without: options in the signatures that mean nothing to this model.
       encode: `(key, x)`, called with the data of `log_prob` for its checks of their values.
     """
-    checks = per_sample or {}
-    sample, log_prob = model.sample, model.log_prob
-    if not isinstance(sample, Compiled):
-        sample = Compiled(sample, _checked_size, checks)
+    added = condition.checks if condition is not None else {}
+    checks = {**added, **(per_sample or {})}
+    sample, log_prob, given = model.sample, model.log_prob, tuple(model.conditions)
+    if sample is not None and not isinstance(sample, Compiled):
+        sample = Compiled(sample, _checked_size, checks, (*added, *given), without)
     if log_prob is not None and not isinstance(log_prob, Compiled):
-        log_prob = Compiled(log_prob, partial(_checked_data, encode), checks)
+        log_prob = Compiled(log_prob, partial(_checked_data, encode), checks, tuple(added), without)
     kinds = {**dict.fromkeys(shared, SHARED), **dict.fromkeys(checks, PER_SAMPLE)}
-    conditions = {name: kinds.get(name, STATIC) for name in sample.options}
+    options = () if sample is None else sample.options
+    conditions = {name: kinds.get(name, STATIC) for name in options}
     return model._replace(
         sample=sample, log_prob=log_prob, conditions={**conditions, **model.conditions}
     )
+
+
+def compiled_like(model: GenerativeModel, other: GenerativeModel) -> GenerativeModel:
+    """The model compiled with the options, checks and conditions of another, `compiled` one.
+
+    Its own functions take the options by `**`.
+    """
+
+    def again(function: Any, like: Any) -> Any:
+        if like is None:
+            return None
+        check = like.checks[like.first]
+        return Compiled(function, check, like.checks, signature=like.signature)
+
+    other = other.held
+    return model._replace(
+        sample=again(model.sample, other.sample),
+        log_prob=again(model.log_prob, other.log_prob),
+        log_prob_kind=other.log_prob_kind,
+        conditions=other.conditions,
+    )
+
+
+def sampler_of(model: GenerativeModel) -> Callable:
+    """`model.sample`. Raises ConfigError for a model that cannot be sampled."""
+    if model.sample is None:
+        raise ConfigError("this model has no samples (its sample is None)")
+    return model.sample
 
 
 def _rows(model: GenerativeModel, values: Mapping[str, Any], n: int) -> dict[str, Any]:
@@ -234,10 +273,11 @@ def _rows(model: GenerativeModel, values: Mapping[str, Any], n: int) -> dict[str
 
     A guess from the shape would cut a prompt of n tokens.
     """
-    whole = [name for name, value in values.items() if getattr(value, "shape", ())[:1] == (n,)]
+    rows = lambda value: {np.shape(leaf)[:1] for leaf in jax.tree.leaves(value)}
+    whole = [name for name, value in values.items() if is_arrays(value) and rows(value) == {(n,)}]
     kind_of = lambda name: model.conditions.get(name, STATIC)
     for name in whole:
-        if kind_of(name) == STATIC and is_arrays(values[name]):
+        if kind_of(name) == STATIC:
             raise ConfigError(
                 f"{name} has {n} rows, as many as there are samples: say in the model's "
                 f"conditions whether it is {PER_SAMPLE!r} or {SHARED!r}"
@@ -258,18 +298,17 @@ def sample_in_batches(
     """
     check_range("batch_size", batch_size, 1, integer=True)
     model = model.held
-    sample: Any = model.sample
+    sample: Any = sampler_of(model)
     _, _, values = sample.checked(key, state, n, **condition)
     n, keys, rows = values[sample.first], sample_keys(key, n), _rows(model, values, n)
     size = min(batch_size, n)
-    first = {name: value[:size] for name, value in rows.items()}
-    run = sample.program({**values, **first, sample.first: size})
+    cut = lambda index: jax.tree.map(lambda leaf: leaf[index], rows)
+    run = sample.program({**values, **cut(slice(size)), sample.first: size})
     chunks = []
     for start in range(0, n, size):
         index = jnp.minimum(jnp.arange(start, start + size), n - 1)
-        parts = {name: value[index] for name, value in rows.items()}
         try:
-            part = run(keys[index], state, {**values, **parts})
+            part = run(keys[index], state, {**values, **cut(index)})
         except (TypeError, ValueError) as error:
             functions = [name for name, value in condition.items() if callable(value)]
             if isinstance(error, GenJaxError) or not functions or size == n:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from gen_jax import diffusion, nets, paths
+from gen_jax import conditions, diffusion, nets, paths
 from gen_jax.randomness import sample_keys
 
 SMALL = {
@@ -71,9 +71,11 @@ def networks(key):
 
 
 def training(key):
-    network = nets.MLP((8,), num_classes=3)
+    network = nets.MLP((8,))
     # Adam would divide rounding errors of vanishing gradients by their own size.
-    model = diffusion.diffusion(network, "linear", optax.sgd(0.1), shape=(2,), num_classes=3)
+    model = diffusion.diffusion(
+        network, "linear", optax.sgd(0.1), shape=(2,), condition=conditions.labels(3)
+    )
     x, y = jax.random.normal(key, (N, 2)), jnp.arange(N) % 3
     state = model.init(key, {"x": x, "y": y})
 

@@ -7,7 +7,18 @@ import numpy as np
 import optax
 import pytest
 
-from gen_jax import classical, diffusion, energy, gan, gan_nets, nets, paths, training, vae
+from gen_jax import (
+    classical,
+    conditions,
+    diffusion,
+    energy,
+    gan,
+    gan_nets,
+    nets,
+    paths,
+    training,
+    vae,
+)
 from gen_jax.checks import as_array, as_floats, as_key, check_output, per_point, same_shape
 from gen_jax.conditions import checked_labels
 from gen_jax.errors import ConfigError, DataError
@@ -216,7 +227,7 @@ class Constant(nn.Module):
 
 @pytest.mark.parametrize("weight", [float("nan"), float("inf")])
 def test_guidance_that_is_no_number(weight):
-    model = diffusion.diffusion(Constant(), "vp", ADAM, shape=(2,), num_classes=3)
+    model = diffusion.diffusion(Constant(), "vp", ADAM, shape=(2,), condition=conditions.labels(3))
     batch = {"x": X, "y": np.arange(16) % 3}
     state = model.init(KEY, batch)
     with pytest.raises(ConfigError, match=r"^guidance="):

@@ -124,7 +124,7 @@ def test_log_prob_is_compiled_for_each_shape_and_its_state_is_an_argument(key, c
     np.testing.assert_array_equal(one, two)
     assert (count, compilations) == ([4], [])
     model.log_prob(key, jnp.ones(()), x[:3])
-    model.log_prob(key, jnp.ones(()), x, 3)
+    model.log_prob(key, jnp.ones(()), x, label=3)
     np.testing.assert_allclose(model.log_prob(key, jnp.ones(()), x, label=5), one + 5)
     assert count == [4, 3, 4]
 

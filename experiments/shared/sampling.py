@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
-import jax.numpy as jnp
 import tyro
 
 from experiments.shared import noisy_classifier
@@ -14,13 +13,9 @@ from experiments.shared.registry import GUIDES, Saved
 from experiments.shared.runner import rebuild
 from gen_jax import diffusion, training
 from gen_jax.errors import ConfigError, check_choice, check_range
-from gen_jax.model import GenerativeModel, compiled
-from gen_jax.paths import PATHS, GaussianPath, transfer
-from gen_jax.types import Array, Denoiser, State
-
-MAX_LEVEL = 20.0
-"""Noise level sigma / alpha above which a classifier does not guide: images of unit size tell it
-nothing there, and sigma^2 / alpha would magnify whatever it says."""
+from gen_jax.model import GenerativeModel
+from gen_jax.paths import PATHS
+from gen_jax.types import State
 
 MAX_SAMPLES = 10_000_000
 """Of one call; even their keys take 8 bytes each."""
@@ -120,25 +115,22 @@ def prepare(config: SamplingConfig, needs_data: bool = False) -> Sampler:
     if config.autoguide is not None:
         check_range("autoguide", config.autoguide, 0, saved.step - 1, integer=True)
         weaker = rebuild(config.run, config.autoguide).state
-        model, state = with_autoguide(model), (state, weaker)
+        model, state = diffusion.autoguided(model, state, weaker)
     if config.classifier is not None:
         guide = load_guide(config.classifier, saved)
-        path = PATHS[config.path or saved.config.path]()
-        model = with_classifier(
-            model, guide, path, config.classifier_weight, config.classifier_only
+        model, state = diffusion.classifier_guided(
+            model,
+            state,
+            lambda params, x, t, label: noisy_classifier.log_likelihood(
+                guide.config, guide.spec, params, label
+            )(x, t),
+            guide.state.ema,
+            source=PATHS[guide.config.path](),
+            weight=config.classifier_weight,
+            only=config.classifier_only,
         )
-        state = (state, guide.state.ema)
     changed = compare(saved, config.allow_changed_data, needs_data)
     return Sampler(saved, model, state, options, changed)
-
-
-def with_autoguide(model: GenerativeModel) -> GenerativeModel:
-    """A model whose state is (state, weaker state) and which samples with autoguidance."""
-
-    def sample(key, states, n, **options):
-        return model.sample(key, states[0], n, guide_state=states[1], **options)
-
-    return compiled(model._replace(sample=sample))
 
 
 def load_guide(directory: str, saved: Saved) -> Saved:
@@ -161,51 +153,3 @@ def load_guide(directory: str, saved: Saved) -> Saved:
             "its noise depends on the data"
         )
     return guide
-
-
-def with_classifier(
-    model: GenerativeModel, guide: Saved, path: GaussianPath, weight: float, only: bool = False
-) -> GenerativeModel:
-    """A model whose state is (state, classifier's parameters), sampled with classifier guidance.
-
-    Args:
-      path: on which it is sampled; the classifier is transferred to it from its own.
-      only: the network itself is not told the labels.
-    """
-
-    def sample(key, states, n, *, label=None, **options):
-        if label is None:
-            raise ConfigError("classifier guidance needs label")
-        state, params = states
-        labels = jnp.broadcast_to(jnp.asarray(label, jnp.int32), (n,))
-        log_p = noisy_classifier.log_likelihood(guide.config, guide.spec, params, labels)
-        if not only:
-            options["label"] = label
-        source = PATHS[guide.config.path]()
-        towards = lambda denoise: guided_by(denoise, log_p, source, path, weight)
-        return model.sample(key, state, n, guide=towards, **options)
-
-    return compiled(model._replace(sample=sample))
-
-
-def guided_by(
-    denoise: Denoiser,
-    log_p: Denoiser,
-    source: GaussianPath,
-    path: GaussianPath,
-    weight: float,
-) -> Denoiser:
-    """`diffusion.classifier` below MAX_LEVEL, and the denoiser alone above it.
-
-    Args:
-      denoise: on `path`.
-      log_p: `(x [B, ...], t [B]) -> log p(y | x_t)` [B] on `source`. It depends on x_t / alpha and
-        sigma / alpha alone, as a denoiser does, and so is transferred like one.
-    """
-    log_p = transfer(log_p, source, path)
-
-    def guided(x: Array, t: Array) -> Array:
-        near = path.sigma(t) <= MAX_LEVEL * path.alpha(t)
-        return diffusion.classifier(denoise, log_p, path, jnp.where(near, weight, 0.0))(x, t)
-
-    return guided

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from gen_jax.checks import no_type_check
+from gen_jax.conditions import Labels, labels
 from gen_jax.data import (
     binarized,
     captions,
@@ -74,6 +75,11 @@ class DatasetSpec:
     num_train: int
     num_test: int
     vocabulary: str = ""
+
+    @property
+    def condition(self) -> Labels | None:
+        """What a class-conditional model of these data takes, None where there are no labels."""
+        return labels(self.num_classes) if self.num_classes else None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types."""

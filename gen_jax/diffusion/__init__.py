@@ -12,22 +12,36 @@ from gen_jax.diffusion.dpm_solver import dpm_solver_pp
 from gen_jax.diffusion.edm import edm, edm_heun
 from gen_jax.diffusion.exact import empirical_denoiser, mixture_denoiser
 from gen_jax.diffusion.flow_ode import adaptive, euler, heun, runge_kutta
+from gen_jax.diffusion.generate import Trajectory, denoiser, log_prob_with_error, trajectory
 from gen_jax.diffusion.grids import GRIDS
 from gen_jax.diffusion.guidance import autoguidance, classifier, classifier_free, extrapolate
-from gen_jax.diffusion.likelihood import DIVERGENCES, LikelihoodInfo, ode_log_prob
-from gen_jax.diffusion.losses import WEIGHTINGS, denoising_loss
-from gen_jax.diffusion.model import diffusion
+from gen_jax.diffusion.guided_models import autoguided, classifier_guided
+from gen_jax.diffusion.likelihood import (
+    DIVERGENCES,
+    LikelihoodInfo,
+    ode_log_prob,
+    ode_log_prob_with_error,
+)
+from gen_jax.diffusion.losses import LOSSES, WEIGHTINGS, denoising_loss
+from gen_jax.diffusion.model import diffusion, model_from_parts
 from gen_jax.diffusion.network import (
     NOISE_INPUTS,
     Preconditioned,
-    denoiser,
+    network_denoiser,
     noise_angle,
     noise_input,
     predict,
 )
 from gen_jax.diffusion.noisy_classifier import label_log_prob, noisy_classifier
-from gen_jax.diffusion.options import Options
-from gen_jax.diffusion.sampler import SampleInfo, Stepper, Transition, prior, sample
+from gen_jax.diffusion.options import Options, Parts, make_parts
+from gen_jax.diffusion.sampler import (
+    SampleInfo,
+    Stepper,
+    Transition,
+    prior,
+    sample,
+    sample_with_info,
+)
 from gen_jax.diffusion.steppers import STEPPERS
 from gen_jax.diffusion.stochastic import (
     annealed_langevin,
@@ -42,24 +56,29 @@ from gen_jax.diffusion.unipc import unipc
 __all__ = [
     "DIVERGENCES",
     "GRIDS",
+    "LOSSES",
     "NOISE_INPUTS",
     "STEPPERS",
     "TIME_DENSITIES",
     "WEIGHTINGS",
     "LikelihoodInfo",
     "Options",
+    "Parts",
     "Preconditioned",
     "SampleInfo",
     "Stepper",
+    "Trajectory",
     "Transition",
     "adams",
     "adaptive",
     "ancestral",
     "annealed_langevin",
     "autoguidance",
+    "autoguided",
     "bounded_rate",
     "classifier",
     "classifier_free",
+    "classifier_guided",
     "ddim",
     "ddpm_loss",
     "denoiser",
@@ -75,17 +94,24 @@ __all__ = [
     "extrapolate",
     "heun",
     "label_log_prob",
+    "log_prob_with_error",
+    "make_parts",
     "mixture_denoiser",
+    "model_from_parts",
+    "network_denoiser",
     "noise_angle",
     "noise_input",
     "noisy_classifier",
     "ode_log_prob",
+    "ode_log_prob_with_error",
     "predict",
     "predictor_corrector",
     "prior",
     "runge_kutta",
     "sample",
+    "sample_with_info",
     "score_sde_rate",
+    "trajectory",
     "unipc",
     "variational_bound",
 ]

@@ -1,71 +1,118 @@
-"""What a trained diffusion or flow-matching model gives: guided samples and log-likelihoods."""
+"""What a trained diffusion or flow-matching model gives: denoisers, samples, log-likelihoods."""
 
-from collections.abc import Callable
-from typing import Any
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.conditions import checked_labels
+from gen_jax.calls import calls_inside
 from gen_jax.data_units import log_det, to_data, to_model_floats
 from gen_jax.diffusion.grids import GRIDS
 from gen_jax.diffusion.guidance import extrapolate
-from gen_jax.diffusion.likelihood import ode_log_prob
-from gen_jax.diffusion.network import Preconditioned, denoiser
-from gen_jax.diffusion.options import (
-    Options,
-    draw_source,
-    resolve,
-    resolve_path,
-)
-from gen_jax.diffusion.sampler import Stepper, check_times, prior, sample
+from gen_jax.diffusion.likelihood import LikelihoodInfo, ode_log_prob, ode_log_prob_with_error
+from gen_jax.diffusion.network import network_denoiser
+from gen_jax.diffusion.options import Parts, draw_source, resolve, resolve_path
+from gen_jax.diffusion.sampler import Stepper, check_times, prior, sample, sample_with_info
 from gen_jax.diffusion.steppers import STEPPERS
-from gen_jax.errors import ConfigError, check_finite
+from gen_jax.errors import ConfigError, check_choice, check_finite
+from gen_jax.frozen import parts_of
+from gen_jax.model import GenerativeModel
 from gen_jax.optimization import AveragedState
 from gen_jax.paths import GaussianPath, transfer
 from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.solvers import adaptive
-from gen_jax.types import Array, Denoiser, Float, Key
+from gen_jax.types import Array, Denoiser, Float, Int, Key, State
+
+
+def value_of(parts: Parts, given: Mapping[str, Any], n: int) -> Any:
+    """The condition's value [n, ...]; None where none is given. Raises ConfigError."""
+    condition = parts.options.condition
+    checks = {} if condition is None else condition.checks
+    for name, value in given.items():
+        if value is not None and not checks:
+            raise ConfigError(f"{name} was given, but the model was trained without a condition")
+        if checks:
+            check_choice("condition", name, checks)
+    if condition is None:
+        return None
+    return condition.gather({name: check(given.get(name), n) for name, check in checks.items()})
+
+
+def names_of(parts: Parts) -> str:
+    """The words that give a model its condition, for messages."""
+    condition = parts.options.condition
+    return "a model with a condition" if condition is None else " or ".join(condition.checks)
+
+
+def plain_denoiser(parts: Parts, params: Any, value: Any, n: int) -> Denoiser:
+    """The network's denoiser for a condition's value; `null` stands for None, as in training."""
+    condition = parts.options.condition
+    if condition is not None and value is None:
+        value = condition.null(n)
+    return network_denoiser(parts.preconditioned, params, value)
+
+
+def denoiser(model: GenerativeModel, state: State, **conditions: Any) -> Denoiser:
+    """`denoise(x [B, ...], t [B]) -> E[x0 | x_t = x]` of the moving average, in the path's units.
+
+    Args:
+      conditions: such as label=3, for all examples, or [B]. Without it the condition is hidden.
+    Raises ConfigError for a model of another family, and for a condition that does not fit.
+    """
+    parts, own = parts_of(model, state, Parts)
+
+    def denoise(x: Float[Array, "B ..."], t: Float[Array, "B"]) -> Float[Array, "B ..."]:
+        n = x.shape[0]
+        value = value_of(parts, conditions, n)
+        return _guided(parts, own.ema, value, n, parts.path)(x, t)
+
+    return calls_inside(denoise)
+
+
+def _guided(parts: Parts, params: Any, value: Any, n: int, path: GaussianPath, **guidance) -> Any:
+    """The denoiser on `path`, with the guidance of a call and the guide that is built in."""
+    told = value if parts.tell else None
+    denoise = guided_denoiser(parts, params, told, n, **guidance)
+    if path is not parts.path:
+        denoise = transfer(denoise, parts.path, path)
+    return denoise if parts.guide is None else parts.guide(denoise, value, path)
 
 
 def guided_denoiser(
-    p: Preconditioned,
-    options: Options,
-    state: AveragedState,
+    parts: Parts,
+    params: Any,
+    value: Any,
     n: int,
     *,
-    label: Any = None,
     guidance: float | Array = 1.0,
     guidance_interval: tuple[float, float] = (0.0, 1.0),
-    guide_state: AveragedState | None = None,
 ) -> Denoiser:
-    """The moving average's denoiser with classifier-free guidance, or autoguidance by guide_state.
+    """The network's denoiser with classifier-free guidance, or autoguidance by `parts.weaker`.
 
-    Raises ConfigError for labels out of range and for guidance that has nothing to guide it.
+    Raises ConfigError for guidance that has nothing to guide it.
     """
-    labels = checked_labels(label, n, options.num_classes)
     if check_finite("guidance", guidance) is None:
         raise ConfigError("guidance=None must be a number, or one for each sample")
-    # "No label" is the label num_classes, as in training.
-    none = jnp.full(n, options.num_classes, jnp.int32) if options.num_classes else None
-    denoise = denoiser(p, state.ema, none if labels is None else labels)
-    if guide_state is not None:
-        guide = denoiser(p, guide_state.ema, none if labels is None else labels)
+    denoise = plain_denoiser(parts, params, value, n)
+    if parts.weaker is not None:
+        guide = plain_denoiser(parts, parts.weaker, value, n)
     elif isinstance(guidance, int | float) and guidance == 1:
         return denoise
-    elif labels is None:
-        raise ConfigError(f"guidance={guidance} needs label, or guide_state for autoguidance")
+    elif value is None:
+        raise ConfigError(f"guidance={guidance} needs {names_of(parts)}, or a weaker model")
     else:
-        guide = denoiser(p, state.ema, none)
+        guide = plain_denoiser(parts, params, None, n)
     return extrapolate(denoise, guide, guidance, guidance_interval)
 
 
 def _times(
+    parts: Parts,
     path: GaussianPath,
     num_steps: int,
     grid: str | Callable,
-    p: Preconditioned,
     sigma_min: float | None,
     sigma_max: float | None,
 ) -> Float[Array, " times"]:
@@ -73,45 +120,46 @@ def _times(
     given = {"sigma_min": sigma_min, "sigma_max": sigma_max}
     options: dict[str, Any] = {name: level for name, level in given.items() if level is not None}
     if isinstance(grid, str):
-        options["data_std"] = p.data_std
-    return resolve("grid", grid, GRIDS)(path, num_steps, **options)
+        options["data_std"] = parts.options.data_std
+    with jax.ensure_compile_time_eval():  # a trace would hide the values of a grid
+        times = resolve("grid", grid, GRIDS)(path, num_steps, **options)
+        check_times(times)
+    return times
 
 
-def draw_samples(
-    p: Preconditioned,
-    options: Options,
+class Start(NamedTuple):
+    """What a sampler needs: per-sample keys, a denoiser on a path, x at the first time, a grid."""
+
+    keys: Key[Array, "n"]
+    denoise: Denoiser
+    path: GaussianPath
+    x: Float[Array, "n ..."]
+    times: Float[Array, " times"]
+    stepper: Stepper
+
+
+def _start(
+    parts: Parts,
     key: Key[Array, "*batch"],
     state: AveragedState,
     n: int,
     *,
-    label: Any = None,
     guidance: float | Array = 1.0,
     guidance_interval: tuple[float, float] = (0.0, 1.0),
-    guide_state: AveragedState | None = None,
     stepper: str | Stepper | None = None,
     num_steps: int | None = None,
     grid: str | Callable | None = None,
     sigma_min: float | None = None,
     sigma_max: float | None = None,
     path: str | GaussianPath | None = None,
-    guide: Callable[[Denoiser], Denoiser] | None = None,
-    info: bool = False,
-    trajectory: bool = False,
-) -> Any:
-    """Samples [n, ...] in data units, and a `SampleInfo` on request.
-
-    Args:
-      label, guidance, guidance_interval, guide_state: of `guided_denoiser`.
-      stepper, num_steps, grid: by default the options', and the grid that the stepper is meant for.
-      sigma_min, sigma_max: noise levels sigma / alpha of the last step and of the start, instead of
-        the grid's, which are the path's own (see `grids`).
-      path: a path to sample on, when it is not the one of training.
-      guide: any further function from denoiser to denoiser, on the sampling path; arrays that it
-        closes over are the same for every batch.
-    """
+    guide: Callable[..., Denoiser] | None = None,
+    given: Any = None,
+    **conditions: Any,
+) -> Start:
+    """The arguments of `draw_samples` checked and put together."""
+    options = parts.options
     make = resolve("stepper", options.stepper if stepper is None else stepper, STEPPERS)
     stepper = make if isinstance(make, Stepper) else make()
-    num_steps = options.num_steps if num_steps is None else num_steps
     if stepper.stochastic and (options.source or options.coupling):
         others = [name for name, make in STEPPERS.items() if not make().stochastic]
         raise ConfigError(
@@ -122,74 +170,160 @@ def draw_samples(
         raise ConfigError(
             f"sigma_max={sigma_max}: with its own source or coupling a model starts at t = 1 alone"
         )
-    denoise = guided_denoiser(
-        p,
-        options,
-        state,
-        n,
-        label=label,
-        guidance=guidance,
-        guidance_interval=guidance_interval,
-        guide_state=guide_state,
-    )
-    target = p.path if path is None else resolve_path(path)
-    if target is not p.path:
-        denoise = transfer(denoise, p.path, target)
-    with jax.ensure_compile_time_eval():  # a trace would hide the values of a grid
-        name = stepper.grid if grid is None else grid
-        times = _times(target, num_steps, name, p, sigma_min, sigma_max)
-        check_times(times)
+    target = parts.path if path is None else resolve_path(path)
+    how = {"guidance": guidance, "guidance_interval": guidance_interval}
+    denoise = _guided(parts, state.ema, value_of(parts, conditions, n), n, target, **how)
+    if given is not None and guide is None:
+        raise ConfigError("given needs guide, the function that takes it")
+    if guide is not None:
+        denoise = guide(denoise) if given is None else guide(denoise, given)
+    num_steps = options.num_steps if num_steps is None else num_steps
+    name = stepper.grid if grid is None else grid
+    times = _times(parts, target, num_steps, name, sigma_min, sigma_max)
     keys = sample_keys(key, n)
     if options.source is None:
         shape = (n, *options.shape)
-        start = prior(fold_in(keys, 0), target, shape, t=times[0], data_std=p.data_std)
+        x = prior(fold_in(keys, 0), target, shape, t=times[0], data_std=options.data_std)
     else:
-        start = target.sigma(jnp.ones(())) * draw_source(options, fold_in(keys, 0))
-    drawn: Any = sample(
-        fold_in(keys, 1),
-        guide(denoise) if guide else denoise,
-        target,
-        start,
-        times,
-        stepper,
-        data_std=p.data_std,
-        info=info,
-        trajectory=trajectory,
-    )
-    if info or trajectory:
-        return to_data(options, drawn[0]), drawn[1]
-    return to_data(options, drawn)
+        x = target.sigma(jnp.ones(())) * draw_source(options, fold_in(keys, 0))
+    return Start(fold_in(keys, 1), denoise, target, x, times, stepper)
+
+
+def draw_samples(
+    parts: Parts, key: Key[Array, "*batch"], state: AveragedState, n: int, **options: Any
+) -> Array:
+    """Samples [n, ...] in data units.
+
+    Args:
+      guidance, guidance_interval: weight of classifier-free guidance, one for all or one for each
+        sample, and the times in which it acts; see `extrapolate`.
+      stepper, num_steps, grid: by default the options', and the grid that the stepper is meant for.
+      sigma_min, sigma_max: noise levels sigma / alpha of the last step and of the start, instead of
+        the grid's, which are the path's own (see `grids`).
+      path: a path to sample on, when it is not the one of training.
+      guide: any further function from denoiser to denoiser, on the sampling path, or with `given` a
+        function `(denoise, given) -> denoise`. Arrays that it closes over serve every batch.
+      given: arrays [n, ...], the guide's own condition of each sample, cut with the batches.
+    """
+    start = _start(parts, key, state, n, **options)
+    return to_data(parts.options, sample(*start, data_std=parts.options.data_std))
+
+
+_signature = inspect.signature(_start).replace(return_annotation=Array)
+draw_samples.__signature__ = _signature  # type: ignore[attr-defined]
+
+
+class Trajectory(NamedTuple):
+    """Samples, and the states on the way to them.
+
+    Fields:
+      x: [n, ...] in data units.
+      states: [num_steps + 1, n, ...] from the start on, in the units that were asked for.
+      times: [num_steps + 1] of the states.
+      calls: batched network calls, see `SampleInfo`.
+    """
+
+    x: Array
+    states: Array
+    times: Float[Array, " times"]
+    calls: Int[Array, ""]
+
+
+UNITS = ("data", "model")
+
+
+def trajectory(
+    key: Key[Array, "*batch"],
+    model: GenerativeModel,
+    state: State,
+    n: int,
+    *,
+    units: str = "data",
+    **conditions: Any,
+) -> Trajectory:
+    """The samples that `model.sample` draws, with the states on the way.
+
+    Args:
+      units: "data", or "model" for the path's own, in which states are x_t.
+      conditions: as of `model.sample`.
+    """
+    check_choice("units", units, UNITS)
+    parts, own = parts_of(model, state, Parts)
+    start = _start(parts, key, own, n, **conditions)
+    std = parts.options.data_std
+    x, info = sample_with_info(*start, data_std=std, trajectory=True)
+    assert info.trajectory is not None
+    states = jnp.concatenate([start.x[None], info.trajectory])
+    if units == "data":
+        states = jax.vmap(lambda u: to_data(parts.options, u))(states)
+    return Trajectory(to_data(parts.options, x), states, start.times, info.calls)
+
+
+def _likelihood_inputs(
+    parts: Parts, key: Any, state: AveragedState, x: Any, conditions: Any, solver: Any
+) -> tuple[tuple, dict[str, Any], Array]:
+    """The arguments of `ode_log_prob`, and log |du/dx|."""
+    n, options = x.shape[0], parts.options
+    keys = sample_keys(key, n)
+    u = to_model_floats(options, fold_in(keys, 0), jnp.asarray(x))
+    settings = {"data_std": options.data_std, **options.likelihood}
+    if solver.get("method") in adaptive.METHODS:
+        settings.pop("num_steps", None)
+    settings |= {name: value for name, value in solver.items() if value is not None}
+    denoise = plain_denoiser(parts, state.ema, value_of(parts, conditions, n), n)
+    return (fold_in(keys, 1), denoise, parts.path, u), settings, log_det(options, u)
 
 
 def log_prob(
-    p: Preconditioned,
-    options: Options,
+    parts: Parts,
     key: Key[Array, "*batch"],
     state: AveragedState,
     x: Array | np.ndarray,
     *,
-    label: Any = None,
     method: str | None = None,
-    info: bool = False,
-    **solver,
-) -> Any:
-    """log p(x | label) [B] in nats and data units by the probability-flow ODE; see `ode_log_prob`.
+    num_steps: int | None = None,
+    divergence: str | None = None,
+    tolerance: float | None = None,
+    max_steps: int | None = None,
+    times: Float[Array, " times"] | None = None,
+    **conditions: Any,
+) -> Float[Array, "B"]:
+    """log p(x | condition) [B] in nats and data units by the probability-flow ODE.
 
     For dequantised images the mean over the dequantisation noise is a lower bound on the log
     probability mass. An adaptive `method` takes no notice of the options' number of steps; use it
-    for points far from the data, where fixed steps may be off by hundreds of nats. With `info` also
-    a `LikelihoodInfo`, which tells the error.
+    for points far from the data, where fixed steps may be off by hundreds of nats.
+    `log_prob_with_error` also estimates the error.
+
+    Args:
+      method, num_steps, divergence, tolerance, max_steps, times: of `ode_log_prob`; where they are
+        not given the model's options `likelihood` hold.
     """
-    labels = checked_labels(label, x.shape[0], options.num_classes)
-    keys = sample_keys(key, x.shape[0])
-    u = to_model_floats(options, fold_in(keys, 0), jnp.asarray(x))
-    settings = {"data_std": p.data_std, **options.likelihood}
-    if method in adaptive.METHODS:
-        settings.pop("num_steps", None)
-    if method is not None:
-        settings["method"] = method
-    denoise, scale = denoiser(p, state.ema, labels), log_det(options, u)
-    found: Any = ode_log_prob(
-        fold_in(keys, 1), denoise, p.path, u, info=info, **(settings | solver)
-    )
-    return (found[0] + scale, found[1]) if info else found + scale
+    solver = {
+        "method": method,
+        "num_steps": num_steps,
+        "divergence": divergence,
+        "tolerance": tolerance,
+        "max_steps": max_steps,
+        "times": times,
+    }
+    inputs, settings, scale = _likelihood_inputs(parts, key, state, x, conditions, solver)
+    return ode_log_prob(*inputs, **settings) + scale
+
+
+def log_prob_with_error(
+    key: Key[Array, "*batch"],
+    model: GenerativeModel,
+    state: State,
+    x: Array | np.ndarray,
+    *,
+    method: str | None = None,
+    num_steps: int | None = None,
+    **conditions: Any,
+) -> tuple[Float[Array, "B"], LikelihoodInfo]:
+    """`model.log_prob`, and its error by a second, coarser solve."""
+    parts, own = parts_of(model, state, Parts)
+    solver = {"method": method, "num_steps": num_steps}
+    inputs, settings, scale = _likelihood_inputs(parts, key, own, x, conditions, solver)
+    found, info = ode_log_prob_with_error(*inputs, **settings)
+    return found + scale, info

@@ -76,20 +76,28 @@ def classifier(
     log_likelihood: Callable[[Array, Array], Float[Array, "B"]],
     path: GaussianPath,
     weight: float | Array = 1.0,
+    max_level: float | None = None,
 ) -> Denoiser:
     """Classifier guidance (dhariwal2021, algorithm 2): D + w (sigma^2 / alpha) grad_x log p(y | x).
 
     Args:
       log_likelihood: `(x_t [B, ...], t [B]) -> log p(y | x_t)` [B], trained on noisy data. Its own
         network is not among the calls that `sample` counts.
+      max_level: noise level sigma / alpha above which the classifier does not guide. The gradient
+        of an exact log p(y | x_t) vanishes with alpha; that of a trained classifier may not, and
+        sigma^2 / alpha is 2,900 at t = 1 of the linear path: give it a level, such as 20.
     """
     check_finite("weight", weight)
+    if max_level is not None:
+        check_range("max_level", max_level, 0, open_low=True)
     denoise = same_shape("denoise", network_call(denoise))
     each = per_point("log_likelihood", log_likelihood)
     score = jax.grad(lambda x, t: jnp.sum(each(x, t)))
 
     def guided(x: Float[Array, "B ..."], t: Float[Array, "B"]) -> Float[Array, "B ..."]:
-        shift = expand(jnp.asarray(weight, float), x) * likelihood_shift(score, path, x, t)
-        return denoise(x, t) + shift
+        w = jnp.asarray(weight, float)
+        if max_level is not None:
+            w = jnp.where(path.sigma(t) <= max_level * path.alpha(t), w, 0.0)
+        return denoise(x, t) + expand(w, x) * likelihood_shift(score, path, x, t)
 
     return calls_inside(guided)

@@ -56,9 +56,8 @@ def ode_log_prob(
     times: Float[Array, " times"] | None = None,
     divergence: str = "exact",
     data_std: float = 1.0,
-    info: bool = False,
-) -> Float[Array, "B"] | tuple[Float[Array, "B"], LikelihoodInfo]:
-    """log p(x0) in nats, in the units of x0, and a `LikelihoodInfo` on request.
+) -> Float[Array, "B"]:
+    """log p(x0) in nats, in the units of x0.
 
     Args:
       key: one key, or one per example [B]; draws one Rademacher probe per trajectory.
@@ -78,10 +77,61 @@ def ode_log_prob(
       data_std: the end point is scored by N(0, sigma(1)^2 + alpha(1)^2 data_std^2). On a path that
         ends with some signal this is one more error, for far points up to alpha(1)^2 / sigma(1)^2
         of their square distance over the data's variance.
-      info: also estimate the error, by a second, coarser solve.
     Raises ConfigError for an unknown method or divergence, a tolerance or a number of steps that is
-    not positive, num_steps of an adaptive method, and info of a single step.
+    not positive, and num_steps of an adaptive method.
     """
+    return _solver(
+        key,
+        denoise,
+        path,
+        x0,
+        method,
+        divergence,
+        data_std,
+        tolerance=tolerance,
+        max_steps=max_steps,
+        num_steps=num_steps,
+        times=times,
+    )(coarse=False)
+
+
+def ode_log_prob_with_error(
+    key: Key[Array, "*batch"],
+    denoise: Denoiser,
+    path: GaussianPath,
+    x0: Float[Array, "B ..."],
+    *,
+    method: str | None = None,
+    divergence: str = "exact",
+    data_std: float = 1.0,
+    **options: Any,
+) -> tuple[Float[Array, "B"], LikelihoodInfo]:
+    """`ode_log_prob`, and its error estimated by a second, coarser solve.
+
+    Raises ConfigError as `ode_log_prob` does, and for a single step.
+    """
+    network = network_call(denoise)
+    solve = _solver(key, network, path, x0, method, divergence, data_std, twice=True, **options)
+    (fine, coarse), calls = counted(lambda: (solve(coarse=False), solve(coarse=True)))()
+    return fine, LikelihoodInfo(jnp.abs(fine - coarse), calls)
+
+
+def _solver(
+    key: Key[Array, "*batch"],
+    denoise: Denoiser,
+    path: GaussianPath,
+    x0: Float[Array, "B ..."],
+    method: str | None,
+    divergence: str,
+    data_std: float,
+    *,
+    tolerance: float = 1e-6,
+    max_steps: int = 4096,
+    num_steps: int | None = None,
+    times: Float[Array, " times"] | None = None,
+    twice: bool = False,
+) -> Callable:
+    """`(coarse) -> log p [B]`, with half of the steps or ten times the tolerance where coarse."""
     measure = DIVERGENCES[check_choice("divergence", divergence, DIVERGENCES)]
     if method is None:
         method = "dopri5" if num_steps is None and times is None else "rk4"
@@ -93,13 +143,13 @@ def ode_log_prob(
     num_steps = check_range("num_steps", 64 if num_steps is None else num_steps, 1, integer=True)
     times = karras(path, num_steps + 1)[-2::-1] if times is None else times
     times = jnp.asarray(times, float)
-    if info and not adapts and len(times) < 3:
-        raise ConfigError("info needs at least 2 steps, for the error is seen with half of them")
+    if twice and not adapts and len(times) < 3:
+        raise ConfigError("an error needs num_steps >= 2: it is seen with half of the steps")
     x = ode.as_floating(x0)
     x = x.astype(jnp.promote_types(x.dtype, times.dtype))
     draw = lambda key: jax.random.rademacher(key, x.shape[1:], x.dtype)
     probe = jax.vmap(draw)(sample_keys(key, x.shape[0]))
-    field = velocity(network_call(denoise) if info else denoise, path)
+    field = velocity(denoise, path)
     augmented = lambda x, t: measure(lambda x: field(x, t), x, probe)
     # x_t at the first time, without its noise, is alpha x0: log p(x0) gains D log alpha.
     alpha = path.alpha(times[0])
@@ -116,10 +166,7 @@ def ode_log_prob(
             x1, integral = ode.integrate(at_time, start, grid, method=method)
         return _log_prior(path, times[-1], x1, data_std) + integral + x[0].size * jnp.log(alpha)
 
-    if not info:
-        return log_prob(coarse=False)
-    (fine, coarse), calls = counted(lambda: (log_prob(coarse=False), log_prob(coarse=True)))()
-    return fine, LikelihoodInfo(jnp.abs(fine - coarse), calls)
+    return log_prob
 
 
 def _adaptive(augmented: Callable, start: tuple[Array, Array], times: Array, **options: Any) -> Any:

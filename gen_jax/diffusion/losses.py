@@ -11,6 +11,7 @@ lam = log(alpha / sigma), N^2 = alpha^2 sd^2 + sigma^2, sd the standard deviatio
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -132,3 +133,19 @@ def denoising_loss(
     error = jnp.mean(square, axis=tuple(range(1, x0.ndim)))
     weight = check_output("weighting", weighting(c, prediction, data_std), error.shape)
     return weight * error, {"error": error}
+
+
+def ddpm_steps_loss(
+    predict: Callable[[Array, Array], Array],
+    path: GaussianPath,
+    x0: Float[Array, "B ..."],
+    eps: Float[Array, "B ..."],
+    t: Float[Array, "B"],
+    **options: Any,
+) -> tuple[Float[Array, "B"], dict[str, Array]]:
+    """`denoising_loss` at the next of DDPM's 1000 times (k + 1) / 1000 (ho2020 eq. 14)."""
+    return denoising_loss(predict, path, x0, eps, jnp.ceil(t * 1000) / 1000, **options)
+
+
+LOSSES: dict[str, Callable] = {"denoising": denoising_loss, "ddpm": ddpm_steps_loss}
+"""Losses of a model by name, `(predict, path, x0, eps, t, *, prediction, weighting, data_std)`."""

@@ -14,7 +14,7 @@ from gen_jax.calls import called, calls_inside
 from gen_jax.checks import check_output
 from gen_jax.diffusion.time_sampling import T_MIN
 from gen_jax.paths import GaussianPath, coefficients, convert, expand
-from gen_jax.types import Array, Denoiser, Float, Int
+from gen_jax.types import Array, Denoiser, Float
 
 
 def noise_input(path: GaussianPath, t: Float[Array, "B"]) -> Float[Array, "B"]:
@@ -51,7 +51,7 @@ class Preconditioned(NamedTuple):
     """A network with its scalings on one path (karras2022, table 1).
 
     Fields:
-      apply: `(params, x [B, ...], noise [B], label [B] or None) -> [B, ...]`.
+      apply: `(params, x [B, ...], noise [B], condition or None) -> [B, ...]`.
       path: the path it is trained on.
       prediction: what it predicts, one of `paths.PARAMETERISATIONS`.
       data_std: standard deviation of the data on the path.
@@ -70,19 +70,19 @@ def predict(
     params: Any,
     x: Float[Array, "B ..."],
     t: Float[Array, "B"],
-    label: Int[Array, "B"] | None = None,
+    condition: Any = None,
 ) -> Float[Array, "B ..."]:
     """The network's raw output: a value of parameterisation `p.prediction` at (x, t)."""
     norm = jnp.sqrt((p.path.alpha(t) * p.data_std) ** 2 + p.path.sigma(t) ** 2)
-    out = p.apply(params, x / expand(norm, x), p.noise(p.path, t), label)
+    out = p.apply(params, x / expand(norm, x), p.noise(p.path, t), condition)
     return check_output("network", out, x.shape)
 
 
-def denoiser(p: Preconditioned, params: Any, label: Int[Array, "B"] | None = None) -> Denoiser:
+def network_denoiser(p: Preconditioned, params: Any, condition: Any = None) -> Denoiser:
     """`denoise(x [B, ...], t [B]) -> E[x0 | x_t = x]` of a network with these parameters."""
 
     def denoise(x, t):
-        raw = predict(p, params, x, t, label)
+        raw = predict(p, params, x, t, condition)
         return called(convert(raw, x, coefficients(p.path, t), p.prediction, "x0", p.data_std))
 
     return calls_inside(denoise)

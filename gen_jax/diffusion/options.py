@@ -1,19 +1,22 @@
-"""What a diffusion or flow-matching model is made of: its state, its options and their checks."""
+"""What a diffusion or flow-matching model is made of: its options, their checks, its parts."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import optax
 
-from gen_jax.checks import check_output
-from gen_jax.diffusion.losses import WEIGHTINGS
-from gen_jax.diffusion.network import NOISE_INPUTS
+from gen_jax.checks import check_output, no_type_check
+from gen_jax.conditions import Condition, checked_condition, configured
+from gen_jax.diffusion.losses import LOSSES, WEIGHTINGS
+from gen_jax.diffusion.network import NOISE_INPUTS, Preconditioned
 from gen_jax.diffusion.sampler import Stepper
 from gen_jax.diffusion.steppers import STEPPERS
 from gen_jax.diffusion.time_sampling import TIME_DENSITIES
-from gen_jax.errors import check_choice, check_range, check_shape
+from gen_jax.errors import ConfigError, check_choice, check_range, check_shape
 from gen_jax.paths import PARAMETERISATIONS, PATHS, GaussianPath, check_path
-from gen_jax.types import Array, Float, Key
+from gen_jax.types import Array, Denoiser, Float, Key
 
 
 class Options(NamedTuple):
@@ -26,8 +29,9 @@ class Options(NamedTuple):
       data_std: standard deviation of the transformed data.
       noise_input: what the network sees of the time: a name in NOISE_INPUTS, or a function like
         theirs.
-      num_classes: 0, or the number of labels; batches then need "y".
-      label_dropout: probability of replacing a label by num_classes, "no label".
+      loss: a name in LOSSES, or a function like theirs.
+      condition: None, or what batches hold besides "x", such as `conditions.labels(10)`.
+      condition_dropout: probability of hiding an example's condition in training.
       ema_decay: of the parameters' moving average, which samples; smaller in the first steps.
       transform: `data.Transform` between data units and the path's x0, or None.
       source: `(key) -> [*shape]`, one example of what replaces standard normal noise, or None.
@@ -45,8 +49,9 @@ class Options(NamedTuple):
     time_density: Any = "low_discrepancy"
     data_std: float = 1.0
     noise_input: Any = "log_snr"
-    num_classes: int = 0
-    label_dropout: float = 0.1
+    loss: Any = "denoising"
+    condition: Condition | None = None
+    condition_dropout: float = 0.1
     ema_decay: float = 0.999
     transform: Any = None
     source: Callable | None = None
@@ -71,12 +76,13 @@ def checked(options: Options) -> Options:
     check_choice("prediction", options.prediction, PARAMETERISATIONS)
     check_shape("shape", options.shape)
     check_range("data_std", options.data_std, 0, open_low=True)
-    check_range("num_classes", options.num_classes, 0, integer=True)
-    check_range("label_dropout", options.label_dropout, 0, 1)
+    checked_condition(options.condition)
+    check_range("condition_dropout", options.condition_dropout, 0, 1)
     check_range("ema_decay", options.ema_decay, 0, 1)
     check_range("num_steps", options.num_steps, 1, integer=True)
     resolve("stepper", options.stepper, STEPPERS)
     return options._replace(
+        loss=resolve("loss", options.loss, LOSSES),
         weighting=resolve("weighting", options.weighting, WEIGHTINGS),
         time_density=resolve("time_density", options.time_density, TIME_DENSITIES),
         noise_input=resolve("noise_input", options.noise_input, NOISE_INPUTS),
@@ -88,3 +94,48 @@ def draw_source(options: Options, keys: Key[Array, "B"]) -> Float[Array, "B ..."
     draw = options.source or (lambda key: jax.random.normal(key, options.shape))
     shape = (len(keys), *options.shape)
     return check_output("source", jax.vmap(draw)(keys), shape, "with a leading axis of samples, ")
+
+
+class Parts(NamedTuple):
+    """What samples, densities and the family's functions of a trained model are made of.
+
+    Fields:
+      weaker: parameters of a weaker model, the guide of autoguidance (karras2024), or None.
+      guide: `(denoise, condition, path) -> denoise` that is always applied, or None; it sees the
+        condition's value [B, ...].
+      tell: whether the network sees the condition, and not the guide alone.
+    """
+
+    network: Any
+    path: GaussianPath
+    optimizer: optax.GradientTransformation
+    options: Options
+    weaker: Any = None
+    guide: Callable[[Denoiser, Any, GaussianPath], Denoiser] | None = None
+    tell: bool = True
+
+    @property
+    def preconditioned(self) -> Preconditioned:
+        """The network with its scalings."""
+        o = self.options
+        return Preconditioned(
+            self.network.apply, self.path, o.prediction, o.data_std, o.noise_input
+        )
+
+
+@no_type_check
+def make_parts(
+    network: Any,
+    path: str | GaussianPath,
+    optimizer: optax.GradientTransformation,
+    options: Options,
+) -> Parts:
+    """The parts of a model. Raises ConfigError for what does not fit together."""
+    options, path = checked(options), resolve_path(path)
+    network = configured("network", network, options.condition)
+    if options.prediction in ("eps", "score") and float(path.alpha(jnp.ones(()))) == 0:
+        raise ConfigError(
+            f"prediction={options.prediction!r} does not determine x0 at t = 1 of a path with "
+            "alpha(1) = 0 (choose from: x0, v, velocity, F; or another path, such as vp)"
+        )
+    return Parts(network, path, optimizer, options)

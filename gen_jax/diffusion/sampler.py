@@ -55,7 +55,7 @@ class Stepper(NamedTuple):
 
 
 class SampleInfo(NamedTuple):
-    """What `sample` learnt: batched network calls, and the states after each transition.
+    """What sampling cost: batched network calls; and the states after each transition.
 
     Calls are those of the network, whatever wraps it (guidance calls two networks); a classifier's
     are not among them. See `gen_jax.calls`.
@@ -106,9 +106,7 @@ def sample(
     stepper: Stepper,
     *,
     data_std: float = 1.0,
-    info: bool = False,
-    trajectory: bool = False,
-) -> Float[Array, "B ..."] | tuple[Float[Array, "B ..."], SampleInfo]:
+) -> Float[Array, "B ..."]:
     """Carry x from noise at times[0] to data at times[-1], one `lax.scan` for any stepper.
 
     Args:
@@ -117,14 +115,45 @@ def sample(
       x: the point to start from, distributed as x_t at times[0]; see `prior`.
       times: [n + 1], falling; a last time of 0 means the data itself.
       data_std: of the data, the unit of the stepper `adams`.
-      info: also return `SampleInfo` with the exact number of network calls.
-      trajectory: keep every state, [n, B, ...], in the info.
     Raises ConfigError for times that do not fall from at most 1 to at least 0.
     """
+    return _scan(key, denoise, path, x, times, stepper, data_std, False, False)[0]
+
+
+def sample_with_info(
+    key: Key[Array, "*batch"],
+    denoise: Denoiser,
+    path: GaussianPath,
+    x: Float[Array, "B ..."],
+    times: Float[Array, " times"],
+    stepper: Stepper,
+    *,
+    data_std: float = 1.0,
+    trajectory: bool = False,
+) -> tuple[Float[Array, "B ..."], SampleInfo]:
+    """`sample`, and the exact number of network calls.
+
+    Args:
+      trajectory: keep every state, [n, B, ...], in the info.
+    """
+    return _scan(key, denoise, path, x, times, stepper, data_std, True, trajectory)
+
+
+def _scan(
+    key: Key[Array, "*batch"],
+    denoise: Denoiser,
+    path: GaussianPath,
+    x: Float[Array, "B ..."],
+    times: Float[Array, " times"],
+    stepper: Stepper,
+    data_std: float,
+    counting: bool,
+    trajectory: bool,
+) -> tuple[Float[Array, "B ..."], SampleInfo]:
+    """The loop; the calls are 0 unless they are counted."""
     times, x = jnp.asarray(times, float), as_floating(x)
     check_times(times)
     dtype, wide = x.dtype, jnp.promote_types(x.dtype, times.dtype)
-    counting = info or trajectory
     network = same_shape("denoise", network_call(denoise) if counting else denoise)
     at_width = lambda x, t: network(x.astype(dtype), t).astype(wide)
     keys = sample_keys(key, x.shape[0])
@@ -140,7 +169,7 @@ def sample(
     start = (x, stepper.init(x), jnp.int32(0))
     (x, _, calls), states = jax.lax.scan(body, start, transitions(path, times, data_std))
     x = x.astype(dtype)
-    return (x, SampleInfo(calls, states)) if counting else x
+    return x, SampleInfo(calls, states)
 
 
 def prior(

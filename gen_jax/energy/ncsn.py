@@ -40,7 +40,7 @@ def ncsn(
     """A noise-conditional score network with annealed Langevin, denoised at the end.
 
     Args:
-      network: Flax module, `(x [B, *shape], noise [B], label or None) -> [B, *shape]`.
+      network: Flax module, `(x [B, *shape], noise [B], condition or None) -> [B, *shape]`.
       levels: L noise levels from sigma_max down to sigma_min, a geometric sequence; the largest
         should be as large as the data are wide (song2020).
       inner_steps, step_size: of Langevin at each level, d = step_size sigma^2. Samples lag behind

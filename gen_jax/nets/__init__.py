@@ -1,19 +1,20 @@
 """Flax Linen networks, without losses.
 
-Conditional networks share one face: `network.apply(variables, x, noise, label=None)` with x [B,
-...], `noise` [B] (or one number) the bounded log noise level log(sigma / alpha) / 4, and `label`
-[B] in 0 .. num_classes, where num_classes means "no label" and is also what None stands for. The
-result has x's shape, is float32, and is zero before training. `dtype` is what a network computes
-in, `param_dtype` what it stores.
+Conditional networks share one face: `network.apply(variables, x, noise, condition=None)` with x [B,
+...], `noise` [B] (or one number) the bounded log noise level log(sigma / alpha) / 4, and the value
+of a condition (see `gen_jax.conditions`), such as labels [B] in 0 .. num_classes, where num_classes
+means "no label" and is also what None stands for. A model sets their `num_classes`. The result has
+x's shape, is float32, and is zero before training. `dtype` is what a network computes in,
+`param_dtype` what it stores. Networks that are no Linen modules enter by `from_functions` and
+`from_nnx`.
 
 `MADE`, `Feedforward`, `ConvNet` and `CausalTransformer` are the conditioners of flows, `EnergyNet`
 gives energies and logits; they take x and perhaps a condition. Autoregressive networks (`MADE`,
 `PixelRNN`, `PixelCNN`, `GatedPixelCNN`, `PixelCNNPlusPlus`, `Transformer`) return the numbers of
-each place from the places before it. Generators and critics of GANs share the face that
-`judgement` describes; those of translation (`UNetGenerator`, `ResNetGenerator`) map an image to an
-image, and `PatchCritic` scores every patch.
+each place from the places before it. Generators and critics of GANs are in `gen_jax.gan_nets`.
 """
 
+from gen_jax.nets.adapters import FunctionNetwork, NNXNetwork, from_functions, from_nnx
 from gen_jax.nets.causal_transformer import CausalTransformer
 from gen_jax.nets.classifier import Classifier
 from gen_jax.nets.conv import ConvNet
@@ -42,10 +43,14 @@ __all__ = [
     "DiT",
     "EnergyNet",
     "Feedforward",
+    "FunctionNetwork",
     "GatedPixelCNN",
+    "NNXNetwork",
     "PixelCNN",
     "PixelCNNPlusPlus",
     "PixelRNN",
     "Transformer",
     "UNet",
+    "from_functions",
+    "from_nnx",
 ]

@@ -7,7 +7,7 @@ from flax import linen as nn
 
 from gen_jax.errors import ConfigError, check_range, check_widths
 from gen_jax.nets.blocks import GroupNorm, check_image
-from gen_jax.nets.embeddings import Condition, per_example
+from gen_jax.nets.embeddings import ConditionEmbedding, per_example
 from gen_jax.types import Array, Float
 
 
@@ -46,7 +46,8 @@ class Classifier(nn.Module):
             )
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         if noise is not None:
-            condition = nn.silu(Condition(64, 0, self.param_dtype)(per_example(noise, x)))
+            embed = ConditionEmbedding(64, 0, self.param_dtype, name="Condition_0")
+            condition = nn.silu(embed(per_example(noise, x)))
         h = x
         for width in self.widths:
             h = nn.Conv(width, (3, 3), strides=2, **types)(h)

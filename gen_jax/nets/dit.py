@@ -13,7 +13,7 @@ from gen_jax.nets.blocks import (
     pad_to_multiple,
     space_to_depth,
 )
-from gen_jax.nets.embeddings import Condition, per_example, position_2d
+from gen_jax.nets.embeddings import ConditionEmbedding, per_example, position_2d
 from gen_jax.types import Array, Float, Int
 
 ZEROS = nn.initializers.zeros
@@ -87,22 +87,24 @@ class DiT(nn.Module):
         self,
         x: Float[Array, "B ..."],
         noise: Float[Array, "*batch"],
-        label: Int[Array, "B"] | None = None,
+        condition: Int[Array, "B"] | None = None,
         *,
         deterministic: bool = True,
     ) -> Float[Array, "B ..."]:
         """float32 [B, H, W, C], zero before training; the arguments are those of `gen_jax.nets`."""
         check_image(x)
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        embed = Condition(self.width, self.num_classes, self.param_dtype)
-        condition = nn.silu(embed(per_example(noise, x), label))
+        embed = ConditionEmbedding(
+            self.width, self.num_classes, self.param_dtype, name="Condition_0"
+        )
+        modulation = nn.silu(embed(per_example(noise, x), condition))
         patches = space_to_depth(pad_to_multiple(x, self.patch), self.patch)
         b, rows, columns, pixels = patches.shape
         h = nn.Dense(self.width, **types)(patches.reshape(b, rows * columns, pixels))
         h = h + position_2d(rows, columns, self.width).astype(h.dtype)
         for _ in range(self.depth):
-            h = Block(self.heads, dropout=self.dropout, **types)(h, condition, deterministic)
-        two = nn.Dense(2 * self.width, kernel_init=ZEROS, name="modulation", **types)(condition)
+            h = Block(self.heads, dropout=self.dropout, **types)(h, modulation, deterministic)
+        two = nn.Dense(2 * self.width, kernel_init=ZEROS, name="modulation", **types)(modulation)
         h = modulate(layer_norm(h), *jnp.split(two, 2, axis=-1))
         h = nn.Dense(pixels, kernel_init=ZEROS, name="out", **types)(h).astype(jnp.float32)
         image = depth_to_space(h.reshape(b, rows, columns, pixels), self.patch)

@@ -1,4 +1,4 @@
-"""What a network is told beside its input: the noise level, the label, the place in the image.
+"""What a network sees beside its input: the noise level, the label, the place in the image.
 
 All of it is computed in float32 whatever the network computes in: bfloat16 has 8 bits of mantissa
 and would round neighbouring noise levels onto each other.
@@ -53,7 +53,7 @@ def position_2d(height: int, width: int, features: int) -> Float[Array, "N featu
     return grid.reshape(height * width, features)
 
 
-class Condition(nn.Module):
+class ConditionEmbedding(nn.Module):
     """One float32 vector per example from its noise level and, when there are classes, its label.
 
     A two-layer network over sinusoidal features, plus a learned row per class; row `num_classes`

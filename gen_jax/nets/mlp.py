@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from gen_jax.errors import check_range, check_widths
-from gen_jax.nets.embeddings import Condition, per_example
+from gen_jax.nets.embeddings import ConditionEmbedding, per_example
 from gen_jax.types import Array, Float, Int
 
 
@@ -35,14 +35,15 @@ class MLP(nn.Module):
         self,
         x: Float[Array, "B ..."],
         noise: Float[Array, "*batch"],
-        label: Int[Array, "B"] | None = None,
+        condition: Int[Array, "B"] | None = None,
         *,
         deterministic: bool = True,
     ) -> Float[Array, "B ..."]:
         """float32 [B, ...], zero before training; the arguments are those of `gen_jax.nets`."""
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        condition = Condition(2 * (self.features[0] // 2), self.num_classes, self.param_dtype)
-        modulation = nn.silu(condition(per_example(noise, x), label))
+        width = 2 * (self.features[0] // 2)
+        embed = ConditionEmbedding(width, self.num_classes, self.param_dtype, name="Condition_0")
+        modulation = nn.silu(embed(per_example(noise, x), condition))
         flat = x.reshape(x.shape[0], -1)
         h = nn.Dense(self.features[0], **types)(flat)
         for width in self.features:

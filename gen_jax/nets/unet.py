@@ -15,7 +15,7 @@ from gen_jax.nets.blocks import (
     pad_to_multiple,
     space_to_depth,
 )
-from gen_jax.nets.embeddings import Condition, per_example
+from gen_jax.nets.embeddings import ConditionEmbedding, per_example
 from gen_jax.types import Array, Float, Int
 
 ZEROS = nn.initializers.zeros
@@ -123,19 +123,20 @@ class UNet(nn.Module):
         self,
         x: Float[Array, "B ..."],
         noise: Float[Array, "*batch"],
-        label: Int[Array, "B"] | None = None,
+        condition: Int[Array, "B"] | None = None,
         *,
         deterministic: bool = True,
     ) -> Float[Array, "B ..."]:
         """float32 [B, H, W, C], zero before training; the arguments are those of `gen_jax.nets`."""
         check_image(x)
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        embed = Condition(4 * self.widths[0], self.num_classes, self.param_dtype)
-        condition = nn.silu(embed(per_example(noise, x), label))
+        width = 4 * self.widths[0]
+        embed = ConditionEmbedding(width, self.num_classes, self.param_dtype, name="Condition_0")
+        modulation = nn.silu(embed(per_example(noise, x), condition))
 
         def residual(h, width, skip=None):
             block = ResidualBlock(width, self.dropout, **types)
-            return block(h, condition, skip, deterministic=deterministic)
+            return block(h, modulation, skip, deterministic=deterministic)
 
         def attend(h):
             return AttentionBlock(**types)(h) if h.shape[1] in self.attention else h

@@ -1,6 +1,6 @@
 """Diffusion models as a whole: state, training, sampling, likelihood and what they refuse."""
 
-from functools import cache
+from functools import cache, partial
 
 import exact
 import flax.linen as nn
@@ -11,17 +11,20 @@ import optax
 import pytest
 
 from gen_jax import diffusion, nets, paths
+from gen_jax.conditions import labels
 from gen_jax.data import transforms
 from gen_jax.diffusion.options import Options
 from gen_jax.errors import ConfigError
+from gen_jax.frozen import Given
 from gen_jax.model import sample_in_batches
 
 CLASSES = 3
 
 
 def build(shape=(2,), classes=CLASSES, path="linear", learning_rate=3e-3, **options):
-    network = nets.MLP((16, 16), num_classes=classes)
-    options = {"shape": shape, "num_classes": classes, "num_steps": 4, **options}
+    condition = labels(classes) if classes else None
+    options = {"shape": shape, "condition": condition, "num_steps": 4, **options}
+    network = nets.MLP((16, 16))
     return diffusion.diffusion(network, path, optax.adam(learning_rate), **options)
 
 
@@ -118,11 +121,13 @@ def test_guidance_moves_samples_and_a_weight_of_one_is_none(key):
     with pytest.raises(ConfigError, match=r"guidance=2\.0"):
         model.sample(key, state, 2, guidance=2.0)
     # Autoguidance: by itself nothing changes, by an earlier state it does, labels or not.
-    same = run(guidance=3.0, guide_state=state)
+    by = lambda weaker: partial(diffusion.autoguided(model, state, weaker)[0].sample, key)
+    early, options = model.init(key, points()), {"label": 1, "stepper": "ddim"}
+    same = by(state)(Given(state.ema, state), 8, guidance=3.0, **options)
     np.testing.assert_allclose(same, plain, atol=1e-4)
-    early = model.init(key, points())
-    assert np.abs(run(guidance=2.0, guide_state=early) - plain).max() > 1e-3
-    unlabelled = model.sample(key, state, 2, guidance=2.0, guide_state=early)
+    guided = by(early)(Given(early.ema, state), 8, guidance=2.0, **options)
+    assert np.abs(guided - plain).max() > 1e-3
+    unlabelled = by(early)(Given(early.ema, state), 2, guidance=2.0)
     assert unlabelled.shape == (2, 2)
     # Any further guidance, on the sampling path.
     pulled = run(guide=lambda denoise: lambda x, t: denoise(x, t) + 1.0)
@@ -154,11 +159,13 @@ def test_samples_do_not_depend_on_the_batch(key):
 
 def test_calls_and_trajectory_on_request(key):
     model, state, _ = trained()
-    x, info = model.sample(key, state, 3, stepper="edm_heun", num_steps=6, info=True)
-    assert (x.shape, int(info.calls)) == ((3, 2), 11)
-    x, info = model.sample(key, state, 3, stepper=diffusion.euler(), num_steps=5, trajectory=True)
-    assert info.trajectory.shape == (5, 3, 2)
-    np.testing.assert_array_equal(info.trajectory[-1], x)
+    way = diffusion.trajectory(key, model, state, 3, stepper="edm_heun", num_steps=6)
+    assert (way.x.shape, int(way.calls)) == ((3, 2), 11)
+    way = diffusion.trajectory(key, model, state, 3, stepper=diffusion.euler(), num_steps=5)
+    x = model.sample(key, state, 3, stepper="euler", num_steps=5)
+    assert (way.states.shape, way.times.shape) == ((6, 3, 2), (6,))
+    np.testing.assert_array_equal(way.states[-1], way.x)
+    np.testing.assert_allclose(way.x, x, atol=1e-5)
     other = model.sample(key, state, 3, stepper="euler", num_steps=5, grid="karras")
     assert np.abs(other - x).max() > 1e-4
     with pytest.raises(ConfigError, match="times must fall"):
@@ -170,13 +177,12 @@ def test_a_range_of_noise_levels_reaches_the_grid_and_the_start(key):
     denoiser = lambda denoise: lambda x, t: jnp.zeros_like(x)
     model, state, _ = trained()
     options = {"guide": denoiser, "path": "edm", "grid": "karras", "stepper": "ddim"}
-    run = lambda **more: model.sample(
-        key, state, 400, num_steps=2, trajectory=True, **options, **more
+    run = lambda **more: diffusion.trajectory(
+        key, model, state, 400, num_steps=2, **options, **more
     )
-    _, info = run(sigma_min=0.5, sigma_max=4.0)
-    assert abs(float(info.trajectory[0].std()) / (0.5 * np.hypot(1, 1 / 4)) - 1) < 0.1
-    _, info = run()
-    assert abs(float(info.trajectory[0].std()) / 0.002 - 1) < 0.1
+    way = run(sigma_min=0.5, sigma_max=4.0)
+    assert abs(float(way.states[1].std()) / (0.5 * np.hypot(1, 1 / 4)) - 1) < 0.1
+    assert abs(float(run().states[1].std()) / 0.002 - 1) < 0.1
     own = lambda path, n, sigma_max=80.0: diffusion.GRIDS["karras"](path, n, sigma_max=sigma_max)
     with_own = model.sample(key, state, 2, num_steps=2, **options | {"grid": own}, sigma_max=4.0)
     assert with_own.shape == (2, 2)
@@ -305,8 +311,8 @@ def test_a_perfect_network_gives_the_exact_law(key, prediction):
         ({"stepper": "dimm"}, "stepper='dimm' is unknown; did you mean 'ddim'"),
         ({"path": "vpp"}, "path='vpp'"),
         ({"data_std": 0.0}, "data_std=0.0"),
-        ({"classes": -1}, "num_classes=-1"),
-        ({"label_dropout": 1.5}, "label_dropout=1.5"),
+        ({"condition": 3}, "condition=3"),
+        ({"condition_dropout": 1.5}, "condition_dropout=1.5"),
         ({"ema_decay": -0.1}, "ema_decay=-0.1"),
         ({"num_steps": 0}, "num_steps=0"),
     ],
@@ -347,7 +353,7 @@ def test_data_that_does_not_fit_is_refused(key):
         build(classes=0).init(key, {"x": jnp.zeros((4, 3))})
     model = build(classes=0)
     state = model.init(key, {"x": jnp.zeros((4, 2))})
-    with pytest.raises(ConfigError, match="without labels"):
+    with pytest.raises(ConfigError, match="option='label'"):
         model.sample(key, state, 2, label=0)
 
 

@@ -70,14 +70,14 @@ def wide_mixture():
 def test_far_points_need_an_adaptive_solver_and_the_error_is_told(key):
     (mixture, x), path = wide_mixture(), paths.linear()
     denoise = diffusion.mixture_denoiser(*mixture, path)
-    run = jax.jit(lambda x: diffusion.ode_log_prob(key, denoise, path, x, info=True))
+    run = jax.jit(lambda x: diffusion.ode_log_prob_with_error(key, denoise, path, x))
     (found, info), density = run(x), truth(mixture, x, 0.002)
     assert density[1:].max() < -300
     np.testing.assert_allclose(found, density, atol=0.05)
     assert np.all(np.abs(found - density) <= info.error + 0.01)
     assert float(info.error.max()) < 5
     fixed = jax.jit(
-        lambda x: diffusion.ode_log_prob(key, denoise, path, x, num_steps=64, info=True)
+        lambda x: diffusion.ode_log_prob_with_error(key, denoise, path, x, num_steps=64)
     )
     found, info = fixed(x)
     assert np.abs(found - density).max() > 20  # what this test is for: rk4 chatters on ridges
@@ -189,8 +189,9 @@ def test_images_and_bad_arguments(key):
         ({"method": "rk5"}, "method='rk5'"),
         ({"method": "dopri5", "num_steps": 4}, "num_steps=4"),
         ({"tolerance": 0.0}, "tolerance=0.0"),
-        ({"num_steps": 1, "info": True}, "info"),
         ({"num_steps": 0}, "steps"),
     ):
         with pytest.raises(ConfigError, match=message):
             diffusion.ode_log_prob(key, denoise, path, x, **options)
+    with pytest.raises(ConfigError, match="num_steps >= 2"):
+        diffusion.ode_log_prob_with_error(key, denoise, path, x, num_steps=1)

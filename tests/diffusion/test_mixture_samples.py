@@ -104,7 +104,7 @@ def test_forty_calls_keep_the_variance_inside_narrow_modes(key, name):
     denoise, x = diffusion.mixture_denoiser(*mixture, path), jax.random.normal(key, (N, 2))
     per_step = {"rk4": 4, "adams": 1}.get(name, 2)
     times = diffusion.GRIDS[stepper.grid](path, 40 // per_step)
-    run = jax.jit(lambda x: diffusion.sample(key, denoise, path, x, times, stepper, info=True))
+    run = jax.jit(lambda x: diffusion.sample_with_info(key, denoise, path, x, times, stepper))
     end, info = run(x)
     assert int(info.calls) == 40
     gap = end[:, None] - mixture.means

@@ -45,7 +45,7 @@ def test_network_calls_are_counted_exactly(key, name):
     times = GRIDS[stepper.grid](path, STEPS)
     n = 1 if name == "adaptive" else 2  # vmap would call back once per sample
     x = jax.random.normal(key, (n, 2))
-    _, info = diffusion.sample(key, denoise, path, x, times, stepper, info=True)
+    _, info = diffusion.sample_with_info(key, denoise, path, x, times, stepper)
     jax.effects_barrier()
     assert int(info.calls) == len(seen)
     expected = CALLS.get(name, STEPS)
@@ -99,12 +99,11 @@ def test_calls_of_the_network_are_counted_through_every_wrapper(key, name):
     denoise = wrappers(path)[name](watched(plain, seen), watched(plain, seen))
     x = jax.random.normal(key, (2, 1))
     times = GRIDS["uniform"](path, STEPS)
-    run = lambda info: diffusion.sample(key, denoise, path, x, times, stepper, info=info)
-    stepper = diffusion.heun()
-    end, info = run(True)
+    arguments = key, denoise, path, x, times, diffusion.heun()
+    end, info = diffusion.sample_with_info(*arguments)
     jax.effects_barrier()
     assert int(info.calls) == len(seen) > 0
-    uncounted = run(False)
+    uncounted = diffusion.sample(*arguments)
     np.testing.assert_allclose(uncounted, end, rtol=1e-5, atol=1e-6)
 
 
@@ -115,7 +114,7 @@ def test_guidance_costs_a_call_where_it_acts_alone(key):
         watched(plain, seen), watched(plain, guides), weight, *interval
     )
     times, x = GRIDS["uniform"](path, 10), jax.random.normal(key, (2, 1))
-    run = lambda d: diffusion.sample(key, d, path, x, times, diffusion.ddim(), info=True)[1].calls
+    run = lambda d: diffusion.sample_with_info(key, d, path, x, times, diffusion.ddim())[1].calls
     assert int(run(denoise(2.0))) == 20
     guides.clear()
     assert int(run(denoise(2.0, INTERVAL))) == 14
@@ -137,7 +136,7 @@ def test_every_stepper_takes_every_dtype_of_state(key, name):
     for wide in (False, True):
         with jax.enable_x64(wide):
             times = GRIDS[stepper.grid](path, 6)
-            run = partial(diffusion.sample, times=times, stepper=stepper, info=True)
+            run = partial(diffusion.sample_with_info, times=times, stepper=stepper)
             for dtype in ("bfloat16", "float16", "float32", *["float64"] * wide):
                 seen.clear()
                 end, info = jax.eval_shape(
@@ -177,11 +176,11 @@ def test_more_corrections_and_inner_steps_are_counted(key):
         (diffusion.edm(churn=10.0), 7),
         (diffusion.runge_kutta("ralston"), 8),
     ):
-        _, info = diffusion.sample(key, denoise, path, x, times, stepper, info=True)
+        _, info = diffusion.sample_with_info(key, denoise, path, x, times, stepper)
         assert int(info.calls) == calls
         assert info.trajectory is None
     # A grid that does not end at the data has no special last step.
-    _, info = diffusion.sample(key, denoise, path, x, times[:-1], diffusion.edm_heun(), info=True)
+    _, info = diffusion.sample_with_info(key, denoise, path, x, times[:-1], diffusion.edm_heun())
     assert int(info.calls) == 6
 
 
@@ -303,7 +302,9 @@ def test_trajectory_ends_in_the_samples_and_prior_has_its_variance(key):
     denoise = exact.gaussian_denoiser(0.0, 2.0, path)
     x = diffusion.prior(key, path, (3, 2), data_std=2.0)
     times = GRIDS["karras"](path, 6)
-    end, info = diffusion.sample(key, denoise, path, x, times, diffusion.ddim(), trajectory=True)
+    end, info = diffusion.sample_with_info(
+        key, denoise, path, x, times, diffusion.ddim(), trajectory=True
+    )
     assert info.trajectory.shape == (6, 3, 2)
     np.testing.assert_array_equal(info.trajectory[-1], end)
     plain = diffusion.sample(key, denoise, path, x, times, diffusion.ddim())

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from experiments.shared import noisy_classifier, registry, runner, sampling
-from gen_jax import metrics, paths
+from gen_jax import diffusion, metrics, paths
+from gen_jax.diffusion import classifier as classifier_guidance
 from gen_jax.diffusion import mixture_denoiser
 
 
@@ -34,7 +35,8 @@ def test_weight_one_gives_the_denoiser_of_the_class(x64, key, source, target):
     """Bayes: E[x0 | x, y] = E[x0 | x] + sigma^2 / alpha grad log p(y | x), on whichever path."""
     source, target, mixture = paths.PATHS[source](), paths.PATHS[target](), exact.mixture_2d()
     denoise = mixture_denoiser(*mixture, target)
-    guided = sampling.guided_by(denoise, log_class(source, 1), source, target, 1.0)
+    log_p = paths.transfer(log_class(source, 1), source, target)
+    guided = classifier_guidance(denoise, log_p, target)
     t = paths.time_of_log_snr(target, -2 * jnp.log(jnp.array([0.1, 0.5, 2.0, 10.0])))
     x = jax.random.normal(key, (4, 2)) * jnp.hypot(target.alpha(t), target.sigma(t))[:, None]
     one = exact.Mixture(*(part[1:2] for part in mixture))
@@ -50,7 +52,7 @@ def test_pure_noise_is_not_guided(key):
     """alpha is 0 at t = 1 on the cosine path, where sigma^2 / alpha has a pole."""
     path = paths.cosine()
     denoise = mixture_denoiser(*exact.mixture_2d(), path)
-    guided = sampling.guided_by(denoise, log_class(path, 1), path, path, 2.0)
+    guided = classifier_guidance(denoise, log_class(path, 1), path, 2.0, max_level=20.0)
     x, t = jax.random.normal(key, (3, 2)), jnp.ones(3)
     assert np.array_equal(guided(x, t), denoise(x, t))
 
@@ -60,13 +62,16 @@ def test_guided_samples_please_the_classifier(digits_run, guide_run, key):
     saved = runner.rebuild(digits_run)
     guide = sampling.load_guide(str(guide_run), saved)
     label = jnp.arange(20, dtype=jnp.int32) % 10
-    log_p = noisy_classifier.log_likelihood(guide.config, guide.spec, guide.state.ema, label)
+    found = noisy_classifier.log_likelihood(guide.config, guide.spec, guide.state.ema, label)
 
     def score(weight):
-        model = sampling.with_classifier(saved.model, guide, paths.cosine(), weight, only=True)
-        options = {"label": label, "stepper": "ddim", "num_steps": 12}
-        x = model.sample(key, (saved.state, guide.state.ema), 20, **options)
-        return float(log_p(jnp.asarray(x, jnp.float32) / 127.5 - 1, jnp.full(20, 1e-3)).mean())
+        log_p = lambda params, x, t, label: noisy_classifier.log_likelihood(
+            guide.config, guide.spec, params, label
+        )(x, t)
+        given = (saved.model, saved.state, log_p, guide.state.ema)
+        model, state = diffusion.classifier_guided(*given, weight=weight, only=True)
+        x = model.sample(key, state, 20, label=label, stepper="ddim", num_steps=12)
+        return float(found(jnp.asarray(x, jnp.float32) / 127.5 - 1, jnp.full(20, 1e-3)).mean())
 
     plain, guided, strong = (score(weight) for weight in (0.0, 1.0, 4.0))
     assert plain + 0.1 < guided < strong

@@ -8,7 +8,7 @@ import pytest
 from few_step_truths import average_of, gaussian_map
 from scipy.integrate import quad, solve_ivp
 
-from gen_jax.diffusion import STEPPERS, mixture_denoiser, prior, sample
+from gen_jax.diffusion import STEPPERS, mixture_denoiser, prior, sample_with_info
 from gen_jax.errors import ConfigError
 from gen_jax.flow_matching import (
     denoiser,
@@ -77,8 +77,8 @@ def test_jumps_keep_the_law(name, gamma, key):
     times = jnp.array([1.0, 0.6, 0.25, 0.0])
     start = prior(key, path, (n, 1), data_std=0.7)
     not_called = lambda x, t: 1 / 0
-    _, info = sample(
-        key, not_called, path, start, times, jump(moved, gamma), info=True, trajectory=True
+    _, info = sample_with_info(
+        key, not_called, path, start, times, jump(moved, gamma), trajectory=True
     )
     assert int(info.calls) == 3
     for x, s in zip(info.trajectory, times[1:]):

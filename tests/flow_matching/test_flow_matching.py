@@ -107,11 +107,10 @@ def test_a_source_starts_at_the_scale_of_the_path(key):
     network = Translation()
     model = build(network, source=uniform_source, path=paths.ve(0.01, 20.0), prediction="x0")
     state = model.init(key, {"x": jnp.zeros((4, 2))})
-    _, info = model.sample(
-        key, state, 400, stepper="ddim", num_steps=2, trajectory=True, grid="uniform"
-    )
+    options = {"stepper": "ddim", "num_steps": 2, "grid": "uniform"}
+    way = diffusion.trajectory(key, model, state, 400, **options)
     # D = 0: one DDIM step scales x by the ratio of noise levels, 20 to sqrt(0.2).
-    scale = np.abs(np.asarray(info.trajectory[0])).max() / np.sqrt(0.01 * 20)
+    scale = np.abs(np.asarray(way.states[1])).max() / np.sqrt(0.01 * 20)
     assert 1.5 < scale < 1.71
 
 

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from gen_jax import inverse
-from gen_jax.diffusion import STEPPERS, dpm_solver_pp, mixture_denoiser, prior, sample
+from gen_jax.diffusion import (
+    STEPPERS,
+    dpm_solver_pp,
+    mixture_denoiser,
+    prior,
+    sample,
+    sample_with_info,
+)
 from gen_jax.errors import ConfigError
 from gen_jax.paths import linear, vp
 
@@ -19,7 +26,7 @@ N = 4000
 def draws(stepper, key, path, mixture=GAUSSIAN, steps=50, n=N):
     denoise = mixture_denoiser(*mixture, path)
     times = jnp.linspace(1, 0, steps + 1)
-    run = jax.jit(lambda key, x: sample(key, denoise, path, x, times, stepper, info=True))
+    run = jax.jit(lambda key, x: sample_with_info(key, denoise, path, x, times, stepper))
     return run(key, prior(key, path, (n, 2)))
 
 

@@ -12,7 +12,7 @@ from flax import linen as nn
 from gen_jax import nets
 from gen_jax.errors import ConfigError
 from gen_jax.nets.blocks import GroupNorm
-from gen_jax.nets.embeddings import Condition, position_2d, sinusoidal
+from gen_jax.nets.embeddings import ConditionEmbedding, position_2d, sinusoidal
 from gen_jax.nets.unet import ResidualBlock, check_heights
 
 SMALL = {
@@ -282,7 +282,7 @@ def test_noise_embedding_resolves_a_fine_grid_that_bfloat16_would_not():
 
 
 def test_condition_is_float32_inside_a_bfloat16_network(key):
-    module = Condition(16, 2)
+    module = ConditionEmbedding(16, 2)
     variables = module.init(key, jnp.zeros(2))
     close = jnp.array([1.0, 1.002])  # equal in bfloat16
     out = module.apply(variables, close)
