@@ -21,6 +21,7 @@ from gen_jax.training import sharding
 from gen_jax.training.batches import Batches
 from gen_jax.training.checkpoint import Checkpoints
 from gen_jax.training.console import Progress, banner, mark, note, warn
+from gen_jax.training.cost import Cost
 from gen_jax.training.identity import CONFIG
 from gen_jax.training.leaves import damaged_leaves, infinite_leaves, is_deleted
 from gen_jax.training.loop import Loop
@@ -102,15 +103,12 @@ class Session:
         on_sample: Callable | None,
         progress: bool,
     ):
-        self.plan, self.run, self.checkpoints = plan, run, checkpoints
+        self.plan, self.run, self.checkpoints, self.progress = plan, run, checkpoints, progress
         self.stop, self.evaluate, self.on_sample = stop, evaluate, on_sample
-        self.progress = progress
-        self.seconds_per_step = math.inf
-        self.last_save = time.monotonic()
+        self.seconds_per_step, self.last_save, self.cost = math.inf, time.monotonic(), Cost()
         self.may_be_infinite: frozenset[str] = frozenset()
         self.evaluated: tuple[int, dict[str, float]] = (-1, {})
-        self.means = Means(0)
-        self.in_hook = False
+        self.means, self.in_hook = Means(0), False
 
     @property
     def saved(self) -> int | None:
@@ -393,8 +391,8 @@ class Session:
         if self.run is not None:
             numbers: dict[str, float] = {"step": step}
             if done:
-                rate = round(done / seconds, 3)
-                numbers |= {"seconds": round(seconds, 2), "steps_per_second": rate}
+                numbers |= {"steps_here": done, "seconds": round(seconds, 2)}
+                numbers |= {"steps_per_second": round(done / seconds, 3), **self.cost.numbers()}
             if done or not self.run.has_report():
                 self.run.write_report(write_report, numbers)
             self.run.mark_done(step)

@@ -115,7 +115,9 @@ def test_report_needs_nothing_and_escapes_markup(tmp_path, no_report):
     assert not re.search(r"<(script|link|iframe|i|b)\b|@import|url\(", page)
     assert "&lt;script&gt;" in page
     assert "<title>a&lt;b&gt;" in page
-    assert json.loads((directory / "report.json").read_text())["step"] == 4
+    report = json.loads((directory / "report.json").read_text())
+    assert (report["step"], report["steps_here"]) == (4, 4)
+    assert 0 < report["cpu_seconds"] < 300 > report["wall_seconds"] > report["seconds"] > 0
 
 
 def test_a_report_written_again_has_the_last_samples_and_the_evaluation(tmp_path):

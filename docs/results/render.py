@@ -1,0 +1,112 @@
+"""Render the tables of docs/results.md from the records.
+
+    python docs/results/render.py            # write them
+    python docs/results/render.py --check    # exit code 1 if they are not what the records say
+
+A record of a run is written by `python -m experiments.record`. A record of a table holds results
+of earlier measurements, with what they are worth (`status`).
+"""
+
+import json
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+RECORDS = Path(__file__).parent / "records"
+PAGE = Path(__file__).parents[1] / "results.md"
+BLOCK = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+NUMBERS = {
+    "frechet": "Frechet distance",
+    "label_accuracy": "label accuracy",
+    "precision": "precision",
+    "recall": "recall",
+    "coverage": "coverage",
+    "memorisation_ratio": "memorisation ratio",
+    "modes_found": "modes",
+    "weight_error": "error of the modes' weights",
+    "sliced_wasserstein": "sliced Wasserstein distance",
+    "log_prob_nats": "log p in nats",
+    "bits_per_dim": "bits/dim",
+    "bits_per_dim_bound": "bits/dim by the bound",
+}
+"""What the table of runs shows, in this order; records hold all that was measured."""
+
+
+def read(folder: Path = RECORDS) -> dict[str, dict[str, Any]]:
+    """name -> record, of those that are shown in tables."""
+    found = (json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json")))
+    return {record["name"]: record for record in found if record.get("kind") in ("run", "table")}
+
+
+def number(value: Any) -> str:
+    """Four digits at most; an estimate to the second digit of its error."""
+    if isinstance(value, dict):
+        value, error = value["value"], value["standard_error"]
+        if value is None or not error:
+            return number(value)
+        digits = max(0, 1 - int(f"{error:e}".partition("e")[2]))
+        return f"{value:.{digits}f} ± {error:.{digits}f}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def measured(evaluation: dict[str, Any]) -> str:
+    """The numbers of a run in one line, each beside the same between two real sets."""
+    parts = []
+    for name, title in NUMBERS.items():
+        if name not in evaluation:
+            continue
+        real = evaluation.get(f"{name}_real_train_test")
+        beside = "" if real is None else f" (real {number(real)})"
+        parts.append(f"{title} {number(evaluation[name])}{beside}")
+    return ", ".join([*parts, f"n = {evaluation.get('num_samples')}"])
+
+
+def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    columns = [*columns]
+    lines = (f"| {' | '.join(line)} |" for line in [columns, ["---"] * len(columns), *rows])
+    return "\n".join(re.sub(r"\|  (?=\|)", "| ", line) for line in lines)
+
+
+def runs(records: Iterable[dict[str, Any]]) -> str:
+    """The table of all runs that were recorded by themselves."""
+    rows = [
+        (
+            record["title"],
+            f"`{record['command']}`",
+            f"{record['cpu_seconds']:.0f} ({record['wall_seconds']:.0f}, {record['load_average']})",
+            measured(record["evaluation"]),
+            f"[{record['commit'][:7]}](results/records/{record['name']}.json)",
+        )
+        for record in records
+    ]
+    return table(["run", "command", "CPU s (wall s, load)", "result", "record"], rows)
+
+
+def render(text: str, records: dict[str, dict[str, Any]]) -> str:
+    """The page with every block between markers made again. Raises KeyError without its record."""
+
+    def block(match: re.Match) -> str:
+        name = match["name"]
+        if name == "runs":
+            body = runs(record for record in records.values() if record["kind"] == "run")
+        else:
+            body = table(records[name]["columns"], records[name]["rows"])
+            body += f"\n\n*{records[name]['status']}*"
+        return f"{match[1]}\n{body}\n\n{match[3]}"
+
+    return BLOCK.sub(block, text)
+
+
+def main() -> None:
+    old = PAGE.read_text(encoding="utf-8")
+    new = render(old, read())
+    if "--check" not in sys.argv:
+        PAGE.write_text(new, encoding="utf-8")
+    elif new != old:
+        sys.exit("docs/results.md is not what the records say: run `python docs/results/render.py`")
+
+
+if __name__ == "__main__":
+    main()

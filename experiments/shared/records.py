@@ -1,0 +1,88 @@
+"""What is kept of a run: how it was made, what it cost, what was measured, and a picture."""
+
+import io
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from gen_jax import training
+from gen_jax.errors import CheckpointError, ConfigError
+
+MAX_PICTURE = 60_000
+"""Bytes of a picture that is kept in the repository."""
+
+COSTS = ("steps_here", "wall_seconds", "cpu_seconds", "load_average")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{path} is damaged ({error})") from error
+
+
+def command_of(experiment: str, words: list[str]) -> str:
+    """The command line of a run, without where it was kept."""
+    kept, skip = [], False
+    for word in words[1:]:
+        if not (skip or word.startswith("--directory")):
+            kept.append(word)
+        skip = word == "--directory"
+    return shlex.join(["python", "-m", f"experiments.{experiment}", *kept])
+
+
+def of_run(directory: str | Path) -> dict[str, Any]:
+    """All of a run's own files that a record keeps.
+
+    Raises ConfigError when there is no such run, CheckpointError when a file of it is damaged.
+    """
+    directory = Path(directory)
+    stored = training.read_config(directory)
+    environment, report = (_json(directory / f"{n}.json") for n in ("environment", "report"))
+    devices = environment.get("devices", [])
+    return {
+        "experiment": stored.get("experiment"),
+        "command": command_of(str(stored.get("experiment")), environment.get("command", [])),
+        "config": {k: v for k, v in stored.get("config", {}).items() if k != "directory"},
+        "seed": stored.get("config", {}).get("seed"),
+        "dataset": stored.get("config", {}).get("dataset"),
+        "digests": stored.get("digests", {}),
+        "commit": environment.get("commit"),
+        "python": environment.get("python"),
+        "packages": environment.get("packages", {}),
+        "device": f"{len(devices)} x {devices[0]}" if devices else None,
+        **{name: report.get(name) for name in COSTS},
+        "evaluation": _json(directory / "evaluation.json"),
+    }
+
+
+def last_picture(directory: str | Path) -> Path | None:
+    """The picture of the last samples."""
+    return max((Path(directory) / "samples").glob("step_*.png"), default=None)
+
+
+def small_png(path: Path, most: int = MAX_PICTURE) -> bytes:
+    """The picture as PNG of at most `most` bytes: in 64 colours, then halved until it fits."""
+    data = path.read_bytes()
+    image = Image.open(path).convert("RGB")
+    while len(data) > most:
+        buffer = io.BytesIO()
+        image.quantize(64).save(buffer, "png", optimize=True)
+        data = buffer.getvalue()
+        if min(image.size) < 16:
+            raise ConfigError(f"picture {str(path)!r} cannot be made as small as {most} bytes")
+        image = image.resize((image.width // 2, image.height // 2), Image.Resampling.LANCZOS)
+    return data
+
+
+def shown(value: Any) -> str:
+    """A number of four digits, an estimate as `evaluation.json` keeps it, or anything else."""
+    if isinstance(value, dict) and list(value) == ["value", "standard_error"]:
+        value, error = value["value"], value["standard_error"]
+        return f"{value:.4g} ± {error:.2g}" if value is not None and error else shown(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

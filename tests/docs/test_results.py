@@ -1,0 +1,66 @@
+"""The tables of the results are what the records say."""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "results.md").read_text(encoding="utf-8")
+_spec = importlib.util.spec_from_file_location("render", DOCS / "results" / "render.py")
+render = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(render)
+RECORDS = render.read()
+
+
+def test_the_page_is_rendered_from_the_records():
+    assert render.render(PAGE, RECORDS) == PAGE
+
+
+def test_every_table_has_a_record_and_every_record_is_shown():
+    blocks = [match["name"] for match in render.BLOCK.finditer(PAGE)]
+    assert len(blocks) == len({*blocks})
+    tables = {name for name, record in RECORDS.items() if record["kind"] == "table"}
+    assert {*blocks} == tables | {"runs"}
+    outside = render.BLOCK.sub("", PAGE)
+    assert not re.findall(r"^\|", outside, re.MULTILINE)
+
+
+def test_a_changed_number_is_noticed():
+    name = next(name for name, record in RECORDS.items() if record["kind"] == "table")
+    changed = json.loads(json.dumps(RECORDS))
+    changed[name]["rows"][0][-1] = "0.123"
+    assert render.render(PAGE, changed) != PAGE
+
+
+@pytest.mark.parametrize("name", [n for n, r in RECORDS.items() if r["kind"] == "run"])
+def test_a_record_says_how_it_was_made(name):
+    record = RECORDS[name]
+    for field in ("command", "commit", "device", "python", "seed", "dataset"):
+        assert record[field] is not None, field
+    assert record["packages"]["jax"]
+    assert record["cpu_seconds"] > 0
+    assert record["evaluation"]["num_samples"] >= 100
+    assert record["picture"] is None or (render.RECORDS / record["picture"]).exists()
+
+
+def test_records_are_small():
+    for path in render.RECORDS.iterdir():
+        assert path.stat().st_size <= 60_000, path.name
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"value": 0.4512, "standard_error": 0.263}, "0.45 ± 0.26"),
+        ({"value": 12.0, "standard_error": 3.4}, "12.0 ± 3.4"),
+        ({"value": 0.99501, "standard_error": 0.0029}, "0.9950 ± 0.0029"),
+        ({"value": 0.5, "standard_error": 0.0}, "0.5"),
+        (0.123456, "0.1235"),
+        (8, "8"),
+    ],
+)
+def test_numbers_are_shown_to_their_error(value, text):
+    assert render.number(value) == text
