@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax import condition_values
 from gen_jax.calls import calls_inside
 from gen_jax.data_units import log_det, to_data, to_model_floats
 from gen_jax.diffusion.grids import GRIDS
@@ -29,16 +30,7 @@ from gen_jax.types import Array, Denoiser, Float, Int, Key, State
 
 def value_of(parts: Parts, given: Mapping[str, Any], n: int) -> Any:
     """The condition's value [n, ...]; None where none is given. Raises ConfigError."""
-    condition = parts.options.condition
-    checks = {} if condition is None else condition.checks
-    for name, value in given.items():
-        if value is not None and not checks:
-            raise ConfigError(f"{name} was given, but the model was trained without a condition")
-        if checks:
-            check_choice("condition", name, checks)
-    if condition is None:
-        return None
-    return condition.gather({name: check(given.get(name), n) for name, check in checks.items()})
+    return condition_values.value_of(parts.options.condition, given, n)
 
 
 def names_of(parts: Parts) -> str:

@@ -1,0 +1,73 @@
+"""The value of a condition that a call of `sample` or `log_prob` gives, and of one that it does not.
+
+A condition that is not given is `null` in a model that was trained with hidden conditions
+(`condition_dropout` above 0). In one that was not, each sample draws its own, and `log_prob` is
+that of such samples.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gen_jax.conditions import Condition, Labels
+from gen_jax.errors import ConfigError, check_choice
+from gen_jax.types import Array, Float, Key
+
+
+def value_of(condition: Condition | None, given: Mapping[str, Any], n: int) -> Any:
+    """The value [n, ...] from the arguments of a call; None where none is given.
+
+    Raises ConfigError for a name that is not the condition's, and for values that do not fit.
+    """
+    checks = {} if condition is None else condition.checks
+    for name, value in given.items():
+        if value is not None and not checks:
+            raise ConfigError(f"{name} was given, but the model was trained without a condition")
+        if checks:
+            check_choice("condition", name, checks)
+    if condition is None:
+        return None
+    return condition.gather({name: check(given.get(name), n) for name, check in checks.items()})
+
+
+def null_or_needed(condition: Condition | None, dropout: float, value: Any, n: int) -> Any:
+    """The value, or `null` for one that is not given, where training hid some (`dropout` > 0).
+
+    Raises ConfigError where it hid none: there the network has learnt nothing about `null`.
+    """
+    if condition is None or value is not None:
+        return value
+    if dropout == 0:
+        names = " or ".join(condition.checks)
+        raise ConfigError(f"{names} is needed: this model was trained with it in every example")
+    return condition.null(n)
+
+
+def null_or_drawn(
+    condition: Condition | None, dropout: float, value: Any, keys: Key[Array, "n"]
+) -> Any:
+    """As `null_or_needed`, but where training hid none each sample draws its own value."""
+    if condition is None or value is not None or dropout > 0:
+        return null_or_needed(condition, dropout, value, len(keys))
+    return condition.draw(keys)
+
+
+def log_prob_over(
+    condition: Condition | None,
+    dropout: float,
+    value: Any,
+    n: int,
+    log_prob: Callable[[Any], Float[Array, "n"]],
+) -> Float[Array, "n"]:
+    """`log_prob(value)`; of a value that is not given the log-density of the samples drawn so.
+
+    That is `log_prob(null)` where training hid some, and else log (1/K) sum_y p(x | y) over all
+    labels y. Raises ConfigError for a condition that is no label and that training never hid.
+    """
+    if value is not None or dropout > 0 or not isinstance(condition, Labels):
+        return log_prob(null_or_needed(condition, dropout, value, n))
+    one = lambda label: log_prob(jnp.full(n, label, jnp.int32))
+    each = jax.lax.map(one, jnp.arange(condition.num_classes))
+    return jax.nn.logsumexp(each, axis=0) - jnp.log(condition.num_classes)
