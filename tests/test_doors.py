@@ -28,6 +28,7 @@ from gen_jax import (
     gan_nets,
     mcmc,
     nets,
+    paths,
     training,
     transport,
     vae,
@@ -45,6 +46,15 @@ PAIRS = {"x": np.random.default_rng(2).integers(0, 256, (B, 8, 16, 1)).astype(np
 UNITS = data.chain(data.to_unit(), data.to_symmetric())
 CHAINS = ChainOptions(steps=1, buffer_size=0)
 ENERGY = {"shape": (2,), "annealing": Annealing(levels=2, chains=2)}
+
+
+class Logits(nn.Module):
+    """Logits and features of noisy points, as a classifier returns them."""
+
+    @nn.compact
+    def __call__(self, x, noise=None):
+        return nn.Dense(3)(x), x
+
 
 LIKE_X = {
     "one column": lambda out: out[..., :1],
@@ -308,6 +318,17 @@ CALLABLES = {
         lambda f: vae.vae(vae.mlp((8,)), MLP_WIDE(f), ADAM, **CODER),
         LIKE_X,
         POINTS,
+    ),
+    "diffusion.noisy_classifier/network": (
+        lambda f: diffusion.noisy_classifier(
+            Damaged(Logits(), lambda out: (f(out[0]), out[1])),
+            paths.linear(),
+            ADAM,
+            shape=(2,),
+            num_classes=3,
+        ),
+        LIKE_X,
+        {**POINTS, "y": np.arange(B) % 3},
     ),
     "vae.semi_supervised/classifier": (
         lambda f: vae.semi_supervised(

@@ -3,7 +3,9 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, ClassVar, get_type_hints
+from typing import Annotated, Any, ClassVar, get_type_hints
+
+import tyro
 
 from gen_jax import data, training
 from gen_jax.errors import ConfigError, check_range
@@ -37,6 +39,8 @@ class RunConfig:
     """jax devices on a CPU; if not given, one per core for a U-Net and 1 for other networks."""
     allow_changed: tuple[str, ...] = ()
     """Options that may differ from those of the run that resumes, by last name."""
+    initial_run: Annotated[str | None, tyro.conf.arg(name="from")] = None
+    """A run whose trained parameters this one starts from (fine-tuning)."""
     fsdp: bool = False
     """Shard parameters and optimizer state over the devices."""
 

@@ -54,7 +54,7 @@ def start(experiment: Experiment, config: RunConfig, load_data: bool = True) -> 
     directory = Path(
         config.directory or default_directory(experiment.name, config.dataset)
     ).absolute()
-    options = {
+    options: dict[str, Any] = {
         "steps": config.steps,
         "batch_size": config.batch_size,
         "directory": directory,
@@ -71,6 +71,11 @@ def start(experiment: Experiment, config: RunConfig, load_data: bool = True) -> 
         "allow_changed": config.allow_changed,
         "renamed": renamed_options(type(config), "config."),
     }
+    if config.initial_run is not None:
+        parent = rebuild(config.initial_run)
+        options["initial"] = parent.state
+        options["config"]["from"] = {"run": parent.name, "step": parent.step}
+        print(f"from: step {parent.step} of {parent.directory}")
     return Run(directory, spec, train, jax.random.key(config.seed), options)
 
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gen_jax.checks import check_output
 from gen_jax.diffusion.network import noise_input
 from gen_jax.diffusion.time_sampling import low_discrepancy
 from gen_jax.errors import check_range
@@ -55,6 +56,7 @@ def noisy_classifier(
             x = expand(path.alpha(t), x) * x + expand(path.sigma(t), x) * eps
             noise = noise_input(path, t)
         logits = network.apply(params, x, noise)[0]
+        check_output("network", logits, (len(x), num_classes))
         labels = optax.smooth_labels(jax.nn.one_hot(batch["y"], num_classes), smoothing)
         right = logits.argmax(-1) == batch["y"]
         return optax.softmax_cross_entropy(logits, labels), {"accuracy": right}

@@ -8,6 +8,7 @@ from gen_jax.training.backend import (
 )
 from gen_jax.training.checkpoint import restore_state, saved_steps
 from gen_jax.training.files import check_writable, write_json
+from gen_jax.training.fine_tuning import start_from
 from gen_jax.training.fit import fit
 from gen_jax.training.identity import read_config
 from gen_jax.training.main import run_main
@@ -30,6 +31,7 @@ __all__ = [
     "set_cpu_devices",
     "shard_batch",
     "shard_state",
+    "start_from",
     "write_json",
     "write_report",
 ]

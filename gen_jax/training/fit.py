@@ -43,6 +43,7 @@ def _identity(
     batches: Batches,
     first: Mapping[str, Any],
     steps: int,
+    initial: State | None,
 ) -> dict:
     """What must not change between the parts of one run; of a stream's data, the first batch."""
     seed = np.asarray(jax.random.key_data(key)).tolist()
@@ -50,6 +51,9 @@ def _identity(
     arrays, batch_size = of_stream if batches.streaming else batches.data, batches.batch_size
     digests = {f"data_{name}": digest(np.asarray(values)) for name, values in arrays.items()}
     numbers = {"key": seed, "batch_size": batch_size, "steps": steps}
+    if initial is not None:
+        leaves = [np.asarray(leaf).ravel() for leaf in jax.tree.leaves(initial)]
+        digests["initial"] = digest(np.concatenate([leaf.view(np.uint8) for leaf in leaves]))
     return {**(config or {}), "fit": {**numbers, **digests}}
 
 
@@ -128,6 +132,7 @@ def fit(
     *,
     steps: int,
     batch_size: int,
+    initial: State | None = None,
     directory: str | Path | None = None,
     config: Mapping[str, Any] | None = None,
     save_every: int = 1000,
@@ -153,6 +158,8 @@ def fit(
         `model.init` sees examples that the key draws, or the stream's first batch, which must be
         the same when the run is resumed; it refuses the values that the model does not take. The
         rows with the extremes of the arrays, all labels among them, are shown to it as well.
+      initial: a trained state whose parameters, averages and buffers the run starts from, with
+        fresh moments of the optimizer and fresh entries where it has none; see `start_from`.
       directory: of the run; None keeps nothing.
       config: JSON values that identify the run; another one on resuming is refused, except for
         fields named in `allow_changed` and those that change nothing (`rundir.MAY_CHANGE`).
@@ -188,7 +195,7 @@ def fit(
         batches = Batches(data, batch_size)
         first, run, checkpoints = batches.first(key), None, None
         if directory is not None:
-            identity = _identity(config, key, batches, first, steps)
+            identity = _identity(config, key, batches, first, steps, initial)
             run = open_on_first(directory, identity, allow_changed, renamed)
             stack.callback(run.close if run else lambda: None)
             whose = run.identity if run else identity_in(Path(directory))
@@ -198,7 +205,7 @@ def fit(
             stack.callback(checkpoints.close)
         mark("start")
         stop.__enter__()
-        loop = prepare_loop(key, model, data, first, batch_size, mesh)
+        loop = prepare_loop(key, model, data, first, batch_size, mesh, initial)
         batches.check = loop.check
         batches.check_extremes(first)
         session = Session(plan, run, checkpoints, stop, evaluate, on_sample, progress)

@@ -11,6 +11,7 @@ from gen_jax.data.loader import batch_indices, take
 from gen_jax.errors import ConfigError
 from gen_jax.model import GenerativeModel
 from gen_jax.training import sharding
+from gen_jax.training.fine_tuning import start_from
 from gen_jax.training.numbers import check_names
 from gen_jax.types import Array, Key, State
 
@@ -115,12 +116,14 @@ def prepare_loop(
     first: Mapping[str, Any],
     batch_size: int,
     mesh: Any,
+    trained: State | None = None,
 ) -> Loop:
     """The training of a model, traced for its shapes only.
 
     Args:
       data: a mapping of arrays to keep on the devices, or anything else for batches from outside.
       first: one batch, for its shapes and for `model.init`.
+      trained: a state whose parameters the run starts from, see `start_from`.
     Raises what `model.init` raises for the values of the first batch, and ConfigError when
     `model.step` does not return scalar metrics, gives one a name that the log uses, or returns a
     state of another form than `model.init`.
@@ -172,10 +175,18 @@ def prepare_loop(
 
     key_init = sharding.place(key_init, copies)
     initial = jax.jit(model.init, out_shardings=placement)
+
+    def begin() -> State:
+        """The state before the first step."""
+        state = initial(key_init, first)
+        return state if trained is None else sharding.place(start_from(state, trained), placement)
+
+    if trained is not None:
+        start_from(template, trained)
     return Loop(
         template,
         shapes_of,
-        lambda: initial(key_init, first),
+        begin,
         compiled,
         frozenset(metrics),
         model.parameters,
