@@ -168,6 +168,8 @@ def check_output(name: str, out: Any, shape: tuple[int, ...], what: str = "") ->
     model. Raises ConfigError with the callable's name.
     """
     try:
+        if isinstance(out, tuple | list):
+            raise TypeError
         found, dtype = jnp.shape(out), jnp.result_type(out)
     except (TypeError, ValueError):
         raise ConfigError(f"{name} returned {shown(out)}, allowed: {what}{tuple(shape)}") from None

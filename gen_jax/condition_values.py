@@ -1,4 +1,4 @@
-"""The value of a condition that a call of `sample` or `log_prob` gives, and of one that it does not.
+"""The value of a condition that a call of `sample` or `log_prob` gives, or does not give.
 
 A condition that is not given is `null` in a model that was trained with hidden conditions
 (`condition_dropout` above 0). In one that was not, each sample draws its own, and `log_prob` is
