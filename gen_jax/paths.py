@@ -23,6 +23,7 @@ import numpy as np
 
 from gen_jax.checks import check_output, is_known, same_shape
 from gen_jax.errors import ConfigError, check_choice, check_range, shown
+from gen_jax.registries import described
 from gen_jax.types import Array, Denoiser, Float, Shaped
 
 
@@ -158,8 +159,13 @@ PATHS: dict[str, Callable[..., GaussianPath]] = {
     "sub_vp": sub_vp,
     "ve": ve,
     "edm": edm,
-    "ddpm": lambda: ddpm(linear_betas()),
-    "ddpm_cosine": lambda: ddpm(cosine_betas()),
+    "ddpm": described(
+        "DDPM's schedule of 1000 steps with linear betas (ho2020).", lambda: ddpm(linear_betas())
+    ),
+    "ddpm_cosine": described(
+        "DDPM's schedule of 1000 steps with cosine betas (nichol2021 eq. 17).",
+        lambda: ddpm(cosine_betas()),
+    ),
 }
 """Every path by name, at its paper's defaults."""
 

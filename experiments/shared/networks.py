@@ -9,9 +9,9 @@ import tyro
 from experiments.shared.config import MAX_LAYERS, MAX_WIDTH
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError, check_choice, check_range
-from gen_jax.nets import MLP, DiT, UNet
+from gen_jax.nets import MLP, NETWORKS, DiT, UNet
 
-NAMES = ("auto", "mlp", "unet", "dit")
+NAMES = ("auto", *NETWORKS)
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 

@@ -24,16 +24,11 @@ from gen_jax.data import (
     views,
 )
 from gen_jax.data.digest import digests
+from gen_jax.data.entries import DatasetEntry, DatasetSpec
 from gen_jax.data.loader import batch_indices, check_batchable, stream, subset, take
-from gen_jax.data.registry import (
-    DATASETS,
-    PATTERNS,
-    DatasetEntry,
-    DatasetSpec,
-    describe,
-    examples,
-    load,
-)
+from gen_jax.data.named import DATASETS
+from gen_jax.data.prefixes import PATTERNS, PREFIXES
+from gen_jax.data.registry import describe, examples, load
 from gen_jax.data.text import Vocabulary
 from gen_jax.data.toy import TOY
 from gen_jax.data.transforms import (
@@ -54,6 +49,7 @@ from gen_jax.data.transforms import (
 __all__ = [
     "DATASETS",
     "PATTERNS",
+    "PREFIXES",
     "TOY",
     "TRANSFORMS",
     "DatasetEntry",

@@ -26,6 +26,7 @@ from gen_jax.paths import (
     expand,
     from_x0_eps,
 )
+from gen_jax.registries import described
 from gen_jax.types import Array, Float
 
 # The ratios below are kept times alpha^2, so that the weight of one by the other is finite wherever
@@ -73,12 +74,23 @@ def min_snr(gamma: float = 5.0) -> Callable:
 
 
 WEIGHTINGS: dict[str, Callable] = {
-    "uniform": lambda c, prediction, sd: jnp.ones_like(c.alpha),
-    "simple": _weighting(lambda c, sd: c.alpha**2),
+    "uniform": described(
+        "The plain error of what the network predicts.",
+        lambda c, prediction, sd: jnp.ones_like(c.alpha),
+    ),
+    "simple": described(
+        "The plain error of eps (ho2020 eq. 14), whatever the network predicts.",
+        _weighting(lambda c, sd: c.alpha**2),
+    ),
     # |lam'|: with t uniform, the variational bound in nats (kingma2021 eq. 17).
-    "bound": _weighting(lambda c, sd: _slope(c) * c.alpha / c.sigma),
-    "min_snr": min_snr(),
-    "edm": _weighting(_f_scale),
+    "bound": described(
+        "The variational bound, for uniform times (kingma2021 eq. 17).",
+        _weighting(lambda c, sd: _slope(c) * c.alpha / c.sigma),
+    ),
+    "min_snr": described("min(SNR, 5) on the error of x0 (hang2023).", min_snr()),
+    "edm": described(
+        "The plain error of F (karras2022), whatever the network predicts.", _weighting(_f_scale)
+    ),
 }
 """Weight of the squared error of `prediction`: `(coefficients, prediction, data_std) -> [B]`.
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from gen_jax.errors import check_range
 from gen_jax.paths import GaussianPath, time_of_log_snr
+from gen_jax.registries import described
 from gen_jax.types import Array, Float, Key
 
 T_MIN = 1e-4
@@ -60,7 +61,11 @@ def log_normal(mean: float = -1.2, std: float = 1.2) -> Callable[..., Array]:
 TIME_DENSITIES: dict[str, Callable[..., Array]] = {
     "uniform": uniform,
     "low_discrepancy": low_discrepancy,
-    "logit_normal": logit_normal(),
-    "log_normal": log_normal(),
+    "logit_normal": described(
+        "t = sigmoid(N(0, 1)) (esser2024 eq. 19): the middle more often.", logit_normal()
+    ),
+    "log_normal": described(
+        "log(sigma / alpha) ~ N(-1.2, 1.2^2) (karras2022, table 1).", log_normal()
+    ),
 }
 """Every density of training times by name, at its paper's settings."""

@@ -13,13 +13,17 @@ from gen_jax.energy.options import Method, Options
 from gen_jax.energy.sliced import sliced
 from gen_jax.errors import check_choice
 from gen_jax.model import GenerativeModel
+from gen_jax.registries import described
 from gen_jax.types import Array
 
 SCORE_LOSSES: dict[str, Callable[..., Array]] = {
     "implicit": implicit,
     "hutchinson": hutchinson,
     "sliced": sliced,
-    "sliced_reduced": lambda key, score, x: sliced(key, score, x, reduced=True),
+    "sliced_reduced": described(
+        "The sliced loss with its second term averaged (song2020sliced eq. 8).",
+        lambda key, score, x: sliced(key, score, x, reduced=True),
+    ),
     "denoising": denoising,
 }
 """`SCORE_LOSSES[name](key, score, x [B, ...]) -> [B]`, at the defaults of each."""

@@ -42,28 +42,67 @@ from gen_jax.flows.radial import radial, radial_bijector
 from gen_jax.flows.spline_flow import spline_flow
 from gen_jax.flows.stacks import FLOWS, make_flow
 from gen_jax.flows.tarflow import TOKEN_INVERSIONS, causal_affine, denoise, tarflow
+from gen_jax.registries import described
 
 BIJECTORS: dict[str, Callable[[], Layer]] = {
-    "affine": lambda: free(affine()),
-    "rational_quadratic": lambda: free(rational_quadratic()),
-    "linear_rational": lambda: free(linear_rational()),
-    "additive_coupling": lambda: coupling(shift()),
-    "affine_coupling": lambda: coupling(affine(), mask="even"),
-    "gated_coupling": lambda: coupling(gated(), mask="odd"),
-    "rational_quadratic_coupling": lambda: coupling(rational_quadratic(8), mask="second_half"),
-    "linear_rational_coupling": lambda: coupling(linear_rational(8), mask="odd"),
-    "masked_autoregressive": lambda: masked_autoregressive(affine()),
-    "inverse_autoregressive": lambda: inverse_autoregressive(affine()),
-    "rational_quadratic_autoregressive": lambda: masked_autoregressive(rational_quadratic(8)),
-    "linear_rational_autoregressive": lambda: masked_autoregressive(scaled(linear_rational(8))),
-    "block_autoregressive": lambda: masked_autoregressive(linear_rational(8), block=2),
-    "jacobi_autoregressive": lambda: masked_autoregressive(affine(), inversion="jacobi"),
+    "affine": described("Shift and scale of each coordinate.", lambda: free(affine())),
+    "rational_quadratic": described(
+        "A monotone spline of each coordinate (durkan2019).", lambda: free(rational_quadratic())
+    ),
+    "linear_rational": described(
+        "A monotone spline of each coordinate (dolatabadi2020).", lambda: free(linear_rational())
+    ),
+    "additive_coupling": described(
+        "NICE: half of the coordinates shift the others (dinh2015).", lambda: coupling(shift())
+    ),
+    "affine_coupling": described(
+        "RealNVP: half of the coordinates shift and scale the others.",
+        lambda: coupling(affine(), mask="even"),
+    ),
+    "gated_coupling": described(
+        "Glow: a gate that grows no coordinate by more than 14 % (kingma2018).",
+        lambda: coupling(gated(), mask="odd"),
+    ),
+    "rational_quadratic_coupling": described(
+        "Neural spline coupling (durkan2019).",
+        lambda: coupling(rational_quadratic(8), mask="second_half"),
+    ),
+    "linear_rational_coupling": described(
+        "Spline coupling with linear fractions (dolatabadi2020).",
+        lambda: coupling(linear_rational(8), mask="odd"),
+    ),
+    "masked_autoregressive": described(
+        "MAF: density in one call (papamakarios2017).", lambda: masked_autoregressive(affine())
+    ),
+    "inverse_autoregressive": described(
+        "IAF: samples in one call (kingma2016).", lambda: inverse_autoregressive(affine())
+    ),
+    "rational_quadratic_autoregressive": described(
+        "Neural spline flow, autoregressive (durkan2019).",
+        lambda: masked_autoregressive(rational_quadratic(8)),
+    ),
+    "linear_rational_autoregressive": described(
+        "The splines of TemperFlow, each with an affine map.",
+        lambda: masked_autoregressive(scaled(linear_rational(8))),
+    ),
+    "block_autoregressive": described(
+        "Autoregressive over blocks of coordinates, for many of them.",
+        lambda: masked_autoregressive(linear_rational(8), block=2),
+    ),
+    "jacobi_autoregressive": described(
+        "MAF whose sampling iterates all coordinates at once.",
+        lambda: masked_autoregressive(affine(), inversion="jacobi"),
+    ),
     "planar": planar,
-    "inverse_planar": lambda: invert(planar()),
+    "inverse_planar": described(
+        "The same with the density in closed form.", lambda: invert(planar())
+    ),
     "radial": radial,
     "actnorm": actnorm,
     "invertible_linear": invertible_linear,
-    "invertible_linear_lu": lambda: invertible_linear("lu"),
+    "invertible_linear_lu": described(
+        "The same as permutation, lower and upper triangle.", lambda: invertible_linear("lu")
+    ),
     "reverse": reverse,
     "interleave": interleave,
     "shuffle": shuffle,
@@ -71,19 +110,44 @@ BIJECTORS: dict[str, Callable[[], Layer]] = {
 """Every kind of layer of points by name, at small sizes."""
 
 IMAGE_BIJECTORS: dict[str, Callable[[], Layer]] = {
-    "checkerboard_coupling": lambda: image_coupling(affine(), "even_pixels", 4, 0),
-    "channel_coupling": lambda: image_coupling(rational_quadratic(4), width=4),
-    "half_image_coupling": lambda: image_coupling(shift(), "top", 4, 0),
+    "checkerboard_coupling": described(
+        "RealNVP: every second pixel moves the others (dinh2017).",
+        lambda: image_coupling(affine(), "even_pixels", 4, 0),
+    ),
+    "channel_coupling": described(
+        "Half of the channels move the others by splines.",
+        lambda: image_coupling(rational_quadratic(4), width=4),
+    ),
+    "half_image_coupling": described(
+        "NICE: the upper half shifts the lower one (dinh2015).",
+        lambda: image_coupling(shift(), "top", 4, 0),
+    ),
     "image_actnorm": actnorm,
     "invertible_convolution": invertible_linear,
-    "invertible_convolution_lu": lambda: invertible_linear("lu"),
+    "invertible_convolution_lu": described(
+        "The same as permutation, lower and upper triangle.", lambda: invertible_linear("lu")
+    ),
     "squeeze": squeeze,
-    "as_image": lambda: as_image((4, 4, 2)),
-    "factor_out": lambda: factor_out(image_coupling(affine(), "odd_pixels", 4, 0)),
-    "causal_affine": lambda: causal_affine(8, 1, 2),
-    "jacobi_causal_affine": lambda: causal_affine(8, 1, 2, inversion="jacobi"),
-    "glow": lambda: glow(2, 1, width=4, network_depth=0),
-    "realnvp_images": lambda: realnvp_images(2, width=4, network_depth=0),
+    "as_image": described("Vectors as images, for flows of points.", lambda: as_image((4, 4, 2))),
+    "factor_out": described(
+        "Half of the channels leave for the base early (dinh2017).",
+        lambda: factor_out(image_coupling(affine(), "odd_pixels", 4, 0)),
+    ),
+    "causal_affine": described(
+        "TarFlow's layer: a causal transformer moves each patch (zhai2025).",
+        lambda: causal_affine(8, 1, 2),
+    ),
+    "jacobi_causal_affine": described(
+        "The same, sampled by iterating all patches at once.",
+        lambda: causal_affine(8, 1, 2, inversion="jacobi"),
+    ),
+    "glow": described(
+        "All of them in two levels (kingma2018).", lambda: glow(2, 1, width=4, network_depth=0)
+    ),
+    "realnvp_images": described(
+        "Checkerboards, squeezes and channels in two levels (dinh2017).",
+        lambda: realnvp_images(2, width=4, network_depth=0),
+    ),
 }
 """Every kind of layer of images by name, at small sizes."""
 

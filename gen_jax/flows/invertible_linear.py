@@ -86,5 +86,8 @@ MIXINGS: dict[str, Callable[[], Layer]] = {"plain": plain, "lu": factored}
 
 
 def invertible_linear(kind: str = "plain") -> Layer:
-    """A layer of MIXINGS. Raises ConfigError for unknown names."""
+    """A free matrix that mixes the last axis (kingma2018), `kind` one of MIXINGS.
+
+    Raises ConfigError for unknown names.
+    """
     return MIXINGS[check_choice("kind", kind, MIXINGS)]()

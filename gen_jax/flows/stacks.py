@@ -18,6 +18,7 @@ from gen_jax.flows.elementwise import (
 from gen_jax.flows.permutations import reverse
 from gen_jax.flows.planar import planar
 from gen_jax.flows.radial import radial
+from gen_jax.registries import described
 
 Stack = Callable[[int, tuple[int, ...]], Layer]
 
@@ -45,15 +46,32 @@ def _bends(one: Layer) -> Stack:
 
 
 FLOWS: dict[str, Stack] = {
-    "nice": _couplings(shift()),
-    "realnvp": _couplings(affine()),
-    "rational_quadratic": _couplings(scaled(rational_quadratic(16))),
-    "linear_rational": _couplings(scaled(linear_rational(16))),
-    "maf": _autoregressive(masked_autoregressive, affine()),
-    "iaf": _autoregressive(inverse_autoregressive, affine()),
-    "spline_maf": _autoregressive(masked_autoregressive, scaled(rational_quadratic(16))),
-    "planar": _bends(planar()),
-    "radial": _bends(radial()),
+    "nice": described("Additive couplings in turn (dinh2015).", _couplings(shift())),
+    "realnvp": described("Affine couplings in turn (dinh2017).", _couplings(affine())),
+    "rational_quadratic": described(
+        "Spline couplings in turn (durkan2019).", _couplings(scaled(rational_quadratic(16)))
+    ),
+    "linear_rational": described(
+        "Spline couplings in turn (dolatabadi2020).", _couplings(scaled(linear_rational(16)))
+    ),
+    "maf": described(
+        "Masked autoregressive affine maps (papamakarios2017).",
+        _autoregressive(masked_autoregressive, affine()),
+    ),
+    "iaf": described(
+        "Inverse autoregressive affine maps (kingma2016): slow densities.",
+        _autoregressive(inverse_autoregressive, affine()),
+    ),
+    "spline_maf": described(
+        "Masked autoregressive splines (durkan2019).",
+        _autoregressive(masked_autoregressive, scaled(rational_quadratic(16))),
+    ),
+    "planar": described(
+        "Bends along directions (rezende2015), with quick densities.", _bends(planar())
+    ),
+    "radial": described(
+        "Swellings around points (rezende2015), with quick densities.", _bends(radial())
+    ),
 }
 """`FLOWS[name](layers, hidden)`; `hidden` are the widths of each layer's network, if it has one."""
 

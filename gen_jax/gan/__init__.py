@@ -9,7 +9,7 @@ the losses and penalties are pure functions of scores and of callables. `pix2pix
 from gen_jax.gan.augmentation import AUGMENTATIONS
 from gen_jax.gan.cyclegan import cyclegan
 from gen_jax.gan.image_pool import ImagePool, empty_pool, exchange
-from gen_jax.gan.losses import GAN_LOSSES, GanLoss, f_gan, gan_loss, lsgan
+from gen_jax.gan.losses import GAN_LOSSES, LOSS_MAKERS, GanLoss, f_gan, gan_loss, lsgan
 from gen_jax.gan.model import from_latent, gan, judgement_of, model_from_parts
 from gen_jax.gan.multi_view import PairTransform, multi_view
 from gen_jax.gan.optimal import OPTIMAL_CRITICS, optimal_critic
@@ -24,6 +24,7 @@ __all__ = [
     "AUGMENTATIONS",
     "CONDITIONALS",
     "GAN_LOSSES",
+    "LOSS_MAKERS",
     "OPTIMAL_CRITICS",
     "PENALTIES",
     "GanLoss",

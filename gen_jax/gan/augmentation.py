@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from gen_jax.errors import check_choice
 from gen_jax.randomness import fold_in, sample_keys
+from gen_jax.registries import described
 from gen_jax.types import Array, Float, Key
 
 Augmentation = Callable[[Key[Array, "B"], Float[Array, "B H W C"]], Float[Array, "B H W C"]]
@@ -45,9 +46,11 @@ def _cutout(key: Key[Array, ""], x: Float[Array, "H W C"]) -> Float[Array, "H W 
 
 
 AUGMENTATIONS: dict[str, Augmentation] = {
-    "color": jax.vmap(_color),
-    "translation": jax.vmap(_translate),
-    "cutout": jax.vmap(_cutout),
+    "color": described("Brightness, saturation and contrast.", jax.vmap(_color)),
+    "translation": described(
+        "By up to an eighth of the side, filled with black.", jax.vmap(_translate)
+    ),
+    "cutout": described("A square of half the side, hidden.", jax.vmap(_cutout)),
 }
 """Every augmentation by name."""
 

@@ -18,7 +18,7 @@ from gen_jax.types import Array, Float
 
 
 def began(balance: Float[Array, ""]) -> GanLoss:
-    """The two losses at the present k, which is a constant of both."""
+    """An autoencoder's errors in balance (berthelot2017): the two losses at the present k."""
     k = jax.lax.stop_gradient(balance)
     return GanLoss(lambda real, fake: real - k * fake, lambda real, fake: fake)
 

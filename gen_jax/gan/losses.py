@@ -25,6 +25,7 @@ import jax.numpy as jnp
 from gen_jax.divergences import F_DIVERGENCES
 from gen_jax.divergences.f_divergence import FDivergence, f_divergence
 from gen_jax.errors import check_choice
+from gen_jax.registries import described
 from gen_jax.types import Array, Float
 
 ScoreLoss = Callable[[Float[Array, "B"], Float[Array, "B"]], Float[Array, "B"]]
@@ -87,17 +88,29 @@ def f_gan(divergence: str | FDivergence, saturating: bool = True) -> GanLoss:
     return GanLoss(lambda real, fake: -bound(real, fake), lambda real, fake: -generator(fake))
 
 
-GAN_LOSSES: dict[str, GanLoss] = {
-    "minimax": minimax(),
-    "non_saturating": non_saturating(),
-    "lsgan": lsgan(),
-    "lsgan_pearson": lsgan(-1.0, 1.0, 0.0),
-    "wgan": wgan(),
-    "hinge": hinge(),
-    "relativistic": relativistic(),
-    **{f"f_{name}": f_gan(name) for name in F_DIVERGENCES},
-    **{f"f_{name}_non_saturating": f_gan(name, saturating=False) for name in F_DIVERGENCES},
+def _f_gan(name: str, saturating: bool = True) -> Callable[[], GanLoss]:
+    line = f"The dual of the f-divergence {name} (nowozin2016)."
+    more = "" if saturating else " The generator raises its scores instead."
+    return described(line + more, lambda: f_gan(name, saturating))
+
+
+LOSS_MAKERS: dict[str, Callable[[], GanLoss]] = {
+    "minimax": minimax,
+    "non_saturating": non_saturating,
+    "lsgan": lsgan,
+    "lsgan_pearson": described(
+        "Least squares to -1 and 1, the generator to 0: Pearson's divergence.",
+        lambda: lsgan(-1.0, 1.0, 0.0),
+    ),
+    "wgan": wgan,
+    "hinge": hinge,
+    "relativistic": relativistic,
+    **{f"f_{name}": _f_gan(name) for name in F_DIVERGENCES},
+    **{f"f_{name}_non_saturating": _f_gan(name, saturating=False) for name in F_DIVERGENCES},
 }
+"""Constructors of the losses, each with its line."""
+
+GAN_LOSSES: dict[str, GanLoss] = {name: make() for name, make in LOSS_MAKERS.items()}
 """Every loss of scores alone; "began", whose balance is carried, is in `began`."""
 
 

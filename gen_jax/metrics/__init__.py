@@ -33,17 +33,33 @@ from gen_jax.metrics.precision_recall import (
     precision_recall,
 )
 from gen_jax.metrics.resampling import Estimate, bootstrap, calibrate, mean_and_error
+from gen_jax.registries import described
 
 METRICS: dict[str, Callable[..., float]] = {
     "frechet": frechet_from_features,
     "kernel": kernel_distance,
     "mmd": mmd,
     "energy": energy_distance,
-    "sliced_wasserstein": lambda a, b: float(sliced_wasserstein(jax.random.key(0), a, b)),
-    "precision": lambda a, b: precision_recall(a, b).precision,
-    "recall": lambda a, b: precision_recall(a, b).recall,
-    "density": lambda a, b: density_coverage(a, b).density,
-    "coverage": lambda a, b: density_coverage(a, b).coverage,
+    "sliced_wasserstein": described(
+        "Wasserstein-2 distance of one-dimensional projections, averaged.",
+        lambda a, b: float(sliced_wasserstein(jax.random.key(0), a, b)),
+    ),
+    "precision": described(
+        "Share of samples inside the data's estimated support (kynkaanniemi2019).",
+        lambda a, b: precision_recall(a, b).precision,
+    ),
+    "recall": described(
+        "Share of the data inside the samples' estimated support.",
+        lambda a, b: precision_recall(a, b).recall,
+    ),
+    "density": described(
+        "How many neighbourhoods of data hold each sample, scaled (naeem2020).",
+        lambda a, b: density_coverage(a, b).density,
+    ),
+    "coverage": described(
+        "Share of the data that have a sample in their neighbourhood (naeem2020).",
+        lambda a, b: density_coverage(a, b).coverage,
+    ),
 }
 """`METRICS[name](real [N, D], other [M, D]) -> float`, at the defaults of each."""
 

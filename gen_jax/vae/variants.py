@@ -54,6 +54,7 @@ class Variant(NamedTuple):
       critic_sees: "latent" or "data".
       deterministic: z is the posterior's mean; there is no bound on log p(x).
       reads: those of `coder.OPTIONAL` that have a meaning.
+      description: one line.
     """
 
     loss: Callable[[Array, LossInputs], Loss]
@@ -61,6 +62,7 @@ class Variant(NamedTuple):
     critic_sees: str = "latent"
     deterministic: bool = False
     reads: tuple[str, ...] = ()
+    description: str = ""
 
 
 def bound(key: Key[Array, ""], case: LossInputs) -> Loss:
@@ -203,15 +205,62 @@ DIVERGENCE = ("prior", "kl", "beta", "warm_up", "free_bits", "evaluation_samples
 BOUND = ("num_samples", *DIVERGENCE)
 
 VARIANTS: dict[str, Variant] = {
-    "vae": Variant(bound, reads=BOUND),
-    "iwae": Variant(partial(weighted_bound, gradient="reparameterised"), reads=IMPORTANCE),
-    "dreg": Variant(partial(weighted_bound, gradient="doubly_reparameterised"), reads=IMPORTANCE),
-    "factor": Variant(_factor, _factor_critic, reads=(*BOUND, "weight")),
-    "info": Variant(_info, reads=(*BOUND, "weight")),
-    "wae_mmd": Variant(_wae_mmd, deterministic=True, reads=("prior", "weight")),
-    "wae_gan": Variant(_wae_gan, _wae_critic, deterministic=True, reads=("prior", "weight")),
-    "vae_gan": Variant(_vae_gan, _vae_gan_critic, "data", reads=(*DIVERGENCE, "weight")),
-    "autoencoder": Variant(_autoencoder, deterministic=True),
-    "denoising": Variant(_denoising, deterministic=True, reads=("weight",)),
+    "vae": Variant(
+        bound,
+        reads=BOUND,
+        description="The negative ELBO, with beta, warm-up, free bits (kingma2014, higgins2017).",
+    ),
+    "iwae": Variant(
+        partial(weighted_bound, gradient="reparameterised"),
+        reads=IMPORTANCE,
+        description="The importance weighted bound (burda2016).",
+    ),
+    "dreg": Variant(
+        partial(weighted_bound, gradient="doubly_reparameterised"),
+        reads=IMPORTANCE,
+        description="The same with its doubly reparameterised gradient (tucker2019).",
+    ),
+    "factor": Variant(
+        _factor,
+        _factor_critic,
+        reads=(*BOUND, "weight"),
+        description="The ELBO less the total correlation of z, by a critic (kim2018).",
+    ),
+    "info": Variant(
+        _info,
+        reads=(*BOUND, "weight"),
+        description="Reconstruction, beta KL and the MMD of q(z) and p(z) (zhao2019).",
+    ),
+    "wae_mmd": Variant(
+        _wae_mmd,
+        deterministic=True,
+        reads=("prior", "weight"),
+        description="A deterministic encoder, and the MMD in place of the KL (tolstikhin2018).",
+    ),
+    "wae_gan": Variant(
+        _wae_gan,
+        _wae_critic,
+        deterministic=True,
+        reads=("prior", "weight"),
+        description="A deterministic encoder, and a critic of z in place of the KL.",
+    ),
+    "vae_gan": Variant(
+        _vae_gan,
+        _vae_gan_critic,
+        "data",
+        reads=(*DIVERGENCE, "weight"),
+        description="Reconstruction in the features of a critic of images (larsen2016).",
+    ),
+    "autoencoder": Variant(
+        _autoencoder,
+        deterministic=True,
+        description="Reconstruction from a deterministic code alone.",
+    ),
+    "denoising": Variant(
+        _denoising,
+        deterministic=True,
+        reads=("weight",),
+        description="Reconstruction from a code of a noisy input (vincent2008).",
+    ),
 }
 """Every objective by name."""
