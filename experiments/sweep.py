@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from experiments.compare import compare
+from experiments.shared.comparison import compare
 from experiments.shared.registry import EXPERIMENTS
 from gen_jax import training
 from gen_jax.errors import ConfigError, GenJaxError, check_choice
