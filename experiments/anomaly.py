@@ -25,15 +25,13 @@ rank 100 (2,000 images) does not fail: likelihood 0.954 +- 0.003, typicality 0.9
 complexity 0.999; a mixture of 20 diagonal Gaussians (1,000): 0.825 +- 0.009, 0.636 +- 0.012, 1.000.
 """
 
-import io
+import contextlib
 import math
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import jax
 import numpy as np
 import tyro
-from PIL import Image
 
 from experiments.shared.likelihoods import knows, log_prob
 from experiments.shared.provenance import compare, in_report
@@ -67,27 +65,6 @@ class Config:
         data.registry.find(self.against)
 
 
-def png_nats(x: np.ndarray) -> np.ndarray:
-    """Length of each image [N, H, W, C] as a PNG, in nats."""
-
-    def length(image: np.ndarray) -> float:
-        buffer = io.BytesIO()
-        Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, "PNG")
-        return 8 * math.log(2) * len(buffer.getvalue())
-
-    return np.array([length(image) for image in x])
-
-
-def classifier_scores(name: str, x: np.ndarray) -> dict[str, np.ndarray]:
-    """Scores of the dataset's classifier, if there is one."""
-    try:
-        logits = metrics.load_classifier(name).logits(x)
-    except ConfigError:
-        return {}
-    log_sum = np.asarray(jax.nn.logsumexp(logits, axis=1))
-    return {"classifier_energy": -log_sum, "classifier_softmax": log_sum - logits.max(1)}
-
-
 def far_log_prob(saved: Saved, x: np.ndarray) -> Float[np.ndarray, "N"]:
     """log p(x), of a diffusion model by an adaptive solver: fixed steps fail far from the data."""
     options = {"method": "dopri5"} if knows(saved, "method") else {}
@@ -98,13 +75,11 @@ def scores(
     saved: Saved, background: Saved | None, mean: float, x: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Every score of x [N, ...]; `mean` is that of -log p in training."""
-    nats = -far_log_prob(saved, x)
-    found = {"likelihood": nats, "typicality": np.abs(nats - mean)}
-    if background is not None:
-        found["likelihood_ratio"] = nats + far_log_prob(background, x)
-    if saved.spec.kind == "images":
-        found["complexity"] = nats - png_nats(x)
-        found |= classifier_scores(saved.spec.name, x)
+    simpler = None if background is None else far_log_prob(background, x)
+    images = x if saved.spec.kind == "images" else None
+    found = metrics.likelihood_scores(far_log_prob(saved, x), mean, simpler, images)
+    with contextlib.suppress(ConfigError):  # no classifier of these data
+        found |= metrics.classifier_scores(metrics.load_classifier(saved.spec.name).logits(x))
     return found
 
 

@@ -17,6 +17,7 @@ from gen_jax.gan.options import CONDITIONALS, GanState, Options, make_parts
 from gen_jax.gan.penalties import PENALTIES
 from gen_jax.gan.pix2pix import pix2pix
 from gen_jax.gan.rejection import discriminator_rejection
+from gen_jax.gan.sharpening import sample_by_rejection, sharpened_critic
 from gen_jax.gan.style_transfer import adain, style_transfer
 from gen_jax.gan.text_conditional import TextOptions, text_conditional
 
@@ -49,6 +50,8 @@ __all__ = [
     "multi_view",
     "optimal_critic",
     "pix2pix",
+    "sample_by_rejection",
+    "sharpened_critic",
     "style_transfer",
     "text_conditional",
 ]

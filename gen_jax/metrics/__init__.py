@@ -11,7 +11,7 @@ from collections.abc import Callable
 import jax
 
 from gen_jax.divergences.wasserstein import sliced_wasserstein, wasserstein_1d
-from gen_jax.metrics.detection import auroc
+from gen_jax.metrics.detection import auroc, classifier_scores, likelihood_scores, png_nats
 from gen_jax.metrics.exact_samples import compare_with_exact, mode_numbers
 from gen_jax.metrics.features import (
     FEATURES,
@@ -81,6 +81,7 @@ __all__ = [
     "bits_per_dim",
     "bootstrap",
     "calibrate",
+    "classifier_scores",
     "compare_with_exact",
     "density_coverage",
     "energy_distance",
@@ -89,6 +90,7 @@ __all__ = [
     "inception_score",
     "kernel_distance",
     "kernel_distance_blocks",
+    "likelihood_scores",
     "load_classifier",
     "mean_and_error",
     "memorisation_ratio",
@@ -98,6 +100,7 @@ __all__ = [
     "mode_weights",
     "moments",
     "nearest_neighbour_distances",
+    "png_nats",
     "precision_recall",
     "save_classifier",
     "sliced_wasserstein",

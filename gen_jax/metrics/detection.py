@@ -1,12 +1,16 @@
-"""How well a score tells two sets apart."""
+"""Scores of examples that do not belong, and how well a score tells two sets apart."""
 
+import io
+import math
 from typing import Any
 
+import jax
 import numpy as np
+from PIL import Image
 
 from gen_jax.checks import as_array, no_type_check
 from gen_jax.errors import ConfigError
-from gen_jax.types import Array, Estimate, Float
+from gen_jax.types import Array, Estimate, Float, UInt8
 
 
 @no_type_check
@@ -24,6 +28,52 @@ def auroc(
     below = _share_below(x, y)
     error = np.sqrt(above.var(ddof=1) / len(x) + below.var(ddof=1) / len(y))
     return Estimate(float(below.mean()), float(error))
+
+
+def png_nats(x: UInt8[np.ndarray, "N H W C"]) -> Float[np.ndarray, "N"]:
+    """Length of each image as a PNG, in nats: its complexity to a lossless coder (serra2020)."""
+
+    def length(image: np.ndarray) -> float:
+        buffer = io.BytesIO()
+        Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, "PNG")
+        return 8 * math.log(2) * len(buffer.getvalue())
+
+    return np.array([length(image) for image in x])
+
+
+def likelihood_scores(
+    log_prob: Float[np.ndarray, "N"],
+    mean: float,
+    background: Float[np.ndarray, "N"] | None = None,
+    images: UInt8[np.ndarray, "N H W C"] | None = None,
+) -> dict[str, np.ndarray]:
+    """Scores in nats [N], higher for what does not belong.
+
+    "likelihood" -log p(x); "typicality" | -log p(x) - mean | (nalisnick2019); with `background`
+    "likelihood_ratio" log p0(x) - log p(x) (ren2019); with `images` "complexity" -log p(x) less
+    the length of x as a PNG (serra2020).
+
+    Args:
+      mean: of -log p over the training set.
+      background: log p0(x) of a model of background statistics alone.
+    """
+    nats = -log_prob
+    found = {"likelihood": nats, "typicality": np.abs(nats - mean)}
+    if background is not None:
+        found["likelihood_ratio"] = nats + background
+    if images is not None:
+        found["complexity"] = nats - png_nats(images)
+    return found
+
+
+def classifier_scores(logits: Float[np.ndarray, "N K"]) -> dict[str, np.ndarray]:
+    """Scores [N] of a classifier, higher for what does not belong.
+
+    "classifier_energy" -logsumexp of the logits (liu2020), "classifier_softmax" -max log p(y | x)
+    (hendrycks2017).
+    """
+    log_sum = np.asarray(jax.nn.logsumexp(logits, axis=1))
+    return {"classifier_energy": -log_sum, "classifier_softmax": log_sum - logits.max(1)}
 
 
 def _scores(name: str, values: Any) -> np.ndarray:

@@ -6,7 +6,8 @@ from gen_jax.transport.l2 import l2_objective, log_l2_distance, log_squared_diff
 from gen_jax.transport.refine import MARGIN, Refinement, refine
 from gen_jax.transport.reverse_kl import reverse_kl_loss
 from gen_jax.transport.schedule import Schedule, one_cycle
-from gen_jax.transport.temperflow import Stage, TemperState, anneal, temperflow
+from gen_jax.transport.stages import Stage
+from gen_jax.transport.temperflow import TemperState, anneal, temperflow
 from gen_jax.transport.tempering import Curve, bounded_step, log_step, tempering_curve
 
 __all__ = [

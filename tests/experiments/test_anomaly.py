@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.anomaly import png_nats, scores
+from experiments.anomaly import scores
 from experiments.shared import likelihoods, runner
 
 
@@ -43,7 +43,7 @@ def test_noise_is_told_from_digits(command, digits):
 
 def test_scores_are_what_they_say(digits, monkeypatch):
     """The ratio to itself is 0; typicality is the distance to the given mean; batches do not
-    matter, nor a last one that is not full; a PNG of noise is longer than one of a single grey."""
+    matter, nor a last one that is not full."""
     saved = runner.rebuild(digits / "rank20")
     noise = np.random.default_rng(1).integers(0, 256, (7, 8, 8, 1), dtype=np.uint8)
     x = np.concatenate([noise, np.zeros_like(noise)])
@@ -53,7 +53,6 @@ def test_scores_are_what_they_say(digits, monkeypatch):
     monkeypatch.setattr(likelihoods, "BATCH_SIZE", 5)
     nats = likelihoods.log_prob(saved, x)
     np.testing.assert_allclose(nats, -found["likelihood"], rtol=0.1)  # dequantised anew
-    assert png_nats(noise).min() > png_nats(np.zeros_like(noise)).max() > 0
 
 
 @pytest.mark.parametrize(

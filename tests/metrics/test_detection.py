@@ -1,12 +1,13 @@
-"""Area under the ROC curve against scikit-learn and repeated draws."""
+"""Area under the ROC curve against scikit-learn and repeated draws; scores of anomalies."""
 
 import numpy as np
 import pytest
+from scipy.special import log_softmax, logsumexp
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 from gen_jax.errors import ConfigError
-from gen_jax.metrics import auroc
+from gen_jax.metrics import auroc, classifier_scores, likelihood_scores, png_nats
 
 
 @pytest.mark.parametrize("digits", [0, 1, 8])
@@ -43,3 +44,29 @@ def test_refusals():
         auroc(np.zeros(1), np.zeros(5))
     with pytest.raises(ConfigError, match="1 scores are NaN"):
         auroc(np.array([0, np.nan]), np.zeros(5))
+
+
+def test_png_of_noise_is_longer_than_one_of_a_single_grey():
+    noise = np.random.default_rng(1).integers(0, 256, (3, 8, 8, 1), dtype=np.uint8)
+    colour = np.random.default_rng(2).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
+    assert png_nats(noise).min() > png_nats(np.zeros_like(noise)).max() > 0
+    # Noise cannot be coded: 8 bits a value, and the file's head.
+    assert png_nats(colour).min() > 8 * np.log(2) * 8 * 8 * 3
+
+
+def test_scores_rank_what_does_not_belong():
+    """Of a unit Gaussian: the likelihood misses points nearer to the mean than any data, typicality
+    finds them; a background as the model itself leaves nothing; energies are logsumexp's."""
+    rng, dim = np.random.default_rng(0), 100
+    log_p = lambda x: norm.logpdf(x).sum(1)
+    data, centre = rng.normal(size=(200, dim)), 0.5 * rng.normal(size=(200, dim))
+    mean = 0.5 * dim * (1 + np.log(2 * np.pi))
+    inside, outside = (likelihood_scores(log_p(x), mean, log_p(x)) for x in (data, centre))
+    assert auroc(inside["likelihood"], outside["likelihood"]).value < 0.01
+    assert auroc(inside["typicality"], outside["typicality"]).value > 0.99
+    np.testing.assert_array_equal(outside["likelihood_ratio"], 0)
+    logits = rng.normal(size=(5, 3)).astype(np.float32)
+    found = classifier_scores(logits)
+    np.testing.assert_allclose(found["classifier_energy"], -logsumexp(logits, axis=1), rtol=1e-6)
+    best = log_softmax(logits, axis=1).max(1)
+    np.testing.assert_allclose(found["classifier_softmax"], -best, rtol=1e-5)

@@ -16,7 +16,7 @@ from gen_jax.randomness import sample_keys
 from gen_jax.sampling import make_target
 from gen_jax.sampling.importance import effective_sample_size, log_normalizer
 from gen_jax.transport import Schedule, anneal, temperflow
-from gen_jax.transport.temperflow import DONE, FIRST, L2, LAST, POLISH, first_stage, next_stage
+from gen_jax.transport.stages import DONE, FIRST, L2, LAST, POLISH, first_stage, next_stage
 
 SMALL = Schedule(
     first_beta=0.1,
