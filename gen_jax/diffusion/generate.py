@@ -39,6 +39,12 @@ def names_of(parts: Parts) -> str:
     return "a model with a condition" if condition is None else " or ".join(condition.checks)
 
 
+def value_or_null(parts: Parts, given: Mapping[str, Any], n: int) -> Any:
+    """The condition's value [n, ...], `null` where none is given, None for a model without."""
+    value, condition = value_of(parts, given, n), parts.options.condition
+    return condition.null(n) if condition is not None and value is None else value
+
+
 def plain_denoiser(parts: Parts, params: Any, value: Any, n: int) -> Denoiser:
     """The network's denoiser for a condition's value; `null` stands for None, as in training."""
     condition = parts.options.condition
@@ -150,8 +156,7 @@ def _start(
 ) -> Start:
     """The arguments of `draw_samples` checked and put together."""
     options = parts.options
-    make = resolve("stepper", options.stepper if stepper is None else stepper, STEPPERS)
-    stepper = make if isinstance(make, Stepper) else make()
+    stepper = _stepper(parts, state, n, stepper, guidance, path, conditions)
     if stepper.stochastic and (options.source or options.coupling):
         others = [name for name, make in STEPPERS.items() if not make().stochastic]
         raise ConfigError(
@@ -179,6 +184,20 @@ def _start(
     else:
         x = target.sigma(jnp.ones(())) * draw_source(options, fold_in(keys, 0))
     return Start(fold_in(keys, 1), denoise, target, x, times, stepper)
+
+
+def _stepper(
+    parts: Parts, state: AveragedState, n: int, stepper: Any, guidance: Any, path: Any, given: Any
+) -> Stepper:
+    """The stepper of a call; of a few-step model its own jumps, where no other is named."""
+    if parts.jump is None or stepper not in (None, "jump"):
+        make = resolve("stepper", parts.options.stepper if stepper is None else stepper, STEPPERS)
+        return make if isinstance(make, Stepper) else make()
+    if path is not None or not (isinstance(guidance, int | float) and guidance == 1):
+        raise ConfigError(
+            "jumps take neither guidance nor another path (name a stepper, such as 'adams')"
+        )
+    return parts.jump(parts, state.ema, value_or_null(parts, given, n))
 
 
 def draw_samples(

@@ -27,7 +27,9 @@ def init_state(parts: Parts, key: Key[Array, ""], batch: Batch) -> AveragedState
         condition.of_batch(batch)
     check_data(options, batch["x"])
     null = None if condition is None else condition.null(1)
-    params = parts.network.init(key, jnp.zeros((1, *options.shape)), jnp.zeros(1), null)
+    noise = jax.eval_shape(partial(options.noise_input, parts.path), jnp.zeros(1))
+    inputs = jnp.zeros((1, *options.shape)), jnp.zeros(noise.shape), null
+    params = parts.network.init(key, *inputs)
     return init_state_with_ema(params, parts.optimizer)
 
 

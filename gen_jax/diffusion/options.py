@@ -104,6 +104,7 @@ class Parts(NamedTuple):
       guide: `(denoise, condition, path) -> denoise` that is always applied, or None; it sees the
         condition's value [B, ...].
       tell: whether the network sees the condition, and not the guide alone.
+      jump: `(parts, params, condition) -> Stepper` of a few-step model, or None.
     """
 
     network: Any
@@ -113,6 +114,7 @@ class Parts(NamedTuple):
     weaker: Any = None
     guide: Callable[[Denoiser, Any, GaussianPath], Denoiser] | None = None
     tell: bool = True
+    jump: Callable[["Parts", Any, Any], Stepper] | None = None
 
     @property
     def preconditioned(self) -> Preconditioned:

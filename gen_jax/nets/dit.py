@@ -14,7 +14,8 @@ from gen_jax.nets.blocks import (
     space_to_depth,
 )
 from gen_jax.nets.embeddings import ConditionEmbedding, per_example, position_2d
-from gen_jax.types import Array, Float, Int
+from gen_jax.nets.seen import seen, with_image
+from gen_jax.types import Array, Float
 
 ZEROS = nn.initializers.zeros
 
@@ -70,6 +71,7 @@ class DiT(nn.Module):
     dropout: float = 0.0
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
+    condition: Any = None
 
     def __post_init__(self):
         for name, low in (("patch", 1), ("width", 8), ("depth", 1), ("heads", 1)):
@@ -87,20 +89,23 @@ class DiT(nn.Module):
         self,
         x: Float[Array, "B ..."],
         noise: Float[Array, "*batch"],
-        condition: Int[Array, "B"] | None = None,
+        condition: Any = None,
         *,
         deterministic: bool = True,
     ) -> Float[Array, "B ..."]:
         """float32 [B, H, W, C], zero before training; the arguments are those of `gen_jax.nets`."""
         check_image(x)
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        beside = seen(self.condition, self.num_classes, condition, len(x))
         embed = ConditionEmbedding(
-            self.width, self.num_classes, self.param_dtype, name="Condition_0"
+            self.width, beside.num_classes, self.param_dtype, beside.vocabulary, name="Condition_0"
         )
-        modulation = nn.silu(embed(per_example(noise, x), condition))
-        patches = space_to_depth(pad_to_multiple(x, self.patch), self.patch)
-        b, rows, columns, pixels = patches.shape
-        h = nn.Dense(self.width, **types)(patches.reshape(b, rows * columns, pixels))
+        modulation = nn.silu(embed(per_example(noise, x), beside.label, beside.caption))
+        pixels = self.patch**2 * x.shape[-1]
+        whole = pad_to_multiple(with_image(x, beside.image), self.patch)
+        patches = space_to_depth(whole, self.patch)
+        b, rows, columns, _ = patches.shape
+        h = nn.Dense(self.width, **types)(patches.reshape(b, rows * columns, -1))
         h = h + position_2d(rows, columns, self.width).astype(h.dtype)
         for _ in range(self.depth):
             h = Block(self.heads, dropout=self.dropout, **types)(h, modulation, deterministic)

@@ -54,34 +54,46 @@ def position_2d(height: int, width: int, features: int) -> Float[Array, "N featu
 
 
 class ConditionEmbedding(nn.Module):
-    """One float32 vector per example from its noise level and, when there are classes, its label.
+    """One float32 vector per example from its noise level, its label and its sentence.
 
     A two-layer network over sinusoidal features, plus a learned row per class; row `num_classes`
-    means "no label" and stands in when `label` is None. A label outside 0 .. num_classes gives NaN,
-    never another class.
+    means "no label" and stands in when the label is None. A label outside 0 .. num_classes gives
+    NaN, never another class. A second time (of a flow map) enters by its difference to the first,
+    through a layer that is zero at first, so that a network of one time is a valid start. Of a
+    sentence the mean of its words' embeddings enters; padding is not read.
     """
 
     width: int
     num_classes: int = 0
     param_dtype: Any = jnp.float32
+    vocabulary: int = 0
 
     @nn.compact
     def __call__(
-        self, noise: Float[Array, "B"], label: Int[Array, "B"] | None = None
+        self,
+        noise: Float[Array, "B *times"],
+        label: Int[Array, "B"] | None = None,
+        caption: Int[Array, "B T"] | None = None,
     ) -> Float[Array, "B width"]:
         """Raises ConfigError for a label when the network has no classes."""
         check_range("num_classes", self.num_classes, 0, integer=True)
-        dense = lambda name: nn.Dense(
-            self.width, dtype=jnp.float32, param_dtype=self.param_dtype, name=name
-        )
-        h = dense("noise_in")(sinusoidal(noise, self.width))
+        types = {"dtype": jnp.float32, "param_dtype": self.param_dtype}
+        dense = lambda name, **more: nn.Dense(self.width, name=name, **types, **more)
+        first = noise if noise.ndim == 1 else noise[:, 0]
+        h = dense("noise_in")(sinusoidal(first, self.width))
         h = dense("noise_out")(nn.silu(h))
+        if noise.ndim == 2:
+            gap = sinusoidal(noise[:, 0] - noise[:, 1], self.width, 0.5, 8.0)
+            gap = nn.silu(dense("gap_in")(gap))
+            h = h + dense("gap_out", kernel_init=nn.initializers.zeros)(gap)
+        if caption is not None:
+            h = h + SentenceMean(self.vocabulary, self.width, self.param_dtype)(caption)
         if self.num_classes == 0:
             if label is not None:
                 raise ConfigError("label was given to a network with num_classes=0")
             return h
         if label is None:
-            label = jnp.full(noise.shape, self.num_classes, jnp.int32)
+            label = jnp.full(noise.shape[:1], self.num_classes, jnp.int32)
         table = self.param(
             "label",
             nn.initializers.normal(1.0),
@@ -93,8 +105,44 @@ class ConditionEmbedding(nn.Module):
         )
 
 
-def per_example(noise: Float[Array, "*batch"], x: Float[Array, "B ..."]) -> Float[Array, "B"]:
-    """Broadcast one noise level to the whole batch; raise ConfigError for any other mismatch."""
+class SentenceMean(nn.Module):
+    """A two-layer network of the mean of the embeddings of words and of their places."""
+
+    vocabulary: int
+    width: int
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, tokens: Int[Array, "B T"]) -> Float[Array, "B width"]:
+        """Zeros at the mean of an empty sentence; NaN for tokens outside the vocabulary."""
+        init = nn.initializers.normal(1.0)
+        words = self.param("words", init, (self.vocabulary, self.width), self.param_dtype)
+        places = self.param("places", init, (tokens.shape[1], self.width), self.param_dtype)
+        found = (
+            words.astype(jnp.float32)
+            .at[tokens]
+            .get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
+        )
+        there = (tokens != 0)[..., None]
+        total = jnp.sum(jnp.where(there, found * (1 + 0.5 * places), 0), axis=1)
+        mean = total / jnp.maximum(there.sum(1), 1)
+        types = {"dtype": jnp.float32, "param_dtype": self.param_dtype}
+        return nn.Dense(self.width, **types)(nn.silu(nn.Dense(self.width, **types)(mean)))
+
+
+def per_example(
+    noise: Float[Array, "*batch"], x: Float[Array, "B ..."]
+) -> Float[Array, "B *times"]:
+    """Broadcast one noise level to the whole batch; [B, 2] of a flow map stays.
+
+    Raises ConfigError for any other mismatch.
+    """
+    noise = jax.lax.convert_element_type(noise, jnp.float32)
+    if noise.shape == (x.shape[0], 2):
+        return noise
     if noise.shape not in ((), x.shape[:1]):
-        raise ConfigError(f"noise has shape {noise.shape}, must be () or ({x.shape[0]},)")
-    return jnp.broadcast_to(jax.lax.convert_element_type(noise, jnp.float32), x.shape[:1])
+        raise ConfigError(
+            f"noise has shape {noise.shape}, must be () or ({x.shape[0]},), or ({x.shape[0]}, 2) "
+            "of a flow map"
+        )
+    return jnp.broadcast_to(noise, x.shape[:1])

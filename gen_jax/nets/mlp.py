@@ -7,7 +7,8 @@ from flax import linen as nn
 
 from gen_jax.errors import check_range, check_widths
 from gen_jax.nets.embeddings import ConditionEmbedding, per_example
-from gen_jax.types import Array, Float, Int
+from gen_jax.nets.seen import seen
+from gen_jax.types import Array, Float
 
 
 class MLP(nn.Module):
@@ -23,6 +24,7 @@ class MLP(nn.Module):
     dropout: float = 0.0
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
+    condition: Any = None
 
     def __post_init__(self):
         check_widths("features", self.features, 2)
@@ -35,16 +37,22 @@ class MLP(nn.Module):
         self,
         x: Float[Array, "B ..."],
         noise: Float[Array, "*batch"],
-        condition: Int[Array, "B"] | None = None,
+        condition: Any = None,
         *,
         deterministic: bool = True,
     ) -> Float[Array, "B ..."]:
         """float32 [B, ...], zero before training; the arguments are those of `gen_jax.nets`."""
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         width = 2 * (self.features[0] // 2)
-        embed = ConditionEmbedding(width, self.num_classes, self.param_dtype, name="Condition_0")
-        modulation = nn.silu(embed(per_example(noise, x), condition))
+        beside = seen(self.condition, self.num_classes, condition, len(x))
+        embed = ConditionEmbedding(
+            width, beside.num_classes, self.param_dtype, beside.vocabulary, name="Condition_0"
+        )
+        modulation = nn.silu(embed(per_example(noise, x), beside.label, beside.caption))
         flat = x.reshape(x.shape[0], -1)
+        size = flat.shape[-1]
+        if beside.image is not None:
+            flat = jnp.concatenate([flat, beside.image.reshape(len(x), -1)], -1)
         h = nn.Dense(self.features[0], **types)(flat)
         for width in self.features:
             skip = h if h.shape[-1] == width else nn.Dense(width, use_bias=False, **types)(h)
@@ -52,5 +60,5 @@ class MLP(nn.Module):
             h = nn.silu(nn.Dense(width, **types)(nn.silu(h)) * (1 + scale) + shift)
             h = nn.Dropout(self.dropout)(h, deterministic=deterministic)
             h = skip + nn.Dense(width, **types)(h)
-        out = nn.Dense(flat.shape[-1], kernel_init=nn.initializers.zeros, name="out", **types)
+        out = nn.Dense(size, kernel_init=nn.initializers.zeros, name="out", **types)
         return out(nn.silu(h)).astype(jnp.float32).reshape(x.shape)

@@ -16,7 +16,8 @@ from gen_jax.nets.blocks import (
     space_to_depth,
 )
 from gen_jax.nets.embeddings import ConditionEmbedding, per_example
-from gen_jax.types import Array, Float, Int
+from gen_jax.nets.seen import seen, with_image
+from gen_jax.types import Array, Float
 
 ZEROS = nn.initializers.zeros
 
@@ -109,6 +110,7 @@ class UNet(nn.Module):
     dropout: float = 0.0
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
+    condition: Any = None
 
     def __post_init__(self):
         check_widths("widths", self.widths, 4)
@@ -123,7 +125,7 @@ class UNet(nn.Module):
         self,
         x: Float[Array, "B ..."],
         noise: Float[Array, "*batch"],
-        condition: Int[Array, "B"] | None = None,
+        condition: Any = None,
         *,
         deterministic: bool = True,
     ) -> Float[Array, "B ..."]:
@@ -131,8 +133,11 @@ class UNet(nn.Module):
         check_image(x)
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         width = 4 * self.widths[0]
-        embed = ConditionEmbedding(width, self.num_classes, self.param_dtype, name="Condition_0")
-        modulation = nn.silu(embed(per_example(noise, x), condition))
+        beside = seen(self.condition, self.num_classes, condition, len(x))
+        embed = ConditionEmbedding(
+            width, beside.num_classes, self.param_dtype, beside.vocabulary, name="Condition_0"
+        )
+        modulation = nn.silu(embed(per_example(noise, x), beside.label, beside.caption))
 
         def residual(h, width, skip=None):
             block = ResidualBlock(width, self.dropout, **types)
@@ -141,7 +146,7 @@ class UNet(nn.Module):
         def attend(h):
             return AttentionBlock(**types)(h) if h.shape[1] in self.attention else h
 
-        padded = pad_to_multiple(x, 2 ** (len(self.widths) - 1))
+        padded = pad_to_multiple(with_image(x, beside.image), 2 ** (len(self.widths) - 1))
         check_attention(self.attention, padded.shape[1], len(self.widths))
         h = nn.Conv(self.widths[0], (3, 3), **types)(padded)
         skips = []

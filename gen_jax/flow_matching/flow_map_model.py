@@ -1,0 +1,201 @@
+"""Few-step models: a network of two times, trained by any of FEW_STEP_LOSSES.
+
+The network learns the average velocity U(x, t, s). Its diagonal U(x, t, t) is a denoiser, so the
+model is a diffusion model too (its `parts` are `diffusion.Parts`): every stepper, guide, likelihood
+and inverse problem works on it, and a diffusion model's parameters are a valid start
+(`training.fit(initial=...)`). Samples jump with the flow map by default.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gen_jax.checks import no_type_check
+from gen_jax.conditions import drop
+from gen_jax.data_units import to_model_floats
+from gen_jax.diffusion import Options, Parts, make_parts, model_from_parts
+from gen_jax.diffusion.generate import value_or_null
+from gen_jax.diffusion.options import draw_source, resolve
+from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.flow_matching.few_step import FEW_STEP_LOSSES
+from gen_jax.flow_matching.flow_map import flow_map, jump
+from gen_jax.frozen import parts_of
+from gen_jax.model import GenerativeModel
+from gen_jax.optimization import AveragedState, optimizer_step_with_ema
+from gen_jax.paths import GaussianPath, coefficients, convert, expand
+from gen_jax.randomness import sample_keys
+from gen_jax.types import Array, AverageVelocity, Batch, Float, FlowMap, Int, Key, Metrics, State
+
+SMOOTH = ("velocity", "v", "F")
+"""Predictions whose conversion to a velocity is finite at both ends."""
+
+
+def nested_pairs(
+    key: Key[Array, ""], t: Float[Array, "B"], share: float, step: Int[Array, ""]
+) -> Float[Array, "B"]:
+    """s uniform in [0, t], and s = t for a share of the examples (geng2025)."""
+    key_s, key_same = jax.random.split(key)
+    s = t * jax.random.uniform(key_s, t.shape)
+    return jnp.where(jax.random.bernoulli(key_same, share, t.shape), t, s)
+
+
+def halving_pairs(
+    key: Key[Array, ""], t: Float[Array, "B"], share: float, step: Int[Array, ""]
+) -> Float[Array, "B"]:
+    """s = t - d at most to 0 with d = 1, 1/2, ..., 1/64, and s = t for a share (frans2025)."""
+    key_d, key_same = jax.random.split(key)
+    d = 0.5 ** jax.random.randint(key_d, t.shape, 0, 7).astype(t.dtype)
+    s = jnp.maximum(t - d, 0)
+    return jnp.where(jax.random.bernoulli(key_same, share, t.shape), t, s)
+
+
+def shrinking_pairs(
+    key: Key[Array, ""], t: Float[Array, "B"], share: float, step: Int[Array, ""]
+) -> Float[Array, "B"]:
+    """s / t = 1 - 2^-k, where k rises by one every 500 steps up to 8 (geng2024ect)."""
+    del key, share
+    k = jnp.minimum(1 + step // 500, 8)
+    return t * (1 - 0.5 ** k.astype(t.dtype))
+
+
+PAIRS: dict[str, Callable] = {
+    "mean_flow": nested_pairs,
+    "improved_mean_flow": nested_pairs,
+    "lagrangian": nested_pairs,
+    "shortcut": halving_pairs,
+    "consistency": shrinking_pairs,
+}
+"""Times s <= t that each loss is trained on: `(key, t [B], share, step) -> s [B]`."""
+
+
+class FewSteps(NamedTuple):
+    """What a flow map's training has besides the options of a diffusion model.
+
+    Fields:
+      loss: a name in FEW_STEP_LOSSES, or a function like theirs.
+      velocity_share: of examples with s = t, which train the velocity alone.
+      adaptive: power p of the weight 1 / (error + 1e-3)^p of each example (geng2025: 1); 0 is none.
+      pairs: a name in PAIRS or a function like theirs; by default the loss's own.
+      gamma: of `jump` in `sample`: 0 jumps, 1 jumps to the data and adds noise again.
+      loss_options: further options of the loss.
+    """
+
+    loss: str | Callable = "improved_mean_flow"
+    velocity_share: float = 0.75
+    adaptive: float = 0.0
+    pairs: str | Callable | None = None
+    gamma: float = 0.0
+    loss_options: Mapping[str, Any] = {}
+
+
+def two_times(noise: Callable, path: GaussianPath, t: Array, s: Array) -> Float[Array, "B 2"]:
+    """What the network sees of both times."""
+    return jnp.stack([noise(path, t), noise(path, s)], axis=-1)
+
+
+def network_average(parts: Parts, params: Any, value: Any, apply: Any = None) -> AverageVelocity:
+    """U(x, t, s) of a network with these parameters."""
+    p, noise = parts.preconditioned, parts.options.noise_input
+
+    def average(x: Float[Array, "B ..."], t: Float[Array, "B"], s: Float[Array, "B"]) -> Array:
+        # The noise input of the parts is the pair (t, t); here the second time is s.
+        seen = jnp.stack([noise(p.path, t)[:, 0], noise(p.path, s)[:, 0]], axis=-1)
+        norm = jnp.sqrt((p.path.alpha(t) * p.data_std) ** 2 + p.path.sigma(t) ** 2)
+        raw = (apply or p.apply)(params, x / expand(norm, x), seen, value)
+        return convert(raw, x, coefficients(p.path, t), p.prediction, "velocity", p.data_std)
+
+    return average
+
+
+def average_velocity(model: GenerativeModel, state: State, **conditions: Any) -> AverageVelocity:
+    """U(x [B, ...], t [B], s [B]) of the moving average, in the path's units."""
+    parts, own = parts_of(model, state, Parts)
+    value = lambda n: value_or_null(parts, conditions, n)
+    return lambda x, t, s: network_average(parts, own.ema, value(x.shape[0]))(x, t, s)
+
+
+def trained_map(model: GenerativeModel, state: State, **conditions: Any) -> FlowMap:
+    """X(x, t, s) = x + (s - t) U(x, t, s) of the moving average, for any s <= t."""
+    return flow_map(average_velocity(model, state, **conditions))
+
+
+def _loss(
+    parts: Parts, few: FewSteps, params: Any, step: Any, key: Key[Array, ""], batch: Batch
+) -> tuple[Float[Array, "B"], Metrics]:
+    """The loss of a batch with its own times, noise and hidden conditions."""
+    options = parts.options
+    key_encode, key_time, key_noise, key_pair, key_drop = jax.random.split(key, 5)
+    x0 = to_model_floats(options, key_encode, batch["x"])
+    n = x0.shape[0]
+    x1 = draw_source(options, sample_keys(key_noise, n))
+    t = options.time_density(key_time, parts.path, n)
+    pairs: Any = few.pairs
+    s = pairs(key_pair, t, few.velocity_share, step)
+    value = None
+    if options.condition is not None:
+        value = options.condition.of_batch(batch)
+        value = drop(key_drop, options.condition, value, options.condition_dropout, n)
+    loss: Any = few.loss
+    average = network_average(parts, params, value)
+    each, metrics = loss(average, parts.path, x0, x1, t, s, **few.loss_options)
+    if few.adaptive:
+        each = each / (jax.lax.stop_gradient(each) + 1e-3) ** few.adaptive
+    return each, metrics
+
+
+def _step(
+    parts: Parts, few: FewSteps, key: Key[Array, ""], state: AveragedState, batch: Batch
+) -> tuple[AveragedState, Metrics]:
+    loss = lambda params: _loss(parts, few, params, state.step, key, batch)
+    return optimizer_step_with_ema(loss, parts.optimizer, parts.options.ema_decay, state)
+
+
+def _checked(few: FewSteps) -> FewSteps:
+    check_range("velocity_share", few.velocity_share, 0, 1)
+    check_range("adaptive", few.adaptive, 0)
+    check_range("gamma", few.gamma, 0, 1)
+    name = few.loss if isinstance(few.loss, str) else "mean_flow"
+    check_choice("loss", name, FEW_STEP_LOSSES)
+    pairs = resolve("pairs", name if few.pairs is None else few.pairs, PAIRS)
+    return few._replace(loss=resolve("loss", few.loss, FEW_STEP_LOSSES), pairs=pairs)
+
+
+@no_type_check
+def flow_map_model(
+    network,
+    path: str | GaussianPath,
+    optimizer: optax.GradientTransformation,
+    loss: str | Callable = "improved_mean_flow",
+    **options,
+) -> GenerativeModel:
+    """A few-step model; `options` are the fields of `FewSteps` and of `diffusion.Options`.
+
+    Args:
+      network: takes `noise` [B, 2], what it sees of t and of s: the networks of `gen_jax.nets` do.
+    `sample` jumps `num_steps` times (1) unless a stepper is named; `average_velocity` and
+    `trained_map` hand out the map. Raises ConfigError for predictions with a pole at an end, a
+    source or coupling beside gamma > 0, and values out of range.
+    """
+    few = _checked(FewSteps(loss, **{k: options.pop(k) for k in FewSteps._fields if k in options}))
+    options = {"prediction": "velocity", "noise_input": "slow_angle", "num_steps": 1, **options}
+    if options["prediction"] not in SMOOTH:
+        raise ConfigError(
+            f"prediction={options['prediction']!r} has no velocity at an end of the path "
+            f"(choose from: {', '.join(SMOOTH)})"
+        )
+    parts = make_parts(network, path, optimizer, Options(**options))
+    noise = parts.options.noise_input
+    both = lambda path, t: two_times(noise, path, t, t)
+    parts = parts._replace(
+        options=parts.options._replace(noise_input=both),
+        jump=lambda parts, params, value: jump(
+            flow_map(network_average(parts, params, value)), few.gamma
+        ),
+    )
+    if few.gamma and (parts.options.source or parts.options.coupling):
+        raise ConfigError(f"gamma={few.gamma} adds normal noise: not beside a source or coupling")
+    return model_from_parts(parts)._replace(step=partial(_step, parts, few))
