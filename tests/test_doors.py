@@ -319,6 +319,11 @@ CALLABLES = {
         LIKE_X,
         POINTS,
     ),
+    "flow_matching.flow_map_model/network": (
+        lambda f: flow_matching.flow_map_model(Damaged(MLP, f), "linear", ADAM, shape=(2,)),
+        LIKE_X,
+        POINTS,
+    ),
     "diffusion.noisy_classifier/network": (
         lambda f: diffusion.noisy_classifier(
             Damaged(Logits(), lambda out: (f(out[0]), out[1])),

@@ -1,12 +1,18 @@
 """Flow matching on any Gaussian path, with any source and coupling; samplers are diffusion's.
 
-Few-step models learn an average velocity U(x, t, s): `flow_map`, `jump`, `FEW_STEP_LOSSES`.
+Few-step models learn an average velocity U(x, t, s): `flow_map_model` with FEW_STEP_LOSSES, `jump`.
 """
 
 from gen_jax.flow_matching.consistency import consistency_loss, continuous_consistency_loss
 from gen_jax.flow_matching.drifting import drift, drifting_loss
 from gen_jax.flow_matching.few_step import FEW_STEP_LOSSES
 from gen_jax.flow_matching.flow_map import denoiser, flow_map, jump
+from gen_jax.flow_matching.flow_map_model import (
+    FewSteps,
+    average_velocity,
+    flow_map_model,
+    trained_map,
+)
 from gen_jax.flow_matching.inductive_moment_matching import moment_matching_loss
 from gen_jax.flow_matching.lagrangian import lagrangian_loss
 from gen_jax.flow_matching.losses import conditional_flow_matching_loss
@@ -18,6 +24,8 @@ from gen_jax.flow_matching.shortcut import shortcut_loss
 
 __all__ = [
     "FEW_STEP_LOSSES",
+    "FewSteps",
+    "average_velocity",
     "conditional_flow_matching_loss",
     "consistency_loss",
     "continuous_consistency_loss",
@@ -25,6 +33,7 @@ __all__ = [
     "drift",
     "drifting_loss",
     "flow_map",
+    "flow_map_model",
     "flow_matching",
     "jump",
     "lagrangian_loss",
@@ -34,4 +43,5 @@ __all__ = [
     "reflow_pairs",
     "shortcut_loss",
     "straightness",
+    "trained_map",
 ]

@@ -116,7 +116,7 @@ def check_samples(ok, run, dataset, steps):
         return
     assert not np.array_equal(first, drawn("b.npz", "--seed", 3, "--stepper", "ddpm"))
     if digits:
-        guided = ("--seed", 3, "--label", 3, "--guidance", 3)
+        guided = ("--seed", 3, "--label", 3, "--guidance", 3, "--stepper", "ddim")
         assert not np.array_equal(first, drawn("c.npz", *guided))
     animated = ("--stepper", "ddpm", "--steps", 4, "--animate")
     ok("sample", run, "--num", 20, *animated, "--output", "drawn/a.png")

@@ -1,0 +1,115 @@
+"""Few-step models: exact maps sample exactly, every loss trains, diffusion is a valid start."""
+
+import exact
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from few_step_truths import average_of, gaussian_map
+
+from gen_jax import conditions, diffusion, nets, paths, training
+from gen_jax.errors import ConfigError
+from gen_jax.flow_matching import (
+    FEW_STEP_LOSSES,
+    average_velocity,
+    flow_map_model,
+    trained_map,
+)
+from gen_jax.model import sample_in_batches
+
+KEY, STD = jax.random.key(0), 0.7
+COSINE = paths.cosine()
+X = np.asarray(STD * jax.random.normal(KEY, (64, 2)))
+
+
+def exact_average(x, t, s):
+    velocity = lambda x, t: jax.jvp(
+        lambda s: gaussian_map(STD, COSINE)(x, t, s), (t,), (t * 0 + 1,)
+    )[1]
+    return average_of(gaussian_map(STD, COSINE), velocity)(x, t, s)
+
+
+class Exact(nn.Module):
+    """The average velocity of N(0, STD^2) on the cosine path, where the angle is the time."""
+
+    @nn.compact
+    def __call__(self, x, noise, condition=None):
+        self.param("unused", nn.initializers.zeros, ())
+        return exact_average(x, 8 * noise[:, 0], 8 * noise[:, 1])
+
+
+@pytest.fixture(scope="module")
+def perfect():
+    model = flow_map_model(Exact(), "cosine", optax.sgd(0.1), shape=(2,))
+    return model, model.init(KEY, {"x": X})
+
+
+@pytest.mark.parametrize("num_steps", [1, 3])
+def test_an_exact_map_scales_the_noise_by_the_spread_of_the_data(perfect, num_steps):
+    model, state = perfect
+    way = diffusion.trajectory(KEY, model, state, 5, num_steps=num_steps)
+    np.testing.assert_allclose(way.x, STD * way.states[0], atol=1e-5)
+    assert int(way.calls) == num_steps
+    parts = sample_in_batches(model, KEY, state, 5, 2, num_steps=num_steps)
+    np.testing.assert_allclose(parts, way.x, atol=1e-6)
+
+
+def test_the_diagonal_is_a_denoiser_and_serves_every_stepper(perfect):
+    model, state = perfect
+    x, t = jnp.asarray(X[:3]), jnp.array([0.1, 0.5, 0.9])
+    found = diffusion.denoiser(model, state)(x, t)
+    truth = exact.gaussian_denoiser(0.0, STD, COSINE)(x, t)
+    np.testing.assert_allclose(found, truth, atol=1e-5)
+    fine = diffusion.trajectory(KEY, model, state, 5, stepper="adams", num_steps=24)
+    np.testing.assert_allclose(fine.x, STD * fine.states[0], atol=2e-3)
+    moved = trained_map(model, state)(x, t, t / 2)
+    np.testing.assert_allclose(moved, gaussian_map(STD, COSINE)(x, t, t / 2), atol=1e-5)
+    density = jax.scipy.stats.norm.logpdf(X[:2], 0, STD).sum(1)
+    np.testing.assert_allclose(model.log_prob(KEY, state, X[:2], num_steps=24), density, atol=2e-2)
+
+
+@pytest.mark.parametrize("loss", FEW_STEP_LOSSES)
+def test_every_loss_has_a_finite_step_and_jumps_with_labels(loss):
+    options = {"shape": (2,), "condition": conditions.labels(3)}
+    model = flow_map_model(nets.MLP((8, 8)), "linear", optax.adam(1e-2), loss, **options)
+    batch = {"x": X[:12], "y": np.arange(12) % 3}
+    state = model.init(KEY, batch)
+    state, metrics = jax.jit(model.step)(KEY, state, batch)
+    assert all(np.isfinite(value) for value in metrics.values())
+    drawn = model.sample(KEY, state, 3, label=[0, 1, 2], num_steps=2)
+    assert np.isfinite(drawn).all()
+    with pytest.raises(ConfigError, match="guidance"):
+        model.sample(KEY, state, 3, label=1, guidance=2.0)
+
+
+def test_a_diffusion_model_is_a_valid_start():
+    """Its velocity is the diagonal of the map, whatever the second time is, before training."""
+    options = {"shape": (2,), "prediction": "v", "noise_input": "slow_angle"}
+    parent = diffusion.diffusion(nets.MLP((8, 8)), "cosine", optax.adam(1e-2), **options)
+    trained = training.fit(KEY, parent, {"x": X}, steps=20, batch_size=32, progress=False)
+    model = flow_map_model(nets.MLP((8, 8)), "cosine", optax.adam(1e-3), **options)
+    state = training.start_from(model.init(KEY, {"x": X}), trained)
+    x, t = jnp.asarray(X[:4]), jnp.array([0.1, 0.4, 0.7, 1.0])
+    x0 = diffusion.denoiser(parent, trained)(x, t)
+    velocity = paths.convert(x0, x, paths.coefficients(COSINE, t), "x0", "velocity")
+    average = average_velocity(model, state)
+    np.testing.assert_allclose(average(x, t, t), velocity, atol=2e-4)
+    np.testing.assert_allclose(average(x, t, t / 3), average(x, t, t), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"prediction": "eps"}, "prediction='eps'"),
+        ({"prediction": "x0"}, "prediction='x0'"),
+        ({"gamma": 1.5}, "gamma=1.5"),
+        ({"velocity_share": 2.0}, "velocity_share=2.0"),
+        ({"loss": "mean_flwo"}, "did you mean 'mean_flow'"),
+        ({"gamma": 1.0, "source": lambda key: jnp.zeros(2)}, "source"),
+    ],
+)
+def test_bad_options_are_refused(options, message):
+    with pytest.raises(ConfigError, match=message):
+        flow_map_model(nets.MLP((8, 8)), "linear", optax.sgd(0.1), shape=(2,), **options)
