@@ -11,6 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+
+from gen_jax.calls import network_call
+from gen_jax.diffusion import GRIDS, Stepper, sample_with_info
+from gen_jax.paths import linear
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -76,3 +81,16 @@ def write(name: str, facts: Mapping[str, Any], report: Mapping[str, Any]) -> Non
     path = result_path(name)
     path.write_text(json.dumps({"machine": facts, **report}, indent=1) + "\n", encoding="utf-8")
     print(f"written: {path}")
+
+
+def network_calls(stepper: Stepper) -> tuple[int, int]:
+    """Network calls of a sampler's last step, and of each step before it."""
+
+    def calls(steps: int) -> int:
+        path = linear()
+        denoise = network_call(lambda x, t: 0.5 * x)
+        times, x = GRIDS[stepper.grid](path, steps), jnp.ones((1, 2))
+        return int(sample_with_info(jax.random.key(0), denoise, path, x, times, stepper)[1].calls)
+
+    per_step = calls(4) - calls(3)
+    return calls(4) - 3 * per_step, per_step

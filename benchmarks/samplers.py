@@ -15,25 +15,12 @@ import jax
 import numpy as np
 import tyro
 
-from benchmarks.measuring import RESULTS, machine, write
+from benchmarks.measuring import RESULTS, machine, network_calls, write
 from experiments.shared.pictures import balanced_labels, draw
 from experiments.shared.provenance import compare
 from experiments.shared.runner import rebuild
 from gen_jax import data, metrics, plotting, training
-
-SAMPLERS = {
-    "ddim": ("ddim", "log_snr", 1),
-    "DDPM ancestral": ("ddpm", "log_snr", 1),
-    "Heun in sigma": ("edm_heun", "karras", 2),
-    "Adams-Bashforth": ("adams", "power", 1),
-    "EDM with churn": ("edm", "karras", 2),
-    "DPM-Solver++ 2M": ("dpm_solver_pp", "log_snr", 1),
-    "UniPC": ("unipc", "log_snr", 1),
-    "DPM-Solver++ 2M SDE": ("dpm_solver_pp_sde", "log_snr", 1),
-    "Euler in time": ("euler", "uniform", 1),
-    "Euler-Maruyama": ("euler_maruyama", "uniform", 1),
-}
-"""Title -> (stepper, grid, calls per step)."""
+from gen_jax.diffusion import STEPPERS
 
 
 @dataclass(frozen=True)
@@ -46,6 +33,8 @@ class Config:
     """Samples for each point."""
     calls: tuple[int, ...] = (5, 10, 20, 50)
     """Network calls for every sampler."""
+    samplers: tuple[str, ...] = tuple(name for name in STEPPERS if name != "adaptive")
+    """Which, each on the time grid that it is meant for."""
     long: tuple[int, ...] = (100, 250, 1000)
     """Further numbers of calls, for DDPM's ancestral sampling only."""
     adaptive: bool = True
@@ -69,15 +58,15 @@ def measure(saved, extractor, real, config: Config, **options: Any) -> dict[str,
 def points(saved, extractor, real, config: Config) -> list[dict[str, Any]]:
     """Every sampler at every number of calls."""
     rows = []
-    for title, (stepper, grid, per_step) in SAMPLERS.items():
-        long = config.long if title == "DDPM ancestral" else ()
-        for calls in (*config.calls, *long):
-            steps = (calls + per_step - 1) // per_step
-            used = steps if per_step == 1 else 2 * steps - 1
-            numbers = measure(
-                saved, extractor, real, config, stepper=stepper, grid=grid, num_steps=steps
-            )
-            rows.append({"sampler": title, "calls": used, **numbers})
+    for name in config.samplers:
+        stepper = STEPPERS[name]()
+        first, per_step = network_calls(stepper)
+        for calls in (*config.calls, *(config.long if name == "ddpm" else ())):
+            steps = max(2, -(-calls // per_step))
+            options = {"stepper": name, "grid": stepper.grid, "num_steps": steps}
+            numbers = measure(saved, extractor, real, config, **options)
+            used = first + per_step * (steps - 1)
+            rows.append({"sampler": name, "calls": used, **numbers})
             print(rows[-1], flush=True)
     return rows
 

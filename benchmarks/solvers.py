@@ -20,14 +20,13 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from benchmarks.measuring import RESULTS, machine, write
+from benchmarks.measuring import RESULTS, machine, network_calls, write
 from experiments.shared.runner import rebuild
 from gen_jax import diffusion, plotting, training
 from gen_jax.paths import PATHS, GaussianPath, cosine
 
 CALLS = (5, 10, 20, 40, 80)
 SHOWN = ("linear", "vp", "edm")
-PER_STEP = {"heun": 2, "midpoint": 2, "rk4": 4, "edm_heun": 2}
 IN_TIME = ("euler", "heun", "midpoint", "rk4")
 DEFAULT = "adams"
 TRUTH_STEPS = 600
@@ -170,8 +169,9 @@ def own_rows(
         if make().stochastic or stepper == "adaptive" or stepper not in config.solvers:
             continue
         solve = solver(next(iter(problems.values())), make, config.paths)
+        per_step = network_calls(make())[1]
         for calls in CALLS:
-            steps = max(2, -(-calls // PER_STEP.get(stepper, 1)))
+            steps = max(2, -(-calls // per_step))
             for (name, problem), (index, path), grid in product(
                 problems.items(), enumerate(config.paths), grids_of(stepper)
             ):
