@@ -13,6 +13,7 @@ import pytest
 from gen_jax import data, metrics, training
 from gen_jax.errors import ConfigError, DataError
 from gen_jax.model import GenerativeModel
+from gen_jax.sampling import make_target
 
 KEY, NAN = jax.random.key(0), float("nan")
 X = np.random.default_rng(0).normal(size=(12, 3))
@@ -48,6 +49,7 @@ def stream(batch):
 
 
 FIT = {
+    "renamed": [{"renamed": r} for r in (None, ("a", "b"), {"a": 1})],
     "key": [{"key": k} for k in (0, None, KEYS, "key", np.zeros(3), 1.5)],
     "model": [{"model": m} for m in (None, 3, lambda: None, (1, 2, 3))],
     "data": [
@@ -179,6 +181,19 @@ CALLS = {
         ("outside", at(metrics.auroc, [1.0, 2.0], [1.0])),
         ("inside", at(metrics.auroc, 3.0, [1.0, 2.0])),
         ("outside", at(metrics.auroc, [1.0, 2.0], ["a", "b"])),
+    ],
+    "png_nats": [("x", at(metrics.png_nats, x)) for x in (X, WORDS, None, np.uint8([[1]]))],
+    "likelihood_scores": [
+        ("log_prob", at(metrics.likelihood_scores, [NAN, 1.0], 0.0)),
+        ("log_prob", at(metrics.likelihood_scores, X, 0.0)),
+        ("background", at(metrics.likelihood_scores, [0.0, 1.0], 0.0, ["a", "b"])),
+    ],
+    "classifier_scores": [
+        ("logits", at(metrics.classifier_scores, x)) for x in (BAD, WORDS, X[0], None)
+    ],
+    "compare_with_exact": [
+        ("samples", at(metrics.compare_with_exact, KEY, make_target("ring"), x))
+        for x in (WORDS, X[0], X[:1], None)
     ],
     "bits_per_dim": [
         ("log_prob", at(metrics.bits_per_dim, NAN, 2)),

@@ -12,7 +12,7 @@ import jax
 
 from gen_jax.divergences.wasserstein import sliced_wasserstein, wasserstein_1d
 from gen_jax.metrics.detection import auroc, classifier_scores, likelihood_scores, png_nats
-from gen_jax.metrics.exact_samples import compare_with_exact, mode_numbers
+from gen_jax.metrics.exact_samples import compare_with_exact
 from gen_jax.metrics.features import (
     FEATURES,
     ClassifierFeatures,
@@ -95,7 +95,6 @@ __all__ = [
     "mean_and_error",
     "memorisation_ratio",
     "mmd",
-    "mode_numbers",
     "mode_report",
     "mode_weights",
     "moments",

@@ -30,8 +30,15 @@ def auroc(
     return Estimate(float(below.mean()), float(error))
 
 
+@no_type_check
 def png_nats(x: UInt8[np.ndarray, "N H W C"]) -> Float[np.ndarray, "N"]:
-    """Length of each image as a PNG, in nats: its complexity to a lossless coder (serra2020)."""
+    """Length of each image as a PNG, in nats: its complexity to a lossless coder (serra2020).
+
+    Raises ConfigError unless the images are uint8 with one channel or three.
+    """
+    x = np.asarray(as_array("x", x))
+    if x.ndim != 4 or x.shape[-1] not in (1, 3) or x.dtype != np.uint8:
+        raise ConfigError(f"x has shape {x.shape} of {x.dtype}; it must be uint8 [N, H, W, 1 or 3]")
 
     def length(image: np.ndarray) -> float:
         buffer = io.BytesIO()
@@ -41,6 +48,7 @@ def png_nats(x: UInt8[np.ndarray, "N H W C"]) -> Float[np.ndarray, "N"]:
     return np.array([length(image) for image in x])
 
 
+@no_type_check
 def likelihood_scores(
     log_prob: Float[np.ndarray, "N"],
     mean: float,
@@ -56,22 +64,27 @@ def likelihood_scores(
     Args:
       mean: of -log p over the training set.
       background: log p0(x) of a model of background statistics alone.
+    Raises ConfigError for log-probabilities that are NaN, or not [N].
     """
-    nats = -log_prob
+    nats = -_scores("log_prob", log_prob)
     found = {"likelihood": nats, "typicality": np.abs(nats - mean)}
     if background is not None:
-        found["likelihood_ratio"] = nats + background
+        found["likelihood_ratio"] = nats + _scores("background", background)
     if images is not None:
         found["complexity"] = nats - png_nats(images)
     return found
 
 
+@no_type_check
 def classifier_scores(logits: Float[np.ndarray, "N K"]) -> dict[str, np.ndarray]:
     """Scores [N] of a classifier, higher for what does not belong.
 
     "classifier_energy" -logsumexp of the logits (liu2020), "classifier_softmax" -max log p(y | x)
-    (hendrycks2017).
+    (hendrycks2017). Raises ConfigError unless the logits are [N, K].
     """
+    logits = np.asarray(as_array("logits", logits))
+    if logits.ndim != 2:
+        raise ConfigError(f"logits have shape {logits.shape}; they must be [N, K]")
     log_sum = np.asarray(jax.nn.logsumexp(logits, axis=1))
     return {"classifier_energy": -log_sum, "classifier_softmax": log_sum - logits.max(1)}
 
