@@ -7,12 +7,13 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 2
 
-.PHONY: demo test slow lint notebooks notebooks-check benchmarks clean help
+.PHONY: demo test slow lint docs notebooks notebooks-check benchmarks clean help
 
 help:
 	@echo "demo        train on the bundled digits and show where the picture is"
 	@echo "test        the test suite            slow        its slow part"
 	@echo "lint        ruff and mypy             notebooks   run all notebooks again"
+	@echo "docs        build the site in docs/_build/html"
 	@echo "benchmarks  measure (wants a quiet machine)       clean   remove $(VENV) and runs"
 
 $(READY): requirements.txt setup.cfg
@@ -38,6 +39,15 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+$(VENV)/.docs: $(READY) docs/requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.txt -r docs/requirements.txt
+	@touch $@
+
+docs: $(VENV)/.docs
+	$(BIN)/python docs/results/render.py --check
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "the site: $(CURDIR)/docs/_build/html/index.html"
+
 notebooks: $(READY)
 	$(BIN)/python notebooks/run.py
 
@@ -49,4 +59,4 @@ benchmarks: $(READY)
 	$(BIN)/python -m benchmarks.training_step
 
 clean:
-	rm -rf $(VENV) runs build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) runs build docs/_build docs/generated *.egg-info .pytest_cache .ruff_cache .mypy_cache
