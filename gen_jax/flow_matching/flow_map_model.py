@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gen_jax.checks import no_type_check
+from gen_jax.checks import check_output, no_type_check
 from gen_jax.conditions import drop
 from gen_jax.data_units import to_model_floats
 from gen_jax.diffusion import Options, Parts, make_parts, model_from_parts
@@ -97,7 +97,7 @@ def two_times(noise: Callable, path: GaussianPath, t: Array, s: Array) -> Float[
     return jnp.stack([noise(path, t), noise(path, s)], axis=-1)
 
 
-def network_average(parts: Parts, params: Any, value: Any, apply: Any = None) -> AverageVelocity:
+def network_average(parts: Parts, params: Any, value: Any) -> AverageVelocity:
     """U(x, t, s) of a network with these parameters."""
     p, noise = parts.preconditioned, parts.options.noise_input
 
@@ -105,7 +105,7 @@ def network_average(parts: Parts, params: Any, value: Any, apply: Any = None) ->
         # The noise input of the parts is the pair (t, t); here the second time is s.
         seen = jnp.stack([noise(p.path, t)[:, 0], noise(p.path, s)[:, 0]], axis=-1)
         norm = jnp.sqrt((p.path.alpha(t) * p.data_std) ** 2 + p.path.sigma(t) ** 2)
-        raw = (apply or p.apply)(params, x / expand(norm, x), seen, value)
+        raw = check_output("network", p.apply(params, x / expand(norm, x), seen, value), x.shape)
         return convert(raw, x, coefficients(p.path, t), p.prediction, "velocity", p.data_std)
 
     return average
