@@ -38,6 +38,11 @@ def _x_log_ratio(p: Array, log_p: Array, log_q: Array) -> Array:
     return jnp.where(some, p * (jnp.where(some, log_p, 0) - jnp.where(some, log_q, 0)), 0)
 
 
+def _log(p: Array) -> Array:
+    """log p, minus infinity at 0, where its derivative is 0 and not NaN."""
+    return jnp.where(p > 0, jnp.log(jnp.where(p > 0, p, 1)), -jnp.inf)
+
+
 def step_term(
     path: TokenPath,
     log_x0: Float[Array, "B N V"],
@@ -66,7 +71,7 @@ def rate_term(
     known = jnp.log(jax.nn.one_hot(x0, len(path.noise)))
     other = 1 - jax.nn.one_hot(x_t, len(path.noise))
     true, model = (scale * other * ratios(path, p, x_t, t) for p in (known, log_x0))
-    cost = model - true + _x_log_ratio(true, jnp.log(true), jnp.log(model))
+    cost = model - true + _x_log_ratio(true, _log(true), _log(model))
     return jnp.sum(cost, axis=(1, 2))
 
 

@@ -63,7 +63,8 @@ TOKEN_PATHS: dict[str, Callable[..., TokenPath]] = {"absorbing": absorbing, "uni
 
 
 def _checked(keep: Callable[[Array], Array]) -> Callable[[Array], Array]:
-    values = np.asarray(keep(jnp.linspace(0, 1, 101)))
+    with jax.ensure_compile_time_eval():
+        values = np.asarray(keep(jnp.linspace(0, 1, 101)))
     if not (values.shape == (101,) and np.all(np.diff(values) < 0)):
         raise ConfigError("keep must fall strictly over t in [0, 1]")
     if abs(values[0] - 1) > 1e-6 or values[-1] != 0:
@@ -110,6 +111,15 @@ def marginal(path: TokenPath, x0: Int[Array, "B N"], t: Float[Array, "B"]) -> Fl
     """q(x_t = v | x0), probabilities; t is [B] or []."""
     a = _per_token(path.keep(t))
     return a * jax.nn.one_hot(x0, len(path.noise)) + (1 - a) * path.noise
+
+
+def log_likelihood(
+    path: TokenPath, x_t: Int[Array, "B N"], t: Float[Array, "B"]
+) -> Float[Array, "B N V"]:
+    """log q(x_t | x0 = v) for each token and each v; -1e30 for 0."""
+    a = _per_token(path.keep(t))
+    q = a * jax.nn.one_hot(x_t, len(path.noise)) + (1 - a) * path.noise[x_t][..., None]
+    return jnp.where(q > 0, jnp.log(jnp.where(q > 0, q, 1)), -1e30)
 
 
 def _weights(path: TokenPath, log_x0: Array, x_t: Array, t: Array) -> Array:

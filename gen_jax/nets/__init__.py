@@ -27,6 +27,7 @@ from gen_jax.nets.mlp import MLP
 from gen_jax.nets.pixel_rnn import PixelRNN
 from gen_jax.nets.pixelcnn import PixelCNN
 from gen_jax.nets.pixelcnn_pp import PixelCNNPlusPlus
+from gen_jax.nets.token_transformer import TokenTransformer
 from gen_jax.nets.transformer import Transformer
 from gen_jax.nets.unet import UNet
 
@@ -49,6 +50,7 @@ __all__ = [
     "PixelCNN",
     "PixelCNNPlusPlus",
     "PixelRNN",
+    "TokenTransformer",
     "Transformer",
     "UNet",
     "from_functions",

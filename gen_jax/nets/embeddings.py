@@ -12,7 +12,7 @@ import numpy as np
 from flax import linen as nn
 
 from gen_jax.errors import ConfigError, check_range
-from gen_jax.types import Array, Float, Int
+from gen_jax.types import Array, Float, Int, Num
 
 
 def sinusoidal(
@@ -130,9 +130,7 @@ class SentenceMean(nn.Module):
         return nn.Dense(self.width, **types)(nn.silu(nn.Dense(self.width, **types)(mean)))
 
 
-def per_example(
-    noise: Float[Array, "*batch"], x: Float[Array, "B ..."]
-) -> Float[Array, "B *times"]:
+def per_example(noise: Float[Array, "*batch"], x: Num[Array, "B ..."]) -> Float[Array, "B *times"]:
     """Broadcast one noise level to the whole batch; [B, 2] of a flow map stays.
 
     Raises ConfigError for any other mismatch.

@@ -1,0 +1,74 @@
+"""Bidirectional transformer over tokens with adaLN-zero conditioning (peebles2023, sahoo2024)."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from gen_jax.errors import ConfigError, check_range
+from gen_jax.nets.dit import Block, layer_norm, modulate
+from gen_jax.nets.embeddings import ConditionEmbedding, per_example
+from gen_jax.nets.seen import seen
+from gen_jax.types import Array, Float, Int
+
+
+class TokenTransformer(nn.Module):
+    """Logits of every token's value from all tokens and the noise level; zero before training.
+
+    Fields:
+      vocabulary: values of a token, those of the noise (a mask) among them.
+      length: N, the number of tokens.
+    A token out of range gives NaN.
+    """
+
+    vocabulary: int
+    length: int
+    width: int = 64
+    depth: int = 2
+    heads: int = 2
+    num_classes: int = 0
+    dropout: float = 0.0
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+    condition: Any = None
+
+    def __post_init__(self):
+        for name in ("vocabulary", "length", "width", "depth", "heads"):
+            check_range(name, getattr(self, name), 1, integer=True)
+        if self.width % self.heads:
+            raise ConfigError(f"width={self.width} must be a multiple of heads={self.heads}")
+        check_range("dropout", self.dropout, 0, 1)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(
+        self,
+        tokens: Int[Array, "B N"],
+        noise: Float[Array, "*batch"],
+        condition: Any = None,
+        *,
+        deterministic: bool = True,
+    ) -> Float[Array, "B N V"]:
+        """Raises ConfigError for another number of tokens."""
+        count, length = tokens.shape
+        if length != self.length:
+            raise ConfigError(f"{length} tokens were given to a network of length={self.length}")
+        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        beside = seen(self.condition, self.num_classes, condition, count)
+        width = 2 * (self.width // 2)
+        embed = ConditionEmbedding(width, beside.num_classes, self.param_dtype, beside.vocabulary)
+        level = embed(per_example(noise, tokens), beside.label, beside.caption)
+        modulation = nn.silu(level)
+        init = nn.initializers.normal(1.0)
+        table = self.param("tokens", init, (self.vocabulary, self.width), self.param_dtype)
+        places = self.param("places", init, (self.length, self.width), self.param_dtype)
+        h = table.at[tokens].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
+        h = (h + places).astype(self.dtype)
+        for _ in range(self.depth):
+            block = Block(self.heads, dropout=self.dropout, **types)
+            h = block(h, modulation, deterministic)
+        zeros = nn.initializers.zeros
+        two = nn.Dense(2 * self.width, kernel_init=zeros, name="modulation", **types)(modulation)
+        h = modulate(layer_norm(h), *jnp.split(two, 2, axis=-1))
+        out = nn.Dense(self.vocabulary, kernel_init=zeros, name="out", **types)
+        return out(h).astype(jnp.float32)
