@@ -102,7 +102,7 @@ def main() -> None:
     sampler = prepare(config)
     saved = sampler.saved
     check_label(config.label, saved)
-    if config.animate and "stepper" not in sampler.model.conditions:
+    if config.animate and "grid" not in sampler.model.conditions:
         raise ConfigError(f"animate=True needs a sampler of steps, which {saved.name!r} has not")
     output = output_of(config, sampler)
     options = {**sampler.options, "label": config.label, **prompt_of(config.prompt, saved)}

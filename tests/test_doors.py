@@ -21,6 +21,7 @@ from gen_jax import (
     conditions,
     data,
     diffusion,
+    discrete_diffusion,
     energy,
     flow_matching,
     flows,
@@ -323,6 +324,13 @@ CALLABLES = {
         lambda f: flow_matching.flow_map_model(Damaged(MLP, f), "linear", ADAM, shape=(2,)),
         LIKE_X,
         POINTS,
+    ),
+    "discrete_diffusion.discrete_diffusion/network": (
+        lambda f: discrete_diffusion.discrete_diffusion(
+            Damaged(nets.TokenTransformer(4, 2, 8, 1, 2), f), ADAM, shape=(2,), size=3
+        ),
+        LIKE_X,
+        {"x": np.arange(2 * B).reshape(B, 2) % 3},
     ),
     "diffusion.noisy_classifier/network": (
         lambda f: diffusion.noisy_classifier(

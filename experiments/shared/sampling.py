@@ -12,6 +12,7 @@ from experiments.shared.provenance import changes, compare
 from experiments.shared.registry import GUIDES, Saved
 from experiments.shared.runner import rebuild
 from gen_jax import diffusion, training
+from gen_jax.discrete_diffusion import TOKEN_STEPPERS
 from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.model import GenerativeModel
 from gen_jax.paths import PATHS
@@ -66,7 +67,7 @@ class SamplingConfig:
     def check(self) -> None:
         """Raise ConfigError for what cannot work, before the run is read."""
         for name, registry in (
-            ("stepper", diffusion.STEPPERS),
+            ("stepper", (*diffusion.STEPPERS, *TOKEN_STEPPERS, "jump")),
             ("grid", diffusion.GRIDS),
             ("path", PATHS),
         ):

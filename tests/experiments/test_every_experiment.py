@@ -49,6 +49,7 @@ IMAGES_ONLY = {
     "tarflow",
     "text_gan",
     "texture",
+    "token_diffusion",
     "transformer",
     "vqvae",
 }
@@ -232,9 +233,10 @@ def test_whole_life(command, tmp_path, monkeypatch, compilations, name, dataset)
     check_parameters(first.err, saved)
     check_compiled_once(saved, compilations)
 
-    check_samples(ok, run, dataset, "sampling_steps" in has)
-    labels = "sampling_steps" in has or name in ("few_labels", "jem", "text_gan")
-    check_evaluation(ok, run, name, dataset, "sampling_steps" in has, labels)
+    steps = "grid" in saved.model.conditions
+    check_samples(ok, run, dataset, steps)
+    labels = steps or name in ("few_labels", "jem", "text_gan")
+    check_evaluation(ok, run, name, dataset, steps, labels)
     assert "<h2>Evaluation" in (run / "report.html").read_text()
 
 
