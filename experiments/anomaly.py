@@ -34,11 +34,13 @@ import numpy as np
 import tyro
 
 from experiments.shared.likelihoods import knows, log_prob
+from experiments.shared.option_types import MAX_SAMPLES, SavedStep, within
 from experiments.shared.provenance import compare, in_report
 from experiments.shared.registry import Saved
 from experiments.shared.runner import rebuild
 from gen_jax import data, metrics, training
-from gen_jax.errors import ConfigError, DataError, check_range
+from gen_jax.errors import ConfigError, DataError
+from gen_jax.ranges import check_ranges
 from gen_jax.types import Float
 
 
@@ -52,16 +54,16 @@ class Config:
     """Dataset that does not belong, of the same shape."""
     background: str | None = None
     """Directory of a run for the likelihood ratio: the same model of mutated:NAME, say."""
-    num: int = 1000
+    num: Annotated[int, *within(2, MAX_SAMPLES)] = 1000
     """Examples of each set."""
-    checkpoint: int | None = None
+    checkpoint: SavedStep = None
     """A saved step; the newest if not given."""
     allow_changed_data: bool = False
     """Go on although the data are not those of the training."""
 
     def check(self) -> None:
         """Raise ConfigError for what cannot work, before anything is read."""
-        check_range("num", self.num, 2, integer=True)
+        check_ranges(self)
         data.registry.find(self.against)
 
 

@@ -10,7 +10,7 @@ classifier guidance: `python -m experiments.sample RUN --classifier runs/noisy_c
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -20,12 +20,13 @@ import tyro
 
 from experiments.shared.config import RunConfig
 from experiments.shared.noisy_classifier import network_of
+from experiments.shared.option_types import MAX_WIDTH, Count, Positive, Steps, Width, within
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import default_directory, start
 from gen_jax import data, metrics, training
 from gen_jax.data import DatasetSpec
 from gen_jax.diffusion.noisy_classifier import noisy_classifier, shift_and_flip
-from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.errors import ConfigError, check_choice
 from gen_jax.model import GenerativeModel
 from gen_jax.nets import Classifier
 from gen_jax.paths import PATHS
@@ -36,15 +37,15 @@ class Config(RunConfig):
     """A classifier of one image dataset."""
 
     dataset: str = "digits"
-    steps: int = 3000
-    batch_size: int = 128
-    learning_rate: float = 2e-3
-    widths: tuple[int, ...] = (32, 64, 96)
-    features: int = 96
+    steps: Steps = 3000
+    batch_size: Count = 128
+    learning_rate: Positive = 2e-3
+    widths: Annotated[tuple[int, ...], *within(4, MAX_WIDTH)] = (32, 64, 96)
+    features: Width = 96
     noise_conditioned: bool = False
     path: str = "cosine"
     """Path of the noise, when noise-conditioned."""
-    shift: int = 2
+    shift: Annotated[int, *within(0, 64)] = 2
     """Random shift in pixels (half of it for images under 16 pixels)."""
     flip: bool = False
     """Random left-right flips."""
@@ -53,11 +54,6 @@ class Config(RunConfig):
         """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
         super().check()
         check_choice("path", self.path, PATHS)
-        check_range("learning_rate", self.learning_rate, 0, open_low=True)
-        check_range("shift", self.shift, 0, integer=True)
-        for width in self.widths:
-            check_range("widths", width, 4, integer=True)
-        check_range("features", self.features, 1, integer=True)
         if not self.noise_conditioned and self.dataset not in data.DATASETS:
             raise ConfigError(
                 f"dataset={self.dataset!r} has no name for its weights (add it to "

@@ -19,11 +19,12 @@ real ones 12.4 (of the digits 47.6); the digits made of clothes are broken.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
 
+from experiments.shared.option_types import MAX_COUNT, Count, Steps, Weight, Width, within
 from experiments.shared.registry import Experiment, Saved
 from experiments.shared.runner import run
 from experiments.shared.translation import (
@@ -41,7 +42,6 @@ from experiments.shared.translation import (
 )
 from gen_jax import data
 from gen_jax.data import DatasetSpec, pairs
-from gen_jax.errors import check_range
 from gen_jax.gan import cyclegan
 from gen_jax.model import GenerativeModel
 from gen_jax.training import run_main
@@ -56,24 +56,19 @@ class Config(TranslationConfig):
     """CycleGAN; the defaults train on 8x8 digits."""
 
     dataset: str = "thick:digits"
-    steps: int = 1500
-    batch_size: int = 32
+    steps: Steps = 1500
+    batch_size: Count = 32
     generator: str = "resnet"
     """unet or resnet"""
-    width: int = 16
+    width: Width = 16
     """Channels of the generator at the finest resolution; doubled by each halving."""
-    critic_width: int = 16
-    cycle_weight: float = 10.0
+    critic_width: Width = 16
+    cycle_weight: Weight = 10.0
     """Counts as 20 in the authors' code, whose least squares lack the factor 1/2 of `lsgan`."""
-    identity_weight: float = 5.0
+    identity_weight: Weight = 5.0
     """Counts as 10 there."""
-    pool_size: int = 50
+    pool_size: Annotated[int, *within(0, MAX_COUNT)] = 50
     """Old images that each critic sees; 0 for none."""
-
-    def check(self) -> None:
-        """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
-        super().check()
-        check_range("pool_size", self.pool_size, 0, integer=True)
 
 
 def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:

@@ -20,6 +20,7 @@ import numpy as np
 import tyro
 
 from experiments.shared.config import RunConfig
+from experiments.shared.option_types import Count, Duration, Positive, Weight, Width, Widths
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
 from experiments.shared.vae_options import check_shared, model_options
@@ -40,24 +41,24 @@ class Config(RunConfig):
     likelihood: str = "auto"
     """auto, gaussian, gaussian_diagonal, bernoulli, categorical, discretized_logistic or
     discretized_logistic_mixture"""
-    variables: int = 16
+    variables: Width = 16
     """Categorical latents."""
-    classes: int = 8
+    classes: Width = 8
     """Values of each."""
-    hidden: tuple[int, ...] = (256,)
-    temperature: float = 1.0
+    hidden: Widths = (256,)
+    temperature: Positive = 1.0
     """Of the relaxed draws, at first; then it falls geometrically."""
-    final_temperature: float = 0.5
-    anneal: int = 1000
+    final_temperature: Positive = 0.5
+    anneal: Duration = 1000
     """Steps until the final temperature."""
     hard: bool = False
     """Decode one-hot vectors in training too, with the gradient of the relaxed ones."""
-    beta: float = 1.0
-    free_bits: float = 0.0
+    beta: Weight = 1.0
+    free_bits: Weight = 0.0
     """Nats per variable that cost nothing more."""
-    learning_rate: float = 2e-3
+    learning_rate: Positive = 2e-3
     """Peak of a one-cycle schedule of Adam."""
-    evaluation_samples: int = 64
+    evaluation_samples: Count = 64
     """Draws per example for log p(x)."""
 
     def check(self) -> None:

@@ -13,7 +13,7 @@ refused, unless --allow-changed-data.
 import math
 import time
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
@@ -25,13 +25,14 @@ from experiments.shared.measures import (
     evaluate_target,
     likelihoods,
 )
+from experiments.shared.option_types import MAX_COUNT, MAX_SAMPLES, within
 from experiments.shared.pictures import draw
 from experiments.shared.provenance import in_report
 from experiments.shared.registry import Saved, find
-from experiments.shared.sampling import DECODING, MAX_SAMPLES, SamplingConfig, prepare
+from experiments.shared.sampling import DECODING, SamplingConfig, prepare
 from gen_jax import data, training
 from gen_jax.data import known_densities
-from gen_jax.errors import ConfigError, DataError, check_range
+from gen_jax.errors import ConfigError, DataError
 from gen_jax.types import Estimate
 
 OPTIONS = frozenset(field.name for field in fields(SamplingConfig)) - {"run", "allow_changed_data"}
@@ -44,23 +45,18 @@ MIN_EXAMPLES = 10
 class Config(SamplingConfig):
     """How to sample and how much to measure."""
 
-    num: int | None = None
+    num: Annotated[int | None, *within(MIN_EXAMPLES, MAX_SAMPLES)] = None
     """Samples; as many as the test set has (at most 10000) if not given."""
-    likelihood: int = 500
+    likelihood: Annotated[int, *within(0, MAX_SAMPLES)] = 500
     """Test examples whose log-likelihood is computed; 0 for none."""
-    importance_samples: int | None = None
+    importance_samples: Annotated[int | None, *within(1, MAX_COUNT)] = None
     """For log p of a VAE (1: its bound); as many as the run says if not given."""
 
     def check(self) -> None:
         """Raise ConfigError for what cannot work, before the run is read."""
         super().check()
-        check_range("likelihood", self.likelihood, 0, integer=True)
         if self.likelihood == 1:
             raise ConfigError("likelihood=1 gives no standard error (allowed: 0, or at least 2)")
-        if self.importance_samples is not None:
-            check_range("importance_samples", self.importance_samples, 1, integer=True)
-        if self.num is not None:
-            check_range("num", self.num, MIN_EXAMPLES, MAX_SAMPLES, integer=True)
 
 
 def evaluate_text(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[str, Any]:

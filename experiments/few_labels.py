@@ -22,6 +22,7 @@ import tyro
 
 from experiments.shared import pictures
 from experiments.shared.config import RunConfig
+from experiments.shared.option_types import Count, Duration, Positive, Steps, Weight, Width, Widths
 from experiments.shared.registry import Experiment, Saved
 from experiments.shared.runner import start
 from experiments.shared.vae_options import check_shared, model_options
@@ -41,24 +42,24 @@ PLAIN_STEPS = 500
 class Config(RunConfig):
     """A semi-supervised VAE; the defaults train on 8x8 digits in minutes on two cores."""
 
-    steps: int = 1500
-    labels: int = 50
+    steps: Steps = 1500
+    labels: Count = 50
     """Training images whose labels are kept, as many of each class."""
     likelihood: str = "auto"
     """auto, gaussian, gaussian_scalar, gaussian_diagonal, bernoulli, categorical,
     discretized_logistic or discretized_logistic_mixture"""
-    latent: int = 8
-    hidden: tuple[int, ...] = (256,)
-    weight: float = 100.0
+    latent: Width = 8
+    hidden: Widths = (256,)
+    weight: Weight = 100.0
     """Of the classifier's cross-entropy on labelled images."""
-    num_samples: int = 1
+    num_samples: Count = 1
     """Draws of z per example and label."""
-    beta: float = 1.0
-    warm_up: int = 0
+    beta: Weight = 1.0
+    warm_up: Duration = 0
     """Steps over which beta rises from 0."""
-    free_bits: float = 0.0
+    free_bits: Weight = 0.0
     """Nats per latent dimension that cost nothing more."""
-    learning_rate: float = 2e-3
+    learning_rate: Positive = 2e-3
     """Peak of a one-cycle schedule of Adam."""
 
     def check(self) -> None:

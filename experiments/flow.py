@@ -22,8 +22,9 @@ from dataclasses import dataclass
 
 import tyro
 
-from experiments.shared.config import RunConfig, check_sizes
-from experiments.shared.flow_options import check_training, classes_of, transform_of
+from experiments.shared.config import RunConfig
+from experiments.shared.flow_options import classes_of, transform_of
+from experiments.shared.option_types import Count, Layers, Positive, Share, Steps, Widths
 from experiments.shared.pictures import density
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
@@ -41,25 +42,23 @@ class Config(RunConfig):
     """A flow by maximum likelihood; the defaults take a minute or two on two cores."""
 
     dataset: str = "8gaussians"
-    steps: int = 4000
-    batch_size: int = 512
+    steps: Steps = 4000
+    batch_size: Count = 512
     flow: str = "rational_quadratic"
     """nice, realnvp, rational_quadratic, linear_rational, maf, iaf, spline_maf, planar or radial"""
-    layers: int = 4
-    hidden: tuple[int, ...] = (64, 64)
+    layers: Layers = 4
+    hidden: Widths = (64, 64)
     """Widths of each layer's network."""
     conditional: bool = False
     """Condition on the labels."""
-    learning_rate: float = 2e-3
+    learning_rate: Positive = 2e-3
     """Peak of a one-cycle schedule of Adam."""
-    ema_decay: float = 0.998
+    ema_decay: Share = 0.998
 
     def check(self) -> None:
         """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
         super().check()
         check_choice("flow", self.flow, FLOWS)
-        check_sizes(self, layers=("layers",), widths=("hidden",))
-        check_training(self)
 
 
 def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:

@@ -13,6 +13,7 @@ import tyro
 from experiments.shared.config import RunConfig
 from experiments.shared.diffusion_options import check_shared, likelihood_of, transform_of
 from experiments.shared.networks import NetworkConfig, make_network
+from experiments.shared.option_types import Count, Positive, Share
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
 from gen_jax import data
@@ -37,14 +38,14 @@ class Config(RunConfig):
     """uniform, low_discrepancy, logit_normal or log_normal"""
     noise_input: str = "log_snr"
     """What the network sees of the time: log_snr or angle."""
-    learning_rate: float = 2e-3
+    learning_rate: Positive = 2e-3
     """Peak of a one-cycle schedule of Adam."""
-    ema_decay: float = 0.998
-    label_dropout: float = 0.1
+    ema_decay: Share = 0.998
+    label_dropout: Share = 0.1
     stepper: str = "adams"
     """Default sampler; adams is as good as any at 5 to 80 network calls (`python -m
     experiments.list` shows all). Of dx/dt are euler, midpoint, heun and rk4."""
-    sampling_steps: int = 32
+    sampling_steps: Count = 32
     network: NetworkConfig = field(default_factory=NetworkConfig)
 
     def check(self) -> None:

@@ -43,23 +43,36 @@ Measured on two busy cores, with the bundled classifiers' features:
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import optax
 import tyro
 
-from experiments.shared.config import RunConfig, check_sizes
+from experiments.shared.config import RunConfig
 from experiments.shared.diffusion_options import transform_of
 from experiments.shared.gan_diagnostics import analogies, code_accuracy, critic_signs
 from experiments.shared.gan_parts import ARCHITECTURES, REMEDIES, Condition, Remedy, networks_of
 from experiments.shared.gan_pictures import gan_pictures
 from experiments.shared.gan_rejection import after_rejection
 from experiments.shared.gan_watch import check_watch, run_watched
+from experiments.shared.option_types import (
+    MAX_SAMPLES,
+    MAX_WIDTH,
+    Duration,
+    MaybePositive,
+    MaybeWidths,
+    Positive,
+    Share,
+    Steps,
+    Weight,
+    Width,
+    within,
+)
 from experiments.shared.registry import Experiment, Saved
 from gen_jax import data, gan
 from gen_jax.data import DatasetSpec
-from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.errors import ConfigError, check_choice
 from gen_jax.gan.options import Parts
 from gen_jax.model import GenerativeModel
 from gen_jax.training import run_main
@@ -69,13 +82,13 @@ from gen_jax.training import run_main
 class Config(RunConfig):
     """A GAN; the defaults train on 8x8 digits in a minute on two cores."""
 
-    steps: int = 4000
+    steps: Steps = 4000
     loss: str = "non_saturating"
     """minimax, non_saturating, lsgan, wgan, hinge, relativistic, began, f_kl, ...;
     `python -m experiments.list` shows all"""
     penalty: str = "r1"
     """none, wgan_gp, wgan_lp, dragan, r1, r2 or r1_r2; began takes none"""
-    penalty_weight: float | None = None
+    penalty_weight: MaybePositive = None
     """That of the penalty's paper if not given."""
     remedy: tuple[str, ...] = ()
     """Any of: accumulation, augmentation, clipping, consensus, dropout, feature_matching, freezing,
@@ -85,22 +98,22 @@ class Config(RunConfig):
     """auto, mlp, lipschitz, dcgan, sagan, biggan, or autoencoder (for loss began)"""
     conditional: str = "none"
     """none, concat, projection, ac or info"""
-    code: tuple[int, int] = (10, 2)
+    code: Annotated[tuple[int, int], *within(0, MAX_WIDTH)] = (10, 2)
     """Categories and numbers of the code of "info"."""
-    diversity: float = 0.5
+    diversity: Annotated[float, *within(0, 1, open_low=True)] = 0.5
     """Of began: error of generated images per error of real ones at which it rests."""
-    balance_rate: float = 1e-3
+    balance_rate: Weight = 1e-3
     """Of began's k."""
-    latent: int = 32
-    widths: tuple[int, ...] = ()
+    latent: Width = 32
+    widths: MaybeWidths = ()
     """Of the generator's layers; the architecture's if not given."""
-    learning_rate: float = 1e-3
+    learning_rate: Positive = 1e-3
     """At the start, of both networks; it falls to 0 on a cosine."""
-    beta1: float = 0.5
-    ema_decay: float = 0.995
-    watch: int = 0
+    beta1: Annotated[float, *within(0, 0.9999)] = 0.5
+    ema_decay: Share = 0.995
+    watch: Annotated[int, *within(0, MAX_SAMPLES)] = 0
     """Samples for the Frechet distance at every save; 0 for none."""
-    patience: int = 0
+    patience: Duration = 0
     """Saves without a new best after which the run ends; 0 for never."""
 
     def check(self) -> None:
@@ -117,11 +130,7 @@ class Config(RunConfig):
             )
         for name in self.remedy:
             check_choice("remedy", name, REMEDIES)
-        check_range("learning_rate", self.learning_rate, 0, open_low=True)
-        check_range("beta1", self.beta1, 0, 0.9999)
-        check_sizes(self, widths=("latent", "widths"))
         check_watch(self.watch)
-        check_range("patience", self.patience, 0, integer=True)
         if self.patience and not self.watch:
             raise ConfigError(f"patience={self.patience} needs --watch, the number of samples")
 

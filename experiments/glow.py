@@ -24,15 +24,15 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from experiments.shared.config import RunConfig, check_sizes
+from experiments.shared.config import RunConfig
 from experiments.shared.flow_options import (
     ALPHA,
     check_images,
-    check_training,
     classes_of,
     transform_of,
 )
 from experiments.shared.latent_walks import walks
+from experiments.shared.option_types import Count, Layers, Positive, Share, Steps, Width
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
 from gen_jax import data, plotting
@@ -53,15 +53,15 @@ TEMPERATURES = (0.5, 0.7, 0.9, 1.0)
 class Config(RunConfig):
     """A multi-scale flow of images; the defaults take some minutes on two cores."""
 
-    steps: int = 2000
-    batch_size: int = 64
+    steps: Steps = 2000
+    batch_size: Count = 64
     architecture: str = "glow"
     """glow or realnvp"""
-    levels: int = 2
+    levels: Layers = 2
     """Image sides must be multiples of 2^levels; for realnvp not both 2^levels itself."""
-    depth: int = 4
+    depth: Layers = 4
     """Steps of Glow at each level."""
-    width: int = 32
+    width: Width = 32
     """Channels of the couplings' networks."""
     coupling: str = "gated"
     """shift, affine, gated, rational_quadratic or linear_rational"""
@@ -71,9 +71,9 @@ class Config(RunConfig):
     """Condition on the labels."""
     dequantization: str = "uniform"
     """uniform or variational"""
-    learning_rate: float = 2e-3
+    learning_rate: Positive = 2e-3
     """Peak of a one-cycle schedule of Adam."""
-    ema_decay: float = 0.998
+    ema_decay: Share = 0.998
 
     def check(self) -> None:
         """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
@@ -82,8 +82,6 @@ class Config(RunConfig):
         check_choice("coupling", self.coupling, COUPLINGS)
         check_choice("mixing", self.mixing, MIXINGS)
         check_choice("dequantization", self.dequantization, ("uniform", "variational"))
-        check_sizes(self, layers=("levels", "depth"), widths=("width",))
-        check_training(self)
 
 
 def layer_of(config: Config, spec: DatasetSpec) -> Layer:

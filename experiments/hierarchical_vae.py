@@ -20,6 +20,7 @@ import numpy as np
 import tyro
 
 from experiments.shared.config import RunConfig
+from experiments.shared.option_types import Count, Duration, Positive, Weight, Width, Widths
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
 from experiments.shared.vae_options import check_shared, model_options
@@ -38,17 +39,17 @@ class Config(RunConfig):
     likelihood: str = "auto"
     """auto, gaussian, gaussian_diagonal, bernoulli, categorical, discretized_logistic or
     discretized_logistic_mixture"""
-    latents: tuple[int, ...] = (4, 8, 8, 16, 16)
+    latents: Widths = (4, 8, 8, 16, 16)
     """Dimensions of the levels from the top down."""
-    width: int = 256
-    beta: float = 1.0
-    warm_up: int = 0
+    width: Width = 256
+    beta: Weight = 1.0
+    warm_up: Duration = 0
     """Steps over which beta rises from 0."""
-    free_bits: float = 0.0
+    free_bits: Weight = 0.0
     """Nats per dimension of each level that cost nothing more."""
-    learning_rate: float = 2e-3
+    learning_rate: Positive = 2e-3
     """Peak of a one-cycle schedule of Adam."""
-    evaluation_samples: int = 64
+    evaluation_samples: Count = 64
     """Draws per example for log p(x)."""
 
     def check(self) -> None:

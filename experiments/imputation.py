@@ -21,12 +21,14 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
+from experiments.shared.option_types import MAX_SAMPLES, Count, SavedStep, Seed, within
 from experiments.shared.provenance import compare, in_report
 from experiments.shared.registry import Saved
 from experiments.shared.runner import rebuild
 from experiments.shared.vae_options import options_of
 from gen_jax import data, metrics, plotting, training, vae
-from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.errors import ConfigError, check_choice
+from gen_jax.ranges import check_ranges
 from gen_jax.types import Array, Bool, Estimate, Float, UInt8
 
 HIDE = ("lower", "pixels")
@@ -43,14 +45,14 @@ class Config:
     """Directory of a run of experiments.vae on images."""
     hide: str = "lower"
     """lower: the lower half; pixels: every second one, at random"""
-    num: int = 500
+    num: Annotated[int, *within(2, MAX_SAMPLES)] = 500
     """Test images."""
-    chains: int = 10
+    chains: Count = 10
     """Of each image; their average is compared."""
-    rounds: int = 30
+    rounds: Count = 30
     """Of each chain."""
-    seed: int = 0
-    checkpoint: int | None = None
+    seed: Seed = 0
+    checkpoint: SavedStep = None
     """A saved step; the newest if not given."""
     allow_changed_data: bool = False
     """Go on although the data are not those of the training."""
@@ -58,10 +60,7 @@ class Config:
     def check(self) -> None:
         """Raise ConfigError for what cannot work, before anything is read."""
         check_choice("hide", self.hide, HIDE)
-        check_range("num", self.num, 2, integer=True)
-        for name in ("chains", "rounds"):
-            check_range(name, getattr(self, name), 1, integer=True)
-        check_range("seed", self.seed, 0, 2**32 - 1, integer=True)
+        check_ranges(self)
 
 
 def seen_pixels(config: Config, shape: tuple[int, ...]) -> Bool[np.ndarray, "N H W C"]:

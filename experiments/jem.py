@@ -27,11 +27,12 @@ from experiments.shared.energy_options import (
     network_of,
     optimizer_of,
 )
+from experiments.shared.option_types import Weight
 from experiments.shared.registry import Experiment, Saved
 from experiments.shared.runner import run
 from gen_jax import data, energy
 from gen_jax.data import DatasetSpec
-from gen_jax.errors import ConfigError, check_range
+from gen_jax.errors import ConfigError
 from gen_jax.metrics import mean_and_error
 from gen_jax.model import GenerativeModel
 from gen_jax.training import run_main
@@ -42,13 +43,8 @@ class Config(ChainConfig):
     """A joint energy model of images and labels."""
 
     dataset: str = "digits"
-    energy_weight: float = 1.0
+    energy_weight: Weight = 1.0
     """Of the contrastive loss beside the classifier's; 0 is a plain classifier."""
-
-    def check(self) -> None:
-        """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
-        super().check()
-        check_range("energy_weight", self.energy_weight, 0)
 
 
 def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:

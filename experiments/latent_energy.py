@@ -36,14 +36,23 @@ import tyro
 from experiments.shared.chain_options import KernelOptions, kernel_of
 from experiments.shared.flow_options import FlowConfig
 from experiments.shared.latent_pictures import grey
+from experiments.shared.option_types import (
+    MAX_SAMPLES,
+    MAX_STEPS,
+    Positive,
+    SavedStep,
+    Seed,
+    within,
+)
 from experiments.shared.provenance import compare, in_report
 from experiments.shared.registry import Saved
 from experiments.shared.runner import rebuild
 from experiments.shared.vae_options import options_of
 from gen_jax import data, mcmc, metrics, plotting, training, vae
-from gen_jax.errors import ConfigError, check_range
+from gen_jax.errors import ConfigError
 from gen_jax.flows import spline_flow
 from gen_jax.metrics import compare_with_exact
+from gen_jax.ranges import check_ranges
 from gen_jax.sampling import Target, importance
 from gen_jax.transport import Schedule, anneal, density, temperflow
 from gen_jax.types import Array, Estimate, Float, Key, UInt8
@@ -74,31 +83,27 @@ class Config:
 
     run: Annotated[str, tyro.conf.Positional]
     """Directory of a run of experiments.vae on images."""
-    examples: int = 1000
+    examples: Annotated[int, *within(2, MAX_SAMPLES)] = 1000
     """Training images whose posteriors make the density."""
-    num: int = 10_000
+    num: Annotated[int, *within(2, MAX_SAMPLES)] = 10_000
     """Latents drawn by every sampler."""
-    evaluations: int = 10_000
+    evaluations: Annotated[int, *within(1000, MAX_STEPS)] = 10_000
     """Log-densities that a Markov chain computes; there are 100 chains."""
     flow: FlowConfig = field(default_factory=lambda: FlowConfig(bins=16, half_width=6.0))
     schedule: Schedule = field(
         default_factory=lambda: Schedule(batch_size=300, first_steps=300, stage_steps=200)
     )
-    margin: float = 10.0
+    margin: Positive = 10.0
     """Refinement's bound on p / (q Z)."""
-    seed: int = 0
-    checkpoint: int | None = None
+    seed: Seed = 0
+    checkpoint: SavedStep = None
     """A saved step; the newest if not given."""
     allow_changed_data: bool = False
     """Go on although the data are not those of the training."""
 
     def check(self) -> None:
         """Raise ConfigError for what cannot work, before anything is read."""
-        for name in ("examples", "num"):
-            check_range(name, getattr(self, name), 2, integer=True)
-        check_range("evaluations", self.evaluations, 1000, integer=True)
-        check_range("margin", self.margin, 0, open_low=True)
-        check_range("seed", self.seed, 0, 2**32 - 1, integer=True)
+        check_ranges(self)
         self.schedule.check()
         spline_flow(**asdict(self.flow))
 

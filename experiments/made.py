@@ -8,17 +8,18 @@ Then `python -m experiments.sample RUN_DIR` and `python -m experiments.evaluate 
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import tyro
 
 from experiments.shared.autoregressive_options import check_shared, classes_of, make_likelihood
 from experiments.shared.config import RunConfig
+from experiments.shared.option_types import Positive, Share, Width, Widths, within
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
 from gen_jax import data
 from gen_jax.autoregressive import made
 from gen_jax.data import DatasetSpec
-from gen_jax.errors import check_range
 from gen_jax.model import GenerativeModel
 from gen_jax.optimization import one_cycle_adam
 from gen_jax.training import run_main
@@ -30,26 +31,23 @@ class Config(RunConfig):
 
     likelihood: str = "auto"
     """auto, bernoulli, categorical, gaussian, gaussian_mixture or logistic_mixture"""
-    components: int = 10
+    components: Width = 10
     """Of the mixtures."""
-    hidden: tuple[int, ...] = (256, 256)
+    hidden: Widths = (256, 256)
     """Widths of the hidden layers."""
-    orders: int = 1
+    orders: Annotated[int, *within(1, 10_000)] = 1
     """Orderings of the coordinates, the first one natural; the model is their mixture."""
     conditional: bool = False
     """Tell the model the labels."""
-    learning_rate: float = 1e-3
+    learning_rate: Positive = 1e-3
     """Peak of a one-cycle schedule of Adam."""
-    ema_decay: float = 0.999
-    label_dropout: float = 0.1
+    ema_decay: Share = 0.999
+    label_dropout: Share = 0.1
 
     def check(self) -> None:
         """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
         super().check()
         check_shared(self)
-        check_range("orders", self.orders, 1, integer=True)
-        for width in self.hidden:
-            check_range("hidden", width, 1, integer=True)
 
 
 def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:

@@ -15,21 +15,31 @@ half of the samples are clear digits, the others lie between two.
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from experiments.shared.config import RunConfig, check_sizes
-from experiments.shared.flow_options import check_images, check_training
+from experiments.shared.config import RunConfig
+from experiments.shared.flow_options import check_images
+from experiments.shared.option_types import (
+    MAX_WIDTH,
+    Count,
+    Layers,
+    Positive,
+    Share,
+    Steps,
+    Weight,
+    Widths,
+    within,
+)
 from experiments.shared.registry import Experiment, Saved
 from experiments.shared.runner import run
 from gen_jax import data, flows, plotting
 from gen_jax.classical import gaussian_image
 from gen_jax.data import DatasetSpec
-from gen_jax.errors import check_range
 from gen_jax.metrics import mean_and_error
 from gen_jax.model import GenerativeModel
 from gen_jax.optimization import one_cycle_adam
@@ -44,26 +54,19 @@ TRANSFORM = data.to_unit()
 class Config(RunConfig):
     """Couplings and free matrices in turn; the defaults take three minutes of one core."""
 
-    steps: int = 1000
-    batch_size: int = 64
-    latent: int = 16
+    steps: Steps = 1000
+    batch_size: Count = 64
+    latent: Annotated[int, *within(2, MAX_WIDTH)] = 16
     """Dimensions of the surface."""
-    layers: int = 3
+    layers: Layers = 3
     """Couplings of the outer flow, and of the inner one."""
-    hidden: tuple[int, ...] = (64,)
+    hidden: Widths = (64,)
     """Widths of each coupling's network."""
-    reconstruction: float = 50.0
+    reconstruction: Weight = 50.0
     """Weight of the squared error of an image, pixels in [0, 1], against its log-likelihood."""
-    learning_rate: float = 2e-3
+    learning_rate: Positive = 2e-3
     """Peak of a one-cycle schedule of Adam."""
-    ema_decay: float = 0.998
-
-    def check(self) -> None:
-        """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
-        super().check()
-        check_range("latent", self.latent, 2, integer=True)
-        check_sizes(self, layers=("layers",), widths=("hidden",))
-        check_training(self)
+    ema_decay: Share = 0.998
 
 
 def layers_of(config: Config) -> tuple[flows.Layer, flows.Layer]:

@@ -18,6 +18,7 @@ import tyro
 
 from experiments.shared.classical_options import transform_of
 from experiments.shared.config import RunConfig
+from experiments.shared.option_types import Count, Positive, Share, Steps, Width
 from experiments.shared.pictures import density
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
@@ -25,7 +26,7 @@ from gen_jax import data
 from gen_jax.classical.mixture import COVARIANCES, gaussian_mixture
 from gen_jax.classical.mixture_model import METHODS
 from gen_jax.data import DatasetSpec
-from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.errors import ConfigError, check_choice
 from gen_jax.model import GenerativeModel
 from gen_jax.training import run_main
 
@@ -35,24 +36,23 @@ class Config(RunConfig):
     """A Gaussian mixture; the defaults take seconds."""
 
     dataset: str = "8gaussians"
-    steps: int = 200
-    batch_size: int = 2000
-    components: int = 8
+    steps: Steps = 200
+    batch_size: Count = 2000
+    components: Width = 8
     method: str = "em"
     """em or gradient"""
     covariance: str = "full"
     """full or diagonal"""
-    epsilon: float = 1e-4
+    epsilon: Positive = 1e-4
     """Added to the variances of every component, as a share of the first batch's."""
-    forgetting: float = 0.6
+    forgetting: Share = 0.6
     """Batch n = 1, 2, .. of EM replaces the share (n + 1)^-forgetting; 0 is plain EM on each."""
-    learning_rate: float = 0.01
+    learning_rate: Positive = 0.01
     """Of Adam, falling to 0; for the gradient method."""
 
     def check(self) -> None:
         """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
         super().check()
-        check_range("components", self.components, 1, integer=True)
         if self.components > self.batch_size:
             raise ConfigError(
                 f"components={self.components} above batch_size={self.batch_size}: the first batch "
@@ -60,9 +60,6 @@ class Config(RunConfig):
             )
         check_choice("method", self.method, METHODS)
         check_choice("covariance", self.covariance, COVARIANCES)
-        check_range("epsilon", self.epsilon, 0, open_low=True)
-        check_range("forgetting", self.forgetting, 0, 1)
-        check_range("learning_rate", self.learning_rate, 0, open_low=True)
 
 
 def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:

@@ -13,17 +13,28 @@ a real image in 82 percent. Views are clearly separate; contents between two dig
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import optax
 import tyro
 
 from experiments.shared.config import RunConfig
+from experiments.shared.option_types import (
+    Count,
+    Positive,
+    Share,
+    Steps,
+    Weight,
+    Width,
+    Widths,
+    within,
+)
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
 from experiments.shared.view_checks import comparison, measure_test, views_of
 from gen_jax import data
 from gen_jax.data import DatasetSpec
-from gen_jax.errors import ConfigError, check_range
+from gen_jax.errors import ConfigError
 from gen_jax.gan import multi_view
 from gen_jax.gan_nets import DCGANCritic, DCGANGenerator
 from gen_jax.model import GenerativeModel
@@ -34,28 +45,20 @@ from gen_jax.training import run_main
 class Config(RunConfig):
     """A multi-view GAN; the defaults train on 8x8 digits in some minutes on two cores."""
 
-    steps: int = 4000
-    batch_size: int = 64
-    widths: tuple[int, ...] = (64, 32)
-    content: int = 16
+    steps: Steps = 4000
+    batch_size: Count = 64
+    widths: Widths = (64, 32)
+    content: Width = 16
     """Dimension of the content's latent."""
-    view: int = 3
+    view: Width = 3
     """Dimension of the view's."""
-    degrees: float = 20.0
+    degrees: Annotated[float, *within(0, 180)] = 20.0
     """Views are turned by up to so much, and moved by up to `shift` pixels."""
-    shift: float = 0.5
-    contrast: float = 0.2
+    shift: Weight = 0.5
+    contrast: Share = 0.2
     """Views are dimmed by up to this share."""
-    learning_rate: float = 4e-4
-    ema_decay: float = 0.995
-
-    def check(self) -> None:
-        """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
-        super().check()
-        check_range("learning_rate", self.learning_rate, 0, open_low=True)
-        check_range("degrees", self.degrees, 0, 180)
-        check_range("shift", self.shift, 0)
-        check_range("contrast", self.contrast, 0, 1)
+    learning_rate: Positive = 4e-4
+    ema_decay: Share = 0.995
 
 
 def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:

@@ -18,11 +18,12 @@ minutes of one core), where each digit has its colour: 0.0226 +- 0.0008, best co
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
 
+from experiments.shared.option_types import Positive, Steps, Weight, within
 from experiments.shared.registry import Experiment, Saved
 from experiments.shared.runner import run
 from experiments.shared.translation import (
@@ -38,7 +39,6 @@ from experiments.shared.translation import (
 )
 from gen_jax import data
 from gen_jax.data import DatasetSpec
-from gen_jax.errors import check_range
 from gen_jax.gan import pix2pix
 from gen_jax.model import GenerativeModel
 from gen_jax.training import run_main
@@ -50,19 +50,14 @@ class Config(TranslationConfig):
     """pix2pix; the defaults train on 8x8 digits."""
 
     dataset: str = "edges:digits"
-    steps: int = 1500
-    learning_rate: float = 1e-3
+    steps: Steps = 1500
+    learning_rate: Positive = 1e-3
     """Of Adam, falling to 0 over the second half."""
     loss: str = "non_saturating"
     """A name in GAN_LOSSES."""
-    l1_weight: float = 100.0
-    dropout: float = 0.0
+    l1_weight: Weight = 100.0
+    dropout: Annotated[float, *within(0, 0.99)] = 0.0
     """Of the U-Net's deeper half, also in sampling: its only noise (0.5 in isola2017)."""
-
-    def check(self) -> None:
-        """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
-        super().check()
-        check_range("dropout", self.dropout, 0, 0.99)
 
 
 def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:

@@ -9,15 +9,16 @@ python -m experiments.sample runs/transformer-genesis --num 3 --prompt "And God 
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import numpy as np
 import tyro
 
+from experiments.shared.option_types import MAX_SAMPLES, within
 from experiments.shared.pictures import balanced_labels, draw, picture
 from experiments.shared.registry import Saved
-from experiments.shared.sampling import MAX_SAMPLES, Sampler, SamplingConfig, prepare
+from experiments.shared.sampling import Sampler, SamplingConfig, prepare
 from gen_jax import diffusion, plotting, training
 from gen_jax.data import Vocabulary
 from gen_jax.data.text import prompt_tokens
@@ -34,7 +35,7 @@ SUFFIXES = {
 class Config(SamplingConfig):
     """What to draw, and how; options not given are those of the run."""
 
-    num: int = 100
+    num: Annotated[int, *within(1, MAX_SAMPLES)] = 100
     label: int | None = None
     """One class; all of them in turn if not given."""
     output: str | None = None
@@ -43,11 +44,6 @@ class Config(SamplingConfig):
     """Text that the samples continue."""
     animate: bool = False
     """Also write a GIF of the way from noise to data."""
-
-    def check(self) -> None:
-        """Raise ConfigError for what cannot work, before the run is read."""
-        super().check()
-        check_range("num", self.num, 1, MAX_SAMPLES, integer=True)
 
 
 def check_label(label: int | None, saved: Saved) -> None:

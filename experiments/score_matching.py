@@ -22,7 +22,7 @@ score (the defaults: 3 %).
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
@@ -36,12 +36,13 @@ from experiments.shared.energy_options import (
     network_of,
     optimizer_of,
 )
+from experiments.shared.option_types import Positive, within
 from experiments.shared.pictures import density
 from experiments.shared.registry import Experiment, Saved
 from experiments.shared.runner import run
 from gen_jax import data, energy
 from gen_jax.data import DatasetSpec
-from gen_jax.errors import check_choice, check_range
+from gen_jax.errors import check_choice
 from gen_jax.model import GenerativeModel
 from gen_jax.nets import MLP
 from gen_jax.training import run_main
@@ -55,16 +56,15 @@ class Config(EnergyConfig):
 
     loss: str = "sliced"
     """implicit, hutchinson, sliced, sliced_reduced, denoising, nce or ncsn"""
-    noise: float = 0.1
+    noise: Positive = 0.1
     """Of the denoising loss, for data of unit size."""
-    noise_levels: int = 100
+    noise_levels: Annotated[int, *within(2, 10_000)] = 100
     """Of ncsn, from twice the data's deviation down to 0.02."""
 
     def check(self) -> None:
         """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
         super().check()
         check_choice("loss", self.loss, LOSSES)
-        check_range("noise", self.noise, 0, open_low=True)
 
 
 def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:

@@ -22,12 +22,13 @@ import optax
 import tyro
 
 from experiments.shared.config import RunConfig
+from experiments.shared.option_types import Count, Duration, Positive, Share, Steps, Width, Widths
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
 from experiments.shared.style_pictures import style_pictures
 from gen_jax import data, gan
 from gen_jax.data import DatasetSpec
-from gen_jax.errors import ConfigError, check_range
+from gen_jax.errors import ConfigError
 from gen_jax.gan_nets import StyleCritic, StyleGenerator
 from gen_jax.model import GenerativeModel
 from gen_jax.training import run_main
@@ -37,31 +38,24 @@ from gen_jax.training import run_main
 class Config(RunConfig):
     """A StyleGAN; the defaults train on 8x8 digits in some minutes on two cores."""
 
-    steps: int = 3000
-    batch_size: int = 64
-    widths: tuple[int, ...] = (48, 32)
+    steps: Steps = 3000
+    batch_size: Count = 64
+    widths: Widths = (48, 32)
     """Channels of each resolution, the last one that of the images."""
-    latent: int = 32
-    style: int = 32
-    mapping_rate: float = 1.0
+    latent: Width = 32
+    style: Width = 32
+    mapping_rate: Positive = 1.0
     """Learning rate of the mapping network over that of the rest."""
     conditional: bool = False
     """Mapping network and critic see the label."""
-    mixing: float = 0.9
+    mixing: Share = 0.9
     """Share of training images with two styles."""
-    fade_steps: int = 0
+    fade_steps: Duration = 0
     """Steps of each resolution, and of each fading in; 0 trains all resolutions at once."""
-    r1: float = 0.5
+    r1: Positive = 0.5
     """Weight of the squared slope of the critic at the data."""
-    learning_rate: float = 2e-3
-    ema_decay: float = 0.995
-
-    def check(self) -> None:
-        """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
-        super().check()
-        check_range("learning_rate", self.learning_rate, 0, open_low=True)
-        for name in ("r1", "mapping_rate"):
-            check_range(name, getattr(self, name), 0, open_low=True)
+    learning_rate: Positive = 2e-3
+    ema_decay: Share = 0.995
 
 
 def generator_of(config: Config, spec: DatasetSpec) -> StyleGenerator:

@@ -17,14 +17,15 @@ import jax
 import numpy as np
 import tyro
 
-from experiments.shared.config import RunConfig, check_sizes
-from experiments.shared.flow_options import check_images, check_training, classes_of
+from experiments.shared.config import RunConfig
+from experiments.shared.flow_options import check_images, classes_of
+from experiments.shared.option_types import Layers, Positive, Share, Steps, Width
 from experiments.shared.pictures import balanced_labels
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
 from gen_jax import data, plotting
 from gen_jax.data import DatasetSpec
-from gen_jax.errors import check_choice, check_range
+from gen_jax.errors import check_choice
 from gen_jax.flows import TOKEN_INVERSIONS, flow, tarflow
 from gen_jax.model import GenerativeModel
 from gen_jax.optimization import one_cycle_adam
@@ -37,31 +38,28 @@ from gen_jax.types import State
 class Config(RunConfig):
     """TarFlow on dequantised pixels in [-1, 1]; the defaults take some minutes on two cores."""
 
-    steps: int = 2000
-    patch: int = 2
-    layers: int = 4
+    steps: Steps = 2000
+    patch: Width = 2
+    layers: Layers = 4
     """Transformers, every second one from the last patch backwards."""
-    width: int = 64
-    depth: int = 2
+    width: Width = 64
+    depth: Layers = 2
     """Blocks of each transformer."""
-    heads: int = 2
-    noise: float = 0.1
+    heads: Width = 2
+    noise: Positive = 0.1
     """Standard deviation of the Gaussian noise added in training."""
     inversion: str = "sequential"
     """sequential or jacobi: how samples are found"""
     conditional: bool = False
     """Condition on the labels."""
-    learning_rate: float = 1e-3
+    learning_rate: Positive = 1e-3
     """Peak of a one-cycle schedule of Adam."""
-    ema_decay: float = 0.998
+    ema_decay: Share = 0.998
 
     def check(self) -> None:
         """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
         super().check()
         check_choice("inversion", self.inversion, TOKEN_INVERSIONS)
-        check_sizes(self, layers=("layers", "depth"), widths=("patch", "width", "heads"))
-        check_range("noise", self.noise, 0, open_low=True)
-        check_training(self)
 
 
 def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:

@@ -37,14 +37,14 @@ import jax
 import numpy as np
 import tyro
 
-from experiments.shared.config import RunConfig, check_sizes
+from experiments.shared.config import RunConfig
 from experiments.shared.flow_options import FlowConfig
 from experiments.shared.known_densities import target_of
+from experiments.shared.option_types import Count, Positive, Steps
 from experiments.shared.registry import Experiment, Saved
 from experiments.shared.runner import run
 from gen_jax import plotting
 from gen_jax.data import DatasetSpec
-from gen_jax.errors import check_range
 from gen_jax.flows import spline_flow
 from gen_jax.metrics import compare_with_exact
 from gen_jax.model import GenerativeModel
@@ -62,13 +62,13 @@ class Config(RunConfig):
 
     dataset: str = "target:ring"
     """target:NAME or target:NAME@DIM, a known density; 8gaussians or 25grid."""
-    steps: int = 50_000
+    steps: Steps = 50_000
     """Most optimizer steps; those after the last stage change nothing."""
-    batch_size: int = 1
+    batch_size: Count = 1
     """Not used: flows look at no data. See schedule.batch_size."""
     flow: FlowConfig = field(default_factory=FlowConfig)
     schedule: Schedule = field(default_factory=Schedule)
-    margin: float = MARGIN
+    margin: Positive = MARGIN
     """Refinement's bound on p / (q Z): a larger one leaves less bias and accepts less."""
 
     def check(self) -> None:
@@ -76,8 +76,6 @@ class Config(RunConfig):
         super().check()
         target_of(self.dataset)
         self.schedule.check()
-        check_range("margin", self.margin, 0, open_low=True)
-        check_sizes(self.flow, ("layers",), ("bins", "block"), prefix="flow.")
         spline_flow(**asdict(self.flow))
 
 

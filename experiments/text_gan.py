@@ -19,11 +19,12 @@ import tyro
 
 from experiments.shared.caption_checks import caption_picture, measure_test
 from experiments.shared.config import RunConfig
+from experiments.shared.option_types import Count, Positive, Share, Steps, Weight, Width, Widths
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
 from gen_jax import data
 from gen_jax.data import DatasetSpec, captions
-from gen_jax.errors import ConfigError, check_range
+from gen_jax.errors import ConfigError
 from gen_jax.gan import text_conditional
 from gen_jax.gan_nets import Captioned, DCGANCritic, DCGANGenerator, SentenceEncoder
 from gen_jax.model import GenerativeModel
@@ -36,21 +37,16 @@ class Config(RunConfig):
 
     dataset: str = "captions:digits"
     """captions:NAME; of digits without captions the sentence of their label is taken."""
-    steps: int = 4000
-    batch_size: int = 64
-    widths: tuple[int, ...] = (64, 32)
-    latent: int = 16
-    embedding: int = 32
+    steps: Steps = 4000
+    batch_size: Count = 64
+    widths: Widths = (64, 32)
+    latent: Width = 16
+    embedding: Width = 32
     """Of a sentence."""
-    interpolation: float = 1.0
+    interpolation: Weight = 1.0
     """Weight of the loss under means of two sentences."""
-    learning_rate: float = 4e-4
-    ema_decay: float = 0.995
-
-    def check(self) -> None:
-        """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
-        super().check()
-        check_range("learning_rate", self.learning_rate, 0, open_low=True)
+    learning_rate: Positive = 4e-4
+    ema_decay: Share = 0.995
 
 
 def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:

@@ -10,6 +10,7 @@ too small): brick 4.12 +- 0.03 bits/dim, gravel 5.710 +- 0.009.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -18,13 +19,14 @@ import tyro
 
 from experiments.shared.classical_options import transform_of
 from experiments.shared.config import RunConfig
+from experiments.shared.option_types import Count, Positive, Steps, within
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
 from gen_jax import data, plotting
 from gen_jax.classical import random_phase_noise
 from gen_jax.classical.stationary_field import stationary_field
 from gen_jax.data import DatasetSpec, textures
-from gen_jax.errors import ConfigError, check_range
+from gen_jax.errors import ConfigError
 from gen_jax.model import GenerativeModel
 from gen_jax.training import run_main
 from gen_jax.types import State
@@ -36,18 +38,12 @@ class Config(RunConfig):
 
     dataset: str = "brick"
     """brick, grass, gravel, file:PATH, or any set of images"""
-    steps: int = 9
-    batch_size: int = 13
-    epsilon: float = 1e-4
+    steps: Steps = 9
+    batch_size: Count = 13
+    epsilon: Positive = 1e-4
     """Variance of the white noise added, of pixels in [0, 1]."""
-    side: int = 256
+    side: Annotated[int, *within(textures.SMALLEST, 4096)] = 256
     """Height and width of the textures in the last picture."""
-
-    def check(self) -> None:
-        """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
-        super().check()
-        check_range("epsilon", self.epsilon, 0, open_low=True)
-        check_range("side", self.side, textures.SMALLEST, 4096, integer=True)
 
 
 def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:

@@ -17,14 +17,15 @@ from dataclasses import dataclass, field
 import tyro
 
 from experiments.shared.autoregressive_options import check_shared, classes_of
-from experiments.shared.config import RunConfig, check_sizes
+from experiments.shared.config import RunConfig
 from experiments.shared.networks import TransformerNetwork
+from experiments.shared.option_types import Count, Positive, Share, Steps
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
 from gen_jax import data
 from gen_jax.autoregressive import transformer
 from gen_jax.data import DatasetSpec, Vocabulary
-from gen_jax.errors import ConfigError, check_range
+from gen_jax.errors import ConfigError
 from gen_jax.model import GenerativeModel
 from gen_jax.optimization import one_cycle_adam
 from gen_jax.training import run_main
@@ -35,22 +36,20 @@ class Config(RunConfig):
     """A transformer; the defaults train on Genesis in some ten minutes on two cores."""
 
     dataset: str = "genesis"
-    steps: int = 3000
-    batch_size: int = 32
+    steps: Steps = 3000
+    batch_size: Count = 32
     network: TransformerNetwork = field(default_factory=TransformerNetwork)
     conditional: bool = False
     """Tell the model the labels."""
-    learning_rate: float = 1e-3
+    learning_rate: Positive = 1e-3
     """Peak of a one-cycle schedule of Adam."""
-    ema_decay: float = 0.999
-    label_dropout: float = 0.1
+    ema_decay: Share = 0.999
+    label_dropout: Share = 0.1
 
     def check(self) -> None:
         """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
         super().check()
         check_shared(self)
-        check_sizes(self.network, ("depth",), ("width", "heads"), prefix="network.")
-        check_range("network.dropout", self.network.dropout, 0, 1)
 
 
 def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:

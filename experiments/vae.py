@@ -26,6 +26,7 @@ import tyro
 
 from experiments.shared.config import RunConfig
 from experiments.shared.latent_pictures import latent_pictures
+from experiments.shared.option_types import Count, Duration, Positive, Weight, Width, Widths
 from experiments.shared.registry import Experiment, Saved
 from experiments.shared.runner import run
 from experiments.shared.vae_options import check_shared, options_of
@@ -56,23 +57,23 @@ class Config(RunConfig):
     """vae, iwae, dreg, factor, info, wae_mmd, wae_gan, vae_gan, autoencoder or denoising"""
     conditional: bool = False
     """Encoder and decoder see the label (CVAE)."""
-    latent: int = 8
-    hidden: tuple[int, ...] = (256,)
-    components: int = 50
+    latent: Width = 8
+    hidden: Widths = (256,)
+    components: Width = 50
     """Of a mixture prior, or pseudo-inputs of VampPrior."""
-    num_samples: int = 1
+    num_samples: Count = 1
     """Draws of z per example."""
-    beta: float = 1.0
-    warm_up: int = 0
+    beta: Weight = 1.0
+    warm_up: Duration = 0
     """Steps over which beta rises from 0."""
-    free_bits: float = 0.0
+    free_bits: Weight = 0.0
     """Nats per latent dimension that cost nothing more."""
-    weight: float = 1.0
+    weight: Weight = 1.0
     """Of the variant's own term: total correlation, MMD, critic, features (of vae_gan for decoder
     and encoder, where larsen2016 weighs the decoder's only), or noise."""
-    learning_rate: float = 2e-3
+    learning_rate: Positive = 2e-3
     """Peak of a one-cycle schedule of Adam."""
-    evaluation_samples: int = 64
+    evaluation_samples: Count = 64
     """Draws per example for log p(x)."""
 
     def check(self) -> None:

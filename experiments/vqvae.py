@@ -27,15 +27,24 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from experiments.shared.config import RunConfig, check_sizes
+from experiments.shared.config import RunConfig
 from experiments.shared.latent_pictures import grey
 from experiments.shared.networks import TransformerNetwork
+from experiments.shared.option_types import (
+    Layers,
+    MaybeLayers,
+    Positive,
+    Share,
+    Steps,
+    Weight,
+    Width,
+)
 from experiments.shared.registry import Experiment, Saved
 from experiments.shared.runner import run
 from experiments.shared.vae_options import likelihood_of
 from gen_jax import autoregressive, data, plotting, vae
 from gen_jax.data import DatasetSpec
-from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.errors import ConfigError, check_choice
 from gen_jax.model import GenerativeModel
 from gen_jax.optimization import one_cycle_adam
 from gen_jax.training import run_main
@@ -46,31 +55,31 @@ from gen_jax.types import State
 class Config(RunConfig):
     """A VQ-VAE; the defaults train on 8x8 digits in a minute on two cores."""
 
-    steps: int = 1000
+    steps: Steps = 1000
     likelihood: str = "auto"
     """auto, gaussian, gaussian_diagonal, bernoulli, categorical, discretized_logistic or
     discretized_logistic_mixture"""
-    codes: int = 64
+    codes: Width = 64
     """Size of each codebook."""
-    dim: int = 16
-    width: int = 64
-    halvings: int | None = None
+    dim: Width = 16
+    width: Width = 64
+    halvings: MaybeLayers = None
     """The codes' map has the image's side divided by 2^halvings; 1 below 16 pixels, else 2."""
-    levels: int = 1
+    levels: Layers = 1
     """Maps of codes, each of half the side of the one before (VQ-VAE-2)."""
-    commitment: float = 0.25
-    decay: float = 0.98
+    commitment: Weight = 0.25
+    decay: Share = 0.98
     """Of the codebook's running averages."""
     learned: bool = False
     """Codebooks learn by gradient instead."""
-    revive_below: float = 0.1
+    revive_below: Weight = 0.1
     """Running count under which a code restarts; 0 for never."""
-    learning_rate: float = 2e-3
+    learning_rate: Positive = 2e-3
     """Peak of a one-cycle schedule of Adam."""
     prior: str = "transformer"
     """transformer, or counts: of the codes."""
     prior_network: TransformerNetwork = field(default_factory=TransformerNetwork)
-    prior_rate: float = 1e-3
+    prior_rate: Positive = 1e-3
     """Peak of the prior's own schedule."""
 
     def check(self) -> None:
@@ -78,12 +87,6 @@ class Config(RunConfig):
         super().check()
         check_choice("likelihood", self.likelihood, ["auto", *vae.LIKELIHOODS])
         check_choice("prior", self.prior, ("transformer", "counts"))
-        for name in ("learning_rate", "prior_rate"):
-            check_range(name, getattr(self, name), 0, open_low=True)
-        check_sizes(self, layers=("levels",), widths=("codes", "dim", "width"))
-        check_sizes(self.prior_network, ("depth",), ("width", "heads"), prefix="prior_network.")
-        if self.halvings is not None:
-            check_sizes(self, layers=("halvings",))
 
 
 def options_of(config: Config, spec: DatasetSpec) -> vae.VQOptions:

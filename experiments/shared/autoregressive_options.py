@@ -5,7 +5,7 @@ from typing import Any
 from gen_jax import data
 from gen_jax.autoregressive import LIKELIHOODS, Likelihood
 from gen_jax.data import DatasetSpec
-from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.errors import ConfigError, check_choice
 
 NAMES = ("auto", *LIKELIHOODS)
 DENSITIES = ("gaussian", "gaussian_mixture")
@@ -13,12 +13,8 @@ DENSITIES = ("gaussian", "gaussian_mixture")
 
 def check_shared(config: Any) -> None:
     """Raise ConfigError for options of the autoregressive experiments that cannot work."""
-    check_range("learning_rate", config.learning_rate, 0, open_low=True)
-    check_range("ema_decay", config.ema_decay, 0, 1)
-    check_range("label_dropout", config.label_dropout, 0, 1)
     if hasattr(config, "likelihood"):
         check_choice("likelihood", config.likelihood, NAMES)
-        check_range("components", config.components, 1, integer=True)
 
 
 def default_likelihood(spec: DatasetSpec) -> str:

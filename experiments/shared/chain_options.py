@@ -1,10 +1,11 @@
 """Kernels of Markov chains from the options of an experiment."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
+from experiments.shared.option_types import Count, within
 from gen_jax import mcmc
 
 
@@ -12,9 +13,9 @@ from gen_jax import mcmc
 class KernelOptions:
     """What kernels take besides a step size."""
 
-    leapfrog_steps: int = 10
-    temperatures: int = 5
-    coldest: float = 0.1
+    leapfrog_steps: Count = 10
+    temperatures: Annotated[int, *within(2, 1000)] = 5
+    coldest: Annotated[float, *within(0, 0.999, open_low=True)] = 0.1
     """Smallest inverse temperature; the others are geometric between it and 1."""
     inner: str = "mala"
     """The kernel at each temperature."""

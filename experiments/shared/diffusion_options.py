@@ -8,7 +8,7 @@ import numpy as np
 from gen_jax import data
 from gen_jax.data import DatasetSpec
 from gen_jax.diffusion import NOISE_INPUTS, STEPPERS, TIME_DENSITIES
-from gen_jax.errors import check_choice, check_range
+from gen_jax.errors import check_choice
 from gen_jax.paths import PATHS
 
 
@@ -18,10 +18,6 @@ def check_shared(config: Any) -> None:
     check_choice("time_density", config.time_density, TIME_DENSITIES)
     check_choice("noise_input", config.noise_input, NOISE_INPUTS)
     check_choice("stepper", config.stepper, STEPPERS)
-    check_range("learning_rate", config.learning_rate, 0, open_low=True)
-    check_range("ema_decay", config.ema_decay, 0, 1)
-    check_range("label_dropout", config.label_dropout, 0, 1)
-    check_range("sampling_steps", config.sampling_steps, 1, integer=True)
     config.network.check()
 
 

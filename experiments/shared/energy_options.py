@@ -1,7 +1,7 @@
 """What the experiments with energies share: options, networks, the constant and exact numbers."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +10,21 @@ import optax
 
 from experiments.shared.config import RunConfig
 from experiments.shared.known_densities import MIXTURES, target_of
+from experiments.shared.option_types import (
+    MAX_COUNT,
+    Count,
+    MaybePositive,
+    MaybeWidths,
+    Positive,
+    Share,
+    Steps,
+    Weight,
+    Widths,
+    within,
+)
 from experiments.shared.registry import Saved
 from gen_jax import data, energy
 from gen_jax.data import DatasetSpec
-from gen_jax.errors import check_range
 from gen_jax.metrics import mean_and_error
 from gen_jax.nets import EnergyNet
 from gen_jax.types import Estimate
@@ -24,54 +35,45 @@ class EnergyConfig(RunConfig):
     """Options of everything that trains an energy; None is a default for points or for images."""
 
     dataset: str = "8gaussians"
-    steps: int = 5000
-    batch_size: int = 256
-    learning_rate: float = 2e-3
+    steps: Steps = 5000
+    batch_size: Count = 256
+    learning_rate: Positive = 2e-3
     """Of Adam, falling to 0."""
-    gradient_clip: float = 1.0
+    gradient_clip: Positive = 1.0
     """Largest norm of the parameters' gradient."""
-    ema_decay: float = 0.99
-    features: tuple[int, ...] = (128, 128, 128)
+    ema_decay: Share = 0.99
+    features: Widths = (128, 128, 128)
     """Widths of the network's layers."""
-    channels: tuple[int, ...] = ()
+    channels: MaybeWidths = ()
     """Of strided convolutions before them, for images."""
-    spectral: float = 0.0
+    spectral: Weight = 0.0
     """Largest spectral norm of each layer; 0 is any."""
-    data_noise: float | None = None
+    data_noise: Annotated[float | None, *within(0)] = None
     """Standard deviation of noise on the training data, of unit size: 0, or 0.1 for images."""
-    levels: int = 1000
+    levels: Count = 1000
     """Temperatures of annealing, for log Z."""
-    leapfrog_step: float = 0.1
+    leapfrog_step: Positive = 0.1
     """Step of Hamiltonian Monte Carlo in annealing, for data of unit size."""
-    annealed_chains: int = 256
-
-    def check(self) -> None:
-        """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
-        super().check()
-        check_range("learning_rate", self.learning_rate, 0, open_low=True)
-        check_range("gradient_clip", self.gradient_clip, 0, open_low=True)
-        check_range("levels", self.levels, 1, integer=True)
-        check_range("leapfrog_step", self.leapfrog_step, 0, open_low=True)
-        check_range("annealed_chains", self.annealed_chains, 2, integer=True)
+    annealed_chains: Annotated[int, *within(2, MAX_COUNT)] = 256
 
 
 @dataclass(frozen=True)
 class ChainConfig(EnergyConfig):
     """Options of contrastive training."""
 
-    chain_steps: int = 40
-    step_size: float = 1e-3
+    chain_steps: Count = 40
+    step_size: Positive = 1e-3
     """Of Langevin, a variance, for data of unit size."""
-    temperature: float = 1.0
-    clip: float | None = None
+    temperature: Positive = 1.0
+    clip: MaybePositive = None
     """Largest norm of the energy's gradient in chains."""
-    buffer_size: int = 10_000
+    buffer_size: Annotated[int, *within(0, MAX_COUNT)] = 10_000
     """Chains kept between steps; 0 starts all of them afresh."""
-    reinit: float = 0.05
+    reinit: Share = 0.05
     """Probability that a chain of the buffer starts afresh."""
-    sample_steps: int = 100
+    sample_steps: Count = 100
     """With which samples leave the buffer."""
-    regulariser: float = 0.0
+    regulariser: Weight = 0.0
     """Weight of the squared energies."""
 
 

@@ -1,11 +1,12 @@
-"""What the experiments with flows share: checks of options, units, the layer of TemperFlow."""
+"""What the experiments with flows share: units of the data, the layer of TemperFlow."""
 
 from dataclasses import dataclass
 from typing import Any
 
+from experiments.shared.option_types import Layers, Positive, Width, Widths
 from gen_jax import data
 from gen_jax.data import DatasetSpec
-from gen_jax.errors import ConfigError, check_range
+from gen_jax.errors import ConfigError
 
 ALPHA = 0.01
 """Pixels are squeezed into [ALPHA, 1 - ALPHA] before their logit."""
@@ -15,20 +16,14 @@ ALPHA = 0.01
 class FlowConfig:
     """Masked autoregressive splines."""
 
-    layers: int = 1
+    layers: Layers = 1
     spline: str = "linear_rational"
     """linear_rational or rational_quadratic"""
-    bins: int = 32
-    half_width: float = 5.0
-    hidden: tuple[int, ...] = (64, 64)
-    block: int = 1
+    bins: Width = 32
+    half_width: Positive = 5.0
+    hidden: Widths = (64, 64)
+    block: Width = 1
     """Coordinates that move together: fewer steps per sample in many dimensions."""
-
-
-def check_training(config: Any) -> None:
-    """Raise ConfigError for options of the flows' training that cannot work."""
-    check_range("learning_rate", config.learning_rate, 0, open_low=True)
-    check_range("ema_decay", config.ema_decay, 0, 1)
 
 
 def classes_of(config: Any, spec: DatasetSpec) -> int:

@@ -1,15 +1,16 @@
 """Networks by name and size, as the experiments' options describe them."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import jax.numpy as jnp
 import tyro
 
-from experiments.shared.config import MAX_LAYERS, MAX_WIDTH
+from experiments.shared.option_types import MAX_WIDTH, Layers, MaybeLayers, Share, Width, within
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.nets import MLP, NETWORKS, DiT, UNet
+from gen_jax.ranges import check_ranges
 
 NAMES = ("auto", *NETWORKS)
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
@@ -21,13 +22,13 @@ class NetworkConfig:
 
     name: str = "auto"
     """auto, mlp, unet or dit"""
-    width: int | None = None
+    width: Annotated[int | None, *within(2, MAX_WIDTH)] = None
     """Channels: of the MLP's and DiT's hidden layers, or of the U-Net's first level."""
-    depth: int | None = None
+    depth: MaybeLayers = None
     """Residual blocks of the MLP and the DiT, levels of the U-Net."""
-    patch: int = 4
+    patch: Width = 4
     """Side of the DiT's patches in pixels."""
-    dropout: float = 0.0
+    dropout: Share = 0.0
     dtype: str = "float32"
     """What the network computes in: float32 or bfloat16; parameters are float32."""
 
@@ -35,22 +36,17 @@ class NetworkConfig:
         """Raise ConfigError for unknown names and for sizes that no network can have."""
         check_choice("network.name", self.name, NAMES)
         check_choice("network.dtype", self.dtype, DTYPES)
-        if self.width is not None:
-            check_range("network.width", self.width, 2, MAX_WIDTH, integer=True)
-        if self.depth is not None:
-            check_range("network.depth", self.depth, 1, MAX_LAYERS, integer=True)
-        check_range("network.patch", self.patch, 1, integer=True)
-        check_range("network.dropout", self.dropout, 0, 1)
+        check_ranges(self, "network.")
 
 
 @dataclass(frozen=True)
 class TransformerNetwork:
     """Sizes of the transformer."""
 
-    width: int = 128
-    depth: int = 4
-    heads: int = 4
-    dropout: float = 0.1
+    width: Width = 128
+    depth: Layers = 4
+    heads: Width = 4
+    dropout: Share = 0.1
     name: tyro.conf.Suppress[str] = "transformer"
 
 

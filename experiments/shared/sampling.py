@@ -7,7 +7,7 @@ from typing import Annotated, Any, NamedTuple
 import tyro
 
 from experiments.shared import noisy_classifier
-from experiments.shared.config import MAX_STEPS
+from experiments.shared.option_types import MAX_COUNT, MaybePositive, SavedStep, Seed, within
 from experiments.shared.provenance import changes, compare
 from experiments.shared.registry import GUIDES, Saved
 from experiments.shared.runner import rebuild
@@ -16,10 +16,8 @@ from gen_jax.discrete_diffusion import TOKEN_STEPPERS
 from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.model import GenerativeModel
 from gen_jax.paths import PATHS
+from gen_jax.ranges import check_ranges
 from gen_jax.types import State
-
-MAX_SAMPLES = 10_000_000
-"""Of one call; even their keys take 8 bytes each."""
 
 DECODING = ("temperature", "top_k", "top_p")
 """Options of autoregressive models alone."""
@@ -31,41 +29,44 @@ class SamplingConfig:
 
     run: Annotated[str, tyro.conf.Positional]
     """Directory of the run."""
-    seed: int = 0
+    seed: Seed = 0
     stepper: str | None = None
     """Sampler. edm_heun and edm are useless below 20 network calls (two a step)."""
-    num_steps: Annotated[int | None, tyro.conf.arg(aliases=["--steps"])] = None
+    num_steps: Annotated[int | None, *within(1, MAX_COUNT), tyro.conf.arg(aliases=["--steps"])] = (
+        None
+    )
     """Steps of the sampler; those of the run if not given."""
     grid: str | None = None
     """Time grid; the one that the sampler is meant for if not given."""
-    sigma_min: float | None = None
+    sigma_min: MaybePositive = None
     """Noise level sigma / alpha of the last step to the data; the grid's own if not given."""
-    sigma_max: float | None = None
+    sigma_max: MaybePositive = None
     """Noise level sigma / alpha to start from; the path's own end if not given."""
     path: str | None = None
     """Another path to sample on."""
-    temperature: float | None = None
+    temperature: Annotated[float | None, *within(0)] = None
     """Of an autoregressive model; 0 takes the most probable value each time."""
-    top_k: int | None = None
+    top_k: Annotated[int | None, *within(1, MAX_COUNT)] = None
     """Draw from the k most probable values."""
-    top_p: float | None = None
+    top_p: Annotated[float | None, *within(0, 1, open_low=True)] = None
     """Draw from the fewest values whose probability reaches p (the nucleus)."""
-    guidance: float = 1.0
+    guidance: Annotated[float, *within(-1e3, 1e3)] = 1.0
     """Weight of classifier-free guidance, or of autoguidance; 1 is none."""
-    autoguide: int | None = None
+    autoguide: SavedStep = None
     """An earlier saved step, whose weaker model is the guide (see --keep of training)."""
     classifier: str | None = None
     """Directory of a noise-conditioned classifier that guides towards the labels."""
-    classifier_weight: float = 1.0
+    classifier_weight: Annotated[float, *within(-1e3, 1e3)] = 1.0
     classifier_only: bool = False
     """Tell the labels to the classifier, but not to the network."""
-    checkpoint: int | None = None
+    checkpoint: SavedStep = None
     """A saved step; the newest if not given."""
     allow_changed_data: bool = False
     """Go on although the data are not those of the training."""
 
     def check(self) -> None:
         """Raise ConfigError for what cannot work, before the run is read."""
+        check_ranges(self)
         for name, registry in (
             ("stepper", (*diffusion.STEPPERS, *TOKEN_STEPPERS, "jump")),
             ("grid", diffusion.GRIDS),
@@ -73,14 +74,6 @@ class SamplingConfig:
         ):
             if getattr(self, name) is not None:
                 check_choice(name, getattr(self, name), registry)
-        check_range("seed", self.seed, 0, 2**32 - 1, integer=True)
-        if self.num_steps is not None:
-            check_range("num_steps", self.num_steps, 1, MAX_STEPS, integer=True)
-        for name in ("sigma_min", "sigma_max"):
-            if getattr(self, name) is not None:
-                check_range(name, getattr(self, name), 0, open_low=True)
-        check_range("guidance", self.guidance, -1e3, 1e3)
-        check_range("classifier_weight", self.classifier_weight, -1e3, 1e3)
         if self.autoguide is not None and self.guidance == 1:
             raise ConfigError(f"autoguide={self.autoguide} needs a guidance other than 1")
         if self.classifier_only and self.classifier is None:

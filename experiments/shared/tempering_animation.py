@@ -14,9 +14,11 @@ import numpy as np
 import tyro
 from jax.scipy.stats import norm
 
+from experiments.shared.option_types import Count, Seed, Steps
 from gen_jax import plotting, training
-from gen_jax.errors import ConfigError, check_range
+from gen_jax.errors import ConfigError
 from gen_jax.flows import spline_flow
+from gen_jax.ranges import check_ranges
 from gen_jax.transport import Schedule, anneal, density, temperflow
 from gen_jax.types import Array
 
@@ -28,9 +30,9 @@ class Settings:
     """Where to write, and how long to train."""
 
     output: str = "tempering.gif"
-    stage_steps: int = 100
-    batch_size: int = 500
-    seed: int = 0
+    stage_steps: Steps = 100
+    batch_size: Count = 500
+    seed: Seed = 0
 
 
 def log_density(x: Array) -> Array:
@@ -49,9 +51,7 @@ def tempered(beta: float) -> np.ndarray:
 
 def main() -> None:
     config = tyro.cli(Settings, description=__doc__)
-    check_range("seed", config.seed, 0, 2**32 - 1, integer=True)
-    for name in ("stage_steps", "batch_size"):
-        check_range(name, getattr(config, name), 1, integer=True)
+    check_ranges(config)
     output = Path(config.output)
     if output.suffix != ".gif":
         raise ConfigError(f"output={config.output!r} must end in .gif")

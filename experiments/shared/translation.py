@@ -12,6 +12,7 @@ import optax
 from flax import linen as nn
 
 from experiments.shared.config import RunConfig
+from experiments.shared.option_types import MaybeLayers, Positive, Share, Width
 from experiments.shared.registry import Saved
 from gen_jax import data, gan_nets, metrics, plotting
 from gen_jax.data import DatasetSpec, pairs
@@ -32,28 +33,22 @@ class TranslationConfig(RunConfig):
     """A name in GAN_LOSSES."""
     generator: str = "unet"
     """unet or resnet"""
-    width: int = 32
+    width: Width = 32
     """Channels of the generator at the finest resolution; doubled by each halving."""
-    levels: int | None = None
+    levels: MaybeLayers = None
     """Halvings; if not given, 1 for a resnet, for a unet 2 below 16 pixels, else 3."""
-    critic_width: int = 32
-    critic_halvings: int | None = None
+    critic_width: Width = 32
+    critic_halvings: MaybeLayers = None
     """A score sees 16, 34 or 70 pixels square with 1, 2, 3; 1 below 16 pixels, else 2."""
-    learning_rate: float = 2e-4
+    learning_rate: Positive = 2e-4
     """Of Adam, falling to 0 over the second half."""
-    ema_decay: float = 0.995
+    ema_decay: Share = 0.995
 
     def check(self) -> None:
         """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
         super().check()
         check_choice("generator", self.generator, NETWORKS)
         check_choice("loss", self.loss, GAN_LOSSES)
-        check_range("learning_rate", self.learning_rate, 0, open_low=True)
-        for name in ("width", "critic_width"):
-            check_range(name, getattr(self, name), 1, integer=True)
-        for name in ("levels", "critic_halvings"):
-            if getattr(self, name) is not None:
-                check_range(name, getattr(self, name), 1, integer=True)
 
 
 def networks(config: Any, spec: DatasetSpec, **options: Any) -> tuple[nn.Module, nn.Module]:

@@ -5,7 +5,7 @@ from typing import Any
 from experiments.shared.autoregressive_options import check_black_and_white
 from gen_jax import data, vae
 from gen_jax.data import DatasetSpec
-from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.errors import ConfigError, check_choice
 
 MODEL_OPTIONS = (
     "latent",
@@ -23,9 +23,6 @@ MODEL_OPTIONS = (
 def check_shared(config: Any) -> None:
     """Raise ConfigError for options of the VAEs' experiments that cannot work."""
     check_choice("likelihood", config.likelihood, ["auto", *vae.LIKELIHOODS])
-    check_range("learning_rate", config.learning_rate, 0, open_low=True)
-    for width in getattr(config, "hidden", ()):
-        check_range("hidden", width, 1, integer=True)
 
 
 def likelihood_of(name: str, spec: DatasetSpec) -> tuple[vae.Likelihood, data.Transform]:

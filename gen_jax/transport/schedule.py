@@ -1,15 +1,18 @@
 """The numbers of a TemperFlow run, and its learning rate within a stage."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import jax.numpy as jnp
 
-from gen_jax.errors import check_choice, check_range
+from gen_jax.errors import check_choice
+from gen_jax.ranges import Range, check_ranges
 from gen_jax.types import Array, Float
 
 UP, START, END = 0.3, 1 / 25, 1 / 25e4
 """Share of a stage in which the rate rises; where it starts and ends, in units of its peak."""
 
+MAX_STEPS = 2**31 - 1
 POLISHES = ("reverse_kl", "forward_kl")
 
 
@@ -32,32 +35,23 @@ class Schedule:
       max_stages: then b jumps to 1.
     """
 
-    first_beta: float = 0.1
-    kl_factor: float = 0.5
-    first_steps: int = 1001
-    stage_steps: int = 1001
-    polish_steps: int = 0
+    first_beta: Annotated[float, Range(0, 1, open_low=True)] = 0.1
+    kl_factor: Annotated[float, Range(0, 0.999)] = 0.5
+    first_steps: Annotated[int, Range(1, MAX_STEPS)] = 1001
+    stage_steps: Annotated[int, Range(1, MAX_STEPS)] = 1001
+    polish_steps: Annotated[int, Range(0, MAX_STEPS)] = 0
     polish: str = "reverse_kl"
-    polish_rounds: int = 1
-    polish_rate: float | None = None
-    batch_size: int = 2000
-    learning_rate: float = 1e-3
-    decay: float = 0.9
-    max_stages: int = 100
+    polish_rounds: Annotated[int, Range(1, MAX_STEPS)] = 1
+    polish_rate: Annotated[float | None, Range(0, open_low=True)] = None
+    batch_size: Annotated[int, Range(2, 2**20)] = 2000
+    learning_rate: Annotated[float, Range(0, open_low=True)] = 1e-3
+    decay: Annotated[float, Range(0, 1, open_low=True)] = 0.9
+    max_stages: Annotated[int, Range(1, MAX_STEPS)] = 100
 
     def check(self) -> None:
         """Raise ConfigError for numbers that cannot work."""
-        check_range("first_beta", self.first_beta, 0, 1, open_low=True)
-        check_range("kl_factor", self.kl_factor, 0, 0.999)
-        for name in ("first_steps", "stage_steps", "max_stages", "polish_rounds"):
-            check_range(name, getattr(self, name), 1, integer=True)
-        check_range("polish_steps", self.polish_steps, 0, integer=True)
+        check_ranges(self)
         check_choice("polish", self.polish, POLISHES)
-        if self.polish_rate is not None:
-            check_range("polish_rate", self.polish_rate, 0, open_low=True)
-        check_range("batch_size", self.batch_size, 2, integer=True)
-        check_range("learning_rate", self.learning_rate, 0, open_low=True)
-        check_range("decay", self.decay, 0, 1, open_low=True)
 
 
 def one_cycle(count: Array, length: Array, peak: Array) -> Float[Array, ""]:

@@ -293,8 +293,10 @@ def main() -> None:
         if "damages" in options.parts:
             code, lines, found = forked(lambda: damages(folder))
             shown = [line for line in lines if not line.startswith(("MARK", "warning"))]
-            print(*shown, sep="\n", end="", flush=True)
-            record(**{f"damages of {kind}": count for kind, count in (found or {}).items()})
+            print(*shown, sep="\n", flush=True)
+            if found is None:
+                sys.exit(f"the damages ended with exit code {code}")
+            record(**{f"damages of {kind}": count for kind, count in found.items()})
         if "kills" in options.parts:
             record(kills=kills(folder, options.kills, wanted))
 
