@@ -55,7 +55,7 @@ class Config:
     background: str | None = None
     """Directory of a run for the likelihood ratio: the same model of mutated:NAME, say."""
     num: Annotated[int, *within(2, MAX_SAMPLES)] = 1000
-    """Examples of each set."""
+    """Examples of each set, at most."""
     checkpoint: SavedStep = None
     """A saved step; the newest if not given."""
     allow_changed_data: bool = False

@@ -46,7 +46,7 @@ class Config:
     hide: str = "lower"
     """lower: the lower half; pixels: every second one, at random"""
     num: Annotated[int, *within(2, MAX_SAMPLES)] = 500
-    """Test images."""
+    """Test images, at most."""
     chains: Count = 10
     """Of each image; their average is compared."""
     rounds: Count = 30

@@ -84,7 +84,7 @@ class Config:
     run: Annotated[str, tyro.conf.Positional]
     """Directory of a run of experiments.vae on images."""
     examples: Annotated[int, *within(2, MAX_SAMPLES)] = 1000
-    """Training images whose posteriors make the density."""
+    """Training images whose posteriors make the density, at most."""
     num: Annotated[int, *within(2, MAX_SAMPLES)] = 10_000
     """Latents drawn by every sampler."""
     evaluations: Annotated[int, *within(1000, MAX_STEPS)] = 10_000

@@ -97,6 +97,8 @@ def as_array(argument: str, value: Any, *, finite: bool = True) -> Any:
     Raises DataError for strings, complex numbers, objects and masked values, for whole numbers that
     jax cannot hold, and with `finite` for NaN and infinity.
     """
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value)):
+        value = jnp.asarray(value)
     if not isinstance(value, jax.Array | jax.ShapeDtypeStruct):
         value = _host_array(argument, value)
     real = jnp.issubdtype(value.dtype, jnp.number) or value.dtype == bool

@@ -105,13 +105,15 @@ def take(
 def subset(
     data: Mapping[str, Array | np.ndarray], count: int | None = None, seed: Any = 0
 ) -> dict[str, Any]:
-    """`count` examples (at most; all if None) in an order that the seed alone decides.
+    """`count` examples (all if None) in an order that the seed alone decides.
 
     A set may be sorted, by class say, and its first examples then are no sample of it. A smaller
     subset is the start of a larger one.
 
     Args:
       seed: an integer below 2^32, or several.
+    Raises DataError for data without "x" or of unequal lengths, ConfigError for a count that is not
+    from 1 to the number of examples.
     """
     data = as_arrays("data", data, finite=False)
     if "x" not in data:
@@ -120,7 +122,7 @@ def subset(
     if () in lengths.values() or len(set(lengths.values())) > 1:
         raise DataError(f"data has arrays of unequal or no length: {lengths}")
     if count is not None:
-        check_range("count", count, 1, integer=True)
+        check_range("count", count, 1, len(data["x"]), integer=True)
     if np.ndim(seed) == 0:
         check_range("seed", seed, 0, 2**32 - 1, integer=True)
     # RandomState's stream is frozen, unlike default_rng's.

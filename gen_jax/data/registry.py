@@ -11,7 +11,7 @@ from gen_jax.data.entries import SPLITS, DatasetEntry, DatasetSpec
 from gen_jax.data.loader import subset
 from gen_jax.data.named import DATASETS
 from gen_jax.data.prefixes import PATTERNS, PREFIXES
-from gen_jax.errors import ConfigError, check_choice, check_text
+from gen_jax.errors import ConfigError, check_choice, check_range, check_text
 
 
 @no_type_check
@@ -67,7 +67,11 @@ def examples(name: str, split: str, count: int | None = None) -> dict[str, np.nd
     """`count` examples of a split (at most; all if None), drawn without replacement, always the
     same; `load` has them in the order of the data. Raises as `load`.
     """
-    return subset(load(name, split), count, SPLITS.index(split))
+    found = load(name, split)
+    if count is not None:
+        check_range("count", count, 1, integer=True)
+        count = min(count, len(found["x"]))
+    return subset(found, count, SPLITS.index(split))
 
 
 def _image_moments(x: np.ndarray) -> tuple[float, float]:

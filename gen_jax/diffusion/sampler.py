@@ -10,14 +10,14 @@ DDIM. A Runge-Kutta method in t and Adams-Bashforth carry their polynomial throu
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.calls import counted, network_call, uncounted
-from gen_jax.checks import same_shape
+from gen_jax.checks import check_output, same_shape
 from gen_jax.errors import ConfigError
 from gen_jax.paths import Coefficients, GaussianPath, coefficients
 from gen_jax.randomness import fold_in, normal, sample_keys
@@ -86,6 +86,28 @@ def transitions(
     return Transition(t, s, coefficients(path, t), arrival, index, count, last, std)
 
 
+def _forms(tree: State) -> tuple:
+    leaves, structure = jax.tree.flatten(tree)
+    dtype = lambda leaf: getattr(leaf, "dtype", None) or jnp.result_type(leaf)
+    return structure, [(jnp.shape(leaf), dtype(leaf)) for leaf in leaves]
+
+
+def _step(stepper: Stepper, *arguments: Any) -> tuple[Array, State]:
+    """A stepper's step; raises ConfigError unless it returns a pair (x, carry) of their forms."""
+    out, x, inner = stepper.step(*arguments), *arguments[3:5]
+    if not isinstance(out, tuple | list) or len(out) != 2:
+        count = f"{len(out)} values" if isinstance(out, tuple | list) else f"a {type(out).__name__}"
+        raise ConfigError(f"the stepper's step returned {count}, allowed: a pair (x, carry)")
+    check_output("the stepper's step", out[0], x.shape, "x of shape ")
+    for name, new, old in (("x", out[0], x), ("carry", out[1], inner)):
+        if _forms(new) != _forms(old):
+            raise ConfigError(
+                f"the stepper's step returned {name} of another structure, shape or dtype than it "
+                "was given (allowed: the same)"
+            )
+    return tuple(out)
+
+
 def check_times(times: Float[Array, " times"]) -> None:
     """Raise ConfigError for times that do not fall from at most 1 to at least 0, if known."""
     if times.ndim != 1 or times.shape[0] < 2:
@@ -115,7 +137,8 @@ def sample(
       x: the point to start from, distributed as x_t at times[0]; see `prior`.
       times: [n + 1], falling; a last time of 0 means the data itself.
       data_std: of the data, the unit of the stepper `adams`.
-    Raises ConfigError for times that do not fall from at most 1 to at least 0.
+    Raises ConfigError for times that do not fall from at most 1 to at least 0, and for a stepper
+    whose step does not return a pair (x, carry) like those that it was given.
     """
     return _scan(key, denoise, path, x, times, stepper, data_std, False, False)[0]
 
@@ -161,7 +184,7 @@ def _scan(
     def body(carry, transition):
         x, inner, calls = carry
         step_keys = fold_in(keys, transition.index)
-        step = lambda x, inner: stepper.step(step_keys, at_width, path, x, inner, transition)
+        step = lambda x, inner: _step(stepper, step_keys, at_width, path, x, inner, transition)
         (x, inner), more = (counted(step) if counting else uncounted(step))(x, inner)
         return (x, inner, calls + more), x.astype(dtype) if trajectory else None
 

@@ -3,10 +3,11 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.errors import ConfigError
-from gen_jax.types import Array, Num, State
+from gen_jax.errors import ConfigError, shown
+from gen_jax.types import Array, Float, Num, State
 
 StepSize = float | Num[Array | np.ndarray, "..."]
 """One number, or one per chain [B]."""
@@ -40,11 +41,25 @@ def check_step_size(step_size: StepSize) -> None:
     """
     if isinstance(step_size, jax.core.Tracer):
         return
-    values = np.asarray(step_size)
+    try:
+        values = np.asarray(step_size, np.float64)
+    except (TypeError, ValueError):
+        values = np.zeros(1)
     if values.ndim > 1 or not np.all((values > 0) & np.isfinite(values)):
         raise ConfigError(
-            f"step_size={step_size!r} must be a number in (0, inf), or one per chain [B]"
+            f"step_size={shown(step_size)} must be a number in (0, inf), or one per chain [B]"
         )
+
+
+def steps_of(step_size: StepSize, flat: Float[Array, "B D"]) -> Float[Array, "#B"]:
+    """The step of each chain, [1] or [B], in the dtype of the positions.
+
+    Raises ConfigError for another number of steps than of chains.
+    """
+    h = jnp.asarray(step_size, flat.dtype)
+    if h.shape not in ((), flat.shape[:1]):
+        raise ConfigError(f"step_size has shape {h.shape}, allowed: () or ({len(flat)},)")
+    return h.reshape(-1)
 
 
 def check_scale(scale: Any) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gen_jax.errors import ConfigError, check_range
-from gen_jax.mcmc.checks import StepSize, check_step_size
+from gen_jax.errors import check_range
+from gen_jax.mcmc.checks import StepSize, check_step_size, steps_of
 from gen_jax.mcmc.kernel import Kernel, Proposal, metropolis_kernel
 from gen_jax.paths import expand
 from gen_jax.types import Array, Float
@@ -80,9 +80,7 @@ def hmc(
     check_range("jitter", jitter, 0, 1)
 
     def propose(evaluate, flat, state, z, *u):
-        h = jnp.asarray(step_size, flat.dtype)
-        if h.shape not in ((), (len(flat),)):
-            raise ConfigError(f"step_size has shape {h.shape}, allowed: () or ({len(flat)},)")
+        h = steps_of(step_size, flat)
         if u:
             h = h * (1 + jitter * (2 * u[0] - 1))
         y, momentum, values, gradient = leapfrog(evaluate, flat, z, state.gradient, h, num_steps)

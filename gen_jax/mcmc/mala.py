@@ -5,9 +5,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from gen_jax.mcmc.checks import StepSize, check_step_size
+from gen_jax.mcmc.checks import StepSize, check_step_size, steps_of
 from gen_jax.mcmc.kernel import Kernel, Proposal, metropolis_kernel
-from gen_jax.paths import expand
 
 
 def mala(log_density: Callable, step_size: StepSize, *, scale: Any = None) -> Kernel:
@@ -25,7 +24,7 @@ def mala(log_density: Callable, step_size: StepSize, *, scale: Any = None) -> Ke
     check_step_size(step_size)
 
     def propose(evaluate, flat, state, z):
-        h = expand(jnp.asarray(step_size, flat.dtype), flat)
+        h = steps_of(step_size, flat)[:, None]
         y = flat + h * state.gradient + jnp.sqrt(2 * h) * z
         values, gradient = evaluate(y)
         # Both exponents over their common scale: the noise that would have led back, and z.

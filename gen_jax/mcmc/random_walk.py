@@ -3,11 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax.numpy as jnp
-
-from gen_jax.mcmc.checks import StepSize, check_step_size
+from gen_jax.mcmc.checks import StepSize, check_step_size, steps_of
 from gen_jax.mcmc.kernel import Kernel, Proposal, metropolis_kernel
-from gen_jax.paths import expand
 
 
 def random_walk(log_density: Callable, step_size: StepSize, *, scale: Any = None) -> Kernel:
@@ -24,7 +21,7 @@ def random_walk(log_density: Callable, step_size: StepSize, *, scale: Any = None
     check_step_size(step_size)
 
     def propose(evaluate, flat, state, z):
-        y = flat + expand(jnp.asarray(step_size, flat.dtype), flat) * z
+        y = flat + steps_of(step_size, flat)[:, None] * z
         values, _ = evaluate(y)
         return Proposal(y, values, None, values - state.log_density)
 

@@ -7,9 +7,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, cast
 
-import jax.numpy as jnp
-
-from gen_jax.checks import check_output, per_point
+from gen_jax.checks import as_floats, check_output, per_point
 from gen_jax.errors import ConfigError
 from gen_jax.types import Array
 
@@ -31,19 +29,6 @@ def checked(
     return per_point(name, log_density)
 
 
-def as_floats(argument: str, value: Any) -> Array:
-    """Numbers as an array of floating-point ones: integers become those, others stay as they are.
-
-    Raises ConfigError for what is not numbers.
-    """
-    try:
-        array = jnp.asarray(value)
-        floating = jnp.issubdtype(array.dtype, jnp.floating)
-        return array if floating else array.astype(jnp.result_type(array.dtype, float))
-    except (TypeError, ValueError):
-        raise ConfigError(f"{argument}={value!r:.60} must be real numbers") from None
-
-
 def check_form(argument: str, shape: tuple[int, ...], form: str, sizes: dict[str, int]) -> None:
     """Raise ConfigError unless a shape has the axes that `form` names, "N D" or "*N D", in the
     sizes that other arguments gave them; `sizes` learns the new ones.
@@ -61,7 +46,7 @@ def check_form(argument: str, shape: tuple[int, ...], form: str, sizes: dict[str
 
 
 def floats(**forms: str) -> Callable[[F], F]:
-    """A function whose arguments of these names are taken as `as_floats` does.
+    """A function whose arguments of these names are taken as `gen_jax.checks.as_floats` does.
 
     Args:
       forms: the axes of each, "N D" or "*N D" (see `check_form`), or "tree" for a tuple of arrays.

@@ -33,6 +33,8 @@ from gen_jax.training.place import Place
 from gen_jax.training.restoring import check_not_all_foreign, saved_steps
 
 METRICS, ENVIRONMENT, DONE = "metrics.jsonl", "environment.json", "DONE"
+DIGESTS = ("digests.", "fit.data_")
+"""How the names of the data's digests begin: of the named data set, and of the arrays of `fit`."""
 OPENED: dict[Path, Identity] = {}
 """The runs that this process has opened, by the names they had."""
 MAY_CHANGE = frozenset(
@@ -59,6 +61,12 @@ def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return result
 
 
+def not_recorded(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Digests of data, by dotted name, of a kind of which an older run recorded none."""
+    kinds = [kind for kind in DIGESTS if not any(name.startswith(kind) for name in flat(old))]
+    return [name for name in flat(new) if name.startswith(tuple(kinds))]
+
+
 def differences(
     old: dict[str, Any],
     new: dict[str, Any],
@@ -71,9 +79,10 @@ def differences(
       allowed: last names of fields that may differ.
       renamed: fields of `old` that `new` has by another name, with dots: old -> new.
     """
+    unknown = set(not_recorded(old, new))
     old, new = {renamed.get(name, name): value for name, value in flat(old).items()}, flat(new)
     allowed = set(allowed)
-    names = sorted(old.keys() | new.keys())
+    names = sorted((old.keys() | new.keys()) - unknown)
     may = MAY_CHANGE | {f"{part}.{name}" for part in ("config", "fit") for name in MAY_CHANGE}
     free = lambda n: n in may or n.split(".")[-1] in allowed
     changed = [n for n in names if old.get(n) != new.get(n) and not free(n)]
@@ -154,6 +163,11 @@ class RunDirectory:
                     f"--allow-changed {' '.join(last_names(changed))}, allow_changed of fit)"
                 )
             self._say_steps(old, config)
+            if not_recorded(old, config):
+                warn(
+                    f"{self.path} has no digests of its data, which older runs did not record: "
+                    "that they are still the same cannot be said; today's are recorded"
+                )
             new = sealed(config, old)
         write_json(self._folder / CONFIG, new)
         return new

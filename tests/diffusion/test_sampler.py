@@ -352,3 +352,23 @@ def test_bad_times_and_mixtures_are_refused(key):
             run(times)
     with pytest.raises(REFUSED, match="covariances"):
         diffusion.mixture_denoiser(jnp.ones(2) / 2, jnp.zeros((2, 3)), jnp.zeros((2, 3, 2)), path)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda x, carry: x, "returned a .*allowed: a pair"),
+        (lambda x, carry: (x, carry, 0), "returned 3 values, allowed: a pair"),
+        (lambda x, carry: None, "returned a NoneType, allowed: a pair"),
+        (lambda x, carry: (x[:1], carry), r"step returned shape \(1, 2\)"),
+        (lambda x, carry: (x.astype(jnp.float16), carry), "returned x of another .*dtype"),
+        (lambda x, carry: (x, (x,)), "returned carry of another structure"),
+    ],
+)
+def test_a_step_returns_a_pair_of_the_forms_it_was_given(wrong, message, key):
+    stepper = diffusion.Stepper(lambda keys, denoise, path, x, carry, move: wrong(x, carry))
+    with pytest.raises(ConfigError, match=message) as caught:
+        diffusion.sample(
+            key, lambda x, t: x, paths.linear(), jnp.ones((3, 2)), jnp.array([1.0, 0.0]), stepper
+        )
+    assert "\n" not in str(caught.value)

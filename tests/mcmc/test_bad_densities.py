@@ -117,6 +117,16 @@ def test_scales_have_the_form_of_one_chain(key):
             mcmc.hmc(gaussian, 0.1, 2, jitter=jitter)
 
 
+@pytest.mark.parametrize("name", ["langevin", "mala", "random_walk", "hmc"])
+def test_step_sizes_are_as_many_as_the_chains(name, key):
+    options = {"num_steps": 2} if name == "hmc" else {}
+    for size in (np.full(3, 0.1), np.full(1, 0.1)):
+        with pytest.raises(ConfigError, match=r"step_size has shape .*allowed: \(\) or \(4,\)"):
+            mcmc.run(key, mcmc.KERNELS[name](gaussian, size, **options), jnp.zeros((4, 2)), 5)
+    with pytest.raises(ConfigError, match="step_size='a'"):
+        mcmc.KERNELS[name](gaussian, "a", **options)
+
+
 def test_a_step_size_per_chain(key):
     """Each chain moves as it would in a run of its own step size."""
     x = jnp.zeros((3, 2))

@@ -79,6 +79,21 @@ def test_allowed_changes_and_more_steps_go_on(tmp_path):
         tiny.train(tmp_path, steps=5, config=CONFIG)
 
 
+def test_a_run_older_than_digests_goes_on_and_records_them(tmp_path, capsys):
+    digests = {"train_x": "float32[8]-0", "test_x": "float32[4]-1"}
+    tiny.train(tmp_path, steps=3, config={"lr": 1.0})
+    capsys.readouterr()
+    tiny.train(tmp_path, steps=6, config={"lr": 1.0, "digests": digests})
+    assert capsys.readouterr().err.count("has no digests of its data") == 1
+    tiny.train(tmp_path, steps=7, config={"lr": 1.0, "digests": digests})
+    assert "digests" not in capsys.readouterr().err
+    for other in ({**digests, "test_x": "float32[4]-2"}, {"train_x": digests["train_x"]}, {}):
+        with pytest.raises(ConfigError, match=r"digests\.test_x: 'float32\[4\]-1' -> "):
+            tiny.train(tmp_path, steps=8, config={"lr": 1.0, "digests": other})
+    with pytest.raises(ConfigError, match=r"lr: 1.0 -> 2.0"):
+        tiny.train(tmp_path, steps=8, config={"lr": 2.0, "digests": digests})
+
+
 def test_fewer_steps_than_done_say_so(finished, capsys):
     state = tiny.train(finished, steps=2, config=CONFIG)
     assert int(state.count) == 3
