@@ -43,7 +43,7 @@ def ours(name: str, form: str, dim: int) -> Callable:
     step_size = STEP_SIZES[name, dim]
     options = {"num_steps": LEAPFROG_STEPS, "jitter": 0.0} if name == "hmc" else {}
     kernel = mcmc.KERNELS[name](jax.vmap(density(form, dim)), step_size, **options)
-    return lambda key, x: mcmc.run(key, kernel, x, STEPS)[0]
+    return jax.jit(lambda key, x: mcmc.run(key, kernel, x, STEPS)[0])
 
 
 def theirs(name: str, form: str, dim: int) -> Callable:

@@ -90,7 +90,9 @@ def dpm_solver_pp(order: int = 2, eta: float = 0.0) -> Stepper:
     """Multistep DPM-Solver++ of order 1 (which is DDIM), 2 or 3; one network call per step.
 
     Meant for a grid uniform in log-SNR: on a grid uniform in t the extrapolation overshoots at the
-    clean end. Order 3 integrates the parabola exactly; the authors' code halves its last term.
+    clean end, and the last step, to the denoised point, is far too long (vp, modes of deviation
+    0.1, 40 calls: the variance inside the modes is 51 % too small). Order 3 integrates the parabola
+    exactly; the authors' code halves its last term.
 
     Args:
       eta: 0 for the probability-flow ODE, 1 for the SDE form (of order 1 or 2).

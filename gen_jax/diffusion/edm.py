@@ -78,6 +78,8 @@ def edm_heun() -> Stepper:
     """Deterministic Heun in (y, sig) (karras2022, algorithm 1); second order, 2 n - 1 calls.
 
     On its own Karras grid it is useless below 20 calls: the corrector leaps over noise levels that
-    differ by a factor of ten. `heun` is the same method on dx / dt.
+    differ by a factor of ten. `heun` is the same method on dx / dt. On a grid uniform in t its last
+    step, to the denoised point, is far too long: vp, modes of deviation 0.1 and 40 calls leave
+    the variance inside the modes 73 % too small.
     """
     return edm(churn=0.0)

@@ -135,7 +135,9 @@ def sample(
       key: one key, or one per sample [B]; each sample has its own noise, whatever the batch.
       denoise: `(x [B, ...], t [B]) -> E[x0 | x_t]`; a plain function counts as one network call.
       x: the point to start from, distributed as x_t at times[0]; see `prior`.
-      times: [n + 1], falling; a last time of 0 means the data itself.
+      times: [n + 1], falling; a last time of 0 means the data itself. `edm_heun`, `dpm_solver_pp`
+        and `unipc` end at the denoised point and need times that crowd near 0: uniform ones leave
+        the variance inside modes of deviation 0.1 too small by 73, 51 and 49 % (vp, 40 calls).
       data_std: of the data, the unit of the stepper `adams`.
     Raises ConfigError for times that do not fall from at most 1 to at least 0, and for a stepper
     whose step does not return a pair (x, carry) like those that it was given.

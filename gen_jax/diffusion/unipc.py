@@ -36,7 +36,9 @@ def corrected(x0: Array, lam: Array, history: tuple[Array, Array], used) -> Arra
 def unipc(order: int = 2) -> Stepper:
     """UniPC with a predictor of this order and a corrector one higher; one network call per step.
 
-    Meant for a grid uniform in log-SNR, like DPM-Solver++. The last step is first order.
+    Meant for a grid uniform in log-SNR, like DPM-Solver++. The last step is first order, to the
+    denoised point: on a grid uniform in t it is far too long (vp, modes of deviation 0.1, 40
+    calls: the variance inside the modes is 49 % too small).
     """
     check_choice("order", str(order), ("2", "3"))
 

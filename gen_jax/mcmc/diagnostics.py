@@ -90,17 +90,25 @@ def split_r_hat(samples: Num[Array, "T B ..."]) -> Float[Array, "..."]:
 
 
 def _time(samples: Array) -> Array:
-    """Autocorrelation time of pooled chains by Geyer's initial monotone sequence."""
+    """Autocorrelation time of pooled chains by Geyer's initial monotone sequence, as Stan has it.
+
+    Sums of neighbouring pairs of autocorrelations are positive and fall for a reversible chain: cut
+    at the first that is not positive (at the latest at the last pair but one), and hold each down
+    to the smallest before it. Of the pair at the cut, its even lag counts once where it is
+    positive. The autocovariances have the divisor n at every lag.
+    """
     count = samples.shape[0]
     within, pooled = _variances(samples)
-    lags = autocovariance(samples).mean(1) * count / (count - 1)
+    last = max((count - 3) // 2, 0)
+    lags = autocovariance(samples)[: 2 * last + 2].mean(1)
     rho = (1 - (within - lags) / pooled).at[0].set(1)
-    # Sums of neighbouring pairs are positive and fall for a reversible chain: cut at the first that
-    # is not positive, and hold each down to the smallest before it.
-    pairs = rho[: count // 2 * 2].reshape(count // 2, 2, *rho.shape[1:]).sum(1)
-    kept = jnp.cumprod(pairs > 0, 0)
+    even = rho[::2]
+    pairs = even + rho[1::2]
+    kept = jnp.cumprod(pairs > 0, 0).at[last].set(0)
+    cut = jnp.concatenate([jnp.ones_like(kept[:1]), kept[:-1]]) - kept
     monotone = jax.lax.cummin(pairs, axis=0) * kept
-    return jnp.maximum(2 * monotone.sum(0) - 1, 1 / jnp.log10(samples.shape[0] * samples.shape[1]))
+    time = 2 * monotone.sum(0) - 1 + (jnp.maximum(even, 0) * cut).sum(0)
+    return jnp.maximum(time, 1 / jnp.log10(samples.shape[0] * samples.shape[1]))
 
 
 @jax.jit
@@ -108,8 +116,8 @@ def integrated_autocorrelation_time(samples: Num[Array, "T B ..."]) -> Float[Arr
     """Steps per independent sample, 1 + 2 sum of autocorrelations, of each coordinate.
 
     Geyer's initial monotone sequence (geyer1992 sec. 3.3) on split chains, whose distance from each
-    other counts (vehtari2021 eq. 10-13). NaN where all samples are equal. At least 1 / log10(T B),
-    reached by antithetic chains.
+    other counts (vehtari2021 eq. 10-13), cut and normalised as Stan and arviz do. NaN where all
+    samples are equal. At least 1 / log10(T B), reached by antithetic chains.
     Raises ConfigError unless samples are [T, B, ...] with T >= 4.
     """
     return _time(split_chains(_checked(samples)))

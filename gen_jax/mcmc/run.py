@@ -1,6 +1,5 @@
 """One loop for every kernel."""
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -76,8 +75,8 @@ def run(
 ) -> tuple[Any, RunInfo]:
     """Samples [num_samples, B, ...] of B chains that start at x [B, ...], compiled.
 
-    Only what is kept takes memory. A kernel that is used again is not compiled again, whatever the
-    burn-in: its log-density must be pure. Make another kernel where it reads values that changed.
+    Only what is kept takes memory. Compiled at each call, for the log-density may read values that
+    have changed since; `jax.jit` of a function that calls `run` holds the program.
 
     Args:
       key: one key, or one per chain [B].
@@ -90,17 +89,12 @@ def run(
     check_range("num_samples", num_samples, 1, integer=True)
     check_range("burn_in", burn_in, 0, integer=True)
     check_range("thin", thin, 1, integer=True)
-    state = _start(kernel, jax.tree.map(jnp.asarray, x))
+    # A function of its own: jax would find the program of the same one again.
+    state = jax.jit(lambda x: kernel.init(x))(jax.tree.map(jnp.asarray, x))
     check_start(state)
     return collect(key, kernel, state, num_samples, burn_in, thin)
 
 
-@partial(jax.jit, static_argnames="kernel")
-def _start(kernel, x):
-    return kernel.init(x)
-
-
-@partial(jax.jit, static_argnames=("kernel", "num_samples", "thin"))
 def collect(
     key: Key[Array, "*batch"],
     kernel: Kernel,
@@ -110,6 +104,18 @@ def collect(
     thin: int = 1,
 ) -> tuple[Any, RunInfo]:
     """`run` from a state of the kernel, such as the one another run ended with."""
+    program = lambda key, state, burn_in: _collect(key, kernel, state, num_samples, burn_in, thin)
+    return jax.jit(program)(key, state, burn_in)
+
+
+def _collect(
+    key: Key[Array, "*batch"],
+    kernel: Kernel,
+    state: State,
+    num_samples: int,
+    burn_in: Int[Array, ""],
+    thin: int,
+) -> tuple[Any, RunInfo]:
     keys = sample_keys(key, len(state.log_density))
     state, burnt = advance(keys, kernel, state, burn_in)
 

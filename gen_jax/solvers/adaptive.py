@@ -49,8 +49,8 @@ def integrate(
     One step size serves the whole state (the root mean square of the scaled errors of each array,
     the largest of them), so within the tolerance a sample depends on its batch; `jax.vmap` over
     samples gives each its own steps.
-    Repeated eager calls with the same `f` compile once, so `f` must be pure: give another function
-    where it reads values that changed.
+    Compiled at each eager call, for f may read values that have changed since; `jax.jit` of a
+    function that calls `integrate` holds the program.
 
     Args:
       f: `(x, t []) -> dx/dt`, of x's structure and shapes; it is given one dtype, float32 at least.
@@ -65,34 +65,39 @@ def integrate(
     check_range("max_steps", max_steps, 1, integer=True)
     import diffrax
 
+    solver = getattr(diffrax, METHODS[method])()
+    controller = diffrax.PIDController(rtol=rtol, atol=atol, norm=_largest_rms)
+
+    def solve(x: State, t0: Array, t1: Array) -> tuple[State, Stats]:
+        # A function of its own: diffrax would find the program of the same f again.
+        slope = lambda x, t: f(x, t)
+        solution = diffrax.diffeqsolve(
+            diffrax.ODETerm(_field),  # type: ignore[arg-type]
+            solver,
+            t0,
+            t1,
+            _FIRST_STEP * (t1 - t0),
+            x,
+            args=slope,
+            stepsize_controller=controller,
+            # The first slope is given: diffrax would compute it again after each rejected first
+            # step.
+            solver_state=(jnp.array(False), _field(t0, x, slope)),
+            max_steps=max_steps,
+            throw=False,
+        )
+        success = solution.result == diffrax.RESULTS.successful
+        last = jax.tree.map(lambda leaf: jnp.where(success, leaf[-1], jnp.nan), solution.ys)
+        steps, accepted = (
+            jnp.asarray(solution.stats[name]) for name in ("num_steps", "num_accepted_steps")
+        )
+        return last, Stats(steps, accepted, 1 + _CALLS_PER_STEP * steps, jnp.asarray(success))
+
     given = jax.tree.map(as_floating, x)
     dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(given))
-    x = jax.tree.map(lambda leaf: leaf.astype(dtype), given)
-    t0, t1 = jnp.asarray(t0, dtype), jnp.asarray(t1, dtype)
-    solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(_field),  # type: ignore[arg-type]
-        getattr(diffrax, METHODS[method])(),
-        t0,
-        t1,
-        _FIRST_STEP * (t1 - t0),
-        x,
-        args=f,
-        stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol, norm=_largest_rms),
-        # The first slope is given: diffrax would compute it again after each rejected first step.
-        solver_state=(jnp.array(False), _field(t0, x, f)),
-        max_steps=max_steps,
-        throw=False,
-    )
-    success = solution.result == diffrax.RESULTS.successful
-    last = jax.tree.map(
-        lambda leaf, like: jnp.where(success, leaf[-1], jnp.nan).astype(like.dtype),
-        solution.ys,
-        given,
-    )
-    steps, accepted = (
-        jnp.asarray(solution.stats[name]) for name in ("num_steps", "num_accepted_steps")
-    )
-    return last, Stats(steps, accepted, 1 + _CALLS_PER_STEP * steps, jnp.asarray(success))
+    wide = jax.tree.map(lambda leaf: leaf.astype(dtype), given)
+    last, stats = jax.jit(solve)(wide, jnp.asarray(t0, dtype), jnp.asarray(t1, dtype))
+    return jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), last, given), stats
 
 
 def _largest_rms(error: State) -> Array:

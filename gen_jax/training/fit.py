@@ -23,9 +23,10 @@ from gen_jax.training.batches import Batches
 from gen_jax.training.checkpoint import Checkpoints
 from gen_jax.training.console import mark
 from gen_jax.training.loop import prepare_loop
+from gen_jax.training.plan import Plan
 from gen_jax.training.restoring import identity_in
 from gen_jax.training.rundir import open_on_first
-from gen_jax.training.session import Plan, Session
+from gen_jax.training.session import Session
 from gen_jax.training.stopping import StopRequest
 from gen_jax.types import Array, Batch, Key, State
 

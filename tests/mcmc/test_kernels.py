@@ -195,8 +195,10 @@ def test_chains_do_not_depend_on_each_other(name, key, count_traces):
     x = law.sample(key, 6)
     keys = chains.sample_keys(key, 6)
     whole, info = mcmc.run(key, kernel, x, 5, burn_in=2, thin=2)
+    held = jax.jit(lambda key, x: mcmc.run(key, kernel, x, 5, burn_in=2, thin=2)[0])
+    np.testing.assert_allclose(held(key, x), whole, rtol=2e-4, atol=1e-5)
     traces = counted.calls
-    mcmc.run(jax.random.key(1), kernel, x + 1e-3, 5, burn_in=3, thin=2)
+    held(jax.random.key(1), x + 1e-3)
     assert counted.calls == traces
     alone, _ = mcmc.run(keys[2:3], kernel, x[2:3], 5, burn_in=2, thin=2)
     np.testing.assert_allclose(alone[:, 0], whole[:, 2], rtol=2e-4, atol=1e-5)
@@ -210,6 +212,20 @@ def test_chains_do_not_depend_on_each_other(name, key, count_traces):
     with jax.enable_x64(True):
         wide = jax.eval_shape(lambda x: kernel.step(key, kernel.init(x)), np.float64(x))
         assert {part.dtype for part in jax.tree.leaves(wide)} <= {*map(np.dtype, ("f8", "i4", "?"))}
+
+
+def test_a_log_density_that_reads_another_value_is_read_again(key):
+    """A closure over what changes between runs: the second run is one of its new value."""
+    mean = {"of": 0.0}
+    kernel = mcmc.random_walk(lambda x: -0.5 * jnp.sum((x - mean["of"]) ** 2, 1), 1.0)
+    at = lambda: float(mcmc.run(key, kernel, jnp.zeros((200, 1)), 1, burn_in=60)[0].mean())
+    before = at()
+    mean["of"] = 5.0
+    after, (_, info) = at(), mcmc.run(key, kernel, jnp.zeros((200, 1)), 1)
+    assert abs(before) < 0.5
+    assert abs(after - 5) < 0.5
+    mean["of"] = 9.0
+    assert float(mcmc.collect(key, kernel, info.state, 1, 90)[0].mean()) > 7
 
 
 def test_run_keeps_what_it_says(key):
