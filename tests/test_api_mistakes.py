@@ -1,369 +1,82 @@
 """Mistakes at the functions of `training`, `data` and `metrics`: one line that names the argument.
 
-A law: every public function of the three packages that takes arguments has a row.
+A law: every public function of the three packages, and of the modules of `data`, that takes
+arguments has a row in wrong_calls.py, and every argument a wrong value in it.
 """
 
 import inspect
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 import pytest
+from wrong_calls import CALLS, FIT, fit
 
 from gen_jax import data, metrics, training
 from gen_jax.errors import ConfigError, DataError
-from gen_jax.model import GenerativeModel
-from gen_jax.sampling import make_target
 
-KEY, NAN = jax.random.key(0), float("nan")
-X = np.random.default_rng(0).normal(size=(12, 3))
-BAD = np.full((12, 3), NAN)
-WORDS = np.array([["a", "b"]] * 12)
-MASKED = np.ma.masked_less(X, 0)
-KEYS = jax.random.split(KEY, 3)
-MEAN, COV = np.zeros(3), np.eye(3)
-MESH = training.make_mesh(1)
-
-
-def model_of_points():
-    """A model that fits the mean."""
-
-    def step(key, state, batch):
-        return state, {"loss": batch["x"].mean()}
-
-    return GenerativeModel(
-        lambda key, batch: jnp.zeros(3), step, lambda key, state, n: jnp.zeros((n, 3))
-    )
-
-
-def fit(key=KEY, model="tiny", arrays="tiny", **options):
-    """One short run of the model of points with something wrong."""
-    model = model_of_points() if isinstance(model, str) else model
-    arrays = {"x": X.astype(np.float32)} if isinstance(arrays, str) and arrays == "tiny" else arrays
-    options = {"steps": 1, "batch_size": 4, "progress": False} | options
-    return training.fit(key, model, arrays, **options)
-
-
-def stream(batch):
-    return lambda start: iter([batch])
-
-
-FIT = {
-    "renamed": [{"renamed": r} for r in (None, ("a", "b"), {"a": 1})],
-    "key": [{"key": k} for k in (0, None, KEYS, "key", np.zeros(3), 1.5)],
-    "model": [{"model": m} for m in (None, 3, lambda: None, (1, 2, 3))],
-    "data": [
-        {"arrays": a}
-        for a in (
-            None,
-            [1.0, 2.0],
-            X,
-            "digits",
-            5,
-            {"y": np.arange(12)},
-            {1: X},
-            {"x": WORDS},
-            {"x": X.astype(complex)},
-            {"x": MASKED},
-            {"x": BAD},
-            {"x": None},
-            {"x": [[1.0], [1.0, 2.0]]},
-            {"x": X, "y": np.array([2**32] * 12)},
-            {"x": X, "y": np.arange(12.0)},
-            {"x": X, "y": np.arange(11)},
-            {"x": X[:0]},
-            lambda: iter([]),
-            lambda start: None,
-        )
-    ],
-    "batch": [{"arrays": stream(b)} for b in ([X], {"x": WORDS}, {"x": BAD[:4]})],
-    "batch_size": [{"batch_size": b} for b in (0, -1, 2.0, "4", None, True, 13)],
-    "steps": [{"steps": s} for s in (0, 1.0, None, "1", float("inf"), NAN, 2**31)],
-    "save_every": [{"save_every": 0}, {"save_every": None}],
-    "log_every": [{"log_every": 1.5}],
-    "keep": [{"keep": 0}],
-    "save_minutes": [{"save_minutes": m} for m in (0, NAN, "10", None)],
-    "sample_every": [{"sample_every": -1}, {"sample_every": 3}],
-    "on_sample": [{"on_sample": lambda step, state: None}, {"on_sample": 3, "sample_every": 1}],
-    "evaluate": [{"evaluate": {"loss": 1.0}}],
-    "fsdp": [{"fsdp": "yes"}, {"fsdp": 2}],
-    "progress": [{"progress": "x"}],
-    "best": [
-        {"best": "loss"},
-        {"best": ("loss", "max")},
-        {"best": ("loss", "least"), "evaluate": lambda step, state: {}},
-        {"best": (1, "max"), "evaluate": lambda step, state: {}},
-    ],
-    "directory": [
-        {"directory": 3},
-        {"directory": ["run"]},
-        {"directory": ""},
-        {"directory": "a\0b"},
-    ],
-    "config": [{"config": "diffusion"}],
-    "allow_changed": [{"allow_changed": "lr"}, {"allow_changed": (3,)}],
-    "steps_per_call": [{"steps_per_call": 0}, {"steps_per_call": 2.0}],
-    "mesh": [{"mesh": 2}],
+NO_ARGUMENTS = {
+    *("cache_folder", "identity", "symmetric_images", "to_symmetric", "to_unit"),
+    *("toy.eight_gaussians_mixture", "toy.grid_mixture"),
 }
-"""Argument -> wrong calls of `fit`."""
-
-
-def at(function, *places, **named):
-    """A call, to be made later."""
-    return lambda: function(*places, **named)
-
-
-SETS = ("a", "b")
-POINT_SETS = {
-    name: [
-        (argument, at(function, *(value if which == argument else X for which in names)))
-        for argument in names
-        for value in (BAD, WORDS, X[:1], None, 3.0, MASKED)
-    ]
-    + [(names[1], at(function, X, X[:, :2]))]
-    for name, function, names in (
-        ("frechet_from_features", metrics.frechet_from_features, SETS),
-        ("kernel_distance", metrics.kernel_distance, SETS),
-        ("kernel_distance_blocks", metrics.kernel_distance_blocks, SETS),
-        ("mmd", metrics.mmd, SETS),
-        ("energy_distance", metrics.energy_distance, SETS),
-        ("precision_recall", metrics.precision_recall, ("real", "fake")),
-        ("density_coverage", metrics.density_coverage, ("real", "fake")),
-    )
+READERS = {
+    "binarized": {"binarise", "parse"},
+    "cache": {"cache_folder", "cached"},
+    "captions": {"make", "render"},
+    "folder": {"find_images", "held_out", "parse", "read_folder"},
+    "images": {"parse", "read_digits", "read_tfds", "tfds_folder"},
+    "known_densities": {"read_target"},
+    "pairs": {"join", "luma", "make", "outlines", "paint", "parse", "thicken", "unpaired"},
+    "text": {"parse", "read_file", "read_windows", "vocabulary_of"},
+    "textures": {"parse", "patches", "read_faces", "read_patches", "read_picture"},
 }
-PROBABILITIES = np.full((12, 3), 1 / 3)
-METADATA = {
-    "architecture": "Classifier",
-    "arguments": {},
-    "dataset": "d",
-    "image_shape": [8, 8, 1],
-    "accuracy": 1.0,
-}
-CALLS = {
-    **POINT_SETS,
-    "frechet_distance": [
-        ("mean_a", at(metrics.frechet_distance, BAD[0], COV, MEAN, COV)),
-        ("cov_b", at(metrics.frechet_distance, MEAN, COV, MEAN, BAD[:3])),
-        ("cov_a", at(metrics.frechet_distance, MEAN, "cov", MEAN, COV)),
-        ("shapes", at(metrics.frechet_distance, MEAN, MEAN, MEAN, COV)),
-    ],
-    "moments": [("features", at(metrics.moments, x)) for x in (BAD, WORDS, X[:1], None)],
-    "inception_score": [
-        ("probabilities", at(metrics.inception_score, p))
-        for p in (BAD, WORDS, X, None, PROBABILITIES[0])
-    ]
-    + [("splits", at(metrics.inception_score, PROBABILITIES, s)) for s in (0, 2.0, 13)],
-    "nearest_neighbour_distances": [
-        ("samples", at(metrics.nearest_neighbour_distances, BAD, X)),
-        ("training", at(metrics.nearest_neighbour_distances, X, WORDS)),
-        ("training", at(metrics.nearest_neighbour_distances, X, X[:, :1])),
-    ],
-    "memorisation_ratio": [
-        ("samples", at(metrics.memorisation_ratio, BAD, X, X + 1)),
-        ("heldout", at(metrics.memorisation_ratio, X, X, BAD)),
-        ("heldout", at(metrics.memorisation_ratio, X, X, X)),
-    ],
-    "mode_weights": [
-        ("samples", at(metrics.mode_weights, BAD, X)),
-        ("means", at(metrics.mode_weights, X, None)),
-    ],
-    "mode_report": [
-        ("samples", at(metrics.mode_report, BAD, X, 0.1)),
-        ("means", at(metrics.mode_report, X, 3, 0.1)),
-        ("std", at(metrics.mode_report, X, X, 0.0)),
-        ("std", at(metrics.mode_report, X, X, NAN)),
-        ("weights", at(metrics.mode_report, X, X, 0.1, [1.0])),
-        ("weights", at(metrics.mode_report, X, X, 0.1, [NAN] * 12)),
-        ("min_share", at(metrics.mode_report, X, X, 0.1, min_share=2)),
-    ],
-    "auroc": [
-        ("inside", at(metrics.auroc, [NAN, 1.0], [1.0, 2.0])),
-        ("outside", at(metrics.auroc, [1.0, 2.0], [1.0])),
-        ("inside", at(metrics.auroc, 3.0, [1.0, 2.0])),
-        ("outside", at(metrics.auroc, [1.0, 2.0], ["a", "b"])),
-    ],
-    "png_nats": [("x", at(metrics.png_nats, x)) for x in (X, WORDS, None, np.uint8([[1]]))],
-    "likelihood_scores": [
-        ("log_prob", at(metrics.likelihood_scores, [NAN, 1.0], 0.0)),
-        ("log_prob", at(metrics.likelihood_scores, X, 0.0)),
-        ("background", at(metrics.likelihood_scores, [0.0, 1.0], 0.0, ["a", "b"])),
-    ],
-    "classifier_scores": [
-        ("logits", at(metrics.classifier_scores, x)) for x in (BAD, WORDS, X[0], None)
-    ],
-    "compare_with_exact": [
-        ("samples", at(metrics.compare_with_exact, KEY, make_target("ring"), x))
-        for x in (WORDS, X[0], X[:1], None)
-    ],
-    "bits_per_dim": [
-        ("log_prob", at(metrics.bits_per_dim, NAN, 2)),
-        ("log_prob", at(metrics.bits_per_dim, "a", 2)),
-        ("log_prob", at(metrics.bits_per_dim, jnp.array([NAN]), 2)),
-        ("num_dims", at(metrics.bits_per_dim, 1.0, 0)),
-        ("num_dims", at(metrics.bits_per_dim, 1.0, 2.5)),
-    ],
-    "mean_and_error": [
-        ("values", at(metrics.mean_and_error, v)) for v in ([NAN, 1.0], [1.0], 3.0, ["a", "b"], X)
-    ],
-    "bootstrap": [
-        ("key", at(metrics.bootstrap, 0, np.mean, X)),
-        ("statistic", at(metrics.bootstrap, KEY, "mean", X)),
-        ("samples", at(metrics.bootstrap, KEY, np.mean)),
-        ("samples", at(metrics.bootstrap, KEY, np.mean, 3.0)),
-        ("samples", at(metrics.bootstrap, KEY, np.mean, BAD)),
-        ("num_resamples", at(metrics.bootstrap, KEY, np.mean, X, num_resamples=1)),
-        ("replace", at(metrics.bootstrap, KEY, np.mean, X, replace="no")),
-    ],
-    "calibrate": [
-        ("key", at(metrics.calibrate, KEYS, metrics.mmd, X)),
-        ("statistic", at(metrics.calibrate, KEY, None, X)),
-        ("real", at(metrics.calibrate, KEY, metrics.mmd, 3.0)),
-        ("real", at(metrics.calibrate, KEY, metrics.mmd, BAD)),
-        ("size", at(metrics.calibrate, KEY, metrics.mmd, X, 7)),
-        ("num_repeats", at(metrics.calibrate, KEY, metrics.mmd, X, num_repeats=0)),
-    ],
-    "sliced_wasserstein": [
-        ("key", at(metrics.sliced_wasserstein, 0, X, X)),
-        ("a", at(metrics.sliced_wasserstein, KEY, BAD, X)),
-        ("b", at(metrics.sliced_wasserstein, KEY, X, WORDS)),
-        ("num_projections", at(metrics.sliced_wasserstein, KEY, X, X, 0)),
-        ("p", at(metrics.sliced_wasserstein, KEY, X, X, 4, 0.5)),
-    ],
-    "wasserstein_1d": [
-        ("a", at(metrics.wasserstein_1d, BAD[0], X[0])),
-        ("b", at(metrics.wasserstein_1d, X[0], X)),
-        ("p", at(metrics.wasserstein_1d, X[0], X[0], NAN)),
-        ("weights", at(metrics.wasserstein_1d, X[0], X[0], 1.0, X[0, :2])),
-    ],
-    "load_classifier": [
-        ("dataset_name", at(metrics.load_classifier, None)),
-        ("dataset", at(metrics.load_classifier, "nothing")),
-        ("directory", at(metrics.load_classifier, "digits", 3)),
-    ],
-    "save_classifier": [
-        ("path", at(metrics.save_classifier, None, {}, METADATA)),
-        ("variables", at(metrics.save_classifier, "x", None, METADATA)),
-        ("metadata", at(metrics.save_classifier, "x", {}, None)),
-        ("metadata", at(metrics.save_classifier, "x", {}, {})),
-        ("dtype", at(metrics.save_classifier, "x", {}, METADATA, "int8")),
-    ],
-    # data
-    "load": [("dataset", at(data.load, n)) for n in (None, 3, ["digits"], "digitz")]
-    + [("split", at(data.load, "digits", s)) for s in (None, "valid", 0)],
-    "describe": [("dataset", at(data.describe, n)) for n in (None, 3, "digitz")],
-    "batch_indices": [
-        ("key", at(data.batch_indices, 0, 0, 10, 2)),
-        ("step", at(data.batch_indices, KEY, -1, 10, 2)),
-        ("step", at(data.batch_indices, KEY, 1.5, 10, 2)),
-        ("num_examples", at(data.batch_indices, KEY, 0, 0, 2)),
-        ("batch_size", at(data.batch_indices, KEY, 0, 10, 2.0)),
-    ],
-    "take": [
-        ("data", at(data.take, X, [0])),
-        ("indices", at(data.take, {"x": X}, [12])),
-        ("indices", at(data.take, {"x": X}, [-1])),
-        ("indices", at(data.take, {"x": X}, [0.5])),
-        ("indices", at(data.take, {"x": X}, None)),
-    ],
-    "examples": [
-        ("dataset", at(data.examples, None, "train")),
-        ("split", at(data.examples, "digits", None)),
-        ("count", at(data.examples, "digits", "train", -1)),
-        ("count", at(data.examples, "digits", "train", 0)),
-    ],
-    "digests": [("dataset", at(data.digests, n)) for n in (None, 3, "digitz")],
-    "subset": [
-        ("data", at(data.subset, X, 2)),
-        ("data", at(data.subset, {"y": X}, 2)),
-        ("data", at(data.subset, {"x": 3}, 1)),
-        ("data", at(data.subset, {"x": X, "y": np.arange(2)}, 1)),
-        ("count", at(data.subset, {"x": X}, -1)),
-        ("count", at(data.subset, {"x": X}, 0)),
-        ("count", at(data.subset, {"x": X}, 2.0)),
-        ("seed", at(data.subset, {"x": X}, 2, -1)),
-        ("seed", at(data.subset, {"x": X}, 2, "a")),
-    ],
-    "check_batchable": [
-        ("data", at(data.check_batchable, X, 2)),
-        ("data", at(data.check_batchable, {"x": BAD}, 2)),
-        ("batch_size", at(data.check_batchable, {"x": X}, 2.0)),
-        ("labels", at(data.check_batchable, {"x": X, "y": np.arange(1, 13)}, 2, 12)),
-        ("num_classes", at(data.check_batchable, {"x": X, "y": np.arange(12)}, 2, "12")),
-    ],
-    "stream": [
-        ("source", at(data.stream, None, 0, 2)),
-        ("source", at(data.stream, {"x": WORDS}, 0, 2)),
-        ("seed", at(data.stream, {"x": X}, KEY, 2)),
-        ("seed", at(data.stream, {"x": X}, -1, 2)),
-        ("batch_size", at(data.stream, {"x": X}, 0, 2.0)),
-        ("start_step", at(data.stream, {"x": X}, 0, 2, -1)),
-        ("num_threads", at(data.stream, {"x": X}, 0, 2, num_threads=-1)),
-        ("prefetch", at(data.stream, {"x": X}, 0, 2, prefetch=0)),
-    ],
-    "binarize": [
-        ("threshold", at(data.binarize, threshold=2)),
-        ("stochastic", at(data.binarize, 3)),
-    ],
-    "dequantize": [("levels", at(data.dequantize, n)) for n in (1, 2.0, "256", 257)],
-    "integers": [("levels", at(data.integers, n)) for n in (1, None)],
-    "logit": [("alpha", at(data.logit, a)) for a in (0, 0.5, NAN, "a")],
-    "standardize": [
-        ("mean", at(data.standardize, "a", 1.0)),
-        ("std", at(data.standardize, 0.0, 0.0)),
-        ("std", at(data.standardize, 0.0, NAN)),
-        ("mean", at(data.standardize, None, 1.0)),
-    ],
-    "chain": [("transforms[1]", at(data.chain, data.identity(), 3))],
-    # training
-    "configure_backend": [("cpu_devices", at(training.configure_backend, n)) for n in (0, "2")],
-    "set_cpu_devices": [("count", at(training.set_cpu_devices, n)) for n in (0, 1.5)],
-    "make_mesh": [
-        ("num_devices", at(training.make_mesh, 0)),
-        ("num_devices", at(training.make_mesh, 10**6)),
-        ("fsdp", at(training.make_mesh, 1, 2)),
-    ],
-    "shard_batch": [
-        ("batch", at(training.shard_batch, X, MESH)),
-        ("batch", at(training.shard_batch, {"x": 3.0}, MESH)),
-        ("mesh", at(training.shard_batch, {"x": X}, 3)),
-    ],
-    "shard_state": [
-        ("mesh", at(training.shard_state, {"w": X}, None)),
-        ("min_size", at(training.shard_state, {"w": X}, MESH, -1)),
-    ],
-    "restore_state": [
-        ("directory", at(training.restore_state, None, {})),
-        ("step", at(training.restore_state, "nowhere", {}, "last")),
-        ("step", at(training.restore_state, "nowhere", {}, 1.5)),
-    ],
-    "check_writable": [("output", at(training.check_writable, "output", None))],
-    "write_json": [("path", at(training.write_json, 3, {}))],
-    "read_config": [
-        ("directory", at(training.read_config, None)),
-        ("nowhere", at(training.read_config, "nowhere")),
-    ],
-    "check_same_run": [("path", at(training.check_same_run, 3))],
-    "saved_steps": [("directory", at(training.saved_steps, None))],
-    "write_report": [
-        ("directory", at(training.write_report, 3)),
-        ("directory", at(training.write_report, "nowhere/at/all")),
-    ],
-    "run_main": [("main", at(training.run_main, None))],
-}
-"""Function -> (what its line must name, the call)."""
+"""What `load` calls, which has checked the names and made the arrays, by module."""
 
-NO_ARGUMENTS = {"cache_folder", "identity", "symmetric_images", "to_symmetric", "to_unit"}
+SAID_AS = {
+    **dict.fromkeys([(f, "name") for f in ("load", "describe", "digests", "examples")], "dataset"),
+    **dict.fromkeys([("registry.find", "name"), ("known_densities.target_of", "name")], "dataset"),
+    ("chain", "transforms"): "transforms[1]",
+    ("check_writable", "path"): "output",
+}
+"""(function, parameter) -> the word for it in the line, where it is another one."""
+
+ANYTHING = {
+    ("check_writable", "argument"),  # a word for the line
+    ("read_config", "shown"),
+    ("restore_state", "template"),  # compared with what is saved
+    ("write_json", "value"),  # what JSON has not becomes its text
+}
+"""Parameters of which no value is wrong by itself."""
+
+
+def functions_of(package):
+    """Public functions by name, those of public modules (without what these import) with a dot."""
+    is_function = lambda f: inspect.isfunction(inspect.unwrap(f)) or hasattr(f, "__wrapped__")
+    found = {name: f for name in package.__all__ if is_function(f := getattr(package, name))}
+    again = {inspect.unwrap(f) for f in found.values()}
+    for place in package.__all__:
+        module = getattr(package, place)
+        if inspect.ismodule(module):
+            own = {n: f for n, f in vars(module).items() if is_function(f) and n[0] != "_"}
+            own = {n: f for n, f in own.items() if f.__module__ == module.__name__}
+            found |= {f"{place}.{n}": f for n, f in own.items() if inspect.unwrap(f) not in again}
+    return found
+
+
+FUNCTIONS = {
+    name: f for package in (training, data, metrics) for name, f in functions_of(package).items()
+}
 
 
 def test_every_public_function_has_a_row():
-    found = {
-        name
-        for package in (training, data, metrics)
-        for name in package.__all__
-        if inspect.isfunction(inspect.unwrap(getattr(package, name)))
-        or hasattr(getattr(package, name), "__wrapped__")
-    }
-    assert found == CALLS.keys() | NO_ARGUMENTS | {"fit"}
+    readers = {f"{module}.{name}" for module, names in READERS.items() for name in names}
+    assert FUNCTIONS.keys() == CALLS.keys() | NO_ARGUMENTS | readers | {"fit"}
+
+
+@pytest.mark.parametrize("name", [*CALLS, "fit"])
+def test_every_argument_has_a_wrong_one(name):
+    words = set(FIT) if name == "fit" else {word for word, _ in CALLS[name]}
+    arguments = set(inspect.signature(FUNCTIONS[name]).parameters)
+    free = {argument for argument in arguments if (name, argument) in ANYTHING}
+    missing = {a for a in arguments - free if SAID_AS.get((name, a), a) not in words}
+    assert missing == set()
 
 
 def line_of(call):

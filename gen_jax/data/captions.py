@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from gen_jax.checks import as_array, no_type_check
 from gen_jax.data.pairs import thicken
-from gen_jax.errors import ConfigError, DataError
+from gen_jax.errors import ConfigError, DataError, check_flag, check_range, check_text
 from gen_jax.types import Int, UInt8
 
 PREFIX = "captions:"
@@ -31,8 +32,12 @@ TEMPLATES = (
 LENGTH = 8
 
 
+@no_type_check
 def sentence(digit: int, thick: int, black: int, template: int = 0) -> str:
-    """What is said of an image."""
+    """What is said of an image. Raises ConfigError for numbers out of range."""
+    given = {"digit": digit, "thick": thick, "black": black, "template": template}
+    for (name, value), words in zip(given.items(), (DIGITS, STROKES, INKS, TEMPLATES)):
+        check_range(name, value, 0, len(words) - 1, integer=True)
     words = {"digit": DIGITS[digit], "stroke": STROKES[thick], "ink": INKS[black]}
     return TEMPLATES[template].format(**words)
 
@@ -46,9 +51,10 @@ WORDS = _words()
 """The vocabulary; token 0 is the end."""
 
 
+@no_type_check
 def encode(text: str) -> Int[np.ndarray, "LENGTH"]:
     """Tokens of a sentence. Raises DataError for unknown words, and for too many."""
-    words = text.lower().replace(",", " , ").split()
+    words = check_text("text", text).lower().replace(",", " , ").split()
     unknown = sorted(set(words) - set(WORDS))
     if unknown:
         raise DataError(f"caption {text!r} has unknown words {unknown} (known: {WORDS[1:]})")
@@ -58,15 +64,22 @@ def encode(text: str) -> Int[np.ndarray, "LENGTH"]:
     return np.array(tokens + [0] * (LENGTH - len(tokens)), np.int32)
 
 
+@no_type_check
 def decode(tokens: Sequence[int] | np.ndarray) -> str:
-    """The sentence of tokens [LENGTH]."""
-    return " ".join(WORDS[token] for token in tokens if token)
+    """The sentence of tokens [LENGTH]. Raises DataError for what are none."""
+    found = np.asarray(as_array("tokens", tokens))
+    whole = found.ndim == 1 and np.issubdtype(found.dtype, np.integer)
+    if not whole or ((found < 0) | (found >= len(WORDS))).any():
+        raise DataError(f"tokens must be integers [L] from 0 to {len(WORDS) - 1}")
+    return " ".join(WORDS[token] for token in found if token)
 
 
+@no_type_check
 def prompts(every: bool = True) -> Int[np.ndarray, "K M LENGTH"]:
     """All sentences of each digit; or only the one of the images as they were, which comes first:
     "a thin DIGIT in white".
     """
+    check_flag("every", every)
     kinds = [(t, b, k) for k in range(len(TEMPLATES)) for t in (0, 1) for b in (0, 1)]
     chosen = kinds if every else kinds[:1]
     digits = range(len(DIGITS))

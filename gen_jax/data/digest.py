@@ -4,12 +4,14 @@ import hashlib
 
 import numpy as np
 
-from gen_jax.checks import no_type_check
+from gen_jax.checks import as_array, no_type_check
 from gen_jax.data import registry
 
 
+@no_type_check
 def digest(array: np.ndarray) -> str:
     """Dtype, shape and the SHA-256 of an array's content, in one word."""
+    array = np.asarray(as_array("array", array, finite=False))
     shape = "x".join(map(str, array.shape))
     content = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     return f"{array.dtype}[{shape}]-{hashlib.sha256(content.data).hexdigest()[:16]}"

@@ -7,7 +7,8 @@ from functools import lru_cache, partial
 import jax
 import numpy as np
 
-from gen_jax.errors import ConfigError, DataError, check_choice
+from gen_jax.checks import no_type_check
+from gen_jax.errors import ConfigError, DataError, check_choice, check_text
 from gen_jax.sampling import TARGETS, Target
 from gen_jax.types import Array, Float, Key
 
@@ -15,12 +16,13 @@ PREFIX = "target:"
 COUNTS = {"train": 20_000, "test": 10_000}
 
 
+@no_type_check
 def target_of(name: str) -> Target:
     """The density of `target:NAME` or `target:NAME@DIM`.
 
     Raises ConfigError for an unknown target, and for a dimension that it cannot have.
     """
-    base, at, dim = name.removeprefix(PREFIX).partition("@")
+    base, at, dim = check_text("dataset", name).removeprefix(PREFIX).partition("@")
     constructor = TARGETS[check_choice(f"dataset={name!r}: NAME", base, TARGETS)]
     if not at:
         return constructor()

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from gen_jax.errors import ConfigError, DataError, check_range
+from gen_jax.checks import no_type_check
+from gen_jax.errors import ConfigError, DataError, check_range, check_text, shown
 from gen_jax.optional import optional
 
 PREFIX = "text:"
@@ -91,13 +92,26 @@ class Vocabulary:
             raise DataError("the description of the data holds no vocabulary") from error
 
 
+def _check_text(text: Any) -> None:
+    if not check_text("text", text):
+        raise DataError("text is empty (allowed: at least one character)")
+
+
+@no_type_check
 def characters(text: str) -> Vocabulary:
-    """One token per character of the text."""
+    """One token per character of the text. Raises DataError for an empty one."""
+    _check_text(text)
     return Vocabulary("characters", "".join(sorted(set(text))))
 
 
+@no_type_check
 def byte_pairs(text: str, size: int) -> Vocabulary:
-    """`size` byte pairs learned from a text (sennrich2016), bytes first: every text has tokens."""
+    """`size` byte pairs learned from a text (sennrich2016), bytes first: every text has tokens.
+
+    Raises ConfigError for a size from which the tokenizer cannot be learned.
+    """
+    _check_text(text)
+    check_range("size", size, SMALLEST_PAIRS, MOST_PAIRS, integer=True)
     tokenizers = _tokenizers()
     made = tokenizers.ByteLevelBPETokenizer()
     made.train_from_iterator(text.splitlines(keepends=True), size, show_progress=False)
@@ -176,9 +190,13 @@ def read_windows(path: str, size: int | None, split: str) -> dict[str, np.ndarra
     return {"x": np.ascontiguousarray(windows[:: WINDOW if split == "test" else STRIDE])}
 
 
+@no_type_check
 def prompt_tokens(vocabulary: Vocabulary, prompt: str, context: int) -> np.ndarray:
     """Tokens of a prompt. Raises ConfigError when it fills the context, DataError as `encode`."""
-    tokens = vocabulary.encode(prompt)
+    if not isinstance(vocabulary, Vocabulary):
+        raise ConfigError(f"vocabulary={shown(vocabulary)} must be a Vocabulary")
+    check_range("context", context, 1, integer=True)
+    tokens = vocabulary.encode(check_text("prompt", prompt))
     if len(tokens) >= context:
         raise ConfigError(f"prompt of {len(tokens)} tokens is longer than the context, {context}")
     return tokens

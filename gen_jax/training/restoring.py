@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from gen_jax.checks import check_path, no_type_check
+from gen_jax.checks import check_callable, check_path, no_type_check
 from gen_jax.errors import CheckpointError, check_range
 from gen_jax.training.console import warn
 from gen_jax.training.identity import (
@@ -156,6 +156,8 @@ def restore_state(
     directory = check_path("directory", directory).absolute()
     if step is not None and step != "best":
         check_range("step", step, 0, integer=True)
+    if on_damage is not None:
+        check_callable("on_damage", on_damage)
     while True:
         steps = saved_steps(directory)
         if not steps:

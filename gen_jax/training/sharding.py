@@ -124,8 +124,10 @@ def state_shardings(state: State, mesh: Mesh, min_size: int = MIN_SHARDED_SIZE) 
 
 @no_type_check
 def shard_state(state: State, mesh: Mesh, min_size: int = MIN_SHARDED_SIZE) -> State:
-    """The state placed on the mesh by `state_shardings`."""
+    """The state placed on the mesh by `state_shardings`; ConfigError for what is no state."""
     _check_mesh(mesh)
+    if not all(hasattr(leaf, "shape") for leaf in jax.tree.leaves(state)):
+        raise ConfigError(f"state is {shown(state)}, must be a pytree of arrays")
     check_range("min_size", min_size, 0, integer=True)
     return place(state, state_shardings(state, mesh, min_size))
 
