@@ -1,13 +1,14 @@
 """Mistakes at the functions of `training`, `data` and `metrics`: one line that names the argument.
 
 A law: every public function of the three packages, and of the modules of `data`, that takes
-arguments has a row in wrong_calls.py, and every argument a wrong value in it.
+arguments has a row in wrong_calls.py (`fit`: wrong_fits.py), and every argument a wrong value in it.
 """
 
 import inspect
 
 import pytest
-from wrong_calls import CALLS, FIT, fit
+from wrong_calls import CALLS
+from wrong_fits import FIT, fit
 
 from gen_jax import data, metrics, training
 from gen_jax.errors import ConfigError, DataError
@@ -33,6 +34,7 @@ SAID_AS = {
     **dict.fromkeys([(f, "name") for f in ("load", "describe", "digests", "examples")], "dataset"),
     **dict.fromkeys([("registry.find", "name"), ("known_densities.target_of", "name")], "dataset"),
     ("chain", "transforms"): "transforms[1]",
+    ("start_from", "trained"): "initial",
     ("check_writable", "path"): "output",
 }
 """(function, parameter) -> the word for it in the line, where it is another one."""
@@ -40,6 +42,8 @@ SAID_AS = {
 ANYTHING = {
     ("check_writable", "argument"),  # a word for the line
     ("read_config", "shown"),
+    ("start_from", "fresh"),
+    ("start_from", "name"),
     ("restore_state", "template"),  # compared with what is saved
     ("write_json", "value"),  # what JSON has not becomes its text
 }

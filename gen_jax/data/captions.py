@@ -36,8 +36,8 @@ LENGTH = 8
 def sentence(digit: int, thick: int, black: int, template: int = 0) -> str:
     """What is said of an image. Raises ConfigError for numbers out of range."""
     given = {"digit": digit, "thick": thick, "black": black, "template": template}
-    for (name, value), words in zip(given.items(), (DIGITS, STROKES, INKS, TEMPLATES)):
-        check_range(name, value, 0, len(words) - 1, integer=True)
+    for (name, value), choices in zip(given.items(), (DIGITS, STROKES, INKS, TEMPLATES)):
+        check_range(name, value, 0, len(choices) - 1, integer=True)
     words = {"digit": DIGITS[digit], "stroke": STROKES[thick], "ink": INKS[black]}
     return TEMPLATES[template].format(**words)
 

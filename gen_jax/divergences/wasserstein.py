@@ -49,14 +49,14 @@ def _pair(a, b) -> tuple[Array, Array]:
     return a, b
 
 
-def _masses(weights, points: Array) -> Array:
-    masses = jnp.ones_like(points) if weights is None else _floats("weights", weights, 1)
+def _masses(name: str, weights, points: Array) -> Array:
+    masses = jnp.ones_like(points) if weights is None else _floats(name, weights, 1)
     if masses.shape != points.shape:
-        raise ConfigError(f"weights have shape {masses.shape}, allowed: {points.shape}")
+        raise ConfigError(f"{name} has shape {masses.shape}, allowed: {points.shape}")
     right = jnp.all((masses >= 0) & jnp.isfinite(masses)) & (masses.sum() > 0)
     if not isinstance(right, jax.core.Tracer) and not right:
         raise ConfigError(
-            f"weights have sum {float(masses.sum()):g} and smallest value "
+            f"{name} has sum {float(masses.sum()):g} and smallest value "
             f"{float(masses.min()):g}, allowed: masses >= 0 of a positive sum"
         )
     return jnp.where(right, masses, jnp.nan)
@@ -98,7 +98,7 @@ def wasserstein_1d(
     a, b = _floats("a", a, 1), _floats("b", b, 1)
     if weights_a is None and weights_b is None:
         return safe.root(_power_cost(a, b, p), p)
-    masses_a, masses_b = _masses(weights_a, a), _masses(weights_b, b)
+    masses_a, masses_b = _masses("weights_a", weights_a, a), _masses("weights_b", weights_b, b)
     return safe.root(_weighted_power_cost(a, b, masses_a, masses_b, p), p)
 
 

@@ -1,11 +1,13 @@
 """How far samples of a known density are from exact ones, beside how far two exact sets are."""
 
+from typing import Any
+
 import jax
 import numpy as np
 
-from gen_jax.checks import as_array, no_type_check
+from gen_jax.checks import as_array, as_key, no_type_check
 from gen_jax.divergences.wasserstein import sliced_wasserstein
-from gen_jax.errors import ConfigError
+from gen_jax.errors import ConfigError, shown
 from gen_jax.metrics.modes import mode_weights
 from gen_jax.sampling import Target
 from gen_jax.types import Array, Estimate, Float, Key
@@ -20,11 +22,18 @@ MAX_POINTS, NUM_REPEATS = 10_000, 5
 """Points per set of a sliced Wasserstein distance; pairs of exact sets that calibrate it."""
 
 
-def _mode_numbers(target: Target, samples: Float[np.ndarray, "N D"]) -> dict[str, float]:
+def _check_target(target: Any) -> None:
+    if not isinstance(target, Target):
+        raise ConfigError(f"target={shown(target)} must be a Target")
+
+
+@no_type_check
+def mode_numbers(target: Target, samples: Float[np.ndarray, "N D"]) -> dict[str, float]:
     """Modes covered, of how many, and the total variation of the mode weights, in [0, 1].
 
     Each sample belongs to the mode whose centre is nearest.
     """
+    _check_target(target)
     if target.modes is None or target.weights is None:
         return {}
     share = mode_weights(samples, target.modes)
@@ -53,14 +62,17 @@ def compare_with_exact(
     share is given.
     Raises ConfigError unless at least two finite samples of the target's dimension are given.
     """
-    given = np.asarray(as_array("samples", samples, finite=False))
+    _check_target(target)
+    key, given = as_key("key", key), np.asarray(as_array("samples", samples, finite=False))
+    if not isinstance(log_normalizer, Estimate | None):
+        raise ConfigError(f"log_normalizer={shown(log_normalizer)} must be an Estimate or None")
     if given.ndim != 2 or given.shape[1] != target.dim:
         raise ConfigError(f"samples have shape {given.shape}, allowed: [N, {target.dim}]")
     finite = np.isfinite(given).all(1)
     if finite.sum() < 2:
         raise ConfigError(f"samples hold {finite.sum()} finite points, allowed: at least 2")
     numbers = {"not_finite": float(1 - finite.mean())}
-    numbers |= _mode_numbers(target, given[finite])
+    numbers |= mode_numbers(target, given[finite])
     if target.sample is not None:
         numbers |= _against_exact(key, target, given[finite])
     if log_normalizer is not None and target.log_normalizer is not None:
@@ -85,7 +97,7 @@ def _against_exact(key, target, samples):
         "sliced_wasserstein_exact": float(np.mean(between)),
         "sliced_wasserstein_exact_std": float(np.std(between, ddof=1)),
     }
-    exact = _mode_numbers(target, sets[0])
+    exact = mode_numbers(target, sets[0])
     if exact:
         numbers["mode_weight_tv_exact"] = exact["mode_weight_tv"]
     return numbers

@@ -5,7 +5,7 @@ set. Identical laws do not score 1 on all of these (precision and recall of abou
 dimensions): print `calibrate`'s value beside them.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -47,7 +47,7 @@ def nearest(x, y):
     return jnp.min(squared_distances(x, y), 1)
 
 
-def _sets(real, fake, k: int) -> tuple[np.ndarray, np.ndarray]:
+def _sets(real, fake, k: Any) -> tuple[np.ndarray, np.ndarray]:
     real, fake = centred_pair(real, fake, names=("real", "fake"))
     check_range("k", k, 1, min(len(real), len(fake)) - 1, integer=True)
     return real, fake

@@ -237,7 +237,7 @@ def test_sinkhorn_divergence_between_its_limits(x64):
     ("call", "message"),
     [
         (lambda: wasserstein_1d(np.ones(2), np.ones(2), 0.5), "p=0.5"),
-        (lambda: wasserstein_1d(np.ones(2), np.ones(2), 1, np.ones(3)), "weights have shape"),
+        (lambda: wasserstein_1d(np.ones(2), np.ones(2), 1, np.ones(3)), "weights_a has shape"),
         (lambda: wasserstein_1d(np.ones((2, 2)), np.ones(2)), "a has shape"),
         (lambda: assignment_wasserstein(np.ones((3, 1)), np.ones((2, 1))), "3 and 2 points"),
         (lambda: distance_cost(np.ones((3, 1)), np.ones((3, 2))), "dimensions"),
