@@ -16,11 +16,12 @@ import tyro
 from experiments.shared.config import RunConfig
 from experiments.shared.diffusion_options import check_shared, likelihood_of, transform_of
 from experiments.shared.networks import NetworkConfig, make_network
+from experiments.shared.option_types import Count, Positive, Share, Weight
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
 from gen_jax import data
 from gen_jax.data import DatasetSpec
-from gen_jax.errors import check_choice, check_range
+from gen_jax.errors import check_choice
 from gen_jax.flow_matching import FEW_STEP_LOSSES, flow_map_model
 from gen_jax.flow_matching.flow_map_model import SMOOTH
 from gen_jax.model import GenerativeModel
@@ -38,23 +39,23 @@ class Config(RunConfig):
     """linear, cosine, vp, sub_vp, ve, edm, ddpm or ddpm_cosine"""
     prediction: str = "v"
     """What the network predicts: v, velocity or F."""
-    velocity_share: float = 0.75
+    velocity_share: Share = 0.75
     """Share of the examples that train the velocity alone."""
-    adaptive: float = 0.0
+    adaptive: Weight = 0.0
     """Power of the weight 1 / error of each example."""
-    gamma: float = 0.0
+    gamma: Share = 0.0
     """Of the jumps: 0 follows the flow, 1 adds noise again after each."""
     time_density: str = "low_discrepancy"
     """uniform, low_discrepancy, logit_normal or log_normal"""
     noise_input: str = "slow_angle"
     """What the network sees of the times: slow_angle, angle or log_snr."""
-    learning_rate: float = 2e-3
+    learning_rate: Positive = 2e-3
     """Peak of a one-cycle schedule of Adam."""
-    ema_decay: float = 0.998
-    label_dropout: float = 0.1
+    ema_decay: Share = 0.998
+    label_dropout: Share = 0.1
     stepper: str = "adams"
     """Sampler where more calls are wanted: `--stepper`."""
-    sampling_steps: int = 1
+    sampling_steps: Count = 1
     network: NetworkConfig = field(default_factory=NetworkConfig)
 
     def check(self) -> None:
@@ -62,9 +63,6 @@ class Config(RunConfig):
         super().check()
         check_choice("loss", self.loss, FEW_STEP_LOSSES)
         check_choice("prediction", self.prediction, SMOOTH)
-        check_range("velocity_share", self.velocity_share, 0, 1)
-        check_range("adaptive", self.adaptive, 0)
-        check_range("gamma", self.gamma, 0, 1)
         check_shared(self)
 
 

@@ -36,6 +36,7 @@ SAID_AS = {
     **dict.fromkeys([("registry.find", "name"), ("known_densities.target_of", "name")], "dataset"),
     ("chain", "transforms"): "transforms[1]",
     ("start_from", "trained"): "initial",
+    ("likelihood_scores", "images"): "x",
     ("check_writable", "path"): "output",
 }
 """(function, parameter) -> the word for it in the line, where it is another one."""

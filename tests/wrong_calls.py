@@ -124,6 +124,18 @@ CALLS = {
         ("inside", at(metrics.auroc, 3.0, [1.0, 2.0])),
         ("outside", at(metrics.auroc, [1.0, 2.0], ["a", "b"])),
     ],
+    "png_nats": [("x", at(metrics.png_nats, x)) for x in (None, WORDS, X, IMAGE[None], IMAGE)],
+    "likelihood_scores": [
+        ("log_prob", at(metrics.likelihood_scores, None, 1.0)),
+        ("log_prob", at(metrics.likelihood_scores, X, 1.0)),
+        ("mean", at(metrics.likelihood_scores, X[0], NAN)),
+        ("mean", at(metrics.likelihood_scores, X[0], "a")),
+        ("background", at(metrics.likelihood_scores, X[0], 1.0, WORDS)),
+        ("x", at(metrics.likelihood_scores, X[0], 1.0, None, X)),
+    ],
+    "classifier_scores": [
+        ("logits", at(metrics.classifier_scores, x)) for x in (None, WORDS, X[0])
+    ],
     "bits_per_dim": [
         ("log_prob", at(metrics.bits_per_dim, NAN, 2)),
         ("log_prob", at(metrics.bits_per_dim, "a", 2)),

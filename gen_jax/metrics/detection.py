@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from gen_jax.checks import as_array, no_type_check
-from gen_jax.errors import ConfigError
+from gen_jax.errors import ConfigError, check_finite
 from gen_jax.types import Array, Estimate, Float, UInt8
 
 
@@ -66,6 +66,7 @@ def likelihood_scores(
       background: log p0(x) of a model of background statistics alone.
     Raises ConfigError for log-probabilities that are NaN, or not [N].
     """
+    check_finite("mean", mean)
     nats = -_scores("log_prob", log_prob)
     found = {"likelihood": nats, "typicality": np.abs(nats - mean)}
     if background is not None:
