@@ -13,14 +13,15 @@ import numpy as np
 import tyro
 
 from experiments.shared.autoregressive_options import classes_of
-from experiments.shared.config import RunConfig, check_sizes
+from experiments.shared.config import RunConfig
 from experiments.shared.networks import TransformerNetwork
+from experiments.shared.option_types import Count, Positive, Share, Steps
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
 from gen_jax import conditions, data, nets
 from gen_jax.data import DatasetSpec, Vocabulary
 from gen_jax.discrete_diffusion import TOKEN_PATHS, TOKEN_STEPPERS, discrete_diffusion
-from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.errors import ConfigError, check_choice
 from gen_jax.model import GenerativeModel
 from gen_jax.optimization import one_cycle_adam
 from gen_jax.training import run_main
@@ -31,32 +32,26 @@ class Config(RunConfig):
     """A bidirectional transformer; the defaults train on Genesis in ten minutes on two cores."""
 
     dataset: str = "genesis"
-    steps: int = 3000
-    batch_size: int = 32
+    steps: Steps = 3000
+    batch_size: Count = 32
     network: TransformerNetwork = field(default_factory=TransformerNetwork)
     path: str = "absorbing"
     """absorbing (masks) or uniform (any token)"""
     conditional: bool = False
     """Condition on the labels."""
-    learning_rate: float = 1e-3
+    learning_rate: Positive = 1e-3
     """Peak of a one-cycle schedule of Adam."""
-    ema_decay: float = 0.999
-    label_dropout: float = 0.1
+    ema_decay: Share = 0.999
+    label_dropout: Share = 0.1
     stepper: str = "ancestral"
     """ancestral, euler, by_confidence or first_hitting"""
-    sampling_steps: int = 64
+    sampling_steps: Count = 64
 
     def check(self) -> None:
         """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
         super().check()
         check_choice("path", self.path, TOKEN_PATHS)
         check_choice("stepper", self.stepper, TOKEN_STEPPERS)
-        check_range("learning_rate", self.learning_rate, 0, open_low=True)
-        check_range("ema_decay", self.ema_decay, 0, 1)
-        check_range("label_dropout", self.label_dropout, 0, 1)
-        check_range("sampling_steps", self.sampling_steps, 1, integer=True)
-        check_sizes(self.network, ("depth",), ("width", "heads"), prefix="network.")
-        check_range("network.dropout", self.network.dropout, 0, 1)
 
 
 def tokens_of(spec: DatasetSpec) -> tuple[int, data.Transform | None]:
