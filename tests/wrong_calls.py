@@ -96,10 +96,6 @@ CALLS = {
         ("samples", at(metrics.mode_weights, BAD, X)),
         ("means", at(metrics.mode_weights, X, None)),
     ],
-    "mode_numbers": [
-        ("target", at(metrics.mode_numbers, "ring", X)),
-        ("samples", at(metrics.mode_numbers, RING, BAD[:, :2])),
-    ],
     "compare_with_exact": [
         ("key", at(metrics.compare_with_exact, 0, RING, X[:, :2])),
         ("target", at(metrics.compare_with_exact, KEY, None, X[:, :2])),
