@@ -9,6 +9,7 @@ from collections.abc import Callable
 from gen_jax.inverse.calibration import coverage, ranks
 from gen_jax.inverse.ddrm import ddrm
 from gen_jax.inverse.dps import dps
+from gen_jax.inverse.guides import GUIDES
 from gen_jax.inverse.jpeg import jpeg
 from gen_jax.inverse.mixture_posterior import Posterior, mixture_posterior
 from gen_jax.inverse.moment_matching import moment_matching
@@ -43,6 +44,7 @@ OPERATORS: dict[str, Callable[..., LinearOperator | Operator]] = {
 """Constructors of every measurement by name."""
 
 __all__ = [
+    "GUIDES",
     "OPERATORS",
     "LinearOperator",
     "Operator",

@@ -1,0 +1,37 @@
+"""Restoring images by a trained run: numbers, a picture, and what is refused in one line."""
+
+import json
+
+import pytest
+
+SMALL = ("--num", 4, "--draws", 2, "--num-steps", 3)
+
+
+@pytest.mark.parametrize("words", ["proximal", "ddrm", "replacement"])
+def test_numbers_and_a_picture(command, digits_run, words):
+    ended = command("restore", digits_run, "--solver", words, *SMALL)
+    assert ended.code == 0, ended.err
+    report = json.loads((digits_run / "restore.json").read_text())
+    assert {"psnr_mean", "psnr_sample", "agreement", "label_accuracy"} <= report.keys()
+    assert 0 < report["psnr_mean"]["value"] < 40
+    assert (digits_run / "samples" / "restored.png").stat().st_size > 500
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--operator", "deblur"), "operator='deblur'"),
+        (("--solver", "dpss"), "did you mean 'dps'"),
+        (("--factor", 3, "--operator", "super_resolution"), "factor=3"),
+        (("--operator", "colourisation"), "colours"),
+        (("--operator", "blur", "--solver", "repaint"), "repaint"),
+        (("--operator", "jpeg", "--solver", "null_space"), "linear"),
+        (("--noise-std", 0, "--solver", "dps"), "noise_std"),
+        (("--hidden", 1), "measures nothing"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_one_line(command, digits_run, words, message):
+    ended = command("restore", digits_run, *words, *SMALL)
+    assert ended.code == 2
+    assert message in ended.err
+    assert ended.err.strip().count("\n") == 0
