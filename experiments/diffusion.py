@@ -7,16 +7,14 @@
 Then `python -m experiments.sample RUN_DIR` and `python -m experiments.evaluate RUN_DIR`.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import tyro
 
-from experiments.shared.config import RunConfig
-from experiments.shared.diffusion_options import check_shared, likelihood_of, transform_of
-from experiments.shared.networks import NetworkConfig, make_network
-from experiments.shared.option_types import Count, Positive, Share
+from experiments.shared.diffusion_options import PathConfig, model_options, transform_of
+from experiments.shared.networks import make_network
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
 from gen_jax import data
@@ -39,62 +37,34 @@ from gen_jax.types import Array, Key
 
 
 @dataclass(frozen=True)
-class Config(RunConfig):
+class Config(PathConfig):
     """A diffusion model; the defaults train on 8x8 digits in half a minute on two cores."""
 
     RENAMED: ClassVar = {"kind": "prediction"}
 
-    path: str = "cosine"
-    """linear, cosine, vp, sub_vp, ve, edm, ddpm or ddpm_cosine"""
     prediction: str = "v"
     """What the network predicts: x0, eps, score, v, velocity or F."""
     weighting: str = "uniform"
     """uniform, simple, bound, min_snr or edm"""
-    time_density: str = "low_discrepancy"
-    """uniform, low_discrepancy, logit_normal or log_normal"""
-    noise_input: str = "log_snr"
-    """What the network sees of the time: log_snr or angle."""
-    learning_rate: Positive = 2e-3
-    """Peak of a one-cycle schedule of Adam."""
-    ema_decay: Share = 0.998
-    label_dropout: Share = 0.1
-    stepper: str = "adams"
-    """Default sampler; adams is as good as any at 5 to 80 network calls (`python -m
-    experiments.list` shows all). ddpm and dpm_solver_pp_sde add fresh noise in each step; edm_heun
-    and edm need 20 calls and more."""
-    sampling_steps: Count = 32
-    network: NetworkConfig = field(default_factory=NetworkConfig)
 
     def check(self) -> None:
         """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
         super().check()
         check_choice("prediction", self.prediction, PARAMETERISATIONS)
         check_choice("weighting", self.weighting, WEIGHTINGS)
-        check_shared(self)
 
 
 def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     """The model of a configuration; raises ConfigError for options that cannot work."""
     config.check()
     spec = spec or data.describe(config.dataset)
-    transform, data_std = transform_of(spec)
     return diffusion(
         make_network(config.network, spec),
         config.path,
         one_cycle_adam(config.steps, config.learning_rate),
-        shape=spec.shape,
         prediction=config.prediction,
         weighting=config.weighting,
-        time_density=config.time_density,
-        noise_input=config.noise_input,
-        data_std=data_std,
-        condition=spec.condition,
-        condition_dropout=config.label_dropout,
-        ema_decay=config.ema_decay,
-        transform=transform,
-        stepper=config.stepper,
-        num_steps=config.sampling_steps,
-        likelihood=likelihood_of(spec),
+        **model_options(config, spec),
     )
 
 
