@@ -19,7 +19,7 @@ from benchmarks.measuring import RESULTS, machine, network_calls, write
 from experiments.shared.pictures import balanced_labels, draw
 from experiments.shared.provenance import compare
 from experiments.shared.runner import rebuild
-from gen_jax import data, metrics, plotting, training
+from gen_jax import data, diffusion, metrics, plotting, training
 from gen_jax.diffusion import STEPPERS
 
 
@@ -78,16 +78,16 @@ def adaptive_points(saved, extractor, real, config: Config) -> list[dict[str, An
     rows = []
     for tolerance in (1e-1, 1e-2, 1e-3):
         stepper = adaptive(rtol=tolerance, atol=tolerance)
-        _, info = saved.model.sample(
+        way = diffusion.trajectory(
             jax.random.key(config.seed),
+            saved.model,
             saved.state,
             64,
             label=balanced_labels(saved.model, saved.spec, 64),
             stepper=stepper,
-            info=True,
         )
         numbers = measure(saved, extractor, real, config, stepper=stepper)
-        rows.append({"sampler": "adaptive Dopri5", "calls": int(info.calls), **numbers})
+        rows.append({"sampler": "adaptive Dopri5", "calls": int(way.calls), **numbers})
         print(rows[-1], flush=True)
     return rows
 

@@ -209,6 +209,8 @@ def draw_samples(
       guidance, guidance_interval: weight of classifier-free guidance, one for all or one for each
         sample, and the times in which it acts; see `extrapolate`.
       stepper, num_steps, grid: by default the options', and the grid that the stepper is meant for.
+        On another grid "edm_heun", "dpm_solver_pp" and "unipc" end on a coarse last interval: 40
+        calls on the uniform grid of vp leave 27 to 51 % of the variance inside narrow modes.
       sigma_min, sigma_max: noise levels sigma / alpha of the last step and of the start, instead of
         the grid's, which are the path's own (see `grids`).
       path: a path to sample on, when it is not the one of training.
