@@ -24,6 +24,8 @@ MAX_SAMPLES = 2**31 - 1
 
 PER_SAMPLE, SHARED, STATIC = "per sample", "shared", "static"
 
+OPTIONS = "Options of this model: "
+
 
 def trained_part(state: State) -> State:
     """`state.params` or `state["params"]`; of a state without it the whole."""
@@ -234,10 +236,18 @@ def compiled(
         log_prob = Compiled(log_prob, partial(_checked_data, encode), checks, tuple(added), without)
     kinds = {**dict.fromkeys(shared, SHARED), **dict.fromkeys(checks, PER_SAMPLE)}
     options = () if sample is None else sample.options
-    conditions = {name: kinds.get(name, STATIC) for name in options}
-    return model._replace(
-        sample=sample, log_prob=log_prob, conditions={**conditions, **model.conditions}
-    )
+    conditions = {**{name: kinds.get(name, STATIC) for name in options}, **model.conditions}
+    _describe(sample, "Samples [n, ...] in data units.", conditions)
+    _describe(log_prob, "log p(x) [B] in nats and data units.", {**kinds, **conditions})
+    return model._replace(sample=sample, log_prob=log_prob, conditions=conditions)
+
+
+def _describe(function: Any, plain: str, kinds: Mapping[str, str]) -> None:
+    """End a docstring with the options that this model takes, as `model.sample?` shows them."""
+    if function is None or OPTIONS in (function.__doc__ or ""):
+        return
+    named = ", ".join(f"{name} ({kinds.get(name, STATIC)})" for name in function.options)
+    function.__doc__ = f"{inspect.getdoc(function) or plain}\n\n{OPTIONS}{named or 'none'}."
 
 
 def compiled_like(model: GenerativeModel, other: GenerativeModel) -> GenerativeModel:

@@ -1,0 +1,72 @@
+"""The contract over all families: what a model declares is what its functions take."""
+
+import inspect
+from collections import Counter
+
+import jax
+import numpy as np
+import pytest
+from test_doors import CALLABLES
+
+from gen_jax.errors import ConfigError
+from gen_jax.model import PER_SAMPLE, SHARED, STATIC, GenerativeModel
+
+KEY = jax.random.key(0)
+AVERAGED = {"vae.vqvae/prior"}
+"""Models with parameters that no optimizer moves: counts of codes."""
+
+
+def model_of(name):
+    make, _, arrays = CALLABLES[name]
+    damage = (lambda out: out) if name != "vae.vqvae/prior" else np.mean
+    return make(damage), {key: np.asarray(value) for key, value in arrays.items()}
+
+
+@pytest.mark.parametrize("name", CALLABLES)
+def test_conditions_are_the_options_of_sample(name):
+    """Names and kinds; a word that is none is refused before anything is traced."""
+    model, _ = model_of(name)
+    if model.sample is None:
+        assert model.conditions == {}
+        return
+    signature = inspect.signature(model.sample)
+    assert list(signature.parameters)[:3] == ["key", "state", "n"]
+    options = list(signature.parameters.values())[3:]
+    assert [option.name for option in options] == list(model.conditions)
+    assert all(option.kind is option.KEYWORD_ONLY for option in options)
+    assert set(model.conditions.values()) <= {PER_SAMPLE, SHARED, STATIC}
+    with pytest.raises(ConfigError, match="option='no_such_word' is unknown"):
+        model.sample(KEY, None, 2, no_such_word=1)
+    if "label" in model.conditions:
+        with pytest.raises(ConfigError, match="did you mean 'label'"):
+            model.sample(KEY, None, 2, lable=1)
+    told = inspect.getdoc(model.sample).rsplit("Options of this model: ", 1)[1]
+    assert all(f"{word} ({kind})" in told for word, kind in model.conditions.items())
+
+
+@pytest.mark.parametrize("name", CALLABLES)
+def test_parameters_are_what_an_optimizer_moves(name):
+    """Every array with a moment of Adam is among them; others are fitted by running averages."""
+    model, batch = model_of(name)
+    state = jax.eval_shape(lambda key: model.init(key, batch), KEY)
+    moments = [
+        part.mu for part in jax.tree.leaves(state, is_leaf=_has_moments) if _has_moments(part)
+    ]
+    if not moments:  # fitted without an optimizer
+        return
+    shapes = lambda tree: Counter(leaf.shape for leaf in jax.tree.leaves(tree))
+    more = shapes(model.parameters(state))
+    assert shapes(moments) <= more
+    if name not in AVERAGED:
+        assert shapes(moments) == more
+
+
+def _has_moments(part):
+    return hasattr(part, "mu")
+
+
+def test_a_model_needs_init_and_step_alone():
+    model = GenerativeModel(
+        lambda key, batch: 0.0, lambda key, state, batch: (state, {"loss": 0.0})
+    )
+    assert (model.sample, model.log_prob, model.parts) == (None, None, None)
