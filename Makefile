@@ -29,7 +29,7 @@ demo: $(READY)
 	@echo "the picture: $$(ls $(CURDIR)/runs/diffusion-digits/samples/step_*.png | tail -1)"
 
 test: $(READY)
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
 
 slow: $(READY)
 	$(BIN)/python -m pytest -m slow --timeout 3600

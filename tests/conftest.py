@@ -1,5 +1,6 @@
-"""What every test shares: the CPU, a compilation cache, float64 on request, a key per test."""
+"""What every test shares: the CPU, cheap compilation, float64 on request, a key per test."""
 
+import gc
 import os
 import sys
 import zlib
@@ -7,12 +8,28 @@ from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")
-# Compiling is three quarters of the suite's time; this takes a third off it.
+# Compiling is three quarters of the suite's time: LLVM works less ...
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 sys.path.insert(0, str(Path(__file__).parent))  # closed forms: `import exact`
 
 import jax
 import pytest
+from jax._src import compiler
+
+_compile_options = compiler.get_compile_options
+_CHEAP = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1}
+
+
+def _cheap_options(*args, env_options_overrides=None, **more):
+    options = {**_CHEAP, **(env_options_overrides or {})}
+    return _compile_options(*args, env_options_overrides=options, **more)
+
+
+# ... and fusions do not each pass through MLIR (`as_users_compile` undoes this one),
+compiler.get_compile_options = _cheap_options
+# and the collector rarely walks over all that tracing keeps.
+gc.freeze()
+gc.set_threshold(200_000, 20, 100)
 
 _CACHE = os.environ.get("GEN_JAX_TEST_CACHE") or Path.home() / ".cache" / "gen_jax" / "test-jax"
 jax.config.update("jax_compilation_cache_dir", str(_CACHE))
@@ -20,8 +37,19 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
+def _as_users_compile():
+    """XLA's own ways through the code: for runs that must be equal bit for bit."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiler, "get_compile_options", _compile_options)
+        yield
+
+
+as_users_compile = pytest.fixture(_as_users_compile)
+module_as_users_compile = pytest.fixture(_as_users_compile, scope="module")
+
+
 @pytest.fixture(scope="module")
-def optimized():
+def optimized(module_as_users_compile):
     """All of XLA's optimisations: for long loops, and for rounding at the last digits."""
     jax.config.update("jax_disable_most_optimizations", False)
     yield

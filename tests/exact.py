@@ -5,6 +5,7 @@ The mixture's score comes from automatic differentiation of its log-density and 
 from Gaussian conditioning, so that they check each other as well as the package.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -53,6 +54,7 @@ def mixture_separated():
     )
 
 
+@partial(jax.jit, static_argnames="n")
 def mixture_sample(key, mixture, n):
     """Exact draws [n, D]."""
     key_component, key_noise = jax.random.split(key)
@@ -62,6 +64,7 @@ def mixture_sample(key, mixture, n):
     return mixture.means[component] + jnp.einsum("nij,nj->ni", roots[component], noise)
 
 
+@jax.jit
 def mixture_log_density(mixture, alpha, sigma, x):
     """log p_t(x) [] at one point x [D]: components N(alpha m, alpha^2 C + sigma^2 I)."""
     eye = jnp.eye(x.shape[0])
@@ -71,11 +74,13 @@ def mixture_log_density(mixture, alpha, sigma, x):
     )
 
 
+@jax.jit
 def mixture_score(mixture, alpha, sigma, x):
     """grad log p_t [D] at one point, by automatic differentiation."""
     return jax.grad(mixture_log_density, argnums=3)(mixture, alpha, sigma, x)
 
 
+@jax.jit
 def mixture_posterior(mixture, alpha, sigma, x):
     """(E[x0 | x], E[eps | x]) [D] at one point: each component is a joint Gaussian."""
     eye = jnp.eye(x.shape[0])
@@ -99,6 +104,7 @@ def mixture_denoiser(mixture, path):
     return lambda x, t: posterior(x, jnp.broadcast_to(t, x.shape[:1]))
 
 
+@jax.jit
 def mixture_cdf_1d(mixture, alpha, sigma, x):
     """P(x_t <= x) [...] for a mixture on the line and x [...]."""
     scale = jnp.sqrt(alpha**2 * mixture.covariances[:, 0, 0] + sigma**2)

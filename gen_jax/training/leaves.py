@@ -1,6 +1,5 @@
 """The leaves of a state: as Orbax can save them, in words, and which of them are not finite."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -49,23 +48,32 @@ def describe(state: State) -> dict[str, str]:
     return {jax.tree_util.keystr(path): f"{x.dtype}{list(x.shape)}" for path, x in leaves}
 
 
-def _leaves_where(state: State, test: Callable) -> frozenset[str]:
+@jax.jit
+def _holds(x: Any) -> dict[str, Any]:
+    """Whether an array holds a NaN, and whether an infinity."""
+    return {"nan": jnp.isnan(x).any(), "inf": jnp.isinf(x).any()}
+
+
+def _leaves_with(state: State) -> dict[str, frozenset[str]]:
+    """Names of the leaves that hold a NaN ("nan"), and of those that hold an infinity ("inf")."""
     leaves = jax.tree_util.tree_flatten_with_path(state)[0]
     inexact = [(path, x) for path, x in leaves if jnp.issubdtype(x.dtype, jnp.inexact)]
-    return frozenset(
-        jax.tree_util.keystr(path) for path, x in inexact if bool(np.asarray(test(x).any()))
-    )
+    held = {jax.tree_util.keystr(path): _holds(x) for path, x in inexact}
+    return {
+        what: frozenset(name for name, found in held.items() if bool(np.asarray(found[what])))
+        for what in ("nan", "inf")
+    }
 
 
 def infinite_leaves(state: State) -> frozenset[str]:
     """Names of the leaves that hold an infinity: at the start, those that may (a best so far)."""
-    return _leaves_where(state, jnp.isinf)
+    return _leaves_with(state)["inf"]
 
 
 def damaged_leaves(state: State, may_be_infinite: frozenset[str]) -> list[str]:
     """Names of the leaves that hold a NaN, or an infinity where there must be none."""
-    bad = _leaves_where(state, jnp.isnan) | (infinite_leaves(state) - may_be_infinite)
-    return sorted(bad)
+    found = _leaves_with(state)
+    return sorted(found["nan"] | (found["inf"] - may_be_infinite))
 
 
 def is_deleted(state: State) -> bool:

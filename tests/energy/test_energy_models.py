@@ -105,7 +105,7 @@ NETWORK = EnergyNet(features=(), spectral=2.0)
 
 
 @pytest.fixture(scope="module")
-def bounded(data):
+def bounded(data, module_as_users_compile):
     """A model with spectral norms, its training and its state after 30 steps."""
     few = CHAINS._replace(steps=2, sample_steps=2)
     model = energy.ebm(NETWORK, optax.adam(1e-2), chains=few, shape=(2,), regulariser=0.1)

@@ -19,6 +19,7 @@ CARRIED = {
 }
 
 
+@pytest.mark.usefixtures("as_users_compile")
 @pytest.mark.parametrize("name", CARRIED)
 def test_a_resumed_run_is_the_same_bit_for_bit(tmp_path, name, count_traces):
     """k, power iterations, running statistics and averages included; one trace."""

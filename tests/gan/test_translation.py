@@ -172,6 +172,7 @@ def test_pools_keep_what_the_generators_made(started, batch):
             np.testing.assert_allclose(pool.images[:6], fake, atol=1e-4)
 
 
+@pytest.mark.usefixtures("as_users_compile")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_resumed_run_is_the_unbroken_one_bit_for_bit(kind, tmp_path):
     """Pools, averages and remembered sources included; another seed is not the same run."""

@@ -12,6 +12,11 @@ from gen_jax.training import session
 from gen_jax.training.stopping import SIGNALS
 
 
+@pytest.fixture(autouse=True, scope="module")
+def compiled_as_for_users(module_as_users_compile):
+    """No short cut of the tests' own between two runs that must be equal."""
+
+
 @pytest.fixture(autouse=True)
 def same_signals():
     """A script that was asked to stop ignores some signals to its end; here others follow."""
