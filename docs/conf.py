@@ -28,6 +28,7 @@ myst_enable_extensions = ["amsmath", "dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"
 nb_merge_streams = True
+highlight_language = "text"
 autodoc_preserve_defaults = True
 autodoc_typehints = "signature"
 suppress_warnings = ["myst.header", "mystnb.unknown_mime_type"]
@@ -45,4 +46,3 @@ def setup(app):
     generate.write_all(Path(app.srcdir))
     app.connect("source-read", generate.expand)
     app.connect("autodoc-process-docstring", generate.as_it_is)
-    app.connect("autodoc-skip-member", lambda *arguments: None)
