@@ -74,9 +74,7 @@ def test_every_family_has_a_page():
     assert families - shown <= {"data", "metrics", "nets", "plotting", "solvers", "training"}
     scripts = " ".join(re.findall(r"<!-- scripts: (.*?) -->", "".join(PAGES.values()))).split()
     assert len(scripts) == len({*scripts})
-    from experiments.shared.registry import EXPERIMENTS
-
-    assert {*EXPERIMENTS} <= {*scripts}
+    assert all((ROOT / "experiments" / f"{name}.py").exists() for name in scripts)
 
 
 # The built site.
