@@ -10,6 +10,7 @@ differs from run to run without meaning (times, versions, ids of progress bars) 
 
 import argparse
 import hashlib
+import os
 import sys
 import time
 from pathlib import Path
@@ -30,6 +31,12 @@ whole = training.fit
 training.fit = lambda *given, steps, **rest: whole(*given, steps=min(steps, {QUICK_STEPS}), **rest)
 """
 """Put before a notebook that is only checked."""
+
+CHEAP = {
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    "XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
+}
+"""Environment of a check, most of which is compiling: XLA compiles several times faster so."""
 
 
 def code_hash(notebook: nbformat.NotebookNode) -> str:
@@ -76,6 +83,8 @@ def main() -> None:
         "--check", action="store_true", help="execute with short trainings, write nothing"
     )
     arguments = parser.parse_args()
+    if arguments.check:
+        os.environ.update({**CHEAP, **os.environ})
     for path in chosen(arguments.names):
         print(f"{path.name}: running", flush=True)
         notebook, start = nbformat.read(path, as_version=4), time.perf_counter()

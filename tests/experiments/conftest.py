@@ -36,14 +36,20 @@ def run_command(name: str, *words: object) -> Ended:
     return Ended(int(end.value.code or 0), out.getvalue(), err.getvalue())
 
 
+@contextlib.contextmanager
+def _elsewhere(folders):
+    compiled = jax.config.jax_compilation_cache_dir
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folders.mktemp("work"))
+        patch.setenv("XDG_CACHE_HOME", str(folders.mktemp("cache")))
+        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(compiled))
+        yield
+
+
 @pytest.fixture(scope="module", autouse=True)
 def elsewhere(tmp_path_factory):
     """A working folder and a cache folder of their own; the tests' compilation cache."""
-    compiled = jax.config.jax_compilation_cache_dir
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path_factory.mktemp("work"))
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(compiled))
+    with _elsewhere(tmp_path_factory):
         yield
 
 
@@ -69,38 +75,37 @@ def small_classifier():
     return CLASSIFIER
 
 
-def _trained(name: str, folder: Path, *words: object) -> Path:
-    ended = run_command(name, *words, "--directory", folder)
+def _trained(folders, name: str, *words: object) -> Path:
+    """A run that several files of tests read, and may evaluate, but leave as it is."""
+    folder = folders.mktemp("runs") / name
+    with _elsewhere(folders):
+        ended = run_command(name, *words, "--directory", folder)
     assert ended.code == 0, ended.err
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def digits_run(tmp_path_factory):
     """A diffusion run on digits with steps 2 and 4 saved."""
-    folder = tmp_path_factory.mktemp("runs") / "digits"
-    return _trained("diffusion", folder, *SMALL, "--steps", 4, "--save-every", 2)
+    return _trained(tmp_path_factory, "diffusion", *SMALL, "--steps", 4, "--save-every", 2)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def points_run(tmp_path_factory):
     """A flow-matching run on points, with an optimal coupling."""
-    folder = tmp_path_factory.mktemp("runs") / "points"
     words = ("--dataset", "8gaussians", "--coupling", "optimal_assignment", "--steps", 2)
-    return _trained("flow_matching", folder, *SMALL, *words)
+    return _trained(tmp_path_factory, "flow_matching", *SMALL, *words)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def mixture_run(tmp_path_factory):
     """A mixture of digits: a run without steps of sampling and without labels."""
-    folder = tmp_path_factory.mktemp("runs") / "mixture"
     words = ("--dataset", "digits", "--batch-size", 16, "--components", 2, "--steps", 1)
-    return _trained("mixture", folder, *words)
+    return _trained(tmp_path_factory, "mixture", *words)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def guide_run(tmp_path_factory):
     """A noise-conditioned classifier of digits, trained enough to tell some of them."""
-    folder = tmp_path_factory.mktemp("runs") / "guide"
     words = ("--noise-conditioned", "--steps", 600, "--learning-rate", 1e-2)
-    return _trained("classifier", folder, *CLASSIFIER, *words)
+    return _trained(tmp_path_factory, "classifier", *CLASSIFIER, *words)
