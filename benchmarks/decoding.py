@@ -102,7 +102,7 @@ def pixel_rows(config: Config) -> dict[str, dict[str, float]]:
             shape=shape,
             network=network,
             likelihood="bernoulli",
-            options={"width": config.pixel_width, "depth": config.pixel_depth},
+            sizes={"width": config.pixel_width, "depth": config.pixel_depth},
             transform=data.binarize(),
         )
         fast, slow = (sampler(model, x, config.batch, c) for c in (True, False))

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 
 import tyro
 
-from experiments.shared.config import RunConfig
-from experiments.shared.flow_options import classes_of, transform_of
+from experiments.shared.config import RunConfig, condition_of
+from experiments.shared.flow_options import transform_of
 from experiments.shared.option_types import Count, Layers, Positive, Share, Steps, Widths
 from experiments.shared.pictures import density
 from experiments.shared.registry import Experiment
@@ -74,7 +74,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
         one_cycle_adam(config.steps, config.learning_rate),
         shape=spec.shape,
         transform=transform_of(spec),
-        num_classes=classes_of(config, spec),
+        condition=condition_of(config, spec),
         ema_decay=config.ema_decay,
     )
 

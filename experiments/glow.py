@@ -24,11 +24,10 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from experiments.shared.config import RunConfig
+from experiments.shared.config import RunConfig, condition_of
 from experiments.shared.flow_options import (
     ALPHA,
     check_images,
-    classes_of,
     transform_of,
 )
 from experiments.shared.latent_walks import walks
@@ -38,7 +37,7 @@ from experiments.shared.runner import run
 from gen_jax import data, plotting
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError, check_choice, check_range
-from gen_jax.flows import MIXINGS, Layer, flow, glow, noise_flow, realnvp_images
+from gen_jax.flows import MIXINGS, Layer, bijector, flow, glow, noise_flow, realnvp_images
 from gen_jax.model import GenerativeModel
 from gen_jax.optimization import one_cycle_adam
 from gen_jax.randomness import sample_keys
@@ -109,22 +108,19 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
         one_cycle_adam(config.steps, config.learning_rate),
         shape=spec.shape,
         transform=data.logit(ALPHA) if learnt else transform_of(spec),
-        num_classes=classes_of(config, spec),
+        condition=condition_of(config, spec),
         ema_decay=config.ema_decay,
         dequantizer=noise_flow(2, config.width) if learnt else None,
     )
 
 
-def pictures(
-    config: Config, directory: Path, model: GenerativeModel, spec: DatasetSpec, state: State
-) -> Path:
+def pictures(directory: Path, model: GenerativeModel, spec: DatasetSpec, state: State) -> Path:
     """Ten samples at each of TEMPERATURES, from the same noise; then walks between test images."""
     keys = sample_keys(jax.random.key(1), 10)
     draw = jax.jit(lambda t: model.sample(keys, state, 10, temperature=t))
     rows = [np.asarray(draw(jnp.float32(t))) for t in TEMPERATURES]
-    layer, classes = layer_of(config, spec), classes_of(config, spec)
     ends = data.examples(spec.name, "test", 8)["x"]
-    rows.append(walks(layer, transform_of(spec), classes, state.ema["flow"], ends))
+    rows.append(walks(bijector(model, state), transform_of(spec), ends))
     path = directory / "samples" / "temperatures_and_walks.png"
     return plotting.save_image(path, plotting.image_grid(np.concatenate(rows), columns=10))
 
@@ -133,8 +129,7 @@ EXPERIMENT = Experiment("glow", Config, build)
 
 
 def main() -> None:
-    config = tyro.cli(Config, description=__doc__)
-    run(EXPERIMENT, config, partial(pictures, config))
+    run(EXPERIMENT, tyro.cli(Config, description=__doc__), pictures)
 
 
 if __name__ == "__main__":

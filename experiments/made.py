@@ -12,8 +12,8 @@ from typing import Annotated
 
 import tyro
 
-from experiments.shared.autoregressive_options import check_shared, classes_of, make_likelihood
-from experiments.shared.config import RunConfig
+from experiments.shared.autoregressive_options import check_shared, make_likelihood
+from experiments.shared.config import RunConfig, condition_of
 from experiments.shared.option_types import Positive, Share, Width, Widths, within
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
@@ -62,8 +62,8 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
         hidden=config.hidden,
         orders=config.orders,
         transform=transform,
-        num_classes=classes_of(config, spec),
-        label_dropout=config.label_dropout,
+        condition=condition_of(config, spec),
+        condition_dropout=config.label_dropout,
         ema_decay=config.ema_decay,
     )
 

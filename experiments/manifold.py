@@ -102,11 +102,11 @@ def as_vectors(x: np.ndarray) -> jax.Array:
 
 
 def projections(
-    config: Config, spec: DatasetSpec, state: State, u: jax.Array
+    model: GenerativeModel, state: State, spec: DatasetSpec, rank: int, u: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """u [N, D] projected on the surface by the outer flow, and on PCA's plane."""
-    here = flows.surface(*layers_of(config), state.ema, u.shape[1], config.latent)
-    law = gaussian_image.fit(as_vectors(data.load(spec.name, "train")["x"]), rank=config.latent)
+    """u [N, D] projected on the surface by the outer flow, and on PCA's plane of `rank`."""
+    here = flows.surface(model, state)
+    law = gaussian_image.fit(as_vectors(data.load(spec.name, "train")["x"]), rank=rank)
     flat = law.mean + (u - law.mean) @ law.axes @ law.axes.T
     return jax.jit(lambda u: here.decode(here.encode(u)))(u), flat
 
@@ -114,7 +114,7 @@ def projections(
 def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[str, Any]:
     """Mean squared error per pixel (white is 1) of all test images on the surface and the plane."""
     u = as_vectors(test["x"])
-    near, flat = projections(saved.config, saved.spec, saved.state, u)
+    near, flat = projections(saved.model, saved.state, saved.spec, saved.config.latent, u)
     error = lambda found: mean_and_error(np.asarray((u - found) ** 2).mean(1))
     return {"reconstruction_error": error(near), "reconstruction_error_pca": error(flat)}
 
@@ -124,7 +124,7 @@ def reconstructions(
 ) -> Path:
     """Ten test images; below them their projections on the surface, and on PCA's plane."""
     u = as_vectors(data.examples(spec.name, "test", 10)["x"])
-    rows = [u, *projections(config, spec, state, u)]
+    rows = [u, *projections(model, state, spec, config.latent, u)]
     images = np.concatenate([TRANSFORM.decode(row.reshape(-1, *spec.shape)) for row in rows])
     path = directory / "samples" / "reconstructions.png"
     return plotting.save_image(path, plotting.image_grid(images, columns=10))

@@ -32,7 +32,6 @@ from gen_jax import mcmc
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.mcmc.adaptation import FEWEST
-from gen_jax.mcmc.model import step_size_of
 from gen_jax.model import GenerativeModel
 from gen_jax.training import run_main
 from gen_jax.types import State
@@ -103,15 +102,13 @@ def diagnose(
     config: Config, directory: Path, model: GenerativeModel, spec: DatasetSpec, state: State
 ) -> Path:
     """Record the chains from where they are, with numbers and pictures."""
-    target, step_size = target_of(config.dataset), step_size_of(state, config.adapt)
-    scale = state.tuning.scale if config.learn_scale else None
-    kernel = kernel_of(config, config.kernel, target.log_density, step_size, scale)
+    target, chains = target_of(config.dataset), mcmc.chains(model, state)
     key = jax.random.key(config.seed + 1)
-    samples, info = mcmc.collect(key, kernel, state.chains, config.recorded)
-    numbers: dict[str, Any] = {"step_size": float(step_size)}
-    if scale is not None:
-        numbers["scale"] = np.asarray(scale, np.float64).tolist()
-    numbers |= chain_numbers(key, target, kernel, samples, info)
+    samples, info = mcmc.collect(key, chains.kernel, chains.state, config.recorded)
+    numbers: dict[str, Any] = {"step_size": float(chains.step_size)}
+    if config.learn_scale:
+        numbers["scale"] = np.asarray(chains.scale, np.float64).tolist()
+    numbers |= chain_numbers(key, target, chains.kernel, samples, info)
     return write_report(directory, target, samples, numbers)
 
 

@@ -24,7 +24,7 @@ from experiments.shared.pictures import draw, picture
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
 from gen_jax import data, plotting
-from gen_jax.classical.gaussian_image import gaussian_image, principal_of
+from gen_jax.classical.gaussian_image import fitted_gaussian, gaussian_image
 from gen_jax.classical.probabilistic_pca import probabilistic_pca
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import check_choice, check_range
@@ -74,12 +74,13 @@ def as_grey(image: np.ndarray) -> np.ndarray:
 
 
 def axes(directory: Path, model: GenerativeModel, spec: DatasetSpec, state: State) -> Path:
-    """The mean and the first 19 principal axes as images; for points, samples."""
+    """The mean and the model's first 19 principal axes as images; for points, samples."""
     path = directory / "samples" / "axes.png"
     if spec.kind == "points":
         return picture(path, spec, draw(model, spec, state, 1000))
-    vectors = np.asarray(principal_of(state)[0][:, :19]).T
-    mean = np.clip(256 * np.asarray(state.mean), 0, 255).astype(np.uint8)
+    law = fitted_gaussian(model, state)
+    vectors = np.asarray(law.axes[:, :19]).T
+    mean = np.clip(256 * np.asarray(law.mean), 0, 255).astype(np.uint8)
     images = np.stack([mean, *(as_grey(v) for v in vectors)])
     return plotting.save_image(path, plotting.image_grid(images.reshape(-1, *spec.shape), 10))
 

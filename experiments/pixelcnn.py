@@ -19,8 +19,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from experiments.shared.autoregressive_options import check_shared, classes_of, make_likelihood
-from experiments.shared.config import RunConfig
+from experiments.shared.autoregressive_options import check_shared, make_likelihood
+from experiments.shared.config import RunConfig, condition_of
 from experiments.shared.option_types import (
     MAX_WIDTH,
     Count,
@@ -57,7 +57,7 @@ class PixelNetwork:
     dropout: Share = 0.0
     """Of pixelcnn_pp."""
 
-    def options(self) -> dict[str, Any]:
+    def sizes(self) -> dict[str, Any]:
         """The module's sizes."""
         if self.name == "pixelcnn_pp":
             return {"width": self.width, "blocks": self.depth}
@@ -103,10 +103,10 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
         network=config.network.name,
         likelihood=likelihood,
         dropout=config.network.dropout,
-        options=config.network.options(),
+        sizes=config.network.sizes(),
         transform=transform,
-        num_classes=classes_of(config, spec),
-        label_dropout=config.label_dropout,
+        condition=condition_of(config, spec),
+        condition_dropout=config.label_dropout,
         ema_decay=config.ema_decay,
     )
 

@@ -17,8 +17,8 @@ import jax
 import numpy as np
 import tyro
 
-from experiments.shared.config import RunConfig
-from experiments.shared.flow_options import check_images, classes_of
+from experiments.shared.config import RunConfig, condition_of
+from experiments.shared.flow_options import check_images
 from experiments.shared.option_types import Layers, Positive, Share, Steps, Width
 from experiments.shared.pictures import balanced_labels
 from experiments.shared.registry import Experiment
@@ -75,7 +75,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
         one_cycle_adam(config.steps, config.learning_rate),
         shape=spec.shape,
         transform=data.symmetric_images(),
-        num_classes=classes_of(config, spec),
+        condition=condition_of(config, spec),
         ema_decay=config.ema_decay,
         noise=config.noise,
     )

@@ -52,7 +52,7 @@ from gen_jax.randomness import sample_keys
 from gen_jax.sampling import Target
 from gen_jax.sampling.importance import log_normalizer, pareto_k
 from gen_jax.training import run_main
-from gen_jax.transport import MARGIN, Schedule, density, refine, temperflow
+from gen_jax.transport import MARGIN, Schedule, bijector, density, refine, temperflow
 from gen_jax.types import Array, Estimate, Key, State
 
 
@@ -88,8 +88,8 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
 
 def measure_target(key: Key[Array, ""], saved: Saved, target: Target, n: int) -> dict[str, Any]:
     """log Z from n draws of the flow; n refined samples beside exact ones, and how they came."""
-    bijector = spline_flow(**asdict(saved.config.flow)).bijector(saved.state.params)
-    propose = lambda keys: density.sample(keys, bijector, len(keys), target.dim)
+    flow = bijector(saved.model, saved.state)
+    propose = lambda keys: density.sample(keys, flow, len(keys), target.dim)
 
     @jax.jit
     def run(key):

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 
 import tyro
 
-from experiments.shared.autoregressive_options import check_shared, classes_of
-from experiments.shared.config import RunConfig
+from experiments.shared.autoregressive_options import check_shared
+from experiments.shared.config import RunConfig, condition_of
 from experiments.shared.networks import TransformerNetwork
 from experiments.shared.option_types import Count, Positive, Share, Steps
 from experiments.shared.registry import Experiment
@@ -68,8 +68,8 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
         heads=config.network.heads,
         dropout=config.network.dropout,
         transform=None if text else data.integers(),
-        num_classes=classes_of(config, spec),
-        label_dropout=config.label_dropout,
+        condition=condition_of(config, spec),
+        condition_dropout=config.label_dropout,
         ema_decay=config.ema_decay,
     )
 

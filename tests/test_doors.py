@@ -117,8 +117,8 @@ def made_of_pixels(damage):
     net = nets.PixelCNN(outputs=256, units=1, width=4, depth=1)
     good = factorise(net, likelihood, (8, 8, 1))
     raw = lambda *arguments, **options: damage(good.raw(*arguments, **options))
-    settings = autoregressive.Settings(shape=(8, 8, 1), transform=data.integers())
-    return autoregressive.autoregressive(good._replace(raw=raw), likelihood, ADAM, settings)
+    options = {"shape": (8, 8, 1), "transform": data.integers()}
+    return autoregressive.autoregressive(good._replace(raw=raw), likelihood, ADAM, **options)
 
 
 MLP = nets.MLP((8, 8))
@@ -473,14 +473,18 @@ CONDITIONAL = {
         nets.MLP((8, 8)), ADAM, shape=(2,), condition=conditions.labels(3), levels=4
     ),
     "jem": lambda: energy.jem(nn.Dense(3), ADAM, chains=CHAINS, **ENERGY),
-    "flow": lambda: flows.flow(flows.make_flow("nice", 2, (8,)), ADAM, shape=(2,), num_classes=3),
-    "ffjord": lambda: flows.ffjord(ADAM, shape=(2,), hidden=(8,), steps=1, num_classes=3),
+    "flow": lambda: flows.flow(
+        flows.make_flow("nice", 2, (8,)), ADAM, shape=(2,), condition=conditions.labels(3)
+    ),
+    "ffjord": lambda: flows.ffjord(
+        ADAM, shape=(2,), hidden=(8,), num_steps=1, condition=conditions.labels(3)
+    ),
     "vae": lambda: vae.vae(vae.mlp((8,)), vae.mlp((8,)), ADAM, **CODER_OF),
     "semi_supervised": lambda: vae.semi_supervised(
         vae.mlp((8,)), vae.mlp((8,)), vae.mlp((8,)), ADAM, **CODER_OF
     ),
     "made": lambda: autoregressive.made(
-        ADAM, shape=(2,), likelihood="gaussian", hidden=(8,), num_classes=3
+        ADAM, shape=(2,), likelihood="gaussian", hidden=(8,), condition=conditions.labels(3)
     ),
     "gan": lambda: gan.gan(
         gan_nets.MLPGenerator((2,), (4,), 3),
@@ -535,9 +539,10 @@ def test_one_number_of_classes(classes):
     network = nets.MLP((8, 8), num_classes=classes)
     with pytest.raises(ConfigError, match=rf"labels\(3\).*network.*num_classes={classes}"):
         diffusion.diffusion(network, "linear", ADAM, shape=(2,), condition=conditions.labels(3))
-    with pytest.raises(ConfigError, match="num_classes=3"):
+    sizes = {"num_classes": classes}
+    with pytest.raises(ConfigError, match=rf"labels\(3\).*num_classes={classes}"):
         autoregressive.pixel_model(
-            ADAM, shape=(8, 8, 1), num_classes=3, options={"num_classes": classes}
+            ADAM, shape=(8, 8, 1), condition=conditions.labels(3), sizes=sizes
         )
     with pytest.raises(ConfigError, match=r"num_classes=3.*generator"):
         gan.gan(
@@ -577,7 +582,7 @@ OUTSIDE = {
         ADAM, transform=t, shape=(2,), likelihood="gaussian", latents=(2,), width=4
     ),
     "flow": lambda t: flows.flow(flows.actnorm(), ADAM, transform=t, shape=(2,)),
-    "ffjord": lambda t: flows.ffjord(ADAM, transform=t, shape=(2,), hidden=(4,), steps=1),
+    "ffjord": lambda t: flows.ffjord(ADAM, transform=t, shape=(2,), hidden=(4,), num_steps=1),
     "manifold_flow": lambda t: flows.manifold_flow(
         flows.actnorm(), flows.actnorm(), ADAM, transform=t, shape=(2,), latent=1
     ),

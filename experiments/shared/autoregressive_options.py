@@ -59,10 +59,3 @@ def check_black_and_white(name: str, spec: DatasetSpec) -> None:
             f"likelihood={name!r} is for black and white images; {spec.name!r} is not: "
             f"try dataset {data.binarized.PREFIX}{spec.name}, or another likelihood"
         )
-
-
-def classes_of(config: Any, spec: DatasetSpec) -> int:
-    """Number of labels that the model is told. Raises ConfigError when there are none to tell."""
-    if config.conditional and not spec.num_classes:
-        raise ConfigError(f"conditional=True, but dataset {spec.name!r} has no labels")
-    return spec.num_classes if config.conditional else 0

@@ -8,6 +8,8 @@ import tyro
 
 from experiments.shared.option_types import Count, Duration, Seed, Steps, within
 from gen_jax import data, training
+from gen_jax.conditions import Labels
+from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError
 from gen_jax.ranges import check_ranges
 
@@ -45,6 +47,15 @@ class RunConfig:
         """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
         check_ranges(self)
         data.registry.find(self.dataset)
+
+
+def condition_of(config: Any, spec: DatasetSpec) -> Labels | None:
+    """The labels that condition a model, where `conditional` asks for them. Raises ConfigError for
+    data without labels.
+    """
+    if config.conditional and not spec.num_classes:
+        raise ConfigError(f"conditional=True, but dataset {spec.name!r} has no labels")
+    return spec.condition if config.conditional else None
 
 
 def from_dict(kind: type, values: dict[str, Any]) -> Any:

@@ -1,7 +1,6 @@
 """What the experiments with flows share: units of the data, the layer of TemperFlow."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from experiments.shared.option_types import Layers, Positive, Width, Widths
 from gen_jax import data
@@ -24,13 +23,6 @@ class FlowConfig:
     hidden: Widths = (64, 64)
     block: Width = 1
     """Coordinates that move together: fewer steps per sample in many dimensions."""
-
-
-def classes_of(config: Any, spec: DatasetSpec) -> int:
-    """The number of labels that condition the flow; ConfigError when there are none to do so."""
-    if config.conditional and not spec.num_classes:
-        raise ConfigError(f"conditional=True, but dataset {spec.name!r} has no labels")
-    return spec.num_classes if config.conditional else 0
 
 
 def transform_of(spec: DatasetSpec) -> data.Transform:

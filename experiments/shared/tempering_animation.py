@@ -19,7 +19,7 @@ from gen_jax import plotting, training
 from gen_jax.errors import ConfigError
 from gen_jax.flows import spline_flow
 from gen_jax.ranges import check_ranges
-from gen_jax.transport import Schedule, anneal, density, temperflow
+from gen_jax.transport import Schedule, anneal, bijector, density, temperflow
 from gen_jax.types import Array
 
 X, Z = jnp.linspace(-6, 6, 600), jnp.linspace(-3, 3, 300)
@@ -64,19 +64,18 @@ def main() -> None:
         batch_size=config.batch_size,
         learning_rate=3e-3,
     )
-    layer = spline_flow(bins=24, hidden=(8,))
-    model = temperflow(log_density, 1, layer, schedule)
+    model = temperflow(log_density, 1, spline_flow(bins=24, hidden=(8,)), schedule)
 
     @jax.jit
-    def look(params):
-        bijector = layer.bijector(params)
-        return jnp.exp(density.log_density(bijector, X[:, None])), bijector.forward(Z[:, None])[0]
+    def look(state):
+        flow = bijector(model, state)
+        return jnp.exp(density.log_density(flow, X[:, None])), flow.forward(Z[:, None])[0]
 
     rows = []
 
     def watch(step, state, metrics):
         beta = float(metrics["beta"][-1])
-        q, image = (np.asarray(a) for a in look(state.params))
+        q, image = (np.asarray(a) for a in look(state))
         rows.append((beta, q, tempered(beta), image[:, 0]))
 
     anneal(jax.random.key(config.seed), model, chunk=max(config.stage_steps // 4, 1), watch=watch)

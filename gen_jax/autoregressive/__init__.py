@@ -8,7 +8,8 @@ from gen_jax.autoregressive.decoding import Decoder, Decoding, generate, keep_nu
 from gen_jax.autoregressive.factorisation import Factorisation
 from gen_jax.autoregressive.likelihoods import LIKELIHOODS, Likelihood
 from gen_jax.autoregressive.made import made, orderings
-from gen_jax.autoregressive.model import Settings, autoregressive
+from gen_jax.autoregressive.model import autoregressive, logits, model_from_parts
+from gen_jax.autoregressive.options import Options, Parts, make_parts
 from gen_jax.autoregressive.pixels import NETWORKS, pixel_model
 from gen_jax.autoregressive.transformer import transformer
 
@@ -19,12 +20,16 @@ __all__ = [
     "Decoding",
     "Factorisation",
     "Likelihood",
-    "Settings",
+    "Options",
+    "Parts",
     "autoregressive",
     "generate",
     "keep_nucleus",
     "keep_top_k",
+    "logits",
     "made",
+    "make_parts",
+    "model_from_parts",
     "orderings",
     "pixel_model",
     "transformer",

@@ -91,10 +91,12 @@ def remember(
     return {**caches, IMAGE: jax.lax.dynamic_update_slice(caches[IMAGE], value, start)}
 
 
-def plain_decoder(network: Any, params: Any, label, shape: tuple[int, ...], inputs: Any) -> Decoder:
+def plain_decoder(
+    network: Any, params: Any, condition, shape: tuple[int, ...], inputs: Any
+) -> Decoder:
     """A PixelCNN pixel by pixel."""
     units, pixel = network.units, jnp.zeros((1, 1, 1, shape[2]))
-    one = None if label is None else label[:1]
+    one = None if condition is None else condition[:1]
     layout = layout_of(lambda x, see: network.apply(params, x, one, see), pixel)
 
     def step(caches, index, previous):
@@ -102,19 +104,21 @@ def plain_decoder(network: Any, params: Any, label, shape: tuple[int, ...], inpu
         i, j, unit = place_of(index, shape, units)
         place = (0, i + layout.margin, j + layout.margin, 0)
         x = jax.lax.dynamic_slice(caches[IMAGE], place, (len(previous), 1, 1, shape[2]))
-        out = network.apply(params, x, label, at_pixel(caches, layout.margin, i, j))
+        out = network.apply(params, x, condition, at_pixel(caches, layout.margin, i, j))
         return out[:, 0, 0, unit], caches
 
     return Decoder(lambda batch: layout.empty(batch, shape), step)
 
 
-def gated_decoder(network: Any, params: Any, label, shape: tuple[int, ...], inputs: Any) -> Decoder:
+def gated_decoder(
+    network: Any, params: Any, condition, shape: tuple[int, ...], inputs: Any
+) -> Decoder:
     """A gated PixelCNN: the vertical stack once per row, the horizontal one pixel by pixel."""
     units, pixel = network.units, jnp.zeros((1, 1, 1, shape[2]))
-    one = None if label is None else label[:1]
-    rows = lambda x, label, see: network.apply(params, x, label, see, method="rows")
-    columns = lambda x, told, label, see: network.apply(
-        params, x, told, label, see, method="columns"
+    one = None if condition is None else condition[:1]
+    rows = lambda x, condition, see: network.apply(params, x, condition, see, method="rows")
+    columns = lambda x, told, condition, see: network.apply(
+        params, x, told, condition, see, method="columns"
     )
     told = jax.eval_shape(lambda x: rows(x, one, whole), pixel)
     above = layout_of(lambda x, see: rows(x, one, see), pixel)
@@ -129,7 +133,7 @@ def gated_decoder(network: Any, params: Any, label, shape: tuple[int, ...], inpu
         caches = remember(cache[0], layout, index, inputs(previous), shape, units)
         i = place_of(index, shape, units)[0]
         x = jnp.zeros((len(previous), 1, *shape[1:]))
-        told = rows(x, label, in_row(caches, layout.margin, i))
+        told = rows(x, condition, in_row(caches, layout.margin, i))
         return caches, told
 
     def step(cache, index, previous):
@@ -138,7 +142,7 @@ def gated_decoder(network: Any, params: Any, label, shape: tuple[int, ...], inpu
         place = (0, i + layout.margin, j + layout.margin, 0)
         x = jax.lax.dynamic_slice(caches[IMAGE], place, (len(previous), 1, 1, shape[2]))
         told = [jax.lax.dynamic_slice_in_dim(h, j, 1, 2) for h in cache[1]]
-        out = columns(x, told, label, at_pixel(caches, layout.margin, i, j))
+        out = columns(x, told, condition, at_pixel(caches, layout.margin, i, j))
         return out[:, 0, 0, unit], (caches, cache[1])
 
     return Decoder(start, step, prepare, shape[1] * units)

@@ -19,11 +19,11 @@ class Factorisation(NamedTuple):
     """The units of an example are its N places, [B, N, E] in all.
 
     Fields:
-      init: `(key, label or None) -> params`.
-      raw: `(params, x [B, N, E], label, k, **training) -> [B, N, P]`: the numbers of each place,
-        from those before it in ordering k. `training` is what dropout needs.
+      init: `(key, condition or None) -> params`.
+      raw: `(params, x [B, N, E], condition, k, **training) -> [B, N, P]`: the numbers of each
+        place, from those before it in ordering k. `training` is what dropout needs.
       orders: [K, N] places in the order they are generated.
-      decoder: `(params, label, k) -> Decoder` for fast generation in ordering k, or None.
+      decoder: `(params, condition, k) -> Decoder` for fast generation in ordering k, or None.
     """
 
     init: Callable[..., Any]
@@ -33,7 +33,7 @@ class Factorisation(NamedTuple):
 
 
 def full_pass(
-    factorisation: Factorisation, params: Any, label, k: int, shape: tuple[int, int], dtype: Any
+    factorisation: Factorisation, params: Any, condition, k: int, shape: tuple[int, int], dtype: Any
 ) -> Decoder:
     """The decoder of any network: one call for all places per place; shape is [N, E]."""
     order = jnp.asarray(factorisation.orders[k])
@@ -44,6 +44,6 @@ def full_pass(
     def step(x, index, previous):
         known = x.at[:, order[index - 1]].set(previous)
         x = jnp.where(index > 0, known, x)
-        return factorisation.raw(params, x, label, k)[:, order[index]], x
+        return factorisation.raw(params, x, condition, k)[:, order[index]], x
 
     return Decoder(start, step)

@@ -10,9 +10,9 @@ import optax
 from gen_jax.autoregressive.decoding import Decoder
 from gen_jax.autoregressive.factorisation import Factorisation
 from gen_jax.autoregressive.likelihoods import LIKELIHOODS, Likelihood
-from gen_jax.autoregressive.model import Settings, autoregressive
+from gen_jax.autoregressive.model import autoregressive
 from gen_jax.checks import no_type_check
-from gen_jax.conditions import one_hot
+from gen_jax.conditions import checked_condition, num_classes, one_hot
 from gen_jax.errors import ConfigError, check_choice, check_range, check_shape
 from gen_jax.model import GenerativeModel
 from gen_jax.nets import MADE
@@ -45,18 +45,18 @@ def factorise(network: MADE, likelihood: Likelihood, orders: np.ndarray) -> Fact
         x = likelihood.inputs(u[..., 0])
         return (x + 1) / 2 if likelihood.levels else x
 
-    def condition(label):
+    def rows(label):
         return None if label is None else one_hot(label, network.condition)
 
     def raw(params, u, label, k):
-        return network.apply(params, inputs(u), condition(label), None if natural else table[k])
+        return network.apply(params, inputs(u), rows(label), None if natural else table[k])
 
     def decoder(params, label, k):
         """Only the wanted outputs of each pass."""
 
         def step(u, index, previous):
             u = jnp.where(index > 0, u.at[:, index - 1].set(previous), u)
-            one = network.apply(params, inputs(u), index, condition(label), method="one_block")
+            one = network.apply(params, inputs(u), index, rows(label), method="one_block")
             return jnp.asarray(one)[:, 0], u
 
         dtype = jnp.int32 if likelihood.levels else jnp.float32
@@ -78,9 +78,9 @@ def made(
     hidden: tuple[int, ...] = (500, 500),
     orders: int | Any = 1,
     direct: bool = True,
-    **settings: Any,
+    **options: Any,
 ) -> GenerativeModel:
-    """A masked autoencoder with exact log p; `settings` are the fields of `Settings`.
+    """A masked autoencoder with exact log p; `options` are the fields of `Options`.
 
     Args:
       likelihood: a name in LIKELIHOODS, or one of their results with one value per unit.
@@ -95,6 +95,7 @@ def made(
         raise ConfigError(f"likelihood with {likelihood.event} values per unit, MADE needs 1")
     shape = check_shape("shape", shape)
     dim = math.prod(shape)
-    network = MADE(dim, likelihood.size, hidden, 1, settings.get("num_classes", 0), direct)
+    classes = num_classes(checked_condition(options.get("condition")))
+    network = MADE(dim, likelihood.size, hidden, 1, classes, direct)
     factorisation = factorise(network, likelihood, _checked_orders(orders, dim))
-    return autoregressive(factorisation, likelihood, optimizer, Settings(shape=shape, **settings))
+    return autoregressive(factorisation, likelihood, optimizer, shape=shape, **options)

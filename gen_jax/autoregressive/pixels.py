@@ -10,9 +10,9 @@ import optax
 from gen_jax.autoregressive.cached_pixels import gated_decoder, plain_decoder
 from gen_jax.autoregressive.factorisation import Factorisation
 from gen_jax.autoregressive.likelihoods import LIKELIHOODS, Likelihood
-from gen_jax.autoregressive.model import Settings, autoregressive
+from gen_jax.autoregressive.model import autoregressive
 from gen_jax.checks import no_type_check
-from gen_jax.conditions import check_classes
+from gen_jax.conditions import checked_condition, configured
 from gen_jax.errors import ConfigError, check_choice, check_shape
 from gen_jax.model import GenerativeModel
 from gen_jax.nets import GatedPixelCNN, PixelCNN, PixelCNNPlusPlus, PixelRNN
@@ -36,17 +36,17 @@ def factorise(network: Any, likelihood: Likelihood, shape: tuple[int, ...]) -> F
     def image(u):
         return likelihood.inputs(u.reshape(len(u), *shape))
 
-    def raw(params, u, label, k, **training):
-        out = network.apply(params, image(u), label, **training)
+    def raw(params, u, value, k, **training):
+        out = network.apply(params, image(u), value, **training)
         return out.reshape(len(u), num, -1)
 
-    def init(key, label):
-        return network.init(key, jnp.zeros((1, *shape)), label)
+    def init(key, value):
+        return network.init(key, jnp.zeros((1, *shape)), value)
 
     decoder = None
     if type(network) in DECODERS:
         make = DECODERS[type(network)]
-        decoder = lambda params, label, k: make(network, params, label, shape, likelihood.inputs)
+        decoder = lambda params, value, k: make(network, params, value, shape, likelihood.inputs)
     return Factorisation(init, raw, np.arange(num)[None], decoder)
 
 
@@ -58,17 +58,17 @@ def pixel_model(
     network: str = "gated",
     likelihood: str | Likelihood = "categorical",
     dropout: float = 0.0,
-    options: dict[str, Any] | None = None,
-    **settings: Any,
+    sizes: dict[str, Any] | None = None,
+    **options: Any,
 ) -> GenerativeModel:
-    """An autoregressive model of images with exact log p; `settings` are the fields of `Settings`.
+    """An autoregressive model of images with exact log p; `options` are the fields of `Options`.
 
     Args:
       shape: [H, W, C] of an image.
       network: a name in NETWORKS.
       likelihood: a name in LIKELIHOODS, or one of their results, of one channel or of all C.
       dropout: of PixelCNN++.
-      options: sizes of the network, its fields.
+      sizes: of the network, its fields.
     Raises ConfigError for names, sizes and combinations that cannot work.
     """
     kind = NETWORKS[check_choice("network", network, NETWORKS)]
@@ -80,13 +80,13 @@ def pixel_model(
         raise ConfigError(
             f"likelihood of {likelihood.event} channels does not fit images of {shape[2]}"
         )
-    sizes = {"num_classes": settings.get("num_classes", 0), **(options or {})}
+    sizes = dict(sizes or {})
     if dropout:
         if network != "pixelcnn_pp":
             raise ConfigError(f"dropout={dropout} is an option of pixelcnn_pp, not of {network}")
-        sizes["dropout"], settings["dropout"] = dropout, True
+        sizes["dropout"], options["dropout"] = dropout, True
     units = shape[2] // likelihood.event
     net = kind(outputs=likelihood.size, units=units, **sizes)
-    check_classes("network", net, settings.get("num_classes", 0))
+    net = configured("network", net, checked_condition(options.get("condition")))
     factorisation = factorise(net, likelihood, tuple(shape))
-    return autoregressive(factorisation, likelihood, optimizer, Settings(shape=shape, **settings))
+    return autoregressive(factorisation, likelihood, optimizer, shape=shape, **options)

@@ -10,8 +10,9 @@ import optax
 from gen_jax.autoregressive.decoding import Decoder
 from gen_jax.autoregressive.factorisation import Factorisation
 from gen_jax.autoregressive.likelihoods import categorical
-from gen_jax.autoregressive.model import Settings, autoregressive
+from gen_jax.autoregressive.model import autoregressive
 from gen_jax.checks import no_type_check
+from gen_jax.conditions import checked_condition, configured
 from gen_jax.errors import check_shape
 from gen_jax.model import GenerativeModel
 from gen_jax.nets import Transformer
@@ -19,7 +20,7 @@ from gen_jax.nets.cached_attention import attention_at, empty_cache
 from gen_jax.nets.transformer import shifted
 
 
-def cached_decoder(network: Transformer, params: Any, label, num: int) -> Decoder:
+def cached_decoder(network: Transformer, params: Any, condition, num: int) -> Decoder:
     """One token at a time; keys and values of all earlier ones are kept."""
 
     def start(batch):
@@ -28,7 +29,7 @@ def cached_decoder(network: Transformer, params: Any, label, num: int) -> Decode
     def step(cache, index, previous):
         attention, kept = attention_at(index, cache)
         token = jnp.where(index > 0, previous, network.vocabulary)
-        logits: Any = network.apply(params, token, label, first=index, attention=attention)
+        logits: Any = network.apply(params, token, condition, first=index, attention=attention)
         return logits[:, 0], kept
 
     return Decoder(start, step)
@@ -37,15 +38,15 @@ def cached_decoder(network: Transformer, params: Any, label, num: int) -> Decode
 def factorise(network: Transformer, num: int) -> Factorisation:
     """A transformer over `num` tokens."""
 
-    def raw(params, u, label, k, **training):
+    def raw(params, u, condition, k, **training):
         tokens = shifted(u[..., 0], network.vocabulary)
-        return network.apply(params, tokens, label, **training)
+        return network.apply(params, tokens, condition, **training)
 
-    def init(key, label):
-        return network.init(key, jnp.zeros((1, num), jnp.int32), label)
+    def init(key, condition):
+        return network.init(key, jnp.zeros((1, num), jnp.int32), condition)
 
-    def decoder(params, label, k):
-        return cached_decoder(network, params, label, num)
+    def decoder(params, condition, k):
+        return cached_decoder(network, params, condition, num)
 
     return Factorisation(init, raw, np.arange(num)[None], decoder)
 
@@ -60,9 +61,9 @@ def transformer(
     depth: int = 4,
     heads: int = 4,
     dropout: float = 0.0,
-    **settings: Any,
+    **options: Any,
 ) -> GenerativeModel:
-    """A transformer with exact log p; `settings` are the fields of `Settings`.
+    """A transformer with exact log p; `options` are the fields of `Options`.
 
     Args:
       shape: of one example: [T] tokens, or an image's; all its values are the context.
@@ -70,9 +71,8 @@ def transformer(
     Raises ConfigError for sizes that cannot work.
     """
     shape = check_shape("shape", shape)
-    num, classes = math.prod(shape), settings.get("num_classes", 0)
-    network = Transformer(vocabulary, num, width, depth, heads, 4, classes, dropout)
-    settings["dropout"] = dropout > 0
-    likelihood = categorical(vocabulary)
-    options = Settings(shape=shape, **settings)
-    return autoregressive(factorise(network, num), likelihood, optimizer, options)
+    num = math.prod(shape)
+    network = Transformer(vocabulary, num, width, depth, heads, dropout=dropout)
+    network = configured("network", network, checked_condition(options.get("condition")))
+    options = {**options, "shape": shape, "dropout": dropout > 0}
+    return autoregressive(factorise(network, num), categorical(vocabulary), optimizer, **options)

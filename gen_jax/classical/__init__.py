@@ -8,9 +8,15 @@ from gen_jax.classical import (
     stationary_field,
     texture,
 )
-from gen_jax.classical.gaussian_image import PrincipalGaussian
-from gen_jax.classical.mixture import Mixture, fit_em, fit_gradient, gaussian_mixture
-from gen_jax.classical.stationary_field import Field
+from gen_jax.classical.gaussian_image import PrincipalGaussian, fitted_gaussian
+from gen_jax.classical.mixture import (
+    Mixture,
+    fit_em,
+    fit_gradient,
+    fitted_mixture,
+    gaussian_mixture,
+)
+from gen_jax.classical.stationary_field import Field, fitted_field
 from gen_jax.classical.texture import (
     SYNTHESES,
     asymptotic_discrete_spot_noise,
@@ -26,6 +32,9 @@ __all__ = [
     "asymptotic_discrete_spot_noise",
     "fit_em",
     "fit_gradient",
+    "fitted_field",
+    "fitted_gaussian",
+    "fitted_mixture",
     "gaussian_image",
     "gaussian_mixture",
     "mixture",

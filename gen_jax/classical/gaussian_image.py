@@ -27,11 +27,12 @@ from gen_jax.data_units import (
     to_model_vectors,
 )
 from gen_jax.errors import DataError, check_range, check_shape
+from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel, compiled
 from gen_jax.randomness import sample_keys
 from gen_jax.sampling.checks import floats
 from gen_jax.sampling.gaussian import LOG_2_PI
-from gen_jax.types import Array, Float, Key, Num
+from gen_jax.types import Array, Batch, Float, Key, Metrics, Num, State
 
 
 class PrincipalGaussian(NamedTuple):
@@ -124,63 +125,106 @@ def principal_of(state: Moments) -> tuple[Float[Array, "D D"], Float[Array, "D"]
     return axes[:, ::-1], jnp.maximum(variances[::-1], 0)
 
 
-def moments_model(law_of: Callable[[Moments], PrincipalGaussian], units: Units) -> GenerativeModel:
+class Parts(NamedTuple):
+    """What a model of mean and covariance is made of.
+
+    Fields:
+      law: `moments -> PrincipalGaussian`.
+      units: between data units and the model's.
+    """
+
+    law: Callable[[Moments], PrincipalGaussian]
+    units: Units
+
+
+def init_state(parts: Parts, key: Key[Array, ""], batch: Batch) -> Moments:
+    """The moments of no example."""
+    check_data(parts.units, batch["x"])
+    u = to_model_vectors(parts.units, key, batch["x"])
+    return moments.nothing(u.shape[1], u.dtype)
+
+
+def step(
+    parts: Parts, key: Key[Array, ""], state: Moments, batch: Batch
+) -> tuple[Moments, Metrics]:
+    """The moments with a batch added."""
+    state = moments.add(state, to_model_vectors(parts.units, key, batch["x"]))
+    return state, {"variance": jnp.trace(state.covariance) / len(state.mean)}
+
+
+def draw_samples(parts: Parts, key: Key[Array, "*batch"], state: Moments, n: int) -> Array:
+    """Samples [n, ...] in data units."""
+    return to_data(parts.units, sample(key, parts.law(state), n))
+
+
+def log_density(
+    parts: Parts, key: Key[Array, "*batch"], state: Moments, x: Array
+) -> Float[Array, "B"]:
+    """log p(x) [B] in nats and data units."""
+    of_vectors = lambda u: log_prob(parts.law(state), u.reshape(len(u), -1))
+    return log_prob_in_units(parts.units, of_vectors, key, x)
+
+
+def fitted_gaussian(model: GenerativeModel, state: State) -> PrincipalGaussian:
+    """Mean, axes and variances of a `gaussian_image` or a `probabilistic_pca`, of vectors after the
+    transform.
+
+    Raises ConfigError for another model.
+    """
+    parts, own = parts_of(model, state, Parts)
+    return parts.law(own)
+
+
+def model_from_parts(parts: Parts) -> GenerativeModel:
     """A model that is a function of mean and covariance: a `step` adds a batch to these."""
-
-    def init(key, batch):
-        check_data(units, batch["x"])
-        u = to_model_vectors(units, key, batch["x"])
-        return moments.nothing(u.shape[1], u.dtype)
-
-    def step(key, state, batch):
-        state = moments.add(state, to_model_vectors(units, key, batch["x"]))
-        return state, {"variance": jnp.trace(state.covariance) / len(state.mean)}
-
-    def sample_(key, state, n):
-        return to_data(units, sample(key, law_of(state), n))
-
-    def log_prob_(key, state, x):
-        of_vectors = lambda u: log_prob(law_of(state), u.reshape(len(u), -1))
-        return log_prob_in_units(units, of_vectors, key, x)
-
-    kind = density_kind(partial(to_data, units), units.shape)
+    units = parts.units
     model = GenerativeModel(
-        init,
-        step,
-        sample_,
-        log_prob_,
-        kind,
+        init=partial(init_state, parts),
+        step=partial(step, parts),
+        sample=partial(draw_samples, parts),
+        log_prob=partial(log_density, parts),
+        log_prob_kind=density_kind(partial(to_data, units), units.shape),
+        parts=parts,
         parameters=lambda state: (state.mean, state.covariance),
     )
     return compiled(model, encode=partial(to_model, units))
 
 
-@no_type_check
-def gaussian_image(
-    *,
-    shape: tuple[int, ...],
-    rank: int | None = None,
-    epsilon: float = 1e-3,
-    transform: Any = None,
-) -> GenerativeModel:
-    """The Gaussian of the data's mean and covariance, plus epsilon I; steps collect these.
+class Options(NamedTuple):
+    """Options of `gaussian_image`.
 
-    Whole epochs give exactly the moments of the set.
-
-    Args:
+    Fields:
       shape: of one example after the transform; D is its product, and the state holds D^2 numbers.
       rank: keep only so many principal axes.
       epsilon: variance added, in units of the transformed data.
       transform: `data.Transform`; its noise makes `log_prob` that of the dequantised data.
     """
-    shape = check_shape("shape", shape)
-    dim = math.prod(shape)
+
+    shape: tuple[int, ...]
+    rank: int | None = None
+    epsilon: float = 1e-3
+    transform: Any = None
+
+
+def make_parts(options: Options) -> Parts:
+    """The parts of a model. Raises ConfigError for values out of range."""
+    shape, epsilon = check_shape("shape", options.shape), options.epsilon
+    dim, rank = math.prod(shape), options.rank
     rank = dim if rank is None else int(check_range("rank", rank, 1, dim, integer=True))
     check_range("epsilon", epsilon, 0, open_low=True)
 
-    def law_of(state: Moments) -> PrincipalGaussian:
+    def law(state: Moments) -> PrincipalGaussian:
         axes, variances = principal_of(state)
         noise = jnp.asarray(epsilon, variances.dtype)
         return PrincipalGaussian(state.mean, axes[:, :rank], variances[:rank] + epsilon, noise)
 
-    return moments_model(law_of, Units(shape, transform))
+    return Parts(law, Units(shape, options.transform))
+
+
+@no_type_check
+def gaussian_image(**options) -> GenerativeModel:
+    """The Gaussian of the data's mean and covariance, plus epsilon I; steps collect these.
+
+    Whole epochs give exactly the moments of the set. `options` are the fields of `Options`.
+    """
+    return model_from_parts(make_parts(Options(**options)))

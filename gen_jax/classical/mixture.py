@@ -9,7 +9,7 @@ from gen_jax.classical.components import (
 )
 from gen_jax.classical.em import Fit, fit_em
 from gen_jax.classical.gradient_fit import fit_gradient
-from gen_jax.classical.mixture_model import gaussian_mixture
+from gen_jax.classical.mixture_model import fitted_mixture, gaussian_mixture
 
 __all__ = [
     "COVARIANCES",
@@ -17,6 +17,7 @@ __all__ = [
     "Mixture",
     "fit_em",
     "fit_gradient",
+    "fitted_mixture",
     "gaussian_mixture",
     "log_prob",
     "responsibilities",

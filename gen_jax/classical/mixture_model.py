@@ -17,7 +17,6 @@ from gen_jax.classical.components import COVARIANCES, Mixture, log_prob, sample
 from gen_jax.classical.em_steps import e_step, in_blocks, m_step
 from gen_jax.classical.kmeans import start_mixture, variance_floor
 from gen_jax.data_units import (
-    Units,
     check_data,
     density_kind,
     log_prob_in_units,
@@ -26,9 +25,10 @@ from gen_jax.data_units import (
     to_model_vectors,
 )
 from gen_jax.errors import check_choice, check_range, check_shape
+from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel, compiled
 from gen_jax.optimization import apply_gradient, start_moments
-from gen_jax.types import Array, Float, Int
+from gen_jax.types import Array, Batch, Float, Int, Key, Metrics, State
 
 METHODS = ("em", "gradient")
 
@@ -68,24 +68,10 @@ def em_step(
     return EMState(mixture, state.step + 1, state.floor), sums.log_prob / len(u)
 
 
-@no_type_check
-def gaussian_mixture(
-    k: int,
-    *,
-    shape: tuple[int, ...],
-    method: str = "em",
-    covariance: str = "full",
-    epsilon: float = 1e-4,
-    forgetting: float = 0.6,
-    optimizer: optax.GradientTransformation | None = None,
-    transform: Any = None,
-) -> GenerativeModel:
-    """A mixture of k Gaussians, started by k-means++ from the first batch.
+class Options(NamedTuple):
+    """Options of `gaussian_mixture`.
 
-    Whoever takes the steps decides how many; nothing restarts them or moves a component that has
-    lost its points. `fit_em` has restarts, a stop rule and that rescue, in one compiled loop.
-
-    Args:
+    Fields:
       shape: of one example after the transform.
       method: "em" or "gradient".
       covariance: "full" or "diagonal".
@@ -93,54 +79,123 @@ def gaussian_mixture(
         added to the components' variances (em) or is their lower bound (gradient).
       forgetting: in [0, 1]; batch n = 1, 2, .. replaces the share (n + 1)^-forgetting of what was.
         Above 0.5 the updates settle; 0 is plain EM on each batch.
-      optimizer: of the gradient method; Adam at 0.01 if not given.
       transform: `data.Transform`; its noise makes `log_prob` that of the dequantised data.
-    Raises ConfigError for unknown names and values out of range.
     """
-    shape = check_shape("shape", shape)
-    check_range("k", k, 1, integer=True)
-    check_choice("method", method, METHODS)
-    check_choice("covariance", covariance, COVARIANCES)
-    check_range("epsilon", epsilon, 0)
-    check_range("forgetting", forgetting, 0, 1)
-    optimizer, units = optimizer or optax.adam(0.01), Units(shape, transform)
 
-    def init(key, batch):
-        key_encode, key_start = jax.random.split(key)
-        check_data(units, batch["x"])
-        u = to_model_vectors(units, key_encode, batch["x"])
-        floor = variance_floor(u, epsilon)
-        first = start_mixture(key_start, u, k, covariance, floor)
-        if method == "em":
-            return EMState(first, jnp.int32(0), floor)
-        params = gradient_fit.free(first, floor)
-        return GradientState(params, start_moments(optimizer, params), floor)
+    shape: tuple[int, ...]
+    method: str = "em"
+    covariance: str = "full"
+    epsilon: float = 1e-4
+    forgetting: float = 0.6
+    transform: Any = None
 
-    def step(key, state, batch):
-        u = to_model_vectors(units, key, batch["x"])
-        if method == "em":
-            state, value = em_step(state, u, forgetting)
-            return state, {"loss": -value}
-        loss = lambda params: -gradient_fit.mean_log_prob(params, u, state.floor)
-        value, gradient = jax.value_and_grad(loss)(state.params)
-        params, moments = apply_gradient(
-            optimizer, gradient, state.optimizer, state.params, value, loss
-        )
-        return GradientState(params, moments, state.floor), {"loss": value}
 
-    def mixture_of(state) -> Mixture:
-        if method == "em":
+class Parts(NamedTuple):
+    """What a mixture's updates, samples and densities are made of; k components."""
+
+    k: int
+    optimizer: optax.GradientTransformation
+    options: Options
+
+    def mixture(self, state: EMState | GradientState) -> Mixture:
+        """The mixture of a state."""
+        if isinstance(state, EMState):
             return state.mixture
         return gradient_fit.constrained(state.params, state.floor)
 
-    def sample_(key, state, n):
-        return to_data(units, sample(key, mixture_of(state), n))
 
-    def log_prob_(key, state, x):
-        mixture = mixture_of(state)
-        of_vectors = lambda u: log_prob(mixture, u.reshape(len(u), -1))
-        return log_prob_in_units(units, of_vectors, key, x)
+def make_parts(k: int, optimizer: optax.GradientTransformation | None, options: Options) -> Parts:
+    """The parts of a model. Raises ConfigError for unknown names and values out of range."""
+    shape = check_shape("shape", options.shape)
+    check_range("k", k, 1, integer=True)
+    check_choice("method", options.method, METHODS)
+    check_choice("covariance", options.covariance, COVARIANCES)
+    check_range("epsilon", options.epsilon, 0)
+    check_range("forgetting", options.forgetting, 0, 1)
+    return Parts(k, optimizer or optax.adam(0.01), options._replace(shape=shape))
 
-    kind = density_kind(partial(to_data, units), units.shape)
-    model = GenerativeModel(init, step, sample_, log_prob_, kind, parameters=lambda state: state[0])
-    return compiled(model, encode=partial(to_model, units))
+
+def init_state(parts: Parts, key: Key[Array, ""], batch: Batch) -> EMState | GradientState:
+    """The mixture that k-means++ finds in the first batch."""
+    options = parts.options
+    key_encode, key_start = jax.random.split(key)
+    check_data(options, batch["x"])
+    u = to_model_vectors(options, key_encode, batch["x"])
+    floor = variance_floor(u, options.epsilon)
+    first = start_mixture(key_start, u, parts.k, options.covariance, floor)
+    if options.method == "em":
+        return EMState(first, jnp.int32(0), floor)
+    params = gradient_fit.free(first, floor)
+    return GradientState(params, start_moments(parts.optimizer, params), floor)
+
+
+def step(
+    parts: Parts, key: Key[Array, ""], state: EMState | GradientState, batch: Batch
+) -> tuple[EMState | GradientState, Metrics]:
+    """One update by a batch."""
+    u = to_model_vectors(parts.options, key, batch["x"])
+    if isinstance(state, EMState):
+        state, value = em_step(state, u, parts.options.forgetting)
+        return state, {"loss": -value}
+    floor = state.floor
+    loss = lambda params: -gradient_fit.mean_log_prob(params, u, floor)
+    value, gradient = jax.value_and_grad(loss)(state.params)
+    params, moments = apply_gradient(
+        parts.optimizer, gradient, state.optimizer, state.params, value, loss
+    )
+    return GradientState(params, moments, floor), {"loss": value}
+
+
+def draw_samples(parts: Parts, key: Key[Array, "*batch"], state: State, n: int) -> Array:
+    """Samples [n, ...] in data units."""
+    return to_data(parts.options, sample(key, parts.mixture(state), n))
+
+
+def log_density(
+    parts: Parts, key: Key[Array, "*batch"], state: State, x: Array
+) -> Float[Array, "B"]:
+    """log p(x) [B] in nats and data units."""
+    mixture = parts.mixture(state)
+    of_vectors = lambda u: log_prob(mixture, u.reshape(len(u), -1))
+    return log_prob_in_units(parts.options, of_vectors, key, x)
+
+
+def fitted_mixture(model: GenerativeModel, state: State) -> Mixture:
+    """The mixture of a `gaussian_mixture`, of vectors after the transform.
+
+    Raises ConfigError for another model.
+    """
+    parts, own = parts_of(model, state, Parts)
+    return parts.mixture(own)
+
+
+def model_from_parts(parts: Parts) -> GenerativeModel:
+    """The model of parts that `make_parts` has checked."""
+    options = parts.options
+    model = GenerativeModel(
+        init=partial(init_state, parts),
+        step=partial(step, parts),
+        sample=partial(draw_samples, parts),
+        log_prob=partial(log_density, parts),
+        log_prob_kind=density_kind(partial(to_data, options), options.shape),
+        parts=parts,
+        parameters=lambda state: state[0],
+    )
+    return compiled(model, encode=partial(to_model, options))
+
+
+@no_type_check
+def gaussian_mixture(
+    k: int, *, optimizer: optax.GradientTransformation | None = None, **options
+) -> GenerativeModel:
+    """A mixture of k Gaussians, started by k-means++ from the first batch.
+
+    Whoever takes the steps decides how many; nothing restarts them or moves a component that has
+    lost its points. `fit_em` has restarts, a stop rule and that rescue, in one compiled loop.
+
+    Args:
+      optimizer: of the gradient method; Adam at 0.01 if not given.
+      options: the fields of `Options`.
+    Raises ConfigError for unknown names and values out of range.
+    """
+    return model_from_parts(make_parts(k, optimizer, Options(**options)))

@@ -5,15 +5,16 @@ and axes E, sigma^2 is the mean of all v_i beyond q, and W = E_q (diag(v_q) - si
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from gen_jax.checks import no_type_check
 from gen_jax.classical.gaussian_image import (
+    Parts,
     PrincipalGaussian,
-    moments_model,
+    model_from_parts,
     principal_axes,
     principal_of,
 )
@@ -73,22 +74,38 @@ def decode(law: PrincipalGaussian, z: Float[Array, "N R"]) -> Float[Array, "N D"
     return law.mean + jnp.matmul(z, loadings(law).T, precision="highest")
 
 
-@no_type_check
-def probabilistic_pca(
-    rank: int, *, shape: tuple[int, ...], transform: Any = None, floor: float = 1e-6
-) -> GenerativeModel:
-    """Probabilistic PCA on mean and covariance, which the steps collect as in `gaussian_image`.
+class Options(NamedTuple):
+    """Options of `probabilistic_pca`.
 
-    Args:
+    Fields:
       rank: latent dimensions, 1 .. D - 1.
+      shape: of one example after the transform.
+      transform: as of `gaussian_image`.
       floor: added to all variances, so that a state without examples is a density too.
     """
-    shape = check_shape("shape", shape)
-    check_range("rank", rank, 1, math.prod(shape) - 1, integer=True)
-    check_range("floor", floor, 0, open_low=True)
 
-    def law_of(state: Moments) -> PrincipalGaussian:
+    rank: int
+    shape: tuple[int, ...]
+    transform: Any = None
+    floor: float = 1e-6
+
+
+def make_parts(options: Options) -> Parts:
+    """The parts of a model. Raises ConfigError for values out of range."""
+    shape = check_shape("shape", options.shape)
+    check_range("rank", options.rank, 1, math.prod(shape) - 1, integer=True)
+    check_range("floor", options.floor, 0, open_low=True)
+
+    def law(state: Moments) -> PrincipalGaussian:
         axes, variances = principal_of(state)
-        return maximum_likelihood(state.mean, axes, variances + floor, rank)
+        return maximum_likelihood(state.mean, axes, variances + options.floor, options.rank)
 
-    return moments_model(law_of, Units(shape, transform))
+    return Parts(law, Units(shape, options.transform))
+
+
+@no_type_check
+def probabilistic_pca(rank: int, **options) -> GenerativeModel:
+    """Probabilistic PCA on mean and covariance, which the steps collect as in `gaussian_image`;
+    `options` are the other fields of `Options`.
+    """
+    return model_from_parts(make_parts(Options(rank, **options)))

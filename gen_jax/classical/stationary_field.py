@@ -23,7 +23,6 @@ from gen_jax.classical.texture import (
     periodic_plus_smooth,
 )
 from gen_jax.data_units import (
-    Units,
     check_data,
     density_kind,
     log_prob_in_units,
@@ -31,11 +30,12 @@ from gen_jax.data_units import (
     to_model_floats,
 )
 from gen_jax.errors import ConfigError, DataError, check_range, check_shape
+from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel, compiled
 from gen_jax.randomness import sample_keys
 from gen_jax.sampling.checks import floats
 from gen_jax.sampling.gaussian import LOG_2_PI
-from gen_jax.types import Array, Complex, Float, Int, Key
+from gen_jax.types import Array, Batch, Complex, Float, Int, Key, Metrics, State
 
 LAGS = (0, 1)
 
@@ -121,52 +121,104 @@ def log_prob(field: Field, x: Float[Array, "N H W C"], epsilon: float = 0.0) -> 
     return -0.5 * (square + jnp.log(values).sum() + values.size * LOG_2_PI)
 
 
-@no_type_check
-def stationary_field(
-    *,
-    shape: tuple[int, ...],
-    epsilon: float = 1e-4,
-    periodic: bool = True,
-    transform: Any = None,
-) -> GenerativeModel:
-    """A stationary Gaussian field; a `step` adds a batch of images, `sample` takes `size`.
+class Options(NamedTuple):
+    """Options of `stationary_field`.
 
-    Args:
+    Fields:
       shape: of one image after the transform, [H, W, C].
       epsilon: variance of the white noise added, in units of the transformed data.
       periodic: estimate from periodic components.
       transform: `data.Transform`; its noise makes `log_prob` that of the dequantised data.
-    Raises ConfigError for points and for images under 8 pixels.
     """
-    check_range("epsilon", epsilon, 0, open_low=True)
-    shape = check_shape("shape", shape)
+
+    shape: tuple[int, ...]
+    epsilon: float = 1e-4
+    periodic: bool = True
+    transform: Any = None
+
+
+class Parts(NamedTuple):
+    """What a field's updates, samples and densities are made of."""
+
+    options: Options
+
+
+def make_parts(options: Options) -> Parts:
+    """The parts of a model. Raises ConfigError for points and for images under 8 pixels."""
+    check_range("epsilon", options.epsilon, 0, open_low=True)
+    shape = check_shape("shape", options.shape)
     if len(shape) != 3 or min(shape[:2]) < SMALLEST:
         raise ConfigError(f"shape={shape} is no texture: [H, W, C] with at least 8 x 8 pixels")
-    units = Units(shape, transform)
+    return Parts(options._replace(shape=shape))
 
-    def init(key, batch):
-        check_data(units, batch["x"])
-        return nothing(shape, to_model_floats(units, key, batch["x"]).dtype)
 
-    def step(key, state, batch):
-        state = add(state, to_model_floats(units, key, batch["x"]), periodic)
-        return state, {"variance": jnp.trace(state.covariance[0, 0]) / shape[2]}
+def init_state(parts: Parts, key: Key[Array, ""], batch: Batch) -> Field:
+    """The field of no image."""
+    options = parts.options
+    check_data(options, batch["x"])
+    h, w, c = options.shape
+    return nothing((h, w, c), to_model_floats(options, key, batch["x"]).dtype)
 
-    def sample_(key, state, n, *, size=None):
-        white = state.covariance.at[0, 0].add(epsilon * jnp.eye(shape[2], dtype=state.mean.dtype))
-        u = sample(key, state._replace(covariance=white), n, size)
-        return to_data(units._replace(shape=u.shape[1:]), u)
 
-    def log_prob_(key, state, x):
-        return log_prob_in_units(units, lambda u: log_prob(state, u, epsilon), key, x)
+def step(parts: Parts, key: Key[Array, ""], state: Field, batch: Batch) -> tuple[Field, Metrics]:
+    """The field with a batch of images added."""
+    options = parts.options
+    state = add(state, to_model_floats(options, key, batch["x"]), options.periodic)
+    return state, {"variance": jnp.trace(state.covariance[0, 0]) / options.shape[2]}
 
-    kind = density_kind(partial(to_data, units), units.shape)
+
+def draw_samples(
+    parts: Parts,
+    key: Key[Array, "*batch"],
+    state: Field,
+    n: int,
+    *,
+    size: int | tuple[int, int] | None = None,
+) -> Array:
+    """Fields [n, H2, W2, C] of any size in data units."""
+    options = parts.options
+    white = options.epsilon * jnp.eye(options.shape[2], dtype=state.mean.dtype)
+    noisy = state._replace(covariance=state.covariance.at[0, 0].add(white))
+    u = sample(key, noisy, n, size)
+    return to_data(options._replace(shape=u.shape[1:]), u)
+
+
+def log_density(
+    parts: Parts, key: Key[Array, "*batch"], state: Field, x: Array
+) -> Float[Array, "B"]:
+    """log p(x) [B] in nats and data units."""
+    options = parts.options
+    return log_prob_in_units(options, lambda u: log_prob(state, u, options.epsilon), key, x)
+
+
+def fitted_field(model: GenerativeModel, state: State) -> Field:
+    """Mean and covariances of a `stationary_field`, after the transform, without the white noise.
+
+    Raises ConfigError for another model.
+    """
+    return parts_of(model, state, Parts)[1]
+
+
+def model_from_parts(parts: Parts) -> GenerativeModel:
+    """The model of parts that `make_parts` has checked."""
+    options = parts.options
     model = GenerativeModel(
-        init,
-        step,
-        sample_,
-        log_prob_,
-        kind,
+        init=partial(init_state, parts),
+        step=partial(step, parts),
+        sample=partial(draw_samples, parts),
+        log_prob=partial(log_density, parts),
+        log_prob_kind=density_kind(partial(to_data, options), options.shape),
+        parts=parts,
         parameters=lambda state: (state.mean, state.covariance),
     )
-    return compiled(model, encode=partial(to_model_floats, units))
+    return compiled(model, encode=partial(to_model_floats, options))
+
+
+@no_type_check
+def stationary_field(**options) -> GenerativeModel:
+    """A stationary Gaussian field; a `step` adds a batch of images, `sample` takes `size`.
+
+    `options` are the fields of `Options`. Raises ConfigError for points and for images under 8
+    pixels.
+    """
+    return model_from_parts(make_parts(Options(**options)))

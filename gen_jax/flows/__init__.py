@@ -14,7 +14,7 @@ from gen_jax.flows.autoregressive import (
     masked_autoregressive,
 )
 from gen_jax.flows.bijector import Bijector, Guided, Layer, chain, invert, start_from_data
-from gen_jax.flows.continuous import to_base, to_data
+from gen_jax.flows.continuous import solver_bijector, to_base, to_data
 from gen_jax.flows.coupling import MASKS, coupling
 from gen_jax.flows.dequantization import noise_flow
 from gen_jax.flows.elementwise import (
@@ -33,8 +33,8 @@ from gen_jax.flows.ffjord import ffjord
 from gen_jax.flows.glow import glow, realnvp_images
 from gen_jax.flows.image_coupling import IMAGE_MASKS, image_coupling
 from gen_jax.flows.invertible_linear import MIXINGS, invertible_linear
-from gen_jax.flows.manifold import Surface, log_gram, manifold_flow, surface
-from gen_jax.flows.model import flow
+from gen_jax.flows.manifold import Surface, log_gram, make_surface, manifold_flow
+from gen_jax.flows.model import Options, Parts, flow, make_parts, model_from_parts
 from gen_jax.flows.multiscale import as_image, factor_out, squeeze
 from gen_jax.flows.permutations import interleave, reverse, shuffle
 from gen_jax.flows.planar import planar, planar_bijector
@@ -42,6 +42,7 @@ from gen_jax.flows.radial import radial, radial_bijector
 from gen_jax.flows.spline_flow import spline_flow
 from gen_jax.flows.stacks import FLOWS, make_flow
 from gen_jax.flows.tarflow import TOKEN_INVERSIONS, causal_affine, denoise, tarflow
+from gen_jax.flows.trained import bijector, surface
 from gen_jax.registries import described
 
 BIJECTORS: dict[str, Callable[[], Layer]] = {
@@ -172,10 +173,13 @@ __all__ = [
     "Elementwise",
     "Guided",
     "Layer",
+    "Options",
+    "Parts",
     "Surface",
     "actnorm",
     "affine",
     "as_image",
+    "bijector",
     "causal_affine",
     "chain",
     "coupling",
@@ -197,8 +201,11 @@ __all__ = [
     "make_bijector",
     "make_elementwise",
     "make_flow",
+    "make_parts",
+    "make_surface",
     "manifold_flow",
     "masked_autoregressive",
+    "model_from_parts",
     "noise_flow",
     "planar",
     "planar_bijector",
@@ -210,6 +217,7 @@ __all__ = [
     "scaled",
     "shift",
     "shuffle",
+    "solver_bijector",
     "spline_flow",
     "squeeze",
     "start_from_data",

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.errors import check_choice
+from gen_jax.flows.bijector import Bijector
 from gen_jax.solvers.divergence import DIVERGENCES
 from gen_jax.solvers.ode import integrate
 from gen_jax.types import Array, Float
@@ -41,10 +42,11 @@ def to_base(
     x: Float[Array, "B ..."],
     probe: Float[Array, "B ..."],
     *,
-    steps: int = 16,
+    num_steps: int = 16,
     method: str = "rk4",
     divergence: str = "exact",
     regularised: bool = False,
+    times: tuple[float, float] = (0, 1),
 ) -> Solution:
     """Solve from the data to the base with the log-determinant.
 
@@ -53,7 +55,9 @@ def to_base(
         not look at it.
       divergence: "exact" (a derivative per dimension) or "hutchinson" (one, unbiased).
       regularised: also form the integrals of finlay2020, which are 0 otherwise.
-    Calls of the field: steps times the stages of `method`. Raises ConfigError for unknown names.
+      times: of the start and the end; (1, 0) goes from the base to the data.
+    Calls of the field: num_steps times the stages of `method`. Raises ConfigError for unknown
+    names.
     """
     measure = DIVERGENCES[check_choice("divergence", divergence, DIVERGENCES)]
     over = tuple(range(1, x.ndim))
@@ -67,12 +71,26 @@ def to_base(
         column = jax.jvp(at_time, (state[0],), (probe,))[1]
         return value, div, jnp.sum(value**2, over), jnp.sum(column**2, over)
 
-    times = jnp.linspace(0, 1, steps + 1, dtype=x.dtype)
-    return Solution(*integrate(augmented, (x, zeros, zeros, zeros), times, method))
+    grid = jnp.linspace(*times, num_steps + 1, dtype=x.dtype)
+    return Solution(*integrate(augmented, (x, zeros, zeros, zeros), grid, method))
 
 
 def to_data(
-    field: Field, z: Float[Array, "B ..."], *, steps: int = 16, method: str = "rk4"
+    field: Field, z: Float[Array, "B ..."], *, num_steps: int = 16, method: str = "rk4"
 ) -> Float[Array, "B ..."]:
     """Solve from the base to the data."""
-    return integrate(field, z, jnp.linspace(1, 0, steps + 1, dtype=z.dtype), method)
+    return integrate(field, z, jnp.linspace(1, 0, num_steps + 1, dtype=z.dtype), method)
+
+
+def solver_bijector(field: Field, *, num_steps: int = 16, method: str = "rk4") -> Bijector:
+    """Both directions with the exact divergence; inverse to each other up to the solver's error."""
+
+    def go(times):
+        def solve(x: Float[Array, "B ..."]) -> tuple[Float[Array, "B ..."], Float[Array, "B"]]:
+            options = {"num_steps": num_steps, "method": method, "times": times}
+            way = to_base(field, x, jnp.ones_like(x), **options)
+            return way.z, way.log_det
+
+        return solve
+
+    return Bijector(go((1, 0)), go((0, 1)))

@@ -2,33 +2,87 @@
 
 import math
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from gen_jax.checks import no_type_check
-from gen_jax.conditions import batch_labels, checked_labels
-from gen_jax.data_units import Units, to_model_floats
+from gen_jax.conditions import Labels
+from gen_jax.data_units import log_det, to_model_floats
+from gen_jax.data_units import to_data as to_data_units
 from gen_jax.errors import check_choice, check_finite, check_range, check_shape
-from gen_jax.flows.bijector import with_condition
-from gen_jax.flows.continuous import Field, to_base, to_data
+from gen_jax.flows.bijector import Bijector, with_condition
+from gen_jax.flows.continuous import Field, Solution, solver_bijector, to_base, to_data
 from gen_jax.flows.density import log_base
 from gen_jax.flows.likelihood_model import (
     average_over,
     check_batch,
-    condition_of,
-    drop_labels,
+    check_training,
+    hidden_rows,
+    sampled_rows,
 )
-from gen_jax.flows.model import offer
 from gen_jax.model import GenerativeModel, compiled
 from gen_jax.nets import Feedforward
-from gen_jax.optimization import init_state_with_ema, optimizer_step_with_ema
+from gen_jax.optimization import AveragedState, init_state_with_ema, optimizer_step_with_ema
 from gen_jax.randomness import fold_in, normal, sample_keys
 from gen_jax.solvers.divergence import DIVERGENCES
 from gen_jax.solvers.ode import TABLEAUS
-from gen_jax.types import Array, State
+from gen_jax.types import Array, Batch, Float, Key, Metrics, State
+
+MOST_EXACT = 128
+"""Dimensions up to which `log_prob` takes the exact divergence."""
+
+
+class Options(NamedTuple):
+    """Options of `ffjord`.
+
+    Fields:
+      shape: of one example after the transform.
+      hidden: widths of the field's network.
+      num_steps, method, divergence: of the solver in training; see `continuous.to_base`.
+      kinetic, jacobian: weights of the integrals of |f|^2 and |df/dx|^2 in the loss.
+      transform, condition, condition_dropout, ema_decay: as of `flow`.
+    """
+
+    shape: tuple[int, ...]
+    hidden: tuple[int, ...] = (64, 64, 64)
+    num_steps: int = 8
+    method: str = "rk4"
+    divergence: str = "hutchinson"
+    kinetic: float = 0.0
+    jacobian: float = 0.0
+    transform: Any = None
+    condition: Labels | None = None
+    condition_dropout: float = 0.1
+    ema_decay: float = 0.999
+
+
+class Parts(NamedTuple):
+    """What the samples, densities and the bijector of an FFJORD are made of."""
+
+    network: Feedforward
+    optimizer: optax.GradientTransformation
+    options: Options
+
+    def bijector(self, params: State, rows: Array | None) -> Bijector:
+        """Between the base and the flow's units, by twice the steps of training."""
+        o = self.options
+        field = network_field(self.network, params, rows)
+        return solver_bijector(field, num_steps=2 * o.num_steps, method=o.method)
+
+
+def make_parts(optimizer: optax.GradientTransformation, options: Options) -> Parts:
+    """The parts of a model. Raises ConfigError for unknown names and values out of range."""
+    check_shape("shape", options.shape)
+    check_training(options)
+    check_range("num_steps", options.num_steps, 1, integer=True)
+    check_choice("method", options.method, TABLEAUS)
+    check_choice("divergence", options.divergence, DIVERGENCES)
+    check_range("kinetic", options.kinetic, 0)
+    check_range("jacobian", options.jacobian, 0)
+    return Parts(Feedforward(math.prod(options.shape), options.hidden), optimizer, options)
 
 
 def network_field(network: Any, params: State, condition: Array | None) -> Field:
@@ -42,101 +96,126 @@ def network_field(network: Any, params: State, condition: Array | None) -> Field
     return field
 
 
-@no_type_check
-def ffjord(
-    optimizer: optax.GradientTransformation,
+def solve(
+    parts: Parts, params: State, keys: Key[Array, "B"], x: Array, rows: Array | None, **solver: Any
+) -> tuple[Solution, Float[Array, "B"]]:
+    """Where x goes, and log p(x) in data units."""
+    options = parts.options
+    u = to_model_floats(options, fold_in(keys, 0), x)
+    draw = lambda key: jax.random.rademacher(key, u.shape[1:], u.dtype)
+    probe = jax.vmap(draw)(fold_in(keys, 1))
+    way = to_base(
+        network_field(parts.network, params, rows), u, probe, method=options.method, **solver
+    )
+    return way, log_base(way.z) + way.log_det + log_det(options, u)
+
+
+def init_state(parts: Parts, key: Key[Array, ""], batch: Batch) -> AveragedState:
+    """Fresh state; raises ConfigError when the batch does not fit the options."""
+    options = parts.options
+    check_batch(options, batch, options.transform)
+    classes = 0 if options.condition is None else options.condition.num_classes
+    params = parts.network.init(key, jnp.zeros((1, math.prod(options.shape) + 1 + classes)))
+    return init_state_with_ema(params, parts.optimizer)
+
+
+def training_loss(
+    parts: Parts, params: State, key: Key[Array, ""], batch: Batch
+) -> tuple[Float[Array, "B"], Metrics]:
+    """-log p and the regularisers, with one probe for each example."""
+    o = parts.options
+    key_way, key_drop = jax.random.split(key)
+    way, log_p = solve(
+        parts,
+        params,
+        sample_keys(key_way, len(batch["x"])),
+        batch["x"],
+        hidden_rows(key_drop, o, batch),
+        num_steps=o.num_steps,
+        divergence=o.divergence,
+        regularised=bool(o.kinetic or o.jacobian),
+    )
+    metrics = {"log_prob": log_p, "kinetic": way.kinetic, "jacobian": way.jacobian}
+    return o.kinetic * way.kinetic + o.jacobian * way.jacobian - log_p, metrics
+
+
+def step(
+    parts: Parts, key: Key[Array, ""], state: AveragedState, batch: Batch
+) -> tuple[AveragedState, Metrics]:
+    """One update on the loss, and one of the moving average."""
+    loss = lambda params: training_loss(parts, params, key, batch)
+    return optimizer_step_with_ema(loss, parts.optimizer, parts.options.ema_decay, state)
+
+
+def draw_samples(
+    parts: Parts,
+    key: Key[Array, "*batch"],
+    state: AveragedState,
+    n: int,
     *,
-    shape: tuple[int, ...],
-    hidden: tuple[int, ...] = (64, 64, 64),
-    steps: int = 8,
-    method: str = "rk4",
-    divergence: str = "hutchinson",
-    kinetic: float = 0.0,
-    jacobian: float = 0.0,
-    transform: Any = None,
-    num_classes: int = 0,
-    label_dropout: float = 0.1,
-    ema_decay: float = 0.999,
-) -> GenerativeModel:
-    """A continuous flow fitted by maximum likelihood.
+    temperature: float | Array = 1.0,
+    **conditions: Any,
+) -> Array:
+    """Samples [n, ...] in data units; `temperature` is the standard deviation of the base."""
+    o, keys = parts.options, sample_keys(key, n)
+    field = network_field(parts.network, state.ema, sampled_rows(o, conditions, keys))
+    check_finite("temperature", temperature)
+    z = temperature * normal(keys, tuple(o.shape))
+    return to_data_units(o, to_data(field, z, num_steps=o.num_steps, method=o.method))
+
+
+def log_prob(
+    parts: Parts,
+    key: Key[Array, "*batch"],
+    state: AveragedState,
+    x: Array,
+    *,
+    divergence: str | None = None,
+    num_steps: int | None = None,
+    draws: int = 1,
+    **conditions: Any,
+) -> Float[Array, "B"]:
+    """An estimate of log p(x) [B] in nats and data units; of dequantised images of a lower bound.
 
     Args:
-      shape: of one example after the transform.
-      hidden: widths of the field's network.
-      steps, method, divergence: of the solver in training; see `continuous.to_base`.
-      kinetic, jacobian: weights of the integrals of |f|^2 and |df/dx|^2 in the loss.
-      transform, num_classes, label_dropout, ema_decay: as of `flow`.
-    `sample(key, state, n, temperature=1.0)`, with `label` where there are classes; `log_prob(key,
-    state, x, label=None, divergence, steps, draws=1)`, by default with twice the steps of training
-    and the exact divergence up to 128 dimensions: an estimate of log p(x), of dequantised images of
-    a lower bound on log P(x). Raises ConfigError for unknown names and values
-    out of range.
+      divergence: by default exact up to 128 dimensions.
+      num_steps: by default twice as many as in training.
+      draws: of the dequantisation noise and the probe, see `average_over`.
     """
-    check_shape("shape", shape)
-    check_range("num_classes", num_classes, 0, integer=True)
-    check_range("steps", steps, 1, integer=True)
-    check_choice("method", method, TABLEAUS)
-    check_choice("divergence", divergence, DIVERGENCES)
-    for name, value in {"kinetic": kinetic, "jacobian": jacobian}.items():
-        check_range(name, value, 0)
-    for name, value in {"label_dropout": label_dropout, "ema_decay": ema_decay}.items():
-        check_range(name, value, 0, 1)
-    units = Units(tuple(shape), transform)
-    network = Feedforward(math.prod(shape), hidden)
-    best = "exact" if math.prod(shape) <= 128 else "hutchinson"
+    best = "exact" if math.prod(parts.options.shape) <= MOST_EXACT else "hutchinson"
+    solver = {
+        "divergence": best if divergence is None else divergence,
+        "num_steps": 2 * parts.options.num_steps if num_steps is None else num_steps,
+    }
+    one = lambda keys, rows: solve(parts, state.ema, keys, x, rows, **solver)[1]
+    return average_over(parts.options, conditions, one, key, len(x), draws)
 
-    def solve(params, keys, x, condition, **options):
-        """Where x goes, and log p(x) in data units."""
-        u = to_model_floats(units, fold_in(keys, 0), x)
-        draw = lambda key: jax.random.rademacher(key, u.shape[1:], u.dtype)
-        probe = jax.vmap(draw)(fold_in(keys, 1))
-        field = network_field(network, params, condition)
-        way = to_base(field, u, probe, method=method, **options)
-        log_p = log_base(way.z) + way.log_det
-        return way, log_p + (transform.log_det(u) if transform else 0)
 
-    def init(key, batch):
-        check_batch(batch, shape, num_classes, transform)
-        params = network.init(key, jnp.zeros((1, math.prod(shape) + 1 + num_classes)))
-        return init_state_with_ema(params, optimizer)
-
-    def loss(params, key, batch):
-        key_way, key_drop = jax.random.split(key)
-        n = len(batch["x"])
-        condition = condition_of(batch_labels(batch, num_classes), n, num_classes)
-        condition = drop_labels(key_drop, condition, label_dropout)
-        way, log_p = solve(
-            params,
-            sample_keys(key_way, n),
-            batch["x"],
-            condition,
-            steps=steps,
-            divergence=divergence,
-            regularised=bool(kinetic or jacobian),
-        )
-        metrics = {"log_prob": log_p, "kinetic": way.kinetic, "jacobian": way.jacobian}
-        return kinetic * way.kinetic + jacobian * way.jacobian - log_p, metrics
-
-    def step(key, state, batch):
-        return optimizer_step_with_ema(lambda p: loss(p, key, batch), optimizer, ema_decay, state)
-
-    def sample(key, state, n, label=None, temperature=1.0):
-        field = network_field(network, state.ema, condition_of(label, n, num_classes))
-        check_finite("temperature", temperature)
-        z = temperature * normal(sample_keys(key, n), tuple(shape))
-        u = to_data(field, z, steps=steps, method=method)
-        return transform.decode(u) if transform else u
-
-    def log_prob(key, state, x, *, label=None, divergence=best, steps=2 * steps, draws=1):
-        condition = condition_of(label, len(x), num_classes)
-        options = {"divergence": divergence, "steps": steps}
-        one = lambda keys: solve(state.ema, keys, x, condition, **options)[1]
-        return average_over(one, key, len(x), draws)
-
-    offered = offer(sample, bool(num_classes), False)
-    return compiled(
-        GenerativeModel(init, step, offered, log_prob, "estimate"),
-        per_sample={"label": partial(checked_labels, num_classes=num_classes)},
-        shared=("temperature",),
-        encode=transform.encode if transform is not None else None,
+def model_from_parts(parts: Parts) -> GenerativeModel:
+    """The model of parts that `make_parts` has checked."""
+    options = parts.options
+    model = GenerativeModel(
+        init=partial(init_state, parts),
+        step=partial(step, parts),
+        sample=partial(draw_samples, parts),
+        log_prob=partial(log_prob, parts),
+        log_prob_kind="estimate",
+        parts=parts,
     )
+    return compiled(
+        model,
+        condition=options.condition,
+        shared=("temperature",),
+        encode=options.transform.encode if options.transform is not None else None,
+    )
+
+
+@no_type_check
+def ffjord(optimizer: optax.GradientTransformation, **options) -> GenerativeModel:
+    """A continuous flow fitted by maximum likelihood; `options` are the fields of `Options`.
+
+    `sample` takes the arguments of `draw_samples`, `log_prob` those of its function here, and both
+    the label where there is a condition. Raises ConfigError for unknown names and values out of
+    range.
+    """
+    return model_from_parts(make_parts(optimizer, Options(**options)))

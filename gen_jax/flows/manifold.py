@@ -8,6 +8,7 @@ of [B, D]. On the surface, per unit of its own d-dimensional volume,
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -15,14 +16,14 @@ import jax.numpy as jnp
 import optax
 
 from gen_jax.checks import no_type_check
-from gen_jax.data_units import Units, check_data, to_data, to_model_vectors
+from gen_jax.data_units import check_data, to_data, to_model_vectors
 from gen_jax.errors import check_range, check_shape
 from gen_jax.flows.bijector import Layer, start_from_data
 from gen_jax.flows.density import log_density
 from gen_jax.model import GenerativeModel, compiled
-from gen_jax.optimization import init_state_with_ema, optimizer_step_with_ema
+from gen_jax.optimization import AveragedState, init_state_with_ema, optimizer_step_with_ema
 from gen_jax.randomness import normal, sample_keys
-from gen_jax.types import Array, Float, State
+from gen_jax.types import Array, Batch, Float, Key, Metrics, State
 
 
 class Surface(NamedTuple):
@@ -48,7 +49,7 @@ def log_gram(embed: Callable[[Array], Array], v: Float[Array, "B d"]) -> Float[A
     return 0.5 * jnp.linalg.slogdet(gram)[1]
 
 
-def surface(inner: Layer, outer: Layer, params: State, dim: int, latent: int) -> Surface:
+def make_surface(inner: Layer, outer: Layer, params: State, dim: int, latent: int) -> Surface:
     """The surface of `params = {"inner": ..., "outer": ...}`."""
     flat, bent = inner.bijector(params["inner"]), outer.bijector(params["outer"])
 
@@ -67,57 +68,105 @@ def surface(inner: Layer, outer: Layer, params: State, dim: int, latent: int) ->
     )
 
 
+class Options(NamedTuple):
+    """Options of `manifold_flow`.
+
+    Fields:
+      shape: of one example after the transform.
+      latent: dimensions d of the surface.
+      transform: `data.Transform`; for images best without noise, which lies off every surface.
+      reconstruction: weight of |u - to_data(encode(u))|^2, per example, u in the flow's units.
+      ema_decay: of the parameters' moving average, which samples.
+    """
+
+    shape: tuple[int, ...]
+    latent: int
+    transform: Any = None
+    reconstruction: float = 50.0
+    ema_decay: float = 0.999
+
+
+class Parts(NamedTuple):
+    """What the samples and the surface of a rectangular flow are made of."""
+
+    inner: Layer
+    outer: Layer
+    optimizer: optax.GradientTransformation
+    options: Options
+
+    @property
+    def dim(self) -> int:
+        """D."""
+        return math.prod(self.options.shape)
+
+    def surface(self, params: State) -> Surface:
+        """The surface of these parameters."""
+        return make_surface(self.inner, self.outer, params, self.dim, self.options.latent)
+
+
+def make_parts(
+    inner: Layer, outer: Layer, optimizer: optax.GradientTransformation, options: Options
+) -> Parts:
+    """The parts of a model. Raises ConfigError unless 1 <= latent < D."""
+    shape = check_shape("shape", options.shape)
+    parts = Parts(inner, outer, optimizer, options._replace(shape=tuple(shape)))
+    check_range("dim", parts.dim, 2, integer=True)
+    check_range("latent", options.latent, 1, parts.dim - 1, integer=True)
+    check_range("reconstruction", options.reconstruction, 0)
+    check_range("ema_decay", options.ema_decay, 0, 1)
+    return parts
+
+
+def init_state(parts: Parts, key: Key[Array, ""], batch: Batch) -> AveragedState:
+    """Fresh state, its actnorms set from the batch."""
+    options, outer = parts.options, parts.outer
+    key_inner, key_outer, key_data = jax.random.split(key, 3)
+    check_data(options, batch["x"])
+    u = to_model_vectors(options, key_data, batch["x"])
+    begun = start_from_data(outer, outer.init(key_outer, parts.dim), u)
+    v = outer.bijector(begun).inverse(u)[0][:, : options.latent]
+    within = start_from_data(parts.inner, parts.inner.init(key_inner, options.latent), v)
+    return init_state_with_ema({"inner": within, "outer": begun}, parts.optimizer)
+
+
+def step(
+    parts: Parts, key: Key[Array, ""], state: AveragedState, batch: Batch
+) -> tuple[AveragedState, Metrics]:
+    """One update on the distance to the projections minus their log p."""
+    options = parts.options
+
+    def loss(params):
+        here = parts.surface(params)
+        u = to_model_vectors(options, key, batch["x"])
+        away = jnp.sum((u - here.decode(here.encode(u))) ** 2, -1)
+        log_p = here.log_prob(u)
+        return options.reconstruction * away - log_p, {"log_prob": log_p, "distance": away}
+
+    return optimizer_step_with_ema(loss, parts.optimizer, options.ema_decay, state)
+
+
+def draw_samples(parts: Parts, key: Key[Array, "*batch"], state: AveragedState, n: int) -> Array:
+    """Points [n, ...] of the surface in data units."""
+    z = normal(sample_keys(key, n), (parts.options.latent,))
+    return to_data(parts.options, parts.surface(state.ema).decode(z))
+
+
+def model_from_parts(parts: Parts) -> GenerativeModel:
+    """The model of parts that `make_parts` has checked."""
+    functions = [partial(function, parts) for function in (init_state, step, draw_samples)]
+    return compiled(GenerativeModel(*functions, parts=parts))
+
+
 @no_type_check
 def manifold_flow(
-    inner: Layer,
-    outer: Layer,
-    optimizer: optax.GradientTransformation,
-    *,
-    shape: tuple[int, ...],
-    latent: int,
-    transform: Any = None,
-    reconstruction: float = 50.0,
-    ema_decay: float = 0.999,
+    inner: Layer, outer: Layer, optimizer: optax.GradientTransformation, **options
 ) -> GenerativeModel:
     """A rectangular flow: likelihood of the projections, and distance to them.
 
+    `options` are the fields of `Options`. There is no `log_prob`: a density per volume of a surface
+    is not comparable with one in D dimensions; `surface(model, state)` has it.
+
     Args:
       inner, outer: flows of vectors of `latent` and of D = prod(shape) numbers.
-      shape: of one example after the transform.
-      transform: `data.Transform`; for images best without noise, which lies off every surface.
-      reconstruction: weight of |u - to_data(encode(u))|^2, per example, u in the flow's units.
-    `init` sets the actnorms from the batch. `sample` draws points of the surface. There is no
-    `log_prob`: a density per volume of a surface is not comparable with one in D dimensions; use
-    `surface(...)` with the state's `ema`. Raises ConfigError unless 1 <= latent < D.
     """
-    shape = check_shape("shape", shape)
-    dim, units = math.prod(shape), Units(tuple(shape), transform)
-    check_range("dim", dim, 2, integer=True)
-    check_range("latent", latent, 1, dim - 1, integer=True)
-    check_range("reconstruction", reconstruction, 0)
-    check_range("ema_decay", ema_decay, 0, 1)
-
-    def init(key, batch):
-        key_inner, key_outer, key_data = jax.random.split(key, 3)
-        check_data(units, batch["x"])
-        u = to_model_vectors(units, key_data, batch["x"])
-        begun = start_from_data(outer, outer.init(key_outer, dim), u)
-        v = outer.bijector(begun).inverse(u)[0][:, :latent]
-        within = start_from_data(inner, inner.init(key_inner, latent), v)
-        return init_state_with_ema({"inner": within, "outer": begun}, optimizer)
-
-    def loss(params, key, batch):
-        here = surface(inner, outer, params, dim, latent)
-        u = to_model_vectors(units, key, batch["x"])
-        away = jnp.sum((u - here.decode(here.encode(u))) ** 2, -1)
-        log_p = here.log_prob(u)
-        return reconstruction * away - log_p, {"log_prob": log_p, "distance": away}
-
-    def step(key, state, batch):
-        return optimizer_step_with_ema(lambda p: loss(p, key, batch), optimizer, ema_decay, state)
-
-    def sample(key, state, n):
-        here = surface(inner, outer, state.ema, dim, latent)
-        return to_data(units, here.decode(normal(sample_keys(key, n), (latent,))))
-
-    return compiled(GenerativeModel(init, step, sample))
+    return model_from_parts(make_parts(inner, outer, optimizer, Options(**options)))

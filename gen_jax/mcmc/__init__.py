@@ -14,7 +14,7 @@ from gen_jax.mcmc.hmc import hmc
 from gen_jax.mcmc.kernel import ChainState, Info, Kernel, metropolis
 from gen_jax.mcmc.langevin import langevin
 from gen_jax.mcmc.mala import mala
-from gen_jax.mcmc.model import ChainsState, markov_chains
+from gen_jax.mcmc.model import Chains, ChainsState, chains, markov_chains
 from gen_jax.mcmc.parallel_tempering import parallel_tempering
 from gen_jax.mcmc.random_walk import random_walk
 from gen_jax.mcmc.run import RunInfo, advance, collect, run
@@ -34,6 +34,7 @@ __all__ = [
     "Adapted",
     "Annealed",
     "ChainState",
+    "Chains",
     "ChainsState",
     "Info",
     "Kernel",
@@ -41,6 +42,7 @@ __all__ = [
     "adapt_step_size",
     "advance",
     "annealed_importance",
+    "chains",
     "collect",
     "effective_sample_size",
     "hmc",

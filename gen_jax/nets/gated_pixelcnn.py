@@ -37,7 +37,7 @@ class Vertical(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "B H W C"], label: Int[Array, "B"] | None = None, see: See = whole
+        self, x: Float[Array, "B H W C"], condition: Int[Array, "B"] | None = None, see: See = whole
     ) -> list[Float[Array, "B H W F"]]:
         reach = self.kernel // 2
         across = range(-reach, reach + 1)
@@ -45,7 +45,7 @@ class Vertical(nn.Module):
         for layer in range(self.depth):
             rows = range(-reach, 1) if layer else range(-reach - 1, 0)
             h = CausalConv(2 * self.width, window(rows, across), strict=layer == 0)(v, see)
-            h = h + Label(self.num_classes, 2 * self.width)(label, x.shape[0])
+            h = h + Label(self.num_classes, 2 * self.width)(condition, x.shape[0])
             told.append(nn.Dense(2 * self.width)(h))
             v = gate(h) if layer == 0 else v + gate(h)
         return told
@@ -66,7 +66,7 @@ class Horizontal(nn.Module):
         self,
         x: Float[Array, "B H W C"],
         told: list[Float[Array, "B H W F"]],
-        label: Int[Array, "B"] | None = None,
+        condition: Int[Array, "B"] | None = None,
         see: See = whole,
     ) -> Float[Array, "B H W U P"]:
         groups, reach = self.units, self.kernel // 2
@@ -80,7 +80,7 @@ class Horizontal(nn.Module):
             offsets = window(range(1), columns)
             conv = CausalConv(2 * self.width, offsets, groups, strict=layer == 0)
             mixed = conv(h, see) + above
-            mixed = mixed + Label(self.num_classes, 2 * self.width)(label, x.shape[0])
+            mixed = mixed + Label(self.num_classes, 2 * self.width)(condition, x.shape[0])
             out = dense(self.width)(gate(mixed))
             h = h + out if layer else out
         h = nn.relu(dense(self.width)(nn.relu(h)))
@@ -112,18 +112,18 @@ class GatedPixelCNN(nn.Module):
             self.outputs, self.units, self.width, self.depth, self.kernel, self.num_classes
         )
 
-    def rows(self, x, label=None, see=whole):
+    def rows(self, x, condition=None, see=whole):
         """The vertical stack: a list of [B, H, W, 2 width]."""
-        return self.vertical(x, label, see)
+        return self.vertical(x, condition, see)
 
-    def columns(self, x, told, label=None, see=whole):
+    def columns(self, x, told, condition=None, see=whole):
         """The horizontal stack, [B, H, W, U, P]."""
-        return self.horizontal(x, told, label, see)
+        return self.horizontal(x, told, condition, see)
 
     def __call__(
-        self, x: Float[Array, "B H W C"], label: Int[Array, "B"] | None = None
+        self, x: Float[Array, "B H W C"], condition: Int[Array, "B"] | None = None
     ) -> Float[Array, "B H W U P"]:
         """Numbers of each unit from the units before it."""
         check_image(x)
         check_units(self.units, x.shape[-1], self.width)
-        return self.columns(x, self.rows(x, label), label)
+        return self.columns(x, self.rows(x, condition), condition)

@@ -71,7 +71,7 @@ class PixelRNN(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "B H W C"], label: Int[Array, "B"] | None = None
+        self, x: Float[Array, "B H W C"], condition: Int[Array, "B"] | None = None
     ) -> Float[Array, "B H W U P"]:
         """Numbers of each unit from units before it."""
         check_image(x)
@@ -82,7 +82,7 @@ class PixelRNN(nn.Module):
             return CausalConv(features, ((0, 0),), groups, **options)
 
         h = CausalConv(self.width, raster(self.first, groups > 1), groups, strict=True)(x)
-        h = h + Label(self.num_classes, self.width)(label, x.shape[0])
+        h = h + Label(self.num_classes, self.width)(condition, x.shape[0])
         for _ in range(self.depth):
             h = h + dense(self.width)(RowLSTM(self.width, groups)(h))
         h = nn.relu(dense(self.width)(nn.relu(h)))

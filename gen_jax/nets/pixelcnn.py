@@ -41,7 +41,7 @@ class PixelCNN(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "B H W C"], label: Int[Array, "B"] | None = None, see: See = whole
+        self, x: Float[Array, "B H W C"], condition: Int[Array, "B"] | None = None, see: See = whole
     ) -> Float[Array, "B H W U P"]:
         """Numbers of each unit from the units before it; zero before training."""
         check_image(x)
@@ -52,7 +52,7 @@ class PixelCNN(nn.Module):
             return CausalConv(features, ((0, 0),), groups, **options)
 
         conv = CausalConv(self.width, raster(self.first, groups > 1), groups, strict=True)
-        h = conv(x, see) + Label(self.num_classes, self.width)(label, x.shape[0])
+        h = conv(x, see) + Label(self.num_classes, self.width)(condition, x.shape[0])
         for _ in range(self.depth):
             r = nn.relu(dense(self.width // 2)(nn.relu(h)))
             r = CausalConv(self.width // 2, raster(self.kernel, True), groups)(r, see)

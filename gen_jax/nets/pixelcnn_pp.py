@@ -40,7 +40,7 @@ class Block(nn.Module):
         self,
         x: Float[Array, "B H W F"],
         more: list[Float[Array, "B H W G"]],
-        label: Int[Array, "B"] | None,
+        condition: Int[Array, "B"] | None,
         deterministic: bool,
     ) -> Float[Array, "B H W F"]:
         h = CausalConv(self.width, self.offsets)(concat_elu(x))
@@ -48,7 +48,7 @@ class Block(nn.Module):
             h = h + nn.Dense(self.width)(concat_elu(jnp.concatenate(more, -1)))
         h = nn.Dropout(self.dropout)(concat_elu(h), deterministic=deterministic)
         h = CausalConv(2 * self.width, self.offsets)(h)
-        h = h + Label(self.num_classes, 2 * self.width)(label, x.shape[0])
+        h = h + Label(self.num_classes, 2 * self.width)(condition, x.shape[0])
         a, b = jnp.split(h, 2, axis=-1)
         return x + a * nn.sigmoid(b)
 
@@ -78,7 +78,7 @@ class PixelCNNPlusPlus(nn.Module):
     def __call__(
         self,
         x: Float[Array, "B H W C"],
-        label: Int[Array, "B"] | None = None,
+        condition: Int[Array, "B"] | None = None,
         *,
         deterministic: bool = True,
     ) -> Float[Array, "B H W U P"]:
@@ -88,8 +88,8 @@ class PixelCNNPlusPlus(nn.Module):
         def both(v, h, skip=None):
             v_more, h_more = ([], []) if skip is None else ([skip[0]], [skip[1]])
             block = lambda offsets: Block(self.width, offsets, self.num_classes, self.dropout)
-            v = block(ABOVE)(v, v_more, label, deterministic)
-            return v, block(CORNER)(h, [v, *h_more], label, deterministic)
+            v = block(ABOVE)(v, v_more, condition, deterministic)
+            return v, block(CORNER)(h, [v, *h_more], condition, deterministic)
 
         # A plane of ones tells the image from the zeros around it.
         x = jnp.concatenate([x, jnp.ones_like(x[..., :1])], -1)

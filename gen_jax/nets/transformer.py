@@ -40,7 +40,7 @@ class Transformer(nn.Module):
     def __call__(
         self,
         tokens: Int[Array, "B T"],
-        label: Int[Array, "B"] | None = None,
+        condition: Int[Array, "B"] | None = None,
         *,
         first: int | Int[Array, ""] = 0,
         attention: Attention = lambda name: causal,
@@ -61,7 +61,7 @@ class Transformer(nn.Module):
         places = self.param("places", init, (self.context, self.width))
         h = table.at[tokens].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
         h = h + jax.lax.dynamic_slice_in_dim(places, first, length)
-        h = h + Label(self.num_classes, self.width)(label, batch)[:, 0]
+        h = h + Label(self.num_classes, self.width)(condition, batch)[:, 0]
         h = nn.Dropout(self.dropout)(h, deterministic=deterministic)
         for layer in range(self.depth):
             block = DecoderBlock(self.heads, self.ratio, self.dropout)

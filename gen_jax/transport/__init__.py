@@ -7,7 +7,7 @@ from gen_jax.transport.refine import MARGIN, Refinement, refine
 from gen_jax.transport.reverse_kl import reverse_kl_loss
 from gen_jax.transport.schedule import Schedule, one_cycle
 from gen_jax.transport.stages import Stage
-from gen_jax.transport.temperflow import TemperState, anneal, temperflow
+from gen_jax.transport.temperflow import TemperState, anneal, bijector, temperflow
 from gen_jax.transport.tempering import Curve, bounded_step, log_step, tempering_curve
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Stage",
     "TemperState",
     "anneal",
+    "bijector",
     "bounded_step",
     "density",
     "forward_kl_loss",

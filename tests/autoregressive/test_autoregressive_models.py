@@ -10,7 +10,7 @@ import pytest
 import scipy.stats
 
 from gen_jax import autoregressive as ar
-from gen_jax import data
+from gen_jax import conditions, data
 from gen_jax.autoregressive import likelihoods, pixels
 from gen_jax.autoregressive.transformer import factorise
 from gen_jax.errors import ConfigError, DataError
@@ -26,7 +26,7 @@ ADAM = optax.adam(1e-2)
 def pixel(network, **options):
     sizes = {"width": 8, **options}
     kind = {"shape": SHAPE, "likelihood": "bernoulli", "transform": data.binarize()}
-    return lambda **more: ar.pixel_model(ADAM, network=network, options=sizes, **kind, **more)
+    return lambda **more: ar.pixel_model(ADAM, network=network, sizes=sizes, **kind, **more)
 
 
 MODELS = {
@@ -75,7 +75,7 @@ def compiled_sample(model, state):
 @pytest.fixture(scope="module", params=list(MODELS))
 def drawn(request):
     """(name, model, state, keys, samples of class 1)."""
-    model = MODELS[request.param](num_classes=2)
+    model = MODELS[request.param](condition=conditions.labels(2))
     scale = 0.3 if request.param == "pixelcnn_pp" else 0.5
     state = random_state(model, {"x": ALL, "y": np.zeros(16, np.int32)}, scale)
     keys = sample_keys(jax.random.key(MODELS_SEED), N)
@@ -97,6 +97,35 @@ def test_all_pictures_sum_to_one_and_samples_follow_their_law(drawn, key):
     counts = np.bincount((np.asarray(x).reshape(N, 4) // 255) @ weights, minlength=16)
     p_values = [scipy.stats.chisquare(counts, N * q / q.sum()).pvalue for q in p]
     assert p_values[1] > FALSE_ALARM > p_values[0]
+
+
+def test_logits_are_the_conditionals_of_the_enumerated_law(drawn, key):
+    """p(x_i = 1 | x_<i) from the probabilities of all pictures, and from the logits of one."""
+    name, model, state, _, _ = drawn
+    if name == "made_orders":
+        return  # its law is a mixture of orderings, the logits are those of the first
+    law = np.exp(np.asarray(model.log_prob(key, state, ALL, label=1), float)).reshape(2, 2, 2, 2)
+    raw = np.asarray(ar.logits(model, state, ALL[5:6], label=1), float)[0]
+    ones = raw[:, 1] - raw[:, 0] if raw.shape[1] == 2 else raw[:, 0]
+    for i, bits in enumerate([(), (0,), (0, 1), (0, 1, 0)]):  # picture 5 is 0101
+        given = law[bits].reshape(2, -1).sum(1)
+        np.testing.assert_allclose(1 / (1 + np.exp(-ones[i])), given[1] / given.sum(), rtol=1e-4)
+
+
+def test_a_label_that_training_never_hid_is_drawn_and_averaged_over(key):
+    make = lambda share: MODELS["made"](condition=conditions.labels(2), condition_dropout=share)
+    hidden, never = make(0.1), make(0.0)
+    state = random_state(never, {"x": ALL, "y": np.zeros(16, np.int32)})
+    each = [np.exp(hidden.log_prob(key, state, ALL, label=k)) for k in range(2)]
+    law = np.exp(np.asarray(never.log_prob(key, state, ALL), float))
+    np.testing.assert_allclose(law, np.mean(each, 0), rtol=1e-5)
+    drawn = np.asarray(never.sample(key, state, N)).reshape(N, 4) // 255
+    counts = np.bincount(drawn @ np.array([8, 4, 2, 1]), minlength=16)
+    assert scipy.stats.chisquare(counts, N * law / law.sum()).pvalue > FALSE_ALARM
+    with pytest.raises(ConfigError, match="label is needed"):
+        ar.logits(never, state, ALL)
+    with pytest.raises(ConfigError, match="must be labels"):
+        MODELS["made"](condition=conditions.image((2,)))
 
 
 def test_samples_do_not_depend_on_their_batch_nor_on_the_cache(drawn):
@@ -127,7 +156,7 @@ def test_training_reaches_the_entropy_of_a_known_law(key):
 def test_labels_are_learned_and_may_be_dropped(name, key):
     """Class 0 is all black, class 1 all white; without a label it is the one or the other."""
     x, y = jnp.asarray(ALL[np.array([0, 15] * 4)]), jnp.arange(8) % 2
-    model = MODELS[name](num_classes=2, label_dropout=0.5)
+    model = MODELS[name](condition=conditions.labels(2), condition_dropout=0.5)
     state = model.init(key, {"x": x, "y": y})
     step = jax.jit(model.step)
     for i in range(300):
@@ -190,7 +219,7 @@ def test_cached_decoding_is_the_full_pass_at_every_place(name, key):
 def test_an_untrained_model_of_bytes_scores_exactly_eight(key):
     x = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 1)).astype(np.uint8)
     model = ar.pixel_model(
-        ADAM, shape=(4, 4, 1), options={"width": 8, "depth": 1}, transform=data.integers()
+        ADAM, shape=(4, 4, 1), sizes={"width": 8, "depth": 1}, transform=data.integers()
     )
     log_p = model.log_prob(key, model.init(key, {"x": x}), x)
     np.testing.assert_allclose(bits_per_dim(log_p, 16), 8, rtol=1e-6)
@@ -211,7 +240,7 @@ def test_colours_sum_to_one_and_samples_follow_their_law(name, key):
         ADAM,
         shape=(1, 2, 3),
         likelihood=law,
-        options={"width": 12, "depth": 1},
+        sizes={"width": 12, "depth": 1},
         transform=data.integers(2),
         **options,
     )

@@ -11,7 +11,7 @@ from filled import filled
 from jax.scipy.special import ndtri
 from jax.scipy.stats import norm
 
-from gen_jax import data, flows
+from gen_jax import conditions, data, flows
 from gen_jax.errors import ConfigError, DataError
 from gen_jax.metrics import bits_per_dim
 from gen_jax.randomness import sample_keys
@@ -159,7 +159,9 @@ def noise_with(layer):
 
 def test_labels_condition_and_are_hidden_at_random():
     layer = flows.chain(flows.coupling(flows.affine(), hidden=(8,)), flows.actnorm())
-    model = flows.flow(layer, optax.adam(0.01), shape=(2,), num_classes=3, label_dropout=0.5)
+    model = flows.flow(
+        layer, optax.adam(0.01), shape=(2,), condition=conditions.labels(3), condition_dropout=0.5
+    )
     x = jax.random.normal(KEY, (6, 2))
     batch = {"x": x, "y": jnp.array([0, 1, 2, 0, 1, 2])}
     state = model.init(KEY, batch)
@@ -183,7 +185,54 @@ def test_labels_condition_and_are_hidden_at_random():
             model.sample(KEY, state, 2, label=label)
     plain = flows.flow(layer, optax.adam(0.01), shape=(2,))
     assert "label" not in plain.conditions
-    with pytest.raises(ConfigError, match="without labels"):
+    with pytest.raises(ConfigError, match="option='label'"):
         plain.log_prob(KEY, plain.init(KEY, {"x": x}), x, label=1)
     with pytest.raises(ConfigError, match="does not fit"):
         plain.init(KEY, {"x": jnp.zeros((4, 3))})
+
+
+def test_the_bijector_of_a_trained_flow(key):
+    """Its log-determinant by autodiff; a label that is not given is hidden, or drawn and averaged
+    over where training hid none."""
+    layer = flows.chain(flows.coupling(flows.affine(), hidden=(4,)), flows.actnorm())
+    make = lambda dropout: flows.flow(
+        layer,
+        optax.sgd(0.1),
+        shape=(2,),
+        transform=data.standardize([1.0, 2.0], [3.0, 0.5]),
+        condition=conditions.labels(3),
+        condition_dropout=dropout,
+    )
+    model, x = make(0.1), jax.random.normal(key, (6, 2))
+    state = model.init(key, {"x": x, "y": jnp.arange(6) % 3})
+    state = state._replace(ema=filled_like(key, state.ema))
+    z = jax.random.normal(key, (5, 2))
+    told = flows.bijector(model, state, label=1)
+    u, log_det = told.forward(z)
+    jacobian = jax.vmap(jax.jacfwd(lambda z: told.forward(z[None])[0][0]))(z)
+    np.testing.assert_allclose(log_det, jnp.linalg.slogdet(jacobian)[1], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(told.inverse(u)[0], z, atol=1e-5)
+    rows = jnp.arange(5) % 3
+    each = flows.bijector(model, state, label=rows).forward(z)[0]
+    np.testing.assert_allclose(each[rows == 1], u[rows == 1], rtol=1e-5)
+    hidden = flows.bijector(model, state).forward(z)[0]
+    assert np.abs(hidden - u).max() > 1e-3
+    never = make(0.0)
+    labelled = jnp.stack([model.log_prob(key, state, x, label=k) for k in range(3)])
+    np.testing.assert_allclose(
+        never.log_prob(key, state, x), np.log(np.exp(labelled).mean(0)), rtol=1e-5
+    )
+    with pytest.raises(ConfigError, match="label is needed"):
+        flows.bijector(never, state).forward(z)
+    drawn = np.asarray(never.sample(key, state, 4000))
+    parts = np.concatenate([model.sample(key, state, 2000, label=k) for k in range(3)])
+    np.testing.assert_allclose(drawn.mean(0), parts.mean(0), atol=5 * drawn.std() / 4000**0.5)
+    with pytest.raises(ConfigError, match="must be a model of gen_jax.flows"):
+        flows.surface(model, state)
+
+
+def filled_like(key, params):
+    """Random parameters of this form."""
+    leaves, tree = jax.tree.flatten(params)
+    draw = lambda k, p: 0.5 * jax.random.normal(k, p.shape)
+    return tree.unflatten(map(draw, jax.random.split(key, len(leaves)), leaves))

@@ -9,7 +9,7 @@ from filled import filled
 
 from gen_jax import flows
 from gen_jax.errors import ConfigError
-from gen_jax.flows import log_gram, manifold_flow, surface
+from gen_jax.flows import log_gram, make_surface, manifold_flow
 
 KEY = jax.random.key(0)
 INNER = flows.free(flows.rational_quadratic(6))
@@ -34,7 +34,7 @@ def test_density_integrates_to_one_along_the_curve(x64):
         "inner": filled(INNER, 1, size=0.5, dtype=jnp.float64),
         "outer": filled(OUTER, 3, size=0.5, dtype=jnp.float64),
     }
-    here = surface(INNER, OUTER, params, 3, 1)
+    here = make_surface(INNER, OUTER, params, 3, 1)
     z = jnp.linspace(-8, 8, 20_001)[:, None]
     x = jax.jit(here.decode)(z)
     np.testing.assert_allclose(here.encode(x[::500]), z[::500], atol=1e-8)
@@ -53,7 +53,10 @@ def test_training_finds_a_line(key):
     state = model.init(key, {"x": x})
     run = lambda state, key: model.step(key, state, {"x": x})
     train = jax.jit(lambda s: jax.lax.scan(run, s, jax.random.split(key, 400))[0])
-    drawn = np.asarray(model.sample(key, train(state), 2000))
+    state = train(state)
+    drawn = np.asarray(model.sample(key, state, 2000))
+    here = flows.surface(model, state)
+    np.testing.assert_allclose(here.decode(here.encode(drawn)), drawn, atol=1e-4)
     off = (drawn - np.array([0.5, 0.0])) @ np.array([-1.0, 2.0]) / 5**0.5
     assert np.abs(off).mean() < 0.1
     assert drawn.std(0)[0] == pytest.approx(float(x.std(0)[0]), rel=0.15)

@@ -10,7 +10,7 @@ import pytest
 from filled import filled
 from jax.scipy.stats import norm
 
-from gen_jax import flows
+from gen_jax import conditions, flows
 from gen_jax.errors import ConfigError
 from gen_jax.flows import Guided, causal_affine, tarflow
 from gen_jax.nets import CausalTransformer
@@ -120,8 +120,10 @@ def test_a_model_with_noise_learns_the_noisy_law_and_samples_the_clean_one():
     assert noisy.std() == pytest.approx(math.hypot(std, noise), rel=0.05)
     # The posterior mean has variance s^4 / (s^2 + noise^2).
     assert clean.std() == pytest.approx(std**2 / math.hypot(std, noise), rel=0.05)
-    assert "label" not in model.conditions
-    told = flows.flow(flows.actnorm(), optax.adam(0.02), shape=(2,), noise=noise, num_classes=2)
+    options = {"shape": (2,), "noise": noise, "condition": conditions.labels(2)}
+    told = flows.flow(flows.actnorm(), optax.adam(0.02), **options)
+    assert {"label", "guidance", "denoised", "temperature"} == set(told.conditions)
+    assert {"denoised", "temperature"} == set(model.conditions)
     state = told.init(KEY, {"x": x, "y": jnp.zeros(4000, jnp.int32)})
     with pytest.raises(ConfigError, match="guidance=2 needs label"):
         told.sample(KEY, state, 3, guidance=2)

@@ -84,6 +84,11 @@ def test_a_scale_is_learnt_and_used(key):
     chains = jax.tree.map(lambda leaf: leaf[rows], state.chains)
     kernel = make(step_size_of(state, 30), state.tuning.scale)
     direct = mcmc.advance(fold_in(keys, 1), kernel, chains, 5)[0].x
+    found = mcmc.chains(model, state)
+    np.testing.assert_allclose(found.scale, scales, rtol=0.05)
+    moved = mcmc.advance(fold_in(keys, 1), found.kernel, chains, 5)[0].x
+    np.testing.assert_allclose(moved, direct, rtol=1e-5)
+    assert found.state.x.shape == (32, 2)
     np.testing.assert_allclose(model.sample(key, state, 3), direct, rtol=1e-5)
     with pytest.raises(ConfigError, match="adapt=0"):
         mcmc.markov_chains(f, make, 2, learn_scale=True)
