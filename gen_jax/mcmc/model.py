@@ -161,7 +161,7 @@ class Chains(NamedTuple):
 
 
 def chains(model: GenerativeModel, state: State) -> Chains:
-    """The chains of a model and the kernel that moves them. Raises ConfigError for another model."""
+    """The chains of a model and their kernel. Raises ConfigError for another model."""
     parts, own = parts_of(model, state, Parts)
     size, scale = step_size_of(own, parts.options.adapt), own.tuning.scale
     return Chains(own.chains, parts.kernel(size, scale), size, scale)
