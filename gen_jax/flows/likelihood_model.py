@@ -46,7 +46,9 @@ def check_batch(options: TrainOptions, batch: Batch, transform: Any) -> None:
 
 def as_rows(options: TrainOptions, label: Int[Array, "n"] | None) -> Float[Array, "n K"] | None:
     """Labels as one-hot rows, zeros for "no label"; None of a model without a condition."""
-    return None if options.condition is None else one_hot(label, options.condition.num_classes)
+    if options.condition is None or label is None:
+        return None
+    return one_hot(label, options.condition.num_classes)
 
 
 def batch_rows(options: TrainOptions, batch: Batch) -> Float[Array, "B K"] | None:

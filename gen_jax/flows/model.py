@@ -142,7 +142,10 @@ def step(
     options = parts.options
     key_noise, key_drop = jax.random.split(key)
     keys, rows = sample_keys(key_noise, len(batch["x"])), hidden_rows(key_drop, options, batch)
-    loss = lambda params: (-score(parts, params, keys, batch["x"], rows, options.noise), {})
+
+    def loss(params: State) -> tuple[Float[Array, "B"], Metrics]:
+        return -score(parts, params, keys, batch["x"], rows, options.noise), {}
+
     return optimizer_step_with_ema(loss, parts.optimizer, options.ema_decay, state)
 
 

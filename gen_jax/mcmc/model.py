@@ -136,6 +136,7 @@ def log_prob(
     parts: Parts, key: Key[Array, "*batch"], state: ChainsState, x: Float[Array, "B D"]
 ) -> Float[Array, "B"]:
     """log p(x) in nats; the chains play no part in it."""
+    assert parts.options.log_normalizer is not None
     return checked(parts.log_density)(x) - parts.options.log_normalizer
 
 

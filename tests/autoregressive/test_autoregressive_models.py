@@ -304,7 +304,7 @@ def test_prompts_are_kept_and_greedy_needs_no_luck(key):
         ),
         (lambda m, k, s: m.sample(k, s, 1, prompt=jnp.array([5])), r"\[0, 4\]"),
         (lambda m, k, s: m.sample(k, s, 2, prompt=jnp.zeros((3, 2), jnp.int32)), "prompt of shape"),
-        (lambda m, k, s: m.log_prob(k, s, jnp.zeros((1, 6), jnp.int32), label=0), "without labels"),
+        (lambda m, k, s: m.log_prob(k, s, jnp.zeros((1, 6), jnp.int32), label=0), "option=.label."),
         (lambda m, k, s: m.log_prob(k, s, jnp.full((1, 6), 5)), r"\[0, 4\]"),
         (lambda m, k, s: m.log_prob(k, s, jnp.zeros((1, 7), jnp.int32)), "shape"),
         (lambda m, k, s: m.init(k, {"x": jnp.full((1, 6), 9)}), r"\[0, 4\]"),
