@@ -29,7 +29,7 @@ from experiments.shared.registry import Saved
 from gen_jax import flows, mcmc, training
 from gen_jax.errors import check_range
 from gen_jax.sampling import importance, make_target
-from gen_jax.transport import refine
+from gen_jax.transport import bijector, refine
 
 POINTS, BURN_IN, STEP_SIZE = 10_000, 200, 0.1
 SLIDES = {
@@ -62,11 +62,12 @@ def median_seconds(run: Callable, repeats: int) -> float:
 def flow_rows(key, dim: int, saved: Saved | None, repeats: int) -> dict[str, dict]:
     """Draws of the run's flow, or of a fresh one of the same size, and their refinement."""
     target = make_target("clayton", dim=dim)
-    layer = flows.spline_flow(hidden=(128, 128), half_width=6.0)
-    params = layer.init(key, dim)
     if saved is not None:
-        layer, params = flows.spline_flow(**vars(saved.config.flow)), saved.state.params
-    sample = lambda key, n: flows.density.sample(key, layer.bijector(params), n, dim)
+        flow = bijector(saved.model, saved.state)
+    else:
+        layer = flows.spline_flow(hidden=(128, 128), half_width=6.0)
+        flow = layer.bijector(layer.init(key, dim))
+    sample = lambda key, n: flows.density.sample(key, flow, n, dim)
     propose, draw = lambda keys: sample(keys, len(keys)), jax.jit(lambda key: sample(key, POINTS))
     rows = {"flow": {"seconds": median_seconds(lambda: draw(key), repeats), "ess": POINTS}}
     if saved is None:
