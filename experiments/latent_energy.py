@@ -54,7 +54,7 @@ from gen_jax.flows import spline_flow
 from gen_jax.metrics import compare_with_exact
 from gen_jax.ranges import check_ranges
 from gen_jax.sampling import Target, importance
-from gen_jax.transport import Schedule, anneal, temperflow
+from gen_jax.transport import Schedule, anneal, bijector, density, temperflow
 from gen_jax.types import Array, Estimate, Float, Key, UInt8
 
 CHAINS, ADAPTATION, SHOWN, JUDGED = 100, 500, 20, 2000
@@ -155,7 +155,7 @@ def by_flow(
     @partial(jax.jit, static_argnames="refined")
     def draw(key, refined):
         z = model.sample(key, state, config.num, refined=refined, margin=config.margin)
-        return z, target.log_density(z) - model.log_prob(key, state, z)
+        return z, target.log_density(z) - density.log_density(bijector(model, state), z)
 
     found = []
     for again in (False, True)[: 1 + refined]:
