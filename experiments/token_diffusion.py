@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import tyro
 
-from experiments.shared.autoregressive_options import classes_of
-from experiments.shared.config import RunConfig
+from experiments.shared.config import RunConfig, condition_of
 from experiments.shared.networks import TransformerNetwork
 from experiments.shared.option_types import Count, Positive, Share, Steps
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
-from gen_jax import conditions, data, nets
+from gen_jax import data, nets
 from gen_jax.data import DatasetSpec, Vocabulary
 from gen_jax.discrete_diffusion import TOKEN_PATHS, TOKEN_STEPPERS, discrete_diffusion
 from gen_jax.errors import ConfigError, check_choice
@@ -73,7 +72,6 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     config.check()
     spec = spec or data.describe(config.dataset)
     size, transform = tokens_of(spec)
-    classes = classes_of(config, spec)
     network = nets.TokenTransformer(
         size + (config.path == "absorbing"),
         int(np.prod(spec.shape)),
@@ -88,7 +86,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
         shape=spec.shape,
         size=size,
         path=config.path,
-        condition=conditions.labels(classes) if classes else None,
+        condition=condition_of(config, spec),
         condition_dropout=config.label_dropout,
         ema_decay=config.ema_decay,
         transform=transform,
