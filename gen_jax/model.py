@@ -163,8 +163,9 @@ class GenerativeModel(_Functions):
         )
 
     def __hash__(self) -> int:
-        """A model may be a static argument of `jax.jit`."""
+        """A model may be a static argument of `jax.jit`; its parts may hold what has no hash."""
         fields = self._asdict()
+        fields.pop("parts")
         conditions = frozenset(fields.pop("conditions").items())
         return hash((conditions, *fields.values()))
 

@@ -211,6 +211,7 @@ def test_a_model_is_a_static_argument(key):
     model = compiled(GenerativeModel(None, None, draw), per_sample={"label": lambda v, n: v})
     assert run(model, key).shape == (2,)
     assert hash(model) == hash(model._replace())
+    assert hash(model._replace(parts={"no": "hash"})) == hash(model)
 
 
 def test_an_option_without_a_hash_works(key):
