@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import jax.numpy as jnp
+
 from gen_jax.flows.bijector import Bijector
 from gen_jax.flows.ffjord import Parts as ContinuousParts
 from gen_jax.flows.likelihood_model import given_rows
@@ -26,10 +28,16 @@ def bijector(model: GenerativeModel, state: State, **conditions: Any) -> Bijecto
     kind = ContinuousParts if isinstance(unfrozen(model, state)[0].parts, ContinuousParts) else None
     parts, own = parts_of(model, state, kind or FlowParts)
 
-    def of_rows(x: Float[Array, "B ..."]) -> Bijector:
-        return parts.bijector(own.ema, given_rows(parts.options, conditions, len(x)))
+    def of_rows(n: int) -> Bijector:
+        return parts.bijector(own.ema, given_rows(parts.options, conditions, n))
 
-    return Bijector(lambda z: of_rows(z).forward(z), lambda x: of_rows(x).inverse(x))
+    def forward(z: Float[Array, "B ..."]) -> tuple[Float[Array, "B ..."], Float[Array, "B"]]:
+        return of_rows(len(z)).forward(jnp.asarray(z))
+
+    def inverse(x: Float[Array, "B ..."]) -> tuple[Float[Array, "B ..."], Float[Array, "B"]]:
+        return of_rows(len(x)).inverse(jnp.asarray(x))
+
+    return Bijector(forward, inverse)
 
 
 def surface(model: GenerativeModel, state: State) -> Surface:
