@@ -62,7 +62,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
 
 def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[str, Any]:
     """log Z with its standard error, and the exact log-density where it is known."""
-    found = log_normalizer(saved, network_of(saved.config))
+    found = log_normalizer(saved)
     return found | exact_numbers(saved, test, num)
 
 

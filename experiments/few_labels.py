@@ -77,7 +77,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     check_range("labels", config.labels, spec.num_classes, integer=True)
     options = model_options(config, spec, vae.Options)
     network, optimizer = vae.mlp(config.hidden), one_cycle_adam(config.steps, config.learning_rate)
-    options["num_classes"] = spec.num_classes
+    options["condition"] = spec.condition
     return vae.semi_supervised(network, network, network, optimizer, **options)
 
 
@@ -119,22 +119,20 @@ def plain_classifier(
 
 def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[str, Any]:
     """Accuracy on the whole test set, of the model's classifier and of one by the labels alone."""
-    config, classes, key = saved.config, saved.spec.num_classes, jax.random.key(0)
-    options, network = model_options(config, saved.spec, vae.Options), vae.mlp(config.hidden)
-    parts = vae.make_parts(network, network, vae.Options(num_classes=classes, **options))
+    config, classes, network = saved.config, saved.spec.num_classes, vae.mlp(saved.config.hidden)
+    law = vae.likelihood(saved.model, saved.state)
 
     def inputs(x):
-        u = vae.encode_data(parts, key, x)
-        return parts.likelihood.network_input(u).reshape(len(u), -1)
+        return law.network_input(vae.values(saved.model, saved.state, x)).reshape(len(x), -1)
 
-    train, x = data.load(saved.spec.name, "train"), inputs(test["x"])
+    train = data.load(saved.spec.name, "train")
     rows = labelled(config, train["y"], classes)
     alone = plain_classifier(
         config, inputs(train["x"][rows]), jnp.asarray(train["y"][rows]), classes
     )
     guesses = {
-        "classifier_accuracy": vae.label_logits(network, saved.state, x, classes),
-        "labels_alone_accuracy": network(classes).apply(alone, x),
+        "classifier_accuracy": vae.label_logits(saved.model, saved.state, test["x"]),
+        "labels_alone_accuracy": network(classes).apply(alone, inputs(test["x"])),
     }
     right = lambda logits: (np.asarray(logits).argmax(1) == test["y"]).astype(np.float64)
     return {name: mean_and_error(right(logits)) for name, logits in guesses.items()}

@@ -25,7 +25,6 @@ from experiments.shared.option_types import MAX_SAMPLES, Count, SavedStep, Seed,
 from experiments.shared.provenance import compare, in_report
 from experiments.shared.registry import Saved
 from experiments.shared.runner import rebuild
-from experiments.shared.vae_options import options_of
 from gen_jax import data, metrics, plotting, training, vae
 from gen_jax.errors import ConfigError, check_choice
 from gen_jax.ranges import check_ranges
@@ -81,23 +80,13 @@ def filled_in(
     Args:
       x: what the chains start from where it is hidden.
     """
-    network = vae.mlp(saved.config.hidden)
-    parts = vae.make_parts(network, network, options_of(saved.config, saved.spec))
-    label = jnp.asarray(y) if parts.options.num_classes else None
-    functions = vae.coder(parts, saved.state.params, label)
-    u = vae.encode_data(parts, jax.random.key(config.seed), x)
+    given = {"label": jnp.asarray(y)} if saved.config.conditional else {}
+    functions = vae.functions(saved.model, saved.state, **given)
+    u = vae.values(saved.model, saved.state, x, key=jax.random.key(config.seed))
+    options: dict[str, Any] = {"rounds": config.rounds, "mean": True}
 
     def chain(key: Array) -> Array:
-        values = vae.impute(
-            key,
-            lambda u: functions.encode(vae.network_inputs(parts, u, label)),
-            functions.decode,
-            u,
-            jnp.asarray(seen),
-            likelihood=functions.likelihood,
-            rounds=config.rounds,
-            mean=True,
-        )
+        values = vae.impute(key, functions, u, jnp.asarray(seen), **options)
         return (functions.likelihood.network_input(values) + 1) * 127.5
 
     keys = jax.random.split(jax.random.key(config.seed), config.chains)

@@ -56,6 +56,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     return energy.jem(
         network_of(config, spec.num_classes),
         optimizer_of(config),
+        condition=spec.condition,
         chains=chains_of(config),
         energy_weight=config.energy_weight,
         regulariser=config.regulariser,
@@ -65,16 +66,12 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
 
 def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[str, Any]:
     """log Z with its standard error, and the accuracy on the whole test set."""
-    network = network_of(saved.config, saved.spec.num_classes)
-    transform = model_options(saved.config, saved.spec)["transform"]
-    key = jax.random.key(0)
-    classify = jax.jit(
-        lambda x: energy.logits_of(network, saved.state, transform.encode(key, x)).argmax(1)
-    )
+    logits = energy.logits(saved.model, saved.state)
+    classify = jax.jit(lambda x: logits(x).argmax(1))
     parts = np.array_split(np.arange(len(test["x"])), -(-len(test["x"]) // 500))
     right = [np.asarray(classify(test["x"][p])) == test["y"][p] for p in parts]
     accuracy = mean_and_error(np.concatenate(right).astype(np.float64))
-    return {**log_normalizer(saved, network), "classifier_accuracy": accuracy}
+    return {**log_normalizer(saved), "classifier_accuracy": accuracy}
 
 
 EXPERIMENT = Experiment("jem", Config, build, measure_test=measure_test)

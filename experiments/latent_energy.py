@@ -47,7 +47,6 @@ from experiments.shared.option_types import (
 from experiments.shared.provenance import compare, in_report
 from experiments.shared.registry import Saved
 from experiments.shared.runner import rebuild
-from experiments.shared.vae_options import options_of
 from gen_jax import data, mcmc, metrics, plotting, training, vae
 from gen_jax.errors import ConfigError
 from gen_jax.flows import spline_flow
@@ -124,13 +123,10 @@ def latents_of(saved: Saved, examples: int) -> tuple[Target, Callable[[Array], n
     if saved.spec.kind != "images" or saved.config.conditional:
         what = "needs labels to decode" if saved.config.conditional else "decodes no images"
         raise ConfigError(f"run {str(saved.directory)!r} {what}")
-    network = vae.mlp(saved.config.hidden)
-    parts = vae.make_parts(network, network, options_of(saved.config, saved.spec))
-    functions = vae.coder(parts, saved.state.params)
+    functions = vae.functions(saved.model, saved.state)
     x = data.examples(saved.spec.name, "train", examples)["x"]
-    u = vae.encode_data(parts, jax.random.key(0), x)
-    target = vae.aggregate_target(functions.encode(vae.network_inputs(parts, u)))
-    return target, lambda z: grey(parts.likelihood, functions.decode(z))
+    target = vae.aggregate_target(vae.encode(saved.model, saved.state, x))
+    return target, lambda z: grey(functions.likelihood, functions.decode(z))
 
 
 def exact(key: Key[Array, ""], target: Target, n: int) -> Float[Array, "n D"]:

@@ -74,13 +74,13 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     if config.loss == "ncsn":
         transform, data_std = transform_of(spec)
         return energy.ncsn(
-            MLP(features=config.features, num_classes=spec.num_classes),
+            MLP(features=config.features),
             optimizer_of(config),
             levels=config.noise_levels,
             sigma_max=2 * data_std if spec.kind == "points" else 10.0,
             shape=spec.shape,
             data_std=data_std,
-            num_classes=spec.num_classes,
+            condition=spec.condition,
             ema_decay=config.ema_decay,
             transform=transform,
             likelihood=likelihood_of(spec),
@@ -103,7 +103,7 @@ def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[st
         return numbers
     if saved.config.loss == "nce":
         numbers["learned_log_normalizer"] = float(saved.state.ema["log_z"])
-    return numbers | log_normalizer(saved, network_of(saved.config))
+    return numbers | log_normalizer(saved)
 
 
 EXPERIMENT = Experiment("score_matching", Config, build, measure_test=measure_test)

@@ -17,6 +17,7 @@ annealed importance sampling (16 chains of 50 steps) finds 0.44 +- 0.10 nats mor
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -101,21 +102,12 @@ def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[st
     config, n = saved.config, min(num, ANNEALED, len(test["x"]))
     if saved.model.log_prob is None or n < 2:
         return {}
-    network, options = vae.mlp(config.hidden), options_of(config, saved.spec)
-    parts, key = vae.make_parts(network, network, options), jax.random.key(0)
-    label = jnp.asarray(test["y"][:n]) if options.num_classes else None
-    functions, u = (
-        vae.coder(parts, saved.state.params, label),
-        vae.encode_data(parts, key, test["x"][:n]),
-    )
-    given = functions.encode, functions.decode, u
-    own: dict[str, Any] = {
-        "likelihood": functions.likelihood,
-        "prior": functions.prior,
-        "encoder_input": vae.network_inputs(parts, u, label),
-    }
-    bound = vae.estimate_log_prob(key, *given, num_samples=config.evaluation_samples, **own)
-    walk = vae.annealed_log_prob(key, *given, levels=ANNEALED_LEVELS, **own)
+    key, x = jax.random.key(0), test["x"][:n]
+    given = {"label": jnp.asarray(test["y"][:n])} if config.conditional else {}
+    functions = vae.functions(saved.model, saved.state, **given)
+    u = vae.values(saved.model, saved.state, x)
+    bound = vae.estimate_log_prob(key, functions, u, num_samples=config.evaluation_samples)
+    walk = vae.annealed_log_prob(key, functions, u, levels=ANNEALED_LEVELS)
     return {"annealed_above_bound_nats": mean_and_error(np.asarray(walk.value - bound.value))}
 
 
@@ -124,9 +116,7 @@ EXPERIMENT = Experiment("vae", Config, build, measure_test=measure_test)
 
 def main() -> None:
     config = tyro.cli(Config, description=__doc__)
-    network = vae.mlp(config.hidden)
-    parts = lambda spec: vae.make_parts(network, network, options_of(config, spec))
-    run(EXPERIMENT, config, lambda *saved: latent_pictures(parts(saved[2]), *saved))
+    run(EXPERIMENT, config, partial(latent_pictures, config))
 
 
 if __name__ == "__main__":

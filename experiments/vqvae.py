@@ -136,12 +136,13 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
 
 
 def reconstructions(
-    directory: Path, options: vae.VQOptions, spec: DatasetSpec, state: State
+    directory: Path, model: GenerativeModel, spec: DatasetSpec, state: State
 ) -> Path:
     """Test images, each beside what its codes decode to."""
-    parts, x = vae.make_vq_parts(options), data.examples(spec.name, "test", 40)["x"]
-    codes = vae.encode_codes(parts, state, jax.random.key(0), x)
-    decoded = grey(parts.likelihood, vae.decode_codes(parts, state, codes))
+    x = data.examples(spec.name, "test", 40)["x"]
+    codes = vae.encode_codes(model, state, x)
+    raw = vae.decode_codes(model, state, codes, raw=True)
+    decoded = grey(vae.likelihood(model, state), raw)
     pairs = np.stack([x, decoded], 1).reshape(-1, *spec.shape)
     grid = plotting.image_grid(pairs, columns=10)
     return plotting.save_image(directory / "samples" / "reconstructions.png", grid)
@@ -149,8 +150,7 @@ def reconstructions(
 
 def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[str, Any]:
     """Use of each codebook over the whole test set: perplexity, and the share of codes unused."""
-    parts = vae.make_vq_parts(options_of(saved.config, saved.spec))
-    encode = jax.jit(lambda x: vae.encode_codes(parts, saved.state, jax.random.key(0), x))
+    encode = jax.jit(lambda x: vae.encode_codes(saved.model, saved.state, x))
     pieces = np.array_split(test["x"], -(-len(test["x"]) // 500))
     maps = zip(*(map(np.ravel, encode(piece)) for piece in pieces))
     result: dict[str, Any] = {}
@@ -165,11 +165,7 @@ EXPERIMENT = Experiment("vqvae", Config, build, measure_test=measure_test)
 
 
 def main() -> None:
-    config = tyro.cli(Config, description=__doc__)
-    more = lambda folder, model, spec, state: reconstructions(
-        folder, options_of(config, spec), spec, state
-    )
-    run(EXPERIMENT, config, more)
+    run(EXPERIMENT, tyro.cli(Config, description=__doc__), reconstructions)
 
 
 if __name__ == "__main__":

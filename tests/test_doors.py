@@ -45,7 +45,7 @@ POINTS = {"x": np.random.default_rng(0).uniform(-1, 1, (B, 2)).astype(np.float32
 IMAGES = {"x": np.random.default_rng(1).integers(0, 256, (B, 8, 8, 1)).astype(np.uint8)}
 PAIRS = {"x": np.random.default_rng(2).integers(0, 256, (B, 8, 16, 1)).astype(np.uint8)}
 UNITS = data.chain(data.to_unit(), data.to_symmetric())
-CHAINS = ChainOptions(steps=1, buffer_size=0)
+CHAINS = ChainOptions(num_steps=1, buffer_size=0)
 ENERGY = {"shape": (2,), "annealing": Annealing(levels=2, chains=2)}
 
 
@@ -219,7 +219,13 @@ CALLABLES = {
         POINTS,
     ),
     "energy.jem/network": (
-        lambda f: energy.jem(Damaged(nn.Dense(3), f), ADAM, chains=CHAINS, **ENERGY),
+        lambda f: energy.jem(
+            Damaged(nn.Dense(3), f),
+            ADAM,
+            condition=conditions.labels(3),
+            chains=CHAINS,
+            **ENERGY,
+        ),
         LIKE_X,
         {**POINTS, "y": np.arange(B) % 3},
     ),
@@ -345,7 +351,7 @@ CALLABLES = {
     ),
     "vae.semi_supervised/classifier": (
         lambda f: vae.semi_supervised(
-            vae.mlp((8,)), vae.mlp((8,)), MLP_WIDE(f), ADAM, num_classes=3, **CODER
+            vae.mlp((8,)), vae.mlp((8,)), MLP_WIDE(f), ADAM, condition=conditions.labels(3), **CODER
         ),
         LIKE_X,
         {**POINTS, "y": np.arange(B) % 4},

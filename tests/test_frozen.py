@@ -65,14 +65,13 @@ def test_what_is_no_model_is_refused():
         diffusion.denoiser(model, model.init(KEY, {"x": X}))
 
 
-def latent_diffusion(coder, params):
-    """Diffusion in the latents of a VAE, from public functions alone."""
+def latent_diffusion(first, state):
+    """Diffusion in the latents of a trained VAE, from public functions alone."""
 
-    def make(params):
-        functions = vae.coder(coder, params)
+    def make(state):
         latents = transforms.Transform(
-            encode=lambda key, x: functions.encode(x).moments[0],
-            decode=lambda z: coder.likelihood.mean(functions.decode(z)),
+            encode=lambda key, x: vae.encode(first, state, x).moments[0],
+            decode=lambda z: vae.decode(first, state, z),
             log_det=lambda z: jnp.zeros(len(z)),
         )
         return diffusion.diffusion(
@@ -85,27 +84,27 @@ def latent_diffusion(coder, params):
             num_steps=4,
         )
 
-    return given(params, make)
+    return given(state, make)
 
 
-def test_latent_diffusion_in_thirty_lines():
+def test_latent_diffusion_in_twenty_lines():
     """A linear first stage x = (2 z, 0): samples lie on its line, on the side of their label."""
-    coder = vae.make_parts(
-        vae.linear(), vae.linear(), vae.Options(shape=(2,), latent=1, likelihood="gaussian")
+    first = vae.vae(
+        vae.linear(), vae.linear(), optax.sgd(0.1), shape=(2,), latent=1, likelihood="gaussian"
     )
     y = np.arange(64) % 2
     x = np.stack([np.where(y == 1, 2.0, -2.0) + 0.1 * X[:, 0], np.zeros(64)], 1)
-    params = vae.init_params(coder, KEY, jnp.asarray(x, jnp.float32), None)
+    frozen = first.init(KEY, {"x": x.astype(np.float32)})
     kernels = {"encoder": np.array([[0.5, 0.0], [0.0, 0.0]]), "decoder": np.array([[2.0, 0.0]])}
     for name, kernel in kernels.items():
-        params[name] = {"params": {"kernel": jnp.asarray(kernel), "bias": jnp.zeros(2)}}
-    params["encoder"]["params"]["bias"] = jnp.array([0.0, -8.0])
-    model = latent_diffusion(coder, params)
+        frozen.params[name] = {"params": {"kernel": jnp.asarray(kernel), "bias": jnp.zeros(2)}}
+    frozen.params["encoder"]["params"]["bias"] = jnp.array([0.0, -8.0])
+    model = latent_diffusion(first, frozen)
     data = {"x": x.astype(np.float32), "y": y}
     state = training.fit(KEY, model, data, steps=400, batch_size=64, progress=False)
     drawn = model.sample(KEY, state, 40, label=np.arange(40) % 2, num_steps=16)
     np.testing.assert_allclose(drawn[:, 1], 0, atol=1e-6)
     right = np.sign(drawn[:, 0]) == np.where(np.arange(40) % 2 == 1, 1, -1)
     assert right.mean() > 0.9
-    same = jax.tree.map(np.array_equal, state.frozen, params)
+    same = jax.tree.map(np.array_equal, state.frozen, frozen)
     assert all(jax.tree.leaves(same))

@@ -118,15 +118,14 @@ def chains_of(config: ChainConfig) -> energy.ChainOptions:
     )
 
 
-def log_normalizer(saved: Saved, network: EnergyNet) -> dict[str, Any]:
+def log_normalizer(saved: Saved) -> dict[str, Any]:
     """log Z of a run by chains other than those of `log_prob`, with its standard error, the tail of
     its weights and the effective number of chains.
 
     With a `pareto_k` above 0.7, or an effective number near 1, neither the error nor log p is to be
     trusted, and `--levels` should be raised.
     """
-    options = energy.Options(**model_options(saved.config, saved.spec))
-    run = jax.jit(lambda key, state: energy.annealed(key, network, state, options)[2:])
+    run = jax.jit(lambda key, state: energy.annealed(key, saved.model, state)[2:])
     found, size, invalid, tail = run(jax.random.key(1), saved.state)
     return {
         "log_normalizer": Estimate(float(found.value), float(found.error)),

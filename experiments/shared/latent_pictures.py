@@ -1,6 +1,8 @@
 """Pictures of a VAE's latent space: reconstructions, interpolations, traversals, the manifold."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +42,7 @@ def use_of_latents(posterior: vae.Posterior, z: Array, prior: vae.Prior) -> str:
 
 
 def latent_pictures(
-    parts: vae.Parts, directory: Path, model: GenerativeModel, spec: DatasetSpec, state: State
+    config: Any, directory: Path, model: GenerativeModel, spec: DatasetSpec, state: State
 ) -> Path:
     """Writes what the latents show, in `samples/` of a run, and returns one of the pictures.
 
@@ -49,24 +51,25 @@ def latent_pictures(
     """
     folder = directory / "samples"
     # q(z) takes as many densities of posteriors as the square of this; an IAF's are slow.
-    count = 500 if parts.options.posterior == "iaf" else 2000
+    count = 500 if config.posterior == "iaf" else 2000
     try:
         test = data.examples(spec.name, "test", count)
     except DataError:
         test = data.examples(spec.name, "train", count)
-    label = jnp.asarray(test["y"]) if parts.options.num_classes else None
-    u = vae.encode_data(parts, jax.random.key(0), test["x"])
-    functions = vae.coder(parts, state.params, label)
-    posterior = functions.encode(vae.network_inputs(parts, u, label))
+    label = jnp.asarray(test["y"]) if config.conditional else None
+    functions_of = lambda label: vae.functions(model, state, label=label)
+    functions, u = functions_of(label), vae.values(model, state, test["x"])
+    posterior = functions.posterior(u)
     keys = jax.random.split(jax.random.key(1), len(u))
     z = vae.posterior_mean(posterior, keys)
-    print(use_of_latents(posterior, z, functions.prior))
+    print(use_of_latents(posterior, z, functions.prior_of(z.shape[1])))
     if z.shape[1] == 2:
         figure = _encoded(np.asarray(z), test.get("y"))
         path = plotting.save(figure, folder / "encoded.png")
     if spec.kind != "images":
-        return path if z.shape[1] == 2 else _reconstructed_points(folder, parts, functions, z, u)
-    images = lambda z, rows=None: _decoded(parts, state, z, label, rows)
+        means = vae.decode(model, state, z, label=label)
+        return path if z.shape[1] == 2 else _reconstructed_points(folder, test["x"], means)
+    images = lambda z, rows=None: _decoded(functions_of, z, label, rows)
     pairs = np.stack([np.asarray(test["x"][:ROWS]), images(z[:ROWS])], 1)
     path = _grid(folder / "reconstructions.png", pairs.reshape(-1, *spec.shape), 2)
     lines = vae.interpolate(z[:ROWS], z[ROWS : 2 * ROWS])
@@ -81,12 +84,15 @@ def latent_pictures(
 
 
 def _decoded(
-    parts: vae.Parts, state: State, z: Array, label: Array | None, rows: Int[np.ndarray, "N"] | None
+    functions_of: Callable[[Array | None], vae.VAEFunctions],
+    z: Array,
+    label: Array | None,
+    rows: Int[np.ndarray, "N"] | None,
 ) -> np.ndarray:
     """Decoded means, with the labels of the examples `rows`, the first ones if not given."""
     rows = np.arange(len(z)) if rows is None else rows
-    own = None if label is None else label[rows]
-    return grey(parts.likelihood, vae.coder(parts, state.params, own).decode(z))
+    functions = functions_of(None if label is None else label[rows])
+    return grey(functions.likelihood, functions.decode(z))
 
 
 def _grid(path: Path, images: np.ndarray, columns: int, padding: int = 1) -> Path:
@@ -100,9 +106,6 @@ def _encoded(z: np.ndarray, label: np.ndarray | None):
     return plotting.labelled_points(z, label, "posterior means of the test set")
 
 
-def _reconstructed_points(
-    folder: Path, parts: vae.Parts, functions: vae.VAEFunctions, z: Array, u: Array
-):
-    means = parts.options.transform.decode(parts.likelihood.mean(functions.decode(z)))
-    sets = {"data": parts.options.transform.decode(u), "reconstructions": means}
-    return plotting.save(plotting.point_panels(sets), folder / "reconstructions.png")
+def _reconstructed_points(folder: Path, x: np.ndarray, means: Array):
+    panels = plotting.point_panels({"data": x, "reconstructions": np.asarray(means)})
+    return plotting.save(panels, folder / "reconstructions.png")

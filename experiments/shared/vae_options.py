@@ -62,6 +62,6 @@ def options_of(config: Any, spec: DatasetSpec) -> vae.Options:
         likelihood=likelihood,
         transform=transform,
         prior=vae.make_prior(name, **mixtures[name]) if name in mixtures else name,
-        num_classes=spec.num_classes if config.conditional else 0,
+        condition=spec.condition if config.conditional else None,
         **{name: getattr(config, name) for name in MODEL_OPTIONS},
     )

@@ -43,12 +43,12 @@ def run_chains(
     energy: Callable[[Array], Array],
     x: Float[Array, "B ..."],
     *,
-    steps: int,
+    num_steps: int,
     step_size: float,
     temperature: float = 1.0,
     clip: float | None = None,
 ) -> Negatives:
-    """x' = x - h grad E(x) + sqrt(2 h T) z, `steps` times (du2019 eq. 1, nijkamp2019).
+    """x' = x - h grad E(x) + sqrt(2 h T) z, `num_steps` times (du2019 eq. 1, nijkamp2019).
 
     At T = 1 unadjusted Langevin for exp(-E), drift h and noise sqrt(2 h); another T samples
     exp(-E / T). The much used h = 1 with noise 0.01 is T = 5e-5: nearly a descent, no sampler of
@@ -62,7 +62,7 @@ def run_chains(
       clip: largest norm of the gradient, or None; a clipped chain keeps no known density.
     Raises ConfigError for numbers out of range.
     """
-    check_range("chain_steps", steps, 1, integer=True)
+    check_range("num_steps", num_steps, 1, integer=True)
     check_range("temperature", temperature, 0, open_low=True)
     if clip is not None:
         check_range("clip", clip, 0, open_low=True)
@@ -74,10 +74,10 @@ def run_chains(
 
     kernel = langevin(tempered, step_size * temperature)
     start = jax.jit(kernel.init)(x)  # which eagerly refuses starts that are marked here
-    state, sums = advance(key, kernel, start, steps)
+    state, sums = advance(key, kernel, start, num_steps)
     everywhere = lambda x: jnp.isfinite(x).reshape(len(x), -1).all(1)
     finite = everywhere(start.log_density) & everywhere(start.gradient) & everywhere(state.x)
     # Unadjusted Langevin makes every step but those to a density of 0, NaN or infinity.
-    valid = finite & everywhere(state.log_density) & (sums.accepted == steps)
+    valid = finite & everywhere(state.log_density) & (sums.accepted == num_steps)
     stays = finite.reshape(-1, *[1] * (x.ndim - 1))
     return Negatives(jnp.where(stays, state.x, x), valid)

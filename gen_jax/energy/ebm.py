@@ -1,6 +1,7 @@
 """An energy-based model trained by contrastive maximum likelihood, as a `GenerativeModel`."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -12,14 +13,16 @@ from gen_jax.data_units import to_data
 from gen_jax.energy import replay
 from gen_jax.energy.chains import Negatives, run_chains
 from gen_jax.energy.contrastive import contrastive
-from gen_jax.energy.model import assemble, energy_network, energy_of
+from gen_jax.energy.model import energy_network, energy_of, model_from_parts
 from gen_jax.energy.options import (
     ChainOptions,
     EnergyState,
     Method,
     Options,
+    Parts,
     check_chains,
     fresh,
+    make_parts,
 )
 from gen_jax.errors import check_range
 from gen_jax.model import GenerativeModel
@@ -29,14 +32,22 @@ from gen_jax.types import Array, Float, Key, Metrics
 DEFAULT_CHAINS = ChainOptions()
 
 
-def chain_settings(chains: ChainOptions, steps: int | None = None) -> dict[str, Any]:
+def chain_settings(chains: ChainOptions, num_steps: int | None = None) -> dict[str, Any]:
     """The arguments of `run_chains`."""
     return {
-        "steps": chains.steps if steps is None else steps,
+        "num_steps": chains.num_steps if num_steps is None else num_steps,
         "step_size": chains.step_size,
         "temperature": chains.temperature,
         "clip": chains.clip,
     }
+
+
+def sampling_settings(
+    chains: ChainOptions, state: EnergyState, num_steps: int | None
+) -> dict[str, Any]:
+    """The arguments of `run_chains` for samples: `sample_steps` where they leave a buffer."""
+    usual = chains.num_steps if state.buffer is None else chains.sample_steps
+    return chain_settings(chains, usual if num_steps is None else num_steps)
 
 
 def negative_samples(
@@ -69,14 +80,10 @@ def negative_samples(
     return negatives, buffer, metrics
 
 
-def negatives_of(network, options: Options, chains: ChainOptions) -> Callable:
-    """The field `negatives` of a `Method`."""
-
-    def negatives(key, params, stats, buffer, x):
-        energy = energy_of(network, params, stats, options)
-        return negative_samples(key, energy, buffer, len(x), options, chains)
-
-    return negatives
+def negatives(chains: ChainOptions, parts: Parts, key, params, stats, buffer, x):
+    """The field `negatives` of a `Method`, for given chains."""
+    energy = energy_of(parts, params, stats)
+    return negative_samples(key, energy, buffer, len(x), parts.options, chains)
 
 
 def start_from_buffer(
@@ -92,6 +99,27 @@ def start_from_buffer(
     if weights is None:
         weights = jnp.zeros((len(keys), len(state.buffer)))
     return state.buffer[jax.vmap(jax.random.categorical)(keys, weights)]
+
+
+def _objective(regulariser: float, parts: Parts, params, stats, key, x, batch, negatives):
+    energy = lambda x: energy_network(parts, params, stats, x)
+    return contrastive(energy, x, negatives.x, negatives.valid, regulariser=regulariser)
+
+
+def _sample(
+    chains: ChainOptions,
+    parts: Parts,
+    key: Key[Array, "*batch"],
+    state: EnergyState,
+    n: int,
+    *,
+    num_steps: int | None = None,
+) -> Array:
+    """Samples [n, ...] in data units, by chains of `num_steps`, or as many as the options say."""
+    keys, settings = sample_keys(key, n), sampling_settings(chains, state, num_steps)
+    start = start_from_buffer(fold_in(keys, 0), state, parts.options)
+    energy = energy_of(parts, state.ema, state.stats)
+    return to_data(parts.options, run_chains(fold_in(keys, 1), energy, start, **settings).x)
 
 
 @no_type_check
@@ -115,27 +143,16 @@ def ebm(
       options: fields of `Options`.
     Chains rarely cross between modes apart, so the energy hardly learns their weights: do not trust
     these, of samples or of `log_prob`.
-    `sample` takes `steps`, another number of chain steps. `log_prob` is an estimate, too large on
-    average. A run stops with "chains_alive is not finite" when all chains diverge.
+    `sample` takes `num_steps`, another number of chain steps. `log_prob` is an estimate, too large
+    on average. A run stops with "chains_alive is not finite" when all chains diverge.
     Raises ConfigError for numbers out of range.
     """
-    settings = Options(**options)
     check_chains(chains)
     check_range("regulariser", regulariser, 0)
-
-    def objective(params, stats, key, x, batch, negatives):
-        energy = lambda x: energy_network(network, params, stats, x)
-        return contrastive(energy, x, negatives.x, negatives.valid, regulariser=regulariser)
-
-    def sample(key, state, n, *, steps: int | None = None):
-        keys = sample_keys(key, n)
-        start = start_from_buffer(fold_in(keys, 0), state, settings)
-        usual = chains.steps if state.buffer is None else chains.sample_steps
-        energy = energy_of(network, state.ema, state.stats, settings)
-        plan = chain_settings(chains, usual if steps is None else steps)
-        return to_data(settings, run_chains(fold_in(keys, 1), energy, start, **plan).x)
-
     method = Method(
-        objective, negatives_of(network, settings, chains), buffer_size=chains.buffer_size
+        partial(_objective, regulariser),
+        partial(negatives, chains),
+        partial(_sample, chains),
+        buffer_size=chains.buffer_size,
     )
-    return assemble(network, optimizer, settings, method, sample)
+    return model_from_parts(make_parts(network, optimizer, Options(**options), method))

@@ -1,33 +1,65 @@
 """JEM: a classifier that is also an energy (grathwohl2020), as a `GenerativeModel`."""
 
-import functools
+from functools import partial
+from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 import optax
 
 from gen_jax.checks import no_type_check
-from gen_jax.conditions import batch_labels, checked_labels
+from gen_jax.condition_values import value_of
+from gen_jax.conditions import Condition, checked_condition, num_classes
 from gen_jax.data_units import to_data
 from gen_jax.energy.chains import run_chains
 from gen_jax.energy.contrastive import contrastive
-from gen_jax.energy.ebm import DEFAULT_CHAINS, chain_settings, negatives_of, start_from_buffer
-from gen_jax.energy.joint import joint_energy, label_loss, marginal_energy
-from gen_jax.energy.model import assemble, outputs
-from gen_jax.energy.normalizer import log_base
-from gen_jax.energy.options import ChainOptions, EnergyState, Method, Options, check_chains
-from gen_jax.errors import check_range
+from gen_jax.energy.ebm import DEFAULT_CHAINS, negatives, sampling_settings, start_from_buffer
+from gen_jax.energy.joint import label_loss, marginal_energy
+from gen_jax.energy.model import energy_network, energy_of, model_from_parts, outputs
+from gen_jax.energy.options import (
+    ChainOptions,
+    EnergyState,
+    Method,
+    Options,
+    Parts,
+    check_chains,
+    make_parts,
+)
+from gen_jax.errors import ConfigError, check_range
 from gen_jax.model import GenerativeModel
 from gen_jax.randomness import fold_in, sample_keys
-from gen_jax.types import Array, Float
+from gen_jax.types import Array, Key
 
 
-def logits_of(
-    network, state: EnergyState, u: Float[Array | np.ndarray, "B ..."]
-) -> Float[Array, "B K"]:
-    """The classifier of a trained JEM, for encoded images; softmax gives p(y | x)."""
-    return outputs(network, state.ema, state.stats, jnp.asarray(u))
+def _objective(
+    energy_weight: float, regulariser: float, parts: Parts, params, stats, key, x, batch, negatives
+):
+    logits = outputs(parts, params, stats, x)
+    y = parts.condition.of_batch(batch)  # type: ignore[union-attr]
+    energy = lambda x: energy_network(parts, params, stats, x)
+    pulled, aux = contrastive(energy, x, negatives.x, negatives.valid, regulariser=regulariser)
+    label = label_loss(logits, y)
+    right = (logits.argmax(1) == y).astype(x.dtype)
+    return label + energy_weight * pulled, {"label_loss": label, "accuracy": right, **aux}
+
+
+def _sample(
+    chains: ChainOptions,
+    parts: Parts,
+    key: Key[Array, "*batch"],
+    state: EnergyState,
+    n: int,
+    *,
+    num_steps: int | None = None,
+    **conditions: Any,
+) -> Array:
+    """Samples [n, ...] in data units, of p(x), or of p(x | label) where labels are given."""
+    keys, settings = sample_keys(key, n), sampling_settings(chains, state, num_steps)
+    label, weights = value_of(parts.condition, conditions, n), None
+    if label is not None and state.buffer is not None:
+        every = outputs(parts, state.ema, state.stats, state.buffer)
+        weights = (every + marginal_energy(every)[:, None]).T[label]
+    start = start_from_buffer(fold_in(keys, 0), state, parts.options, weights)
+    energy = energy_of(parts, state.ema, state.stats, label)
+    return to_data(parts.options, run_chains(fold_in(keys, 1), energy, start, **settings).x)
 
 
 @no_type_check
@@ -35,6 +67,7 @@ def jem(
     network,
     optimizer: optax.GradientTransformation,
     *,
+    condition: Condition,
     chains: ChainOptions = DEFAULT_CHAINS,
     energy_weight: float = 1.0,
     regulariser: float = 0.0,
@@ -44,57 +77,25 @@ def jem(
 
     Args:
       network: Flax module, `x [B, *shape] -> logits [B, K]`.
+      condition: `conditions.labels(K)`, K of 2 or more.
       chains, regulariser, options: as for `ebm`.
     `sample` takes `label`, [n] or one number: then rows of the buffer, as draws of p(x), are chosen
     with weights p(y | x), which makes them draws of p(x | y), and moved on along log f(x)[y]; and
-    `steps`. Chains rarely cross between modes apart, so the energy hardly learns their weights, nor
-    those of the classes: do not trust these. `log_prob` is an estimate of log p(x). Raises
-    ConfigError for numbers out of range, labels among them, and for data without labels.
+    `num_steps`. Chains rarely cross between modes apart, so the energy hardly learns their weights,
+    nor those of the classes: do not trust these. `log_prob` is an estimate of log p(x), or with
+    labels of log p(x | label), for which it anneals to every class. Raises ConfigError for numbers
+    out of range, labels among them, and for data without labels.
     """
-    settings = Options(**options)
+    if checked_condition(condition) is None or num_classes(condition) < 2:
+        raise ConfigError("condition must be labels(K) with K of 2 or more: a JEM is a classifier")
     check_chains(chains)
     check_range("regulariser", regulariser, 0)
     check_range("energy_weight", energy_weight, 0)
-
-    def objective(params, stats, key, x, batch, negatives):
-        logits = outputs(network, params, stats, x)
-        y = batch_labels(batch, logits.shape[1])
-        energy = lambda x: marginal_energy(outputs(network, params, stats, x))
-        pulled, aux = contrastive(energy, x, negatives.x, negatives.valid, regulariser=regulariser)
-        label = label_loss(logits, y)
-        right = (logits.argmax(1) == y).astype(x.dtype)
-        return label + energy_weight * pulled, {"label_loss": label, "accuracy": right, **aux}
-
-    @functools.cache
-    def num_classes():
-        one = jnp.zeros((1, *settings.shape))
-        return jax.eval_shape(network.init_with_output, jax.random.key(0), one)[0].shape[1]
-
-    def checked(label, n):
-        return checked_labels(label, n, num_classes())
-
-    def sample(key, state, n, *, label=None, steps=None):
-        keys = sample_keys(key, n)
-        usual = chains.steps if state.buffer is None else chains.sample_steps
-        plan = chain_settings(chains, usual if steps is None else steps)
-        of = lambda x: logits_of(network, state, x)
-        y = checked(label, n)
-        if y is None:
-            weights, energy = None, lambda x: marginal_energy(of(x))
-        else:
-            energy = lambda x: joint_energy(of(x), y)
-            weights = None
-            if state.buffer is not None:
-                every = of(state.buffer)
-                weights = (every + marginal_energy(every)[:, None]).T[y]
-        start = start_from_buffer(fold_in(keys, 0), state, settings, weights)
-        whole = lambda x: energy(x) - log_base(x, settings.base_std)
-        return to_data(settings, run_chains(fold_in(keys, 1), whole, start, **plan).x)
-
     method = Method(
-        objective,
-        negatives_of(network, settings, chains),
+        partial(_objective, energy_weight, regulariser),
+        partial(negatives, chains),
+        partial(_sample, chains),
         buffer_size=chains.buffer_size,
-        logits=True,
     )
-    return assemble(network, optimizer, settings, method, sample, per_sample={"label": checked})
+    parts = make_parts(network, optimizer, Options(**options), method, condition)
+    return model_from_parts(parts)

@@ -1,113 +1,124 @@
 """What every energy model shares: init, the update, log p with log Z by annealing."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from gen_jax.checks import check_output
-from gen_jax.compiled import Check
-from gen_jax.conditions import batch_labels
+from gen_jax.condition_values import value_of
+from gen_jax.conditions import num_classes
 from gen_jax.data_units import check_data, log_det, to_data, to_model_floats
-from gen_jax.energy.joint import marginal_energy
+from gen_jax.energy.joint import joint_energy, marginal_energy
 from gen_jax.energy.normalizer import anneal, log_base
-from gen_jax.energy.options import (
-    EnergyState,
-    Method,
-    Options,
-    check_options,
-    fresh,
-)
+from gen_jax.energy.options import EnergyState, Options, Parts, fresh
 from gen_jax.errors import ConfigError, shown
 from gen_jax.mcmc import Annealed
 from gen_jax.model import GenerativeModel, compiled
 from gen_jax.optimization import moving_average, optimizer_step, start_average, start_moments
 from gen_jax.randomness import fold_in, normal, sample_keys
-from gen_jax.types import Array, Estimate, Float, Key, Metrics
+from gen_jax.types import Array, Float, Int, Key, Metrics
 
 
-def outputs(network, params: Any, stats: Any, x: Float[Array, "B ..."]) -> Float[Array, "B *K"]:
+def outputs(
+    parts: Parts, params: Any, stats: Any, x: Float[Array, "B ..."]
+) -> Float[Array, "B *K"]:
     """The network's own numbers, [B] or logits [B, K]."""
-    return network.apply({"params": params["network"], **stats}, x)
+    return parts.network.apply({"params": params["network"], **stats}, x)
 
 
-def energy_network(network, params: Any, stats: Any, x: Float[Array, "B ..."]) -> Float[Array, "B"]:
-    """F(x), of the network itself or of its logits (`marginal_energy`)."""
-    out = outputs(network, params, stats, x)
-    return out if out.ndim == 1 else marginal_energy(out)
+def energy_network(
+    parts: Parts,
+    params: Any,
+    stats: Any,
+    x: Float[Array, "B ..."],
+    label: Int[Array, "B"] | None = None,
+) -> Float[Array, "B"]:
+    """F(x), of the network itself or of its logits; with labels F(x, y) of its logits."""
+    out = outputs(parts, params, stats, x)
+    if out.ndim == 1:
+        return out
+    return marginal_energy(out) if label is None else joint_energy(out, label)
 
 
-def tilt_of(network, state: EnergyState) -> Callable[[Array], Array]:
-    """F of the moving average: `x [B, *shape] -> [B]` with log p = log base - F - log Z."""
-    return lambda x: energy_network(network, state.ema, state.stats, x)
+def energy_of(
+    parts: Parts, params: Any, stats: Any, label: Int[Array, "B"] | None = None
+) -> Callable[[Array], Array]:
+    """E(x) = F(x) - log base(x): the density is exp(-E) / Z, in the model's units."""
+    base_std = parts.options.base_std
+    return lambda x: energy_network(parts, params, stats, x, label) - log_base(x, base_std)
 
 
-def energy_of(network, params: Any, stats: Any, options: Options) -> Callable[[Array], Array]:
-    """E(x) = F(x) - log base(x): the density is exp(-E) / Z."""
-    return lambda x: energy_network(network, params, stats, x) - log_base(x, options.base_std)
+def annealed_chains(
+    parts: Parts, key: Key[Array, "*batch"], state: EnergyState, n: int, label: Any = None
+) -> Annealed:
+    """n chains from the base to the model of the moving average, or to that of one label."""
+    options = parts.options
+
+    def tilt(x):
+        own = None if label is None else jnp.full(len(x), label)
+        return energy_network(parts, state.ema, state.stats, x, own)
+
+    return anneal(key, tilt, n, tuple(options.shape), options.base_std, options.annealing)
 
 
-def annealed(key: Key[Array, ""], network, state: EnergyState, options: Options) -> Annealed:
-    """The chains of `options.annealing`, from the base to the model of the moving average."""
-    chains = options.annealing.chains, tuple(options.shape), options.base_std, options.annealing
-    return anneal(key, tilt_of(network, state), *chains)
+def log_constant(parts: Parts, state: EnergyState, label: Any = None) -> Float[Array, "*B"]:
+    """log Z, learned or by annealing; with labels [B] the log Z of p(x | y) of each."""
+    if parts.method.log_constant is not None:
+        return parts.method.log_constant(state)
+    chains = parts.options.annealing.chains
+    of = lambda y: annealed_chains(parts, state.key, state, chains, y).log_normalizer.value
+    if label is None:
+        return of(None)
+    return jax.lax.map(of, jnp.arange(num_classes(parts.condition)))[label]
 
 
-def log_normalizer(key: Key[Array, ""], network, state: EnergyState, options: Options) -> Estimate:
-    """log Z with its standard error, in nats; its mean is too small (see `normalizer`).
-
-    The error misleads when `pareto_k` of `annealed` is above 0.7.
-    """
-    return annealed(key, network, state, options).log_normalizer
-
-
-def _check_network(network, variables, options: Options, method: Method, batch) -> None:
+def _check_network(parts: Parts, variables: Any, batch: Any) -> None:
     """Raise ConfigError unless the network gives energies [B], or logits [B, K] of K labels."""
-    x = jax.ShapeDtypeStruct((len(batch["x"]), *options.shape), jnp.float32)
-    out = jax.eval_shape(network.apply, variables, x)
-    if not method.logits:
-        check_output("network", out, (len(batch["x"]),), "one energy per example, ")
+    n = len(batch["x"])
+    x = jax.ShapeDtypeStruct((n, *parts.options.shape), jnp.float32)
+    out = jax.eval_shape(parts.network.apply, variables, x)
+    if parts.condition is None:
+        check_output("network", out, (n,), "one energy per example, ")
         return
-    classes = out.shape[1] if len(getattr(out, "shape", ())) == 2 else 0
-    if classes < 2:
-        raise ConfigError(f"network returned {shown(out)}, allowed: logits [B, K], K of 2 or more")
-    check_output("network", out, (len(batch["x"]), classes))
-    batch_labels(batch, classes)
+    classes = num_classes(parts.condition)
+    if getattr(out, "shape", ()) != (n, classes):
+        raise ConfigError(
+            f"network returned {shown(out)}, allowed: logits [B, {classes}], one for each label"
+        )
+    check_output("network", out, (n, classes))
+    parts.condition.of_batch(batch)
 
 
-def init_state(
-    key: Key[Array, ""], network, optimizer, options: Options, method: Method, batch
-) -> EnergyState:
+def init_state(parts: Parts, key: Key[Array, ""], batch: Any) -> EnergyState:
     """Fresh state; raises ConfigError when the batch does not fit the options."""
+    options, method = parts.options, parts.method
     _, key_network, key_buffer, key_anneal = jax.random.split(key, 4)
     check_data(options, batch["x"])
     if 0 < method.buffer_size < len(batch["x"]):
         raise ConfigError(
             f"buffer_size={method.buffer_size} is below the batch size {len(batch['x'])}"
         )
-    variables = network.init(key_network, jnp.zeros((1, *options.shape)))
-    _check_network(network, variables, options, method, batch)
+    variables = parts.network.init(key_network, jnp.zeros((1, *options.shape)))
+    _check_network(parts, variables, batch)
     params = {"network": variables["params"], **(method.extra or {})}
     stats = {name: value for name, value in variables.items() if name != "params"}
     buffer = fresh(key_buffer, options, method.buffer_size) if method.buffer_size else None
-    ema = start_average(params)
-    return EnergyState(
-        params, ema, stats, start_moments(optimizer, params), buffer, key_anneal, jnp.int32(0)
-    )
+    ema, moments = start_average(params), start_moments(parts.optimizer, params)
+    return EnergyState(params, ema, stats, moments, buffer, key_anneal, jnp.int32(0))
 
 
-def refreshed(network, params: Any, stats: Any, x: Float[Array, "B ..."]) -> Any:
+def refreshed(parts: Parts, params: Any, stats: Any, x: Float[Array, "B ..."]) -> Any:
     """The power iterations moved on by one: once per update, in no other call."""
     if not stats:
         return stats
     variables = {"params": params["network"], **stats}
-    return network.apply(variables, x, train=True, mutable=list(stats))[1]
+    return parts.network.apply(variables, x, train=True, mutable=list(stats))[1]
 
 
-def training_data(key: Key[Array, ""], options: Options, batch) -> Float[Array, "B ..."]:
+def training_data(options: Options, key: Key[Array, ""], batch: Any) -> Float[Array, "B ..."]:
     """Encoded examples with the noise of `data_noise`."""
     keys = sample_keys(key, len(batch["x"]))
     u = to_model_floats(options, fold_in(keys, 0), batch["x"])
@@ -116,63 +127,52 @@ def training_data(key: Key[Array, ""], options: Options, batch) -> Float[Array, 
     return u + options.data_noise * normal(fold_in(keys, 1), u.shape[1:], u.dtype)
 
 
-def update(
-    key: Key[Array, ""], state: EnergyState, batch, network, optimizer, options, method: Method
+def step(
+    parts: Parts, key: Key[Array, ""], state: EnergyState, batch: Any
 ) -> tuple[EnergyState, Metrics]:
     """Negatives if the method has them, then one step of the optimizer and of the average."""
+    method = parts.method
     key_data, key_negatives, key_loss = jax.random.split(key, 3)
-    x = training_data(key_data, options, batch)
-    stats = refreshed(network, state.params, state.stats, x)
+    x = training_data(parts.options, key_data, batch)
+    stats = refreshed(parts, state.params, state.stats, x)
     negatives, buffer, learnt = None, state.buffer, {}
     if method.negatives is not None:
         negatives, buffer, learnt = method.negatives(
-            key_negatives, state.params, stats, state.buffer, x
+            parts, key_negatives, state.params, stats, state.buffer, x
         )
 
-    loss = lambda params: method.objective(params, stats, key_loss, x, batch, negatives)
-    params, moments, metrics = optimizer_step(loss, optimizer, state.params, state.optimizer)
-    ema = moving_average(state.ema, params, state.step, options.ema_decay)
+    loss = lambda params: method.objective(parts, params, stats, key_loss, x, batch, negatives)
+    params, moments, metrics = optimizer_step(loss, parts.optimizer, state.params, state.optimizer)
+    ema = moving_average(state.ema, params, state.step, parts.options.ema_decay)
     after = EnergyState(params, ema, stats, moments, buffer, state.key, state.step + 1)
     return after, metrics | learnt
 
 
-def assemble(
-    network,
-    optimizer: optax.GradientTransformation,
-    options: Options,
-    method: Method,
-    sample: Callable | None = None,
-    log_constant: Callable[[EnergyState], Array] | None = None,
-    per_sample: Mapping[str, Check] | None = None,
-) -> GenerativeModel:
-    """A `GenerativeModel` of a method.
+def annealed_samples(parts: Parts, key: Key[Array, "*batch"], state: EnergyState, n: int) -> Array:
+    """Samples [n, ...] in data units, annealed from the base."""
+    return to_data(parts.options, annealed_chains(parts, key, state, n).x)
 
-    Args:
-      sample: as in `GenerativeModel`; annealed from the base if not given.
-      log_constant: log Z of a state, where it is learned; by annealing if not given.
-      per_sample: conditions of `sample`, see `compiled`.
-    """
-    check_options(options)
-    shape = tuple(options.shape)
 
-    def annealed_samples(key, state, n):
-        ends = anneal(key, tilt_of(network, state), n, shape, options.base_std, options.annealing)
-        return to_data(options, ends.x)
+def log_prob(
+    parts: Parts, key: Any, state: EnergyState, x: Any, **conditions: Any
+) -> Float[Array, "B"]:
+    """log p(x), or log p(x | label), [B] in nats and data units."""
+    u, label = to_model_floats(parts.options, key, x), value_of(parts.condition, conditions, len(x))
+    log_z = log_constant(parts, state, label)
+    tilt = energy_network(parts, state.ema, state.stats, u, label)
+    own = log_base(u, parts.options.base_std) - tilt - log_z
+    return own + log_det(parts.options, u)
 
-    def log_prob(key, state, x):
-        u = to_model_floats(options, key, x)
-        if log_constant is None:
-            log_z = log_normalizer(state.key, network, state, options).value
-        else:
-            log_z = log_constant(state)
-        own = log_base(u, options.base_std) - tilt_of(network, state)(u) - log_z
-        return own + log_det(options, u)
 
+def model_from_parts(parts: Parts) -> GenerativeModel:
+    """The model of parts that `make_parts` has checked."""
     model = GenerativeModel(
-        lambda key, batch: init_state(key, network, optimizer, options, method, batch),
-        lambda key, state, batch: update(key, state, batch, network, optimizer, options, method),
-        annealed_samples if sample is None else sample,
-        log_prob,
+        partial(init_state, parts),
+        partial(step, parts),
+        partial(parts.method.sample or annealed_samples, parts),
+        partial(log_prob, parts),
         "estimate",
+        parts=parts,
     )
-    return compiled(model, per_sample=per_sample, encode=partial(to_model_floats, options))
+    encode = partial(to_model_floats, parts.options)
+    return compiled(model, condition=parts.condition, encode=encode)

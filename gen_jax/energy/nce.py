@@ -1,15 +1,31 @@
 """Noise-contrastive estimation of an energy and its log Z, as a `GenerativeModel`."""
 
+from functools import partial
+
 import jax.numpy as jnp
 import optax
 
 from gen_jax.checks import no_type_check
-from gen_jax.energy.model import assemble, energy_network
+from gen_jax.energy.model import energy_network, model_from_parts
 from gen_jax.energy.noise_contrastive import noise_contrastive
 from gen_jax.energy.normalizer import log_base
-from gen_jax.energy.options import Method, Options, fresh
+from gen_jax.energy.options import EnergyState, Method, Options, Parts, fresh, make_parts
 from gen_jax.errors import check_range
 from gen_jax.model import GenerativeModel
+from gen_jax.types import Array, Float
+
+
+def _objective(ratio: int, parts: Parts, params, stats, key, x, batch, negatives):
+    log_noise = lambda x: log_base(x, parts.options.base_std)
+    noise = fresh(key, parts.options, ratio * len(x))
+    log_ratio = lambda x: -energy_network(parts, params, stats, x) - params["log_z"]
+    log_density = lambda x: log_noise(x) + log_ratio(x)
+    loss, aux = noise_contrastive(log_density, log_noise, x, noise)
+    return loss, {**aux, "log_z": jnp.broadcast_to(params["log_z"], loss.shape)}
+
+
+def _learned_constant(state: EnergyState) -> Float[Array, ""]:
+    return state.ema["log_z"]
 
 
 @no_type_check
@@ -28,16 +44,9 @@ def nce(
     Samples are annealed from the base. Raises ConfigError for numbers out of range.
     """
     check_range("ratio", ratio, 1, integer=True)
-    settings = Options(**options)
-    log_noise = lambda x: log_base(x, settings.base_std)
-
-    def objective(params, stats, key, x, batch, negatives):
-        noise = fresh(key, settings, ratio * len(x))
-        log_ratio = lambda x: -energy_network(network, params, stats, x) - params["log_z"]
-        log_density = lambda x: log_noise(x) + log_ratio(x)
-        loss, aux = noise_contrastive(log_density, log_noise, x, noise)
-        return loss, {**aux, "log_z": jnp.broadcast_to(params["log_z"], loss.shape)}
-
-    method = Method(objective, extra={"log_z": jnp.zeros(())})
-    constant = lambda state: state.ema["log_z"]
-    return assemble(network, optimizer, settings, method, log_constant=constant)
+    method = Method(
+        partial(_objective, ratio),
+        log_constant=_learned_constant,
+        extra={"log_z": jnp.zeros(())},
+    )
+    return model_from_parts(make_parts(network, optimizer, Options(**options), method))

@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import optax
+
+from gen_jax.conditions import Condition
 from gen_jax.energy.normalizer import Annealing, check_annealing
 from gen_jax.errors import check_range, check_shape
 from gen_jax.randomness import normal, sample_keys
@@ -53,13 +56,13 @@ class ChainOptions(NamedTuple):
     """The chains of contrastive training, see `run_chains`.
 
     Fields:
-      steps, step_size, temperature, clip: of `run_chains`.
+      num_steps, step_size, temperature, clip: of `run_chains`.
       buffer_size: chains kept between updates; 0 starts all of them at the base (short runs).
       reinit: probability of a buffered chain to start again at the base.
       sample_steps: further steps with which samples leave the buffer.
     """
 
-    steps: int = 40
+    num_steps: int = 40
     step_size: float = 1e-3
     temperature: float = 1.0
     clip: float | None = None
@@ -68,18 +71,19 @@ class ChainOptions(NamedTuple):
     sample_steps: int = 100
 
 
-def check_options(options: Options) -> None:
-    """Raise ConfigError for numbers out of range."""
+def checked(options: Options) -> Options:
+    """The options; raises ConfigError for numbers out of range."""
     check_shape("shape", options.shape)
     check_range("base_std", options.base_std, 0, open_low=True)
     check_range("data_noise", options.data_noise, 0)
     check_range("ema_decay", options.ema_decay, 0, 1)
     check_annealing(options.annealing)
+    return options
 
 
-def check_chains(chains: ChainOptions) -> None:
-    """Raise ConfigError for numbers out of range."""
-    check_range("chain_steps", chains.steps, 1, integer=True)
+def check_chains(chains: ChainOptions) -> ChainOptions:
+    """The chains; raises ConfigError for numbers out of range."""
+    check_range("num_steps", chains.num_steps, 1, integer=True)
     check_range("step_size", chains.step_size, 0, open_low=True)
     check_range("temperature", chains.temperature, 0, open_low=True)
     if chains.clip is not None:
@@ -87,24 +91,50 @@ def check_chains(chains: ChainOptions) -> None:
     check_range("buffer_size", chains.buffer_size, 0, integer=True)
     check_range("reinit", chains.reinit, 0, 1)
     check_range("sample_steps", chains.sample_steps, 1, integer=True)
+    return chains
 
 
 class Method(NamedTuple):
     """How one method trains; `F` is the network's tilt of the base.
 
     Fields:
-      objective: `(params, stats, key, x, batch, negatives) -> ([B], aux of [B])`, of encoded x.
-      negatives: `(key, params, stats, buffer, x) -> (negatives, buffer, metrics)`, or None.
+      objective: `(parts, params, stats, key, x, batch, negatives) -> ([B], aux of [B])`, of x in
+        the model's units.
+      negatives: `(parts, key, params, stats, buffer, x) -> (negatives, buffer, metrics)`, or None.
+      sample: `(parts, key, state, n, **options) -> x [n, *shape]` in data units; None for samples
+        annealed from the base.
+      log_constant: `state -> log Z` where it is learned; None for log Z by annealing.
       extra: a dict of parameters besides the network's, or None.
       buffer_size: rows of the buffer, 0 for none.
-      logits: whether the network returns logits [B, K] and not energies [B].
     """
 
     objective: Callable
     negatives: Callable | None = None
+    sample: Callable | None = None
+    log_constant: Callable[[EnergyState], Array] | None = None
     extra: Any = None
     buffer_size: int = 0
-    logits: bool = False
+
+
+class Parts(NamedTuple):
+    """What an energy model is made of; with a condition the network returns logits [B, K]."""
+
+    network: Any
+    optimizer: optax.GradientTransformation
+    options: Options
+    method: Method
+    condition: Condition | None = None
+
+
+def make_parts(
+    network: Any,
+    optimizer: optax.GradientTransformation,
+    options: Options,
+    method: Method,
+    condition: Condition | None = None,
+) -> Parts:
+    """The parts of a model. Raises ConfigError for numbers out of range."""
+    return Parts(network, optimizer, checked(options), method, condition)
 
 
 def fresh(key: Key[Array, "*batch"], options: Options, n: int) -> Float[Array, "n ..."]:

@@ -1,6 +1,7 @@
 """An energy trained by score matching, as a `GenerativeModel` (saremi2018)."""
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import optax
@@ -8,8 +9,8 @@ import optax
 from gen_jax.checks import check_output, no_type_check, per_point
 from gen_jax.energy.denoising import denoising
 from gen_jax.energy.implicit import hutchinson, implicit
-from gen_jax.energy.model import assemble, energy_of
-from gen_jax.energy.options import Method, Options
+from gen_jax.energy.model import energy_of, model_from_parts
+from gen_jax.energy.options import Method, Options, Parts, make_parts
 from gen_jax.energy.sliced import sliced
 from gen_jax.errors import check_choice
 from gen_jax.model import GenerativeModel
@@ -34,6 +35,11 @@ def score_of(energy: Callable[[Array], Array]) -> Callable[[Array], Array]:
     return jax.grad(lambda x: -per_point("energy", energy)(x).sum())
 
 
+def _objective(loss: Callable[..., Array], parts: Parts, params, stats, key, x, batch, negatives):
+    score = score_of(energy_of(parts, params, stats))
+    return check_output("loss", loss(key, score, x), (len(x),), "one number per example, "), {}
+
+
 @no_type_check
 def score_model(
     network,
@@ -55,10 +61,5 @@ def score_model(
     """
     if isinstance(loss, str):
         loss = SCORE_LOSSES[check_choice("loss", loss, SCORE_LOSSES)]
-    settings = Options(**options)
-
-    def objective(params, stats, key, x, batch, negatives):
-        score = score_of(energy_of(network, params, stats, settings))
-        return check_output("loss", loss(key, score, x), (len(x),), "one number per example, "), {}
-
-    return assemble(network, optimizer, settings, Method(objective))
+    method = Method(partial(_objective, loss))
+    return model_from_parts(make_parts(network, optimizer, Options(**options), method))

@@ -5,16 +5,7 @@ The mathematics takes `encode(x) -> Posterior` and `decode(z) -> raw` numbers fo
 
 from gen_jax.vae.aggregate import aggregate_target
 from gen_jax.vae.code_prior import independent_codes, num_codes
-from gen_jax.vae.coder import (
-    Options,
-    Parts,
-    VAEFunctions,
-    coder,
-    encode_data,
-    init_params,
-    make_parts,
-    network_inputs,
-)
+from gen_jax.vae.coder import VAEFunctions
 from gen_jax.vae.diagnostics import (
     CodebookUse,
     Information,
@@ -25,15 +16,22 @@ from gen_jax.vae.diagnostics import (
     information,
     perplexity,
 )
-from gen_jax.vae.discrete import DiscreteOptions, discrete_vae, relaxed_one_hot
+from gen_jax.vae.discrete import (
+    DiscreteOptions,
+    DiscreteParts,
+    code_logits,
+    discrete_vae,
+    relaxed_one_hot,
+)
 from gen_jax.vae.elbo import KL_KINDS, elbo, warm_up
 from gen_jax.vae.evaluate import PROPOSALS, annealed_log_prob, estimate_log_prob, in_batches
-from gen_jax.vae.hierarchical import LadderOptions, hierarchical_vae, make_ladder
+from gen_jax.vae.hierarchical import LadderOptions, LadderParts, hierarchical_vae, make_ladder
 from gen_jax.vae.iwae import GRADIENTS, iwae
 from gen_jax.vae.latent import interpolate, manifold, traversal
 from gen_jax.vae.likelihoods import LIKELIHOODS, Likelihood, check_values, make_likelihood
 from gen_jax.vae.missing import impute
-from gen_jax.vae.model import VAEState, linear, mlp, vae
+from gen_jax.vae.model import VAEState, linear, make_parts, mlp, model_from_parts, vae
+from gen_jax.vae.options import Options, Parts
 from gen_jax.vae.penalties import mmd_squared, permute_dimensions
 from gen_jax.vae.posterior import (
     Draw,
@@ -44,9 +42,17 @@ from gen_jax.vae.posterior import (
     posterior_mean,
 )
 from gen_jax.vae.posteriors import POSTERIORS, make_posterior
-from gen_jax.vae.priors import PRIORS, Prior, PriorFamily, make_prior, standard_normal
+from gen_jax.vae.priors import (
+    PRIORS,
+    Prior,
+    PriorFamily,
+    make_prior,
+    model_prior,
+    standard_normal,
+)
 from gen_jax.vae.quantize import Codebook
 from gen_jax.vae.semi_supervised import label_logits, semi_supervised
+from gen_jax.vae.trained import decode, encode, functions, likelihood, values
 from gen_jax.vae.variants import VARIANTS, Variant
 from gen_jax.vae.vqvae import (
     VQOptions,
@@ -70,9 +76,11 @@ __all__ = [
     "Codebook",
     "CodebookUse",
     "DiscreteOptions",
+    "DiscreteParts",
     "Draw",
     "Information",
     "LadderOptions",
+    "LadderParts",
     "Likelihood",
     "Options",
     "Parts",
@@ -91,27 +99,29 @@ __all__ = [
     "aggregate_target",
     "annealed_log_prob",
     "check_values",
+    "code_logits",
     "code_sides",
     "codebook_use",
-    "coder",
+    "decode",
     "decode_codes",
     "diagonal_gaussian",
     "discrete_vae",
     "draw",
     "elbo",
+    "encode",
     "encode_codes",
-    "encode_data",
     "estimate_log_prob",
+    "functions",
     "hierarchical_vae",
     "hole_score",
     "impute",
     "in_batches",
     "independent_codes",
     "information",
-    "init_params",
     "interpolate",
     "iwae",
     "label_logits",
+    "likelihood",
     "linear",
     "make_ladder",
     "make_likelihood",
@@ -122,7 +132,8 @@ __all__ = [
     "manifold",
     "mlp",
     "mmd_squared",
-    "network_inputs",
+    "model_from_parts",
+    "model_prior",
     "num_codes",
     "permute_dimensions",
     "perplexity",
@@ -132,6 +143,7 @@ __all__ = [
     "standard_normal",
     "traversal",
     "vae",
+    "values",
     "vqvae",
     "warm_up",
 ]

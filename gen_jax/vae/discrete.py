@@ -14,16 +14,17 @@ import jax.numpy as jnp
 import optax
 
 from gen_jax.checks import check_output, no_type_check
-from gen_jax.data_units import log_det
+from gen_jax.data_units import Data, log_det
 from gen_jax.errors import ConfigError, check_range, check_shape
+from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel, compiled
 from gen_jax.optimization import optimizer_step, start_moments
 from gen_jax.randomness import fold_in, sample_keys
-from gen_jax.types import Array, Float, Int, Key
-from gen_jax.vae.coder import Network
+from gen_jax.types import Array, Batch, Float, Int, Key, Metrics, State
 from gen_jax.vae.elbo import with_free_bits
 from gen_jax.vae.evaluate import streaming_log_mean
 from gen_jax.vae.likelihoods import Likelihood, check_unshared, make_likelihood
+from gen_jax.vae.options import Network
 from gen_jax.vae.units import draw_data, to_values
 
 
@@ -85,6 +86,16 @@ class DiscreteState(NamedTuple):
     step: Int[Array, ""]
 
 
+class DiscreteParts(NamedTuple):
+    """Networks, likelihood and optimizer of a discrete VAE."""
+
+    encoder: Any
+    decoder: Any
+    likelihood: Likelihood
+    optimizer: optax.GradientTransformation
+    options: DiscreteOptions
+
+
 def _checked(options: DiscreteOptions) -> DiscreteOptions:
     check_shape("shape", options.shape)
     check_range("classes", options.classes, 2, integer=True)
@@ -111,6 +122,148 @@ def checked_codes(codes: Any, n: int, options: DiscreteOptions) -> Int[Array, "n
     return values
 
 
+def make_discrete_parts(
+    encoder: Network,
+    decoder: Network,
+    optimizer: optax.GradientTransformation,
+    options: DiscreteOptions,
+) -> DiscreteParts:
+    """The parts of a model. Raises ConfigError for values out of range."""
+    _checked(options)
+    law = options.likelihood
+    law = check_unshared(make_likelihood(law) if isinstance(law, str) else law)
+    made = (
+        encoder(options.variables * options.classes),
+        decoder(math.prod(options.shape) * law.size),
+    )
+    return DiscreteParts(*made, law, optimizer, options)
+
+
+def _encode(parts: DiscreteParts, key: Key[Array, "*batch"], x: Data) -> Array:
+    """Data units to the likelihood's values."""
+    return to_values(parts.options, parts.likelihood, key, x)
+
+
+def _logits(parts: DiscreteParts, params: Any, u: Array) -> Float[Array, "B variables K"]:
+    options = parts.options
+    inputs = parts.likelihood.network_input(u).reshape(len(u), -1)
+    raw: Any = parts.encoder.apply(params["encoder"], inputs)
+    check_output("encoder", raw, (len(u), options.variables * options.classes))
+    return raw.reshape(len(u), options.variables, options.classes)
+
+
+def _raw(parts: DiscreteParts, params: Any, z: Float[Array, "B variables K"]) -> Array:
+    """The decoder's numbers [B, *shape, P]."""
+    shape, size = parts.options.shape, parts.likelihood.size
+    raw: Any = parts.decoder.apply(params["decoder"], z.reshape(len(z), -1))
+    check_output("decoder", raw, (len(z), math.prod(shape) * size))
+    return raw.reshape(len(z), *shape, size)
+
+
+def _log_likelihood(parts: DiscreteParts, params: Any, z: Array, u: Array) -> Float[Array, "B"]:
+    return parts.likelihood.log_prob(_raw(parts, params, z), u).reshape(len(u), -1).sum(1)
+
+
+def init_state(parts: DiscreteParts, key: Key[Array, ""], batch: Batch) -> DiscreteState:
+    """Fresh state; raises ConfigError when the batch does not fit the options."""
+    key_encode, key_encoder, key_decoder = jax.random.split(key, 3)
+    u = _encode(parts, key_encode, batch["x"])[:1]
+    inputs = parts.likelihood.network_input(u).reshape(1, -1)
+    z = jnp.zeros((1, parts.options.variables * parts.options.classes))
+    params = {
+        "encoder": parts.encoder.init(key_encoder, inputs),
+        "decoder": parts.decoder.init(key_decoder, z),
+    }
+    return DiscreteState(params, start_moments(parts.optimizer, params), jnp.int32(0))
+
+
+def step(
+    parts: DiscreteParts, key: Key[Array, ""], state: DiscreteState, batch: Batch
+) -> tuple[DiscreteState, Metrics]:
+    """One update, by relaxed draws."""
+    options = parts.options
+    key_encode, key_draw = jax.random.split(key)
+    u = _encode(parts, key_encode, batch["x"])
+    ends = options.temperature, options.final_temperature
+    temperature = annealed(state.step, *ends, options.anneal)
+
+    def loss(params):
+        logits = _logits(parts, params, u)
+        relax = lambda key, own: relaxed_one_hot(key, own, temperature, options.hard)
+        z = jax.vmap(relax)(sample_keys(key_draw, len(u)), logits)
+        log_p, kl = _log_likelihood(parts, params, z, u), uniform_kl_terms(logits)
+        cost = with_free_bits(kl, options.free_bits).sum(-1)
+        aux = {"log_likelihood": log_p, "kl": kl.sum(-1)}
+        return options.beta * cost - log_p, aux
+
+    params, memory, metrics = optimizer_step(loss, parts.optimizer, state.params, state.optimizer)
+    metrics["temperature"] = temperature
+    return DiscreteState(params, memory, state.step + 1), metrics
+
+
+def draw_samples(
+    parts: DiscreteParts,
+    key: Key[Array, "*batch"],
+    state: DiscreteState,
+    n: int,
+    *,
+    mean: bool = False,
+    codes: Int[Array, "n variables"] | None = None,
+) -> Array:
+    """Samples [n, ...] in data units.
+
+    Args:
+      mean: E[x | z] instead of draws of x.
+      codes: instead of draws of the prior.
+    """
+    options = parts.options
+    keys, dims = sample_keys(key, n), (options.variables,)
+    if codes is None:
+        pick = lambda key: jax.random.randint(key, dims, 0, options.classes)
+        codes = jax.vmap(pick)(fold_in(keys, 0))
+    z = jax.nn.one_hot(checked_codes(codes, n, options), options.classes)
+    raw = _raw(parts, state.params, z)
+    return draw_data(options, parts.likelihood, fold_in(keys, 1), raw, mean)
+
+
+def log_prob(
+    parts: DiscreteParts,
+    key: Key[Array, "*batch"],
+    state: DiscreteState,
+    x: Any,
+    *,
+    num_samples: int,
+) -> Float[Array, "B"]:
+    """The importance weighted bound of log p(x), [B] in nats, from `num_samples` exact draws."""
+    options, keys = parts.options, sample_keys(key, len(x))
+    u = _encode(parts, fold_in(keys, 0), x)
+    logits = _logits(parts, state.params, u)
+    log_q, log_p = jax.nn.log_softmax(logits), -options.variables * math.log(options.classes)
+
+    def one(index):
+        drawn = jax.vmap(jax.random.categorical)(fold_in(fold_in(keys, 1), index), logits)
+        own = jnp.take_along_axis(log_q, drawn[..., None], -1)[..., 0].sum(-1)
+        z = jax.nn.one_hot(drawn, options.classes)
+        return (_log_likelihood(parts, state.params, z, u) + log_p - own)[None]
+
+    bound = streaming_log_mean(one, num_samples, 1, jnp.zeros(len(x))).value
+    return bound + log_det(options, u)
+
+
+def model_from_discrete_parts(parts: DiscreteParts) -> GenerativeModel:
+    """The model of parts that `make_discrete_parts` has checked."""
+    model = GenerativeModel(
+        partial(init_state, parts),
+        partial(step, parts),
+        partial(draw_samples, parts),
+        partial(log_prob, parts, num_samples=parts.options.evaluation_samples),
+        "lower bound",
+        parts=parts,
+    )
+    codes_of = lambda codes, n: checked_codes(codes, n, parts.options)
+    return compiled(model, per_sample={"codes": codes_of}, encode=partial(_encode, parts))
+
+
 @no_type_check
 def discrete_vae(
     encoder: Network, decoder: Network, optimizer: optax.GradientTransformation, **options
@@ -118,82 +271,21 @@ def discrete_vae(
     """A VAE with categorical latents; `options` are the fields of `DiscreteOptions`.
 
     `sample` takes `mean=True` for E[x | z], and `codes` [n, variables] in place of the prior's;
-    `log_prob` is the importance weighted bound from exact draws. Raises ConfigError for values out
-    of range.
+    `log_prob` is the importance weighted bound from exact draws. `code_logits` is the trained
+    encoder. Raises ConfigError for values out of range.
     """
-    settings = _checked(DiscreteOptions(**options))
-    law = settings.likelihood
-    law = check_unshared(make_likelihood(law) if isinstance(law, str) else law)
-    size = settings.variables * settings.classes
-    networks = encoder(size), decoder(math.prod(settings.shape) * law.size)
+    parts = make_discrete_parts(encoder, decoder, optimizer, DiscreteOptions(**options))
+    return model_from_discrete_parts(parts)
 
-    encode = partial(to_values, settings, law)
 
-    def logits_of(params, u):
-        raw: Any = networks[0].apply(params["encoder"], law.network_input(u).reshape(len(u), -1))
-        check_output("encoder", raw, (len(u), size))
-        return raw.reshape(len(u), settings.variables, settings.classes)
+def code_logits(
+    model: GenerativeModel, state: State, x: Data, *, key: Key[Array, "*batch"] | None = None
+) -> Float[Array, "B variables K"]:
+    """log q(code | x) up to constants, of x in data units, by a trained `discrete_vae`.
 
-    def raw_of(params, z):
-        raw: Any = networks[1].apply(params["decoder"], z.reshape(len(z), -1))
-        check_output("decoder", raw, (len(z), math.prod(settings.shape) * law.size))
-        return raw.reshape(len(z), *settings.shape, law.size)
-
-    def log_likelihood(params, z, u):
-        return law.log_prob(raw_of(params, z), u).reshape(len(u), -1).sum(1)
-
-    def init(key, batch):
-        key_encode, key_encoder, key_decoder = jax.random.split(key, 3)
-        u = encode(key_encode, batch["x"])[:1]
-        inputs = law.network_input(u).reshape(1, -1)
-        params = {
-            "encoder": networks[0].init(key_encoder, inputs),
-            "decoder": networks[1].init(key_decoder, jnp.zeros((1, size))),
-        }
-        return DiscreteState(params, start_moments(optimizer, params), jnp.int32(0))
-
-    def step(key, state, batch):
-        key_encode, key_draw = jax.random.split(key)
-        u, ends = encode(key_encode, batch["x"]), (settings.temperature, settings.final_temperature)
-        temperature = annealed(state.step, *ends, settings.anneal)
-
-        def loss(params):
-            logits = logits_of(params, u)
-            relax = lambda key, own: relaxed_one_hot(key, own, temperature, settings.hard)
-            z = jax.vmap(relax)(sample_keys(key_draw, len(u)), logits)
-            log_p, kl = log_likelihood(params, z, u), uniform_kl_terms(logits)
-            cost = with_free_bits(kl, settings.free_bits).sum(-1)
-            aux = {"log_likelihood": log_p, "kl": kl.sum(-1)}
-            return settings.beta * cost - log_p, aux
-
-        params, memory, metrics = optimizer_step(loss, optimizer, state.params, state.optimizer)
-        metrics["temperature"] = temperature
-        return DiscreteState(params, memory, state.step + 1), metrics
-
-    def sample(key, state, n, mean=False, codes=None):
-        keys, dims = sample_keys(key, n), (settings.variables,)
-        if codes is None:
-            pick = lambda key: jax.random.randint(key, dims, 0, settings.classes)
-            codes = jax.vmap(pick)(fold_in(keys, 0))
-        z = jax.nn.one_hot(checked_codes(codes, n, settings), settings.classes)
-        raw = raw_of(state.params, z)
-        return draw_data(settings, law, fold_in(keys, 1), raw, mean)
-
-    def log_prob(key, state, x, num_samples=settings.evaluation_samples):
-        keys = sample_keys(key, len(x))
-        u = encode(fold_in(keys, 0), x)
-        logits = logits_of(state.params, u)
-        log_q, log_p = jax.nn.log_softmax(logits), -settings.variables * math.log(settings.classes)
-
-        def one(index):
-            drawn = jax.vmap(jax.random.categorical)(fold_in(fold_in(keys, 1), index), logits)
-            own = jnp.take_along_axis(log_q, drawn[..., None], -1)[..., 0].sum(-1)
-            z = jax.nn.one_hot(drawn, settings.classes)
-            return (log_likelihood(state.params, z, u) + log_p - own)[None]
-
-        bound = streaming_log_mean(one, num_samples, 1, jnp.zeros(len(x))).value
-        return bound + log_det(settings, u)
-
-    model = GenerativeModel(init, step, sample, log_prob, "lower bound")
-    codes_of = lambda codes, n: checked_codes(codes, n, settings)
-    return compiled(model, per_sample={"codes": codes_of}, encode=encode)
+    Args:
+      key: of a random transform; the same noise at each call if not given.
+    """
+    parts, own = parts_of(model, state, DiscreteParts)
+    u = _encode(parts, jax.random.key(0) if key is None else key, x)
+    return _logits(parts, own.params, u)

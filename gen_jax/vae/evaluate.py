@@ -19,11 +19,10 @@ from gen_jax.mcmc import annealed_importance, hmc
 from gen_jax.mcmc.checks import check_step_size
 from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.types import Array, Estimate, Float, Key, Num
-from gen_jax.vae.elbo import log_likelihood, prior_log_prob
-from gen_jax.vae.iwae import log_weights
-from gen_jax.vae.likelihoods import Likelihood
-from gen_jax.vae.posterior import Posterior, choose_stratum, draw, single
-from gen_jax.vae.priors import Prior, standard_normal
+from gen_jax.vae.coder import VAEFunctions
+from gen_jax.vae.iwae import log_joint, log_weights
+from gen_jax.vae.posterior import choose_stratum, draw, single
+from gen_jax.vae.priors import Prior
 
 PROPOSALS = ("posterior", "prior")
 
@@ -58,16 +57,12 @@ def streaming_log_mean(
 
 def estimate_log_prob(
     key: Key[Array, "*batch"],
-    encode: Callable[[Array], Posterior],
-    decode: Callable[[Array], Array],
+    functions: VAEFunctions,
     x: Num[Array, "B ..."],
     *,
-    likelihood: Likelihood,
-    prior: Prior | None = None,
     proposal: str = "posterior",
     num_samples: int = 500,
     chunk: int = 50,
-    encoder_input: Array | None = None,
 ) -> Estimate:
     """log p(x) [B] in nats with its standard error [B], from `num_samples` draws per example.
 
@@ -81,17 +76,14 @@ def estimate_log_prob(
     check_choice("proposal", proposal, PROPOSALS)
     check_range("num_samples", num_samples, 1, integer=True)
     check_range("chunk", chunk, 1, integer=True)
-    own = encode, decode, likelihood, prior, proposal
-    run = partial(_estimate, own, num_samples, min(chunk, num_samples))
-    return jax.jit(run)(key, x, encoder_input)
+    run = partial(_estimate, functions, proposal, num_samples, min(chunk, num_samples))
+    return jax.jit(run)(key, x)
 
 
-def _estimate(own, num_samples, chunk, key, x, encoder_input) -> Estimate:
-    encode, decode, likelihood, prior, proposal = own
-    keys = sample_keys(key, len(x))
-    posterior = encode(x if encoder_input is None else encoder_input)
+def _estimate(functions: VAEFunctions, proposal, num_samples, chunk, key, x) -> Estimate:
+    keys, posterior = sample_keys(key, len(x)), functions.posterior(x)
     shape = jax.eval_shape(posterior.draw, posterior.params, keys).z
-    prior = standard_normal(shape.shape[-1]) if prior is None else prior
+    prior = functions.prior_of(shape.shape[-1])
 
     def log_terms(index):
         own = fold_in(keys, index)
@@ -99,7 +91,7 @@ def _estimate(own, num_samples, chunk, key, x, encoder_input) -> Estimate:
             sampled = draw(posterior, own, chunk)
         else:
             sampled = jax.vmap(lambda i: _from_prior(prior, fold_in(own, i)))(jnp.arange(chunk))
-        return logsumexp(log_weights(decode, likelihood, prior, sampled, x), 1)
+        return logsumexp(log_weights(functions, sampled, x), 1)
 
     like = jnp.zeros(len(x), shape.dtype)
     return streaming_log_mean(log_terms, num_samples, chunk, like)
@@ -131,18 +123,14 @@ def in_batches(
 @no_type_check
 def annealed_log_prob(
     key: Key[Array, ""],
-    encode: Callable[[Array], Posterior],
-    decode: Callable[[Array], Array],
+    functions: VAEFunctions,
     x: Num[Array, "B ..."],
     *,
-    likelihood: Likelihood,
-    prior: Prior | None = None,
     proposal: str = "posterior",
     chains: int = 16,
     levels: int = 50,
     step_size: float = 0.1,
     leapfrog_steps: int = 5,
-    encoder_input: Array | None = None,
 ) -> Estimate:
     """log p(x) [B] in nats with its standard error [B] by annealed importance sampling (wu2017).
 
@@ -154,23 +142,20 @@ def annealed_log_prob(
     check_range("levels", levels, 1, integer=True)
     check_step_size(step_size)
     key = as_key("key", key)
-    own = encode, decode, likelihood, prior, proposal
-    run = partial(_annealed, own, chains, levels, leapfrog_steps)
-    return jax.jit(run)(key, x, encoder_input, step_size)
+    run = partial(_annealed, functions, proposal, chains, levels, leapfrog_steps)
+    return jax.jit(run)(key, x, step_size)
 
 
-def _annealed(own, chains, levels, leapfrog_steps, key, x, encoder_input, step_size) -> Estimate:
-    encode, decode, likelihood, prior, proposal = own
+def _annealed(
+    functions: VAEFunctions, proposal, chains, levels, leapfrog_steps, key, x, step_size
+) -> Estimate:
     key_start, key_walk, key_stratum = jax.random.split(key, 3)
     keys, b = sample_keys(key_start, len(x)), len(x)
-    posterior = encode(x if encoder_input is None else encoder_input)
+    posterior = functions.posterior(x)
     dim = jax.eval_shape(posterior.draw, posterior.params, keys).z.shape[-1]
-    prior = standard_normal(dim) if prior is None else prior
+    prior = functions.prior_of(dim)
     over_chains = lambda z: z.reshape(chains, b, -1)
-    target = lambda z: (
-        log_likelihood(decode, likelihood, over_chains(z), x)
-        + prior_log_prob(prior, over_chains(z))
-    ).reshape(-1)
+    target = lambda z: log_joint(functions, over_chains(z), x).reshape(-1)
     if proposal == "prior":
         z = jax.vmap(lambda i: prior.sample(fold_in(keys, i)))(jnp.arange(chains))
         start = prior.log_prob

@@ -17,12 +17,12 @@ import optax
 from flax import linen as nn
 
 from gen_jax.checks import no_type_check
-from gen_jax.data_units import log_det
+from gen_jax.data_units import Data, log_det
 from gen_jax.errors import ConfigError, check_range, check_shape
 from gen_jax.model import GenerativeModel, compiled
 from gen_jax.optimization import optimizer_step, start_moments
 from gen_jax.randomness import fold_in, normal, sample_keys
-from gen_jax.types import Array, Float, Int, Key
+from gen_jax.types import Array, Batch, Float, Int, Key, Metrics
 from gen_jax.vae.elbo import warm_up, with_free_bits
 from gen_jax.vae.evaluate import streaming_log_mean
 from gen_jax.vae.gaussians import residual_kl_terms
@@ -146,11 +146,12 @@ class LadderParts(NamedTuple):
 
     network: Ladder
     likelihood: Likelihood
+    optimizer: optax.GradientTransformation
     options: LadderOptions
 
 
-def make_ladder(options: LadderOptions) -> LadderParts:
-    """Raises ConfigError for values out of range."""
+def make_ladder(optimizer: optax.GradientTransformation, options: LadderOptions) -> LadderParts:
+    """The parts of a model. Raises ConfigError for values out of range."""
     check_shape("shape", options.shape)
     if not options.latents:
         raise ConfigError("latents=() must name at least one level")
@@ -164,7 +165,7 @@ def make_ladder(options: LadderOptions) -> LadderParts:
     law = options.likelihood
     law = check_unshared(make_likelihood(law) if isinstance(law, str) else law)
     network = Ladder(math.prod(options.shape) * law.size, tuple(options.latents), options.width)
-    return LadderParts(network, law, options)
+    return LadderParts(network, law, optimizer, options)
 
 
 def level_noise(
@@ -184,6 +185,100 @@ def _run(parts: LadderParts, params: Any, u: Array, keys: Array) -> tuple[Array,
     return parts.likelihood.log_prob(raw, u).reshape(len(u), -1).sum(1), done
 
 
+def _encode(parts: LadderParts, key: Key[Array, "*batch"], x: Data) -> Array:
+    """Data units to the likelihood's values."""
+    return to_values(parts.options, parts.likelihood, key, x)
+
+
+def init_state(parts: LadderParts, key: Key[Array, ""], batch: Batch) -> LadderState:
+    """Fresh state; raises ConfigError when the batch does not fit the options."""
+    key_encode, key_params = jax.random.split(key)
+    u = _encode(parts, key_encode, batch["x"])[:1]
+    inputs = parts.likelihood.network_input(u).reshape(1, -1)
+    params = parts.network.init(key_params, inputs, level_noise(parts, sample_keys(key, 1)))
+    return LadderState(params, start_moments(parts.optimizer, params), jnp.int32(0))
+
+
+def step(
+    parts: LadderParts, key: Key[Array, ""], state: LadderState, batch: Batch
+) -> tuple[LadderState, Metrics]:
+    """One update."""
+    options = parts.options
+    key_encode, key_draw = jax.random.split(key)
+    u = _encode(parts, key_encode, batch["x"])
+    beta = options.beta * warm_up(state.step, options.warm_up)
+    floors = options.free_bits * jnp.array(options.latents, jnp.float32)
+
+    def loss(params):
+        log_p, done = _run(parts, params, u, sample_keys(key_draw, len(u)))
+        cost = with_free_bits(done.kl, floors).sum(-1)
+        aux = {"elbo": log_p - done.kl.sum(-1), "log_likelihood": log_p}
+        aux |= {f"kl_{level}": kl for level, kl in enumerate(done.kl.T)}
+        return beta * cost - log_p, aux
+
+    params, memory, metrics = optimizer_step(loss, parts.optimizer, state.params, state.optimizer)
+    return LadderState(params, memory, state.step + 1), metrics
+
+
+def draw_samples(
+    parts: LadderParts,
+    key: Key[Array, "*batch"],
+    state: LadderState,
+    n: int,
+    *,
+    hold: int = 0,
+    held_seed: int = 0,
+    mean: bool = False,
+) -> Array:
+    """Samples [n, ...] in data units.
+
+    Args:
+      hold: the number of levels from the top that all samples share, drawn from `held_seed`.
+      mean: E[x | z] instead of draws of x.
+    """
+    options = parts.options
+    check_range("hold", hold, 0, len(options.latents), integer=True)
+    keys = sample_keys(key, n)
+    noise = level_noise(parts, keys, hold, held_seed)
+    done: Any = parts.network.apply(state.params, noise, method="down")
+    raw = done.raw.reshape(n, *options.shape, parts.likelihood.size)
+    return draw_data(options, parts.likelihood, fold_in(keys, len(noise)), raw, mean)
+
+
+def log_prob(
+    parts: LadderParts,
+    key: Key[Array, "*batch"],
+    state: LadderState,
+    x: Any,
+    *,
+    num_samples: int,
+) -> Float[Array, "B"]:
+    """The importance weighted bound of log p(x), [B] in nats, from `num_samples` draws."""
+    keys = sample_keys(key, len(x))
+    u, chunk = _encode(parts, fold_in(keys, 0), x), min(EVALUATION_CHUNK, num_samples)
+
+    def one(index):
+        log_p, done = _run(parts, state.params, u, fold_in(fold_in(keys, 1), index))
+        return log_p - done.log_ratio
+
+    terms = lambda i: jax.vmap(one)(chunk * i + jnp.arange(chunk))
+    bound = streaming_log_mean(terms, num_samples, chunk, jnp.zeros(len(x))).value
+    return bound + log_det(parts.options, u)
+
+
+def model_from_ladder(parts: LadderParts) -> GenerativeModel:
+    """The model of parts that `make_ladder` has checked."""
+    model = GenerativeModel(
+        partial(init_state, parts),
+        partial(step, parts),
+        partial(draw_samples, parts),
+        partial(log_prob, parts, num_samples=parts.options.evaluation_samples),
+        "lower bound",
+        parts=parts,
+    )
+    return compiled(model, encode=partial(_encode, parts))
+
+
 @no_type_check
 def hierarchical_vae(optimizer: optax.GradientTransformation, **options) -> GenerativeModel:
     """A hierarchical VAE; `options` are the fields of `LadderOptions`.
@@ -193,53 +288,4 @@ def hierarchical_vae(optimizer: optax.GradientTransformation, **options) -> Gene
     E[x | z]. `log_prob` is the importance weighted bound of `num_samples` draws.
     Raises ConfigError for values out of range.
     """
-    parts = make_ladder(LadderOptions(**options))
-    settings, law, network = parts.options, parts.likelihood, parts.network
-
-    encode = partial(to_values, settings, law)
-
-    def init(key, batch):
-        key_encode, key_params = jax.random.split(key)
-        u = encode(key_encode, batch["x"])[:1]
-        inputs = law.network_input(u).reshape(1, -1)
-        params = network.init(key_params, inputs, level_noise(parts, sample_keys(key, 1)))
-        return LadderState(params, start_moments(optimizer, params), jnp.int32(0))
-
-    def step(key, state, batch):
-        key_encode, key_draw = jax.random.split(key)
-        u = encode(key_encode, batch["x"])
-        beta = settings.beta * warm_up(state.step, settings.warm_up)
-        floors = settings.free_bits * jnp.array(settings.latents, jnp.float32)
-
-        def loss(params):
-            log_p, done = _run(parts, params, u, sample_keys(key_draw, len(u)))
-            cost = with_free_bits(done.kl, floors).sum(-1)
-            aux = {"elbo": log_p - done.kl.sum(-1), "log_likelihood": log_p}
-            aux |= {f"kl_{level}": kl for level, kl in enumerate(done.kl.T)}
-            return beta * cost - log_p, aux
-
-        params, memory, metrics = optimizer_step(loss, optimizer, state.params, state.optimizer)
-        return LadderState(params, memory, state.step + 1), metrics
-
-    def sample(key, state, n, hold=0, held_seed=0, mean=False):
-        check_range("hold", hold, 0, len(settings.latents), integer=True)
-        keys = sample_keys(key, n)
-        noise = level_noise(parts, keys, hold, held_seed)
-        done: Any = network.apply(state.params, noise, method="down")
-        raw = done.raw.reshape(n, *settings.shape, law.size)
-        return draw_data(settings, law, fold_in(keys, len(noise)), raw, mean)
-
-    def log_prob(key, state, x, num_samples=settings.evaluation_samples):
-        keys = sample_keys(key, len(x))
-        u, chunk = encode(fold_in(keys, 0), x), min(EVALUATION_CHUNK, num_samples)
-
-        def one(index):
-            log_p, done = _run(parts, state.params, u, fold_in(fold_in(keys, 1), index))
-            return log_p - done.log_ratio
-
-        terms = lambda i: jax.vmap(one)(chunk * i + jnp.arange(chunk))
-        bound = streaming_log_mean(terms, num_samples, chunk, jnp.zeros(len(x))).value
-        return bound + log_det(settings, u)
-
-    model = GenerativeModel(init, step, sample, log_prob, "lower bound")
-    return compiled(model, encode=encode)
+    return model_from_ladder(make_ladder(optimizer, LadderOptions(**options)))

@@ -6,8 +6,6 @@ The plain gradient of the encoder drowns in noise as K grows (rainforth2018); th
 reparameterised one does not (tucker2019).
 """
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
@@ -15,23 +13,27 @@ from jax.scipy.special import logsumexp
 from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.randomness import sample_keys
 from gen_jax.types import Array, Float, Key, Num
+from gen_jax.vae.coder import VAEFunctions
 from gen_jax.vae.elbo import log_likelihood, prior_log_prob
-from gen_jax.vae.likelihoods import Likelihood
 from gen_jax.vae.posterior import Draw, Posterior, draw
-from gen_jax.vae.priors import Prior, standard_normal
 
 GRADIENTS = ("reparameterised", "doubly_reparameterised")
 
 
+def log_joint(
+    functions: VAEFunctions, z: Float[Array, "*K B D"], x: Num[Array, "B ..."]
+) -> Float[Array, "*K B"]:
+    """log p(x, z) of every draw."""
+    prior = functions.prior_of(z.shape[-1])
+    own = log_likelihood(functions.decode, functions.likelihood, z, x)
+    return own + prior_log_prob(prior, z)
+
+
 def log_weights(
-    decode: Callable[[Array], Array],
-    likelihood: Likelihood,
-    prior: Prior,
-    sampled: Draw,
-    x: Num[Array, "B ..."],
+    functions: VAEFunctions, sampled: Draw, x: Num[Array, "B ..."]
 ) -> Float[Array, "K S B"]:
     """log p(x, z) - log q(z | x) + log of the stratum's share."""
-    joint = log_likelihood(decode, likelihood, sampled.z, x) + prior_log_prob(prior, sampled.z)
+    joint = log_joint(functions, sampled.z, x)
     return joint - sampled.log_q + sampled.log_share
 
 
@@ -49,12 +51,9 @@ def _scale_gradient_jvp(primals, tangents):
 
 def iwae(
     key: Key[Array, "*batch"],
-    encode: Callable[[Array], Posterior],
-    decode: Callable[[Array], Array],
+    functions: VAEFunctions,
     x: Num[Array, "B ..."],
     *,
-    likelihood: Likelihood,
-    prior: Prior | None = None,
     num_samples: int = 5,
     gradient: str = "reparameterised",
     encoder_input: Array | None = None,
@@ -64,21 +63,22 @@ def iwae(
     Args:
       gradient: one of GRADIENTS. The doubly reparameterised one changes the encoder's alone; with
         K = 1 it is "sticking the landing" (roeder2017).
+      encoder_input: what the encoder is given, `functions.inputs(x)` if not given.
     Returns aux: "elbo", "log_likelihood", "kl" (by Monte Carlo) [B], and "effective_samples" [B],
     from 1 to K.
     Raises ConfigError for unknown names, and for a doubly reparameterised mixture.
     """
     check_range("num_samples", num_samples, 1, integer=True)
     check_choice("gradient", gradient, GRADIENTS)
-    posterior = encode(x if encoder_input is None else encoder_input)
+    given = functions.inputs(x) if encoder_input is None else encoder_input
+    posterior = functions.encode(given)
     sampled = draw(posterior, sample_keys(key, len(x)), num_samples)
-    prior = standard_normal(sampled.z.shape[-1]) if prior is None else prior
-    terms = log_weights(decode, likelihood, prior, sampled, x)
+    terms = log_weights(functions, sampled, x)
     bound = logsumexp(terms, (0, 1)) - jnp.log(num_samples)
     share = jax.nn.softmax(logsumexp(terms, 1), 0)
     each = jnp.exp(sampled.log_share)
     lower = jnp.sum(each * (terms - sampled.log_share), 1).mean(0)
-    cost = sampled.log_q - prior_log_prob(prior, sampled.z)
+    cost = sampled.log_q - prior_log_prob(functions.prior_of(sampled.z.shape[-1]), sampled.z)
     kl = jnp.sum(each * cost, 1).mean(0)
     aux = {
         "elbo": lower,
@@ -87,12 +87,12 @@ def iwae(
         "effective_samples": 1 / jnp.sum(share**2, 0),
     }
     if gradient == "doubly_reparameterised":
-        return _doubly_reparameterised(decode, likelihood, prior, posterior, sampled, x, bound), aux
+        return _doubly_reparameterised(functions, posterior, sampled, x, bound), aux
     return bound, aux
 
 
 def _doubly_reparameterised(
-    decode: Callable, likelihood: Likelihood, prior: Prior, posterior: Posterior, sampled, x, bound
+    functions: VAEFunctions, posterior: Posterior, sampled: Draw, x: Array, bound: Array
 ) -> Array:
     """The bound, with a surrogate's gradient: w for decoder and prior, w^2 through the draws."""
     if sampled.z.shape[1] > 1:
@@ -102,7 +102,7 @@ def _doubly_reparameterised(
 
     def terms(z):
         at = sampled._replace(z=z, log_q=log_q(z[:, 0])[:, None])
-        return log_weights(decode, likelihood, prior, at, x)
+        return log_weights(functions, at, x)
 
     share = jax.lax.stop_gradient(jax.nn.softmax(terms(sampled.z), 0))
     surrogate = jnp.sum(share * terms(scale_gradient(sampled.z, share)), (0, 1))

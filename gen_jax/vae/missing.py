@@ -4,26 +4,23 @@ Missing values are filled in turn with draws of p(x | z) at z ~ q(z | x): a Gibb
 in the limit is p(x_missing | x_observed) where q is the model's exact posterior.
 """
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.types import Array, Bool, Key, Num
-from gen_jax.vae.likelihoods import Likelihood, sample_each
-from gen_jax.vae.posterior import Posterior, choose_stratum
+from gen_jax.vae.coder import VAEFunctions
+from gen_jax.vae.likelihoods import sample_each
+from gen_jax.vae.posterior import choose_stratum
 
 
 def impute(
     key: Key[Array, "*batch"],
-    encode: Callable[[Array], Posterior],
-    decode: Callable[[Array], Array],
+    functions: VAEFunctions,
     x: Num[Array, "B ..."],
     observed: Bool[Array, "B ..."],
     *,
-    likelihood: Likelihood,
     rounds: int = 50,
     mean: bool = False,
 ) -> Num[Array, "B ..."]:
@@ -42,18 +39,18 @@ def impute(
 
     def decoded(x, index):
         own = fold_in(keys, index)
-        posterior = encode(x)
+        posterior = functions.posterior(x)
         drawn = posterior.draw(posterior.params, fold_in(own, 0))
-        return decode(choose_stratum(fold_in(own, 1), drawn)), own
+        return functions.decode(choose_stratum(fold_in(own, 1), drawn)), own
 
     def body(x, index):
         raw, own = decoded(x, index)
-        drawn = sample_each(likelihood, fold_in(own, 2), raw).astype(x.dtype)
+        drawn = sample_each(functions.likelihood, fold_in(own, 2), raw).astype(x.dtype)
         return jnp.where(observed, x, drawn), None
 
     x, _ = jax.lax.scan(body, x, jnp.arange(rounds - mean))
     if not mean:
         return x
-    means = likelihood.mean(decoded(x, rounds)[0])
+    means = functions.likelihood.mean(decoded(x, rounds)[0])
     whole = jnp.issubdtype(x.dtype, jnp.integer)
     return jnp.where(observed, x, (jnp.round(means) if whole else means).astype(x.dtype))

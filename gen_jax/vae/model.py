@@ -8,30 +8,29 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import linen as nn
-from jax.scipy.special import logsumexp
 
 from gen_jax.checks import no_type_check
-from gen_jax.conditions import batch_labels, checked_labels
+from gen_jax.condition_values import log_prob_over, value_of
 from gen_jax.data_units import log_det
 from gen_jax.errors import ConfigError, check_choice
 from gen_jax.model import GenerativeModel, compiled
 from gen_jax.nets import Feedforward
 from gen_jax.optimization import optimizer_step, start_moments
 from gen_jax.randomness import fold_in, sample_keys
-from gen_jax.types import Array, Float, Int, Key, State
-from gen_jax.vae.coder import (
+from gen_jax.types import Array, Batch, Float, Int, Key, Metrics, State
+from gen_jax.vae.elbo import warm_up
+from gen_jax.vae.evaluate import estimate_log_prob
+from gen_jax.vae.options import (
     Network,
     Options,
     Parts,
-    coder,
     encode_data,
     init_params,
-    make_parts,
+    make_functions,
     network_inputs,
+    networks_and_laws,
     refuse_unread,
 )
-from gen_jax.vae.elbo import warm_up
-from gen_jax.vae.evaluate import estimate_log_prob
 from gen_jax.vae.units import draw_data
 from gen_jax.vae.variants import VARIANTS, LossInputs, Variant, codes
 
@@ -66,6 +65,9 @@ class Critic(nn.Module):
         return nn.Dense(1)(x)[:, 0], x
 
 
+CRITIC = Critic()
+
+
 def no_moments(dim: int) -> tuple[Array, Array]:
     """Moments of codes before the first batch."""
     return jnp.zeros(dim), jnp.zeros((dim, dim))
@@ -89,17 +91,25 @@ def code_sampler(state: VAEState, jitter: float = 1e-6) -> Callable[[Array], Arr
     return jax.vmap(lambda key: mean + factor @ jax.random.normal(key, mean.shape))
 
 
-def _case(parts: Parts, params, batch, key, step, critic=None) -> LossInputs:
+def labels_of(parts: Parts, batch: Batch) -> Int[Array, "B"] | None:
+    """The labels of a batch; None for a model without a condition."""
+    condition = parts.options.condition
+    return None if condition is None else condition.of_batch(batch)
+
+
+def loss_inputs(
+    parts: Parts, params: Any, batch: Batch, key: Key[Array, ""], step: Any, critic: Any = None
+) -> LossInputs:
+    """What the losses of a batch are computed from."""
     u = encode_data(parts, key, batch["x"])
-    options = parts.options
-    label = batch_labels(batch, options.num_classes)
+    options, label = parts.options, labels_of(parts, batch)
     beta = options.beta * warm_up(step, options.warm_up)
-    functions, inputs = coder(parts, params, label), network_inputs(parts, u, label)
+    functions, inputs = make_functions(parts, params, label), network_inputs(parts, u, label)
     return LossInputs(functions, u, inputs, options, beta, critic)
 
 
-def _check_variant(name: str, options: Options) -> Variant:
-    """Raise ConfigError for combinations that mean nothing."""
+def _checked_variant(name: str, options: Options) -> Variant:
+    """The variant; raises ConfigError for combinations that mean nothing."""
     variant = VARIANTS[check_choice("variant", name, VARIANTS)]
     if variant.deterministic and options.posterior != "diagonal":
         raise ConfigError(f"variant={name!r} has a deterministic encoder: posterior='diagonal'")
@@ -108,32 +118,83 @@ def _check_variant(name: str, options: Options) -> Variant:
     return variant
 
 
-def _critic_step(objective: Variant, optimizer, key, case, state: VAEState):
+@no_type_check
+def make_parts(
+    encoder: Network,
+    decoder: Network,
+    optimizer: optax.GradientTransformation,
+    options: Options,
+    variant: str = "vae",
+    critic_optimizer: optax.GradientTransformation | None = None,
+) -> Parts:
+    """The parts of a VAE. Raises ConfigError for what does not fit together."""
+    parts = networks_and_laws(encoder, decoder, optimizer, options)
+    objective = _checked_variant(variant, options)
+    if critic_optimizer is not None and objective.critic_loss is None:
+        raise ConfigError(f"critic_optimizer was given, but variant={variant!r} has no critic")
+    if objective.critic_loss is not None:
+        critic_optimizer = critic_optimizer or optax.adam(1e-4, b1=0.5)
+    return parts._replace(objective=objective, critic_optimizer=critic_optimizer)
+
+
+def init_state(parts: Parts, key: Key[Array, ""], batch: Batch) -> VAEState:
+    """Fresh state; raises ConfigError when the batch does not fit the options."""
+    options, objective = parts.options, parts.objective
+    key_coder, key_critic = jax.random.split(key)
+    key_encode, key_params = jax.random.split(key_coder)
+    u = encode_data(parts, key_encode, batch["x"])
+    params = init_params(parts, key_params, u, labels_of(parts, batch))
+    critic: Any = ()
+    if objective.critic_loss is not None:
+        size = options.latent if objective.critic_sees == "latent" else u[0].size
+        critic = CRITIC.init(key_critic, jnp.zeros((1, size)))
+    return VAEState(
+        params,
+        critic,
+        start_moments(parts.optimizer, params),
+        start_moments(parts.critic_optimizer, critic, "critic_optimizer") if critic else (),
+        no_moments(options.latent) if objective.samples_codes else (),
+        jnp.int32(0),
+    )
+
+
+def _critic_step(parts: Parts, key, case, state: VAEState) -> tuple[VAEState, Array]:
     """One update of the critic against the coder as it now is."""
-    assert objective.critic_loss is not None
-    loss = lambda critic: (objective.critic_loss(key, case(state.params, critic)), {})  # type: ignore
-    critic, memory, metrics = optimizer_step(loss, optimizer, state.critic, state.critic_optimizer)
+
+    def loss(critic):
+        return parts.objective.critic_loss(key, case(state.params, critic)), {}
+
+    assert parts.critic_optimizer is not None
+    critic, memory, metrics = optimizer_step(
+        loss, parts.critic_optimizer, state.critic, state.critic_optimizer
+    )
     return state._replace(critic=critic, critic_optimizer=memory), metrics["loss"]
 
 
-def _bound(
-    parts: Parts, params: dict[str, Any], keys: Key[Array, "B"], u: Array, label: Any, num: int
-) -> Float[Array, "B"]:
-    """The importance weighted bound of p(u), or of p(u | label)."""
-    functions = coder(parts, params, label)
-    return estimate_log_prob(
-        keys,
-        functions.encode,
-        functions.decode,
-        u,
-        likelihood=functions.likelihood,
-        prior=functions.prior,
-        num_samples=num,
-        encoder_input=network_inputs(parts, u, label),
-    ).value
+def step(
+    parts: Parts, key: Key[Array, ""], state: VAEState, batch: Batch
+) -> tuple[VAEState, Metrics]:
+    """One update of encoder, decoder and prior, then one of the critic if there is one."""
+    objective = parts.objective
+    key_encode, key_loss, key_critic = jax.random.split(key, 3)
+    critic = lambda weights: lambda x: CRITIC.apply(weights, x)
+    case = lambda params, weights: loss_inputs(
+        parts, params, batch, key_encode, state.step, critic(weights)
+    )
+
+    loss = lambda params: objective.loss(key_loss, case(params, state.critic))
+    params, memory, metrics = optimizer_step(loss, parts.optimizer, state.params, state.optimizer)
+    state = state._replace(params=params, optimizer=memory)
+    if objective.critic_loss is not None:
+        state, judged = _critic_step(parts, key_critic, case, state)
+        metrics["critic_loss"] = judged
+    if objective.samples_codes:
+        z = codes(case(params, state.critic))
+        state = state._replace(moments=next_moments(z, state.moments))
+    return state._replace(step=state.step + 1), metrics
 
 
-def draw_samples(
+def draw_from(
     parts: Parts,
     params: dict[str, Any],
     keys: Key[Array, "n"],
@@ -142,20 +203,73 @@ def draw_samples(
     source: Any = None,
 ) -> Array:
     """Samples in data units, with z from `source` or the prior; labels drawn evenly if missing."""
-    classes = parts.options.num_classes
-    if classes and label is None:
-        pick = lambda key: jax.random.randint(key, (), 0, classes)
-        label = jax.vmap(pick)(fold_in(keys, 2))
-    functions = coder(parts, params, label)
-    raw = functions.decode((source or functions.prior.sample)(fold_in(keys, 0)))
+    if parts.options.condition is not None and label is None:
+        label = parts.options.condition.draw(fold_in(keys, 2))
+    functions = make_functions(parts, params, label)
+    draw = source or functions.prior_of(parts.options.latent).sample
+    raw = functions.decode(draw(fold_in(keys, 0)))
     return draw_data(parts.options, parts.likelihood, fold_in(keys, 1), raw, mean)
 
 
-def _over_labels(parts: Parts, params, keys, u: Array, num: int) -> Float[Array, "B"]:
-    """The bound of p(u) = mean over labels of p(u | label)."""
-    classes = parts.options.num_classes
-    of_one = lambda y: _bound(parts, params, keys, u, jnp.full(len(u), y), num)
-    return logsumexp(jax.lax.map(of_one, jnp.arange(classes)), 0) - jnp.log(classes)
+def draw_samples(
+    parts: Parts,
+    key: Key[Array, "*batch"],
+    state: VAEState,
+    n: int,
+    *,
+    mean: bool = False,
+    **conditions: Any,
+) -> Array:
+    """Samples [n, ...] in data units; with `mean` E[x | z] instead of draws of x."""
+    label = value_of(parts.options.condition, conditions, n)
+    source = code_sampler(state) if parts.objective.samples_codes else None
+    return draw_from(parts, state.params, sample_keys(key, n), label, mean, source)
+
+
+def _bound(
+    parts: Parts, params: dict[str, Any], keys: Key[Array, "B"], u: Array, label: Any, num: int
+) -> Float[Array, "B"]:
+    """The importance weighted bound of p(u), or of p(u | label)."""
+    functions = make_functions(parts, params, label)
+    return estimate_log_prob(keys, functions, u, num_samples=num).value
+
+
+def log_prob(
+    parts: Parts,
+    key: Key[Array, "*batch"],
+    state: VAEState,
+    x: Any,
+    *,
+    num_samples: int,
+    **conditions: Any,
+) -> Float[Array, "B"]:
+    """The importance weighted bound of log p(x), or of log p(x | label), [B] in nats.
+
+    Args:
+      num_samples: draws of z for each example.
+    """
+    keys = sample_keys(key, len(x))
+    label = value_of(parts.options.condition, conditions, len(x))
+    u, own = encode_data(parts, fold_in(keys, 0), x), fold_in(keys, 1)
+    of_label = lambda label: _bound(parts, state.params, own, u, label, num_samples)
+    bound = log_prob_over(parts.options.condition, 0.0, label, len(u), of_label)
+    return bound + log_det(parts.options, u)
+
+
+def model_from_parts(parts: Parts) -> GenerativeModel:
+    """The model of parts that `make_parts` has checked."""
+    options, has_bound = parts.options, not parts.objective.deterministic
+    density = partial(log_prob, parts, num_samples=options.evaluation_samples)
+    model = GenerativeModel(
+        partial(init_state, parts),
+        partial(step, parts),
+        partial(draw_samples, parts),
+        density if has_bound else None,
+        "lower bound" if has_bound else "none",
+        parts=parts,
+        parameters=lambda state: (state.params, state.critic),
+    )
+    return compiled(model, condition=options.condition, encode=partial(encode_data, parts))
 
 
 @no_type_check
@@ -171,90 +285,22 @@ def vae(
     """A variational autoencoder, or a relative of it, as a `GenerativeModel`.
 
     Args:
-      encoder, decoder: number of outputs -> Flax module from vectors to vectors.
+      encoder, decoder: number of outputs -> network from vectors to vectors: a Flax module,
+        `nets.from_functions` or `nets.from_nnx`.
       variant: a name in VARIANTS.
       critic_optimizer: of the variants with a critic; Adam at 1e-4 if not given.
       options: the fields of `Options`. num_samples draws of z; `beta`, reached after `warm_up`
         steps; `free_bits` nats per dimension; `weight` of the variant's own term
         (of "vae_gan" the features, for encoder and decoder: see `variants`).
-    `sample` takes `label` [n] (drawn evenly if not given) when num_classes > 0, and `mean=True` for
+    With a condition `sample` takes `label` [n], drawn evenly if not given, and `mean=True` for
     E[x | z]. `log_prob` is the importance weighted bound of `num_samples` draws, below log p(x) in
-    the mean, of p(x | label) when labels are given; None for deterministic encoders.
+    the mean, of p(x | label) when labels are given; None for deterministic encoders. `encode`,
+    `decode` and `functions` hand out the trained networks.
     Raises ConfigError for unknown names, values out of range, and options that are not at their
     defaults but that the variant does not read (`Variant.reads`).
     """
-    parts = make_parts(encoder, decoder, Options(**options))
-    objective = _check_variant(variant, parts.options)
-    if critic_optimizer is not None and objective.critic_loss is None:
-        raise ConfigError(f"critic_optimizer was given, but variant={variant!r} has no critic")
-    critic_optimizer = critic_optimizer or optax.adam(1e-4, b1=0.5)
-    critic = Critic()
-    by_codes = objective.deterministic and not variant.startswith("wae")
-
-    def init(key, batch):
-        key_coder, key_critic = jax.random.split(key)
-        key_encode, key_params = jax.random.split(key_coder)
-        u = encode_data(parts, key_encode, batch["x"])
-        params = init_params(parts, key_params, u, batch_labels(batch, parts.options.num_classes))
-        judge: Any = ()
-        if objective.critic_loss is not None:
-            size = parts.options.latent if objective.critic_sees == "latent" else u[0].size
-            judge = critic.init(key_critic, jnp.zeros((1, size)))
-        return VAEState(
-            params,
-            judge,
-            start_moments(optimizer, params),
-            start_moments(critic_optimizer, judge, "critic_optimizer") if judge else (),
-            no_moments(parts.options.latent) if by_codes else (),
-            jnp.int32(0),
-        )
-
-    def step(key, state, batch):
-        key_encode, key_loss, key_critic = jax.random.split(key, 3)
-        judge = lambda weights: lambda x: critic.apply(weights, x)
-        case = lambda params, weights: _case(
-            parts, params, batch, key_encode, state.step, judge(weights)
-        )
-
-        loss = lambda params: objective.loss(key_loss, case(params, state.critic))
-        params, memory, metrics = optimizer_step(loss, optimizer, state.params, state.optimizer)
-        state = state._replace(params=params, optimizer=memory)
-        if objective.critic_loss is not None:
-            state, judged = _critic_step(objective, critic_optimizer, key_critic, case, state)
-            metrics["critic_loss"] = judged
-        if by_codes:
-            z = codes(case(params, state.critic))
-            state = state._replace(moments=next_moments(z, state.moments))
-        return state._replace(step=state.step + 1), metrics
-
-    def conditional(key, state, n, label=None, mean=False):
-        label = checked_labels(label, n, parts.options.num_classes)
-        source = code_sampler(state) if by_codes else None
-        return draw_samples(parts, state.params, sample_keys(key, n), label, mean, source)
-
-    def sample(key, state, n, mean=False):
-        return conditional(key, state, n, None, mean)
-
-    def log_prob(key, state, x, label=None, num_samples=parts.options.evaluation_samples):
-        keys = sample_keys(key, len(x))
-        label = checked_labels(label, len(x), parts.options.num_classes)
-        u, own = encode_data(parts, fold_in(keys, 0), x), fold_in(keys, 1)
-        if parts.options.num_classes and label is None:
-            bound = _over_labels(parts, state.params, own, u, num_samples)
-        else:
-            bound = _bound(parts, state.params, own, u, label, num_samples)
-        return bound + log_det(parts.options, u)
-
-    model = GenerativeModel(
-        init,
-        step,
-        conditional if parts.options.num_classes else sample,
-        None if objective.deterministic else log_prob,
-        "none" if objective.deterministic else "lower bound",
-        parameters=lambda state: (state.params, state.critic),
-    )
-    label = partial(checked_labels, num_classes=parts.options.num_classes)
-    return compiled(model, per_sample={"label": label}, encode=partial(encode_data, parts))
+    parts = make_parts(encoder, decoder, optimizer, Options(**options), variant, critic_optimizer)
+    return model_from_parts(parts)
 
 
 def mlp(hidden: tuple[int, ...] = (400,)) -> Network:

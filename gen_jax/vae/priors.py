@@ -5,10 +5,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import logsumexp
 
-from gen_jax.errors import check_choice, check_range
+from gen_jax.checks import is_known
+from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.flows import affine, chain, coupling
+from gen_jax.model import GenerativeModel
 from gen_jax.randomness import fold_in, normal
 from gen_jax.types import Array, State
 from gen_jax.vae.gaussians import log_mixture, log_normal
@@ -126,11 +129,45 @@ def flow(layers: int = 4, hidden: tuple[int, ...] = (64, 64)) -> PriorFamily:
     return PriorFamily(lambda key, dim, inputs: layer.init(key, dim), make)
 
 
-def fixed() -> PriorFamily:
-    """`standard_normal` as a family."""
-    return PriorFamily(
-        lambda key, dim, inputs: (), lambda params, dim, encode: standard_normal(dim)
-    )
+def fixed(prior: Prior | None = None) -> PriorFamily:
+    """A prior without parameters as a family; `standard_normal` if not given."""
+    make = lambda params, dim, encode: standard_normal(dim) if prior is None else prior
+    return PriorFamily(lambda key, dim, inputs: (), make)
+
+
+def model_prior(
+    model: GenerativeModel,
+    state: State,
+    mean: float | Array | np.ndarray = 0.0,
+    std: float | Array | np.ndarray = 1.0,
+) -> Prior:
+    """A trained model of latents as a prior: z = mean + std v, v [N, D] the model's data.
+
+        log p(z) = log p_model((z - mean) / std) - sum log std
+
+    A bound of the whole VAE with it is exact up to the model's own `log_prob`: random numbers that
+    one needs are the same at each call. As an option of `vae` it is not trained; for a model whose
+    arrays should travel in the state see `frozen.given`.
+
+    Args:
+      mean, std: [D] or numbers, such as the moments of the latents that the model was trained on.
+    Raises ConfigError for a model without log_prob or samples, and unless std > 0.
+    """
+    if model.log_prob is None or model.sample is None:
+        raise ConfigError("model must have both log_prob and sample to be a prior")
+    check_range("std", float(np.min(std)) if is_known(std) else 1.0, 0, open_low=True)
+    density, draw = model.log_prob, model.sample
+
+    def log_prob(z):
+        scale = jnp.broadcast_to(jnp.asarray(std, z.dtype), z.shape[1:])
+        v = (z - jnp.asarray(mean, z.dtype)) / scale
+        return density(jax.random.key(0), state, v) - jnp.log(scale).sum()
+
+    def sample(keys):
+        v = draw(keys, state, len(keys))
+        return jnp.asarray(mean, v.dtype) + jnp.asarray(std, v.dtype) * v
+
+    return Prior(log_prob, sample)
 
 
 PRIORS: dict[str, Callable[..., PriorFamily]] = {

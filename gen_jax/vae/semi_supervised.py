@@ -15,30 +15,31 @@ import jax.numpy as jnp
 import optax
 
 from gen_jax.checks import check_output, no_type_check
-from gen_jax.conditions import batch_labels, checked_labels
-from gen_jax.data_units import log_det
-from gen_jax.errors import check_range
+from gen_jax.condition_values import value_of
+from gen_jax.data_units import Data, log_det
+from gen_jax.errors import ConfigError
+from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel, compiled
 from gen_jax.optimization import optimizer_step, start_moments
 from gen_jax.randomness import fold_in, sample_keys
-from gen_jax.types import Array, Float, Int, Key, Num
-from gen_jax.vae.coder import (
+from gen_jax.types import Array, Batch, Float, Int, Key, Metrics, Num, State
+from gen_jax.vae.elbo import elbo, warm_up
+from gen_jax.vae.model import draw_from
+from gen_jax.vae.options import (
     Network,
     Options,
     Parts,
-    coder,
     encode_data,
     init_params,
-    make_parts,
-    network_inputs,
+    make_functions,
+    networks_and_laws,
     refuse_unread,
 )
-from gen_jax.vae.elbo import elbo, warm_up
-from gen_jax.vae.model import draw_samples
+from gen_jax.vae.trained import values
 from gen_jax.vae.variants import VARIANTS
 
 READS = ("prior", "num_samples", "kl", "beta", "warm_up", "free_bits", "weight")
-"""Those of `coder.OPTIONAL` that have a meaning here."""
+"""Those of `options.OPTIONAL` that have a meaning here."""
 
 
 class SemiState(NamedTuple):
@@ -61,11 +62,10 @@ def bounds_of_labels(
 
     With `beta` or `free_bits`, see `elbo`, what is maximised in its place.
     """
-    classes = parts.options.num_classes
+    classes = parts.num_classes
 
     def one(y):
-        label = jnp.full(len(u), y)
-        functions = coder(parts, params, label)
+        functions = make_functions(parts, params, jnp.full(len(u), y))
         value, _ = elbo(
             key,
             functions.encode,
@@ -77,7 +77,7 @@ def bounds_of_labels(
             kl=parts.options.kl,
             beta=beta,
             free_bits=free_bits,
-            encoder_input=network_inputs(parts, u, label),
+            encoder_input=functions.inputs(u),
         )
         return value - jnp.log(classes)
 
@@ -103,6 +103,111 @@ def semi_supervised_loss(
     return jnp.where(known, labelled, unlabelled), aux
 
 
+def _labels_of(parts: Parts, batch: Batch) -> Int[Array, "B"]:
+    """Labels of a batch, C where they are not known."""
+    condition: Any = parts.options.condition
+    return condition.of_batch(batch, unlabelled=True)
+
+
+def _logits(parts: Parts, params: dict[str, Any], u: Num[Array, "B ..."]) -> Float[Array, "B C"]:
+    """log q(y | x) up to a constant."""
+    inputs = parts.likelihood.network_input(u).reshape(len(u), -1)
+    out: Any = parts.classifier.apply(params["classifier"], inputs)
+    return check_output("classifier", out, (len(u), parts.num_classes))
+
+
+def init_state(parts: Parts, key: Key[Array, ""], batch: Batch) -> SemiState:
+    """Fresh state; raises ConfigError when the batch does not fit the options."""
+    key_encode, key_params, key_classifier = jax.random.split(key, 3)
+    u = encode_data(parts, key_encode, batch["x"])
+    inputs = parts.likelihood.network_input(u).reshape(len(u), -1)
+    label = jnp.minimum(_labels_of(parts, batch), parts.num_classes - 1)
+    params = {
+        "coder": init_params(parts, key_params, u, label),
+        "classifier": parts.classifier.init(key_classifier, inputs[:1]),
+    }
+    return SemiState(params, start_moments(parts.optimizer, params), jnp.int32(0))
+
+
+def step(
+    parts: Parts, key: Key[Array, ""], state: SemiState, batch: Batch
+) -> tuple[SemiState, Metrics]:
+    """One update of coder and classifier."""
+    options = parts.options
+    key_encode, key_draw = jax.random.split(key)
+    u, keys = encode_data(parts, key_encode, batch["x"]), sample_keys(key_draw, len(batch["x"]))
+    labels = _labels_of(parts, batch)
+    beta = options.beta * warm_up(state.step, options.warm_up)
+
+    def loss(params):
+        joint = bounds_of_labels(keys, parts, params["coder"], u, beta, options.free_bits)
+        each, aux = semi_supervised_loss(joint, _logits(parts, params, u), labels, options.weight)
+        accuracy = jnp.sum(aux["right"]) / jnp.maximum(jnp.sum(aux["known"]), 1)
+        return each, {"bound": aux["bound"], "accuracy": accuracy}
+
+    params, memory, metrics = optimizer_step(loss, parts.optimizer, state.params, state.optimizer)
+    return SemiState(params, memory, state.step + 1), metrics
+
+
+def draw_samples(
+    parts: Parts,
+    key: Key[Array, "*batch"],
+    state: SemiState,
+    n: int,
+    *,
+    mean: bool = False,
+    **conditions: Any,
+) -> Array:
+    """Samples [n, ...] in data units; with `mean` E[x | y, z] instead of draws of x."""
+    label = value_of(parts.options.condition, conditions, n)
+    return draw_from(parts, state.params["coder"], sample_keys(key, n), label, mean)
+
+
+def log_prob(
+    parts: Parts, key: Key[Array, "*batch"], state: SemiState, x: Any, **conditions: Any
+) -> Float[Array, "B"]:
+    """The bound -U(x) of log p(x), or L's of log p(x | label), [B] in nats."""
+    keys, label = sample_keys(key, len(x)), value_of(parts.options.condition, conditions, len(x))
+    u = encode_data(parts, fold_in(keys, 0), x)
+    joint = bounds_of_labels(fold_in(keys, 1), parts, state.params["coder"], u)
+    if label is None:
+        unknown = jnp.full(len(u), parts.num_classes)
+        bound = -semi_supervised_loss(joint, _logits(parts, state.params, u), unknown, 0.0)[0]
+    else:
+        bound = jnp.take_along_axis(joint, label[:, None], 1)[:, 0] + jnp.log(parts.num_classes)
+    return log_det(parts.options, u) + bound
+
+
+def make_semi_parts(
+    encoder: Network,
+    decoder: Network,
+    classifier: Network,
+    optimizer: optax.GradientTransformation,
+    options: Options,
+) -> Parts:
+    """The parts of a semi-supervised VAE. Raises ConfigError for what does not fit together."""
+    parts = networks_and_laws(encoder, decoder, optimizer, options)
+    readers = {name: variant.reads for name, variant in VARIANTS.items()}
+    refuse_unread(options, "semi_supervised", READS, readers)
+    if parts.num_classes < 2:
+        raise ConfigError(f"condition={options.condition} must be labels(K) with K of 2 or more")
+    return parts._replace(classifier=classifier(parts.num_classes))
+
+
+def model_from_semi_parts(parts: Parts) -> GenerativeModel:
+    """The model of parts that `make_semi_parts` has checked."""
+    model = GenerativeModel(
+        partial(init_state, parts),
+        partial(step, parts),
+        partial(draw_samples, parts),
+        partial(log_prob, parts),
+        "lower bound",
+        parts=parts,
+    )
+    encode = partial(encode_data, parts)
+    return compiled(model, condition=parts.options.condition, encode=encode)
+
+
 @no_type_check
 def semi_supervised(
     encoder: Network,
@@ -116,78 +221,20 @@ def semi_supervised(
     """A VAE of labelled and unlabelled examples; `options` are the fields of `vae.Options`.
 
     Args:
-      classifier: number of classes -> Flax module from vectors to logits, q(y | x).
+      classifier: number of classes -> network from vectors to logits, q(y | x).
       weight: of the cross-entropy on labelled examples.
-    `sample` takes `label` [n], drawn evenly if not given. `log_prob` is the bound -U(x). The
-    guesses are `label_logits`. Raises ConfigError for values out of range, and for
-    evaluation_samples, which the bound has no use for.
+      options: `condition` must be `conditions.labels(K)`.
+    `sample` takes `label` [n], drawn evenly if not given. `log_prob` is the bound -U(x), or with
+    labels that of log p(x | label). The guesses are `label_logits`. Raises ConfigError for values
+    out of range, and for evaluation_samples, which the bound does not use.
     """
-    parts = make_parts(encoder, decoder, Options(**options))
-    readers = {name: variant.reads for name, variant in VARIANTS.items()}
-    refuse_unread(parts.options, "semi_supervised", READS, readers)
-    check_range("num_classes", parts.options.num_classes, 2, integer=True)
-    check_range("weight", weight, 0)
-    network = classifier(parts.options.num_classes)
-
-    def labels_of(batch):
-        return batch_labels(batch, parts.options.num_classes, unlabelled=True)
-
-    def init(key, batch):
-        key_encode, key_params, key_classifier = jax.random.split(key, 3)
-        u = encode_data(parts, key_encode, batch["x"])
-        inputs = parts.likelihood.network_input(u).reshape(len(u), -1)
-        label = jnp.minimum(labels_of(batch), parts.options.num_classes - 1)
-        params = {
-            "coder": init_params(parts, key_params, u, label),
-            "classifier": network.init(key_classifier, inputs[:1]),
-        }
-        return SemiState(params, start_moments(optimizer, params), jnp.int32(0))
-
-    def logits_of(params, u):
-        inputs = parts.likelihood.network_input(u).reshape(len(u), -1)
-        out: Any = network.apply(params["classifier"], inputs)
-        return check_output("classifier", out, (len(u), parts.options.num_classes))
-
-    def step(key, state, batch):
-        key_encode, key_draw = jax.random.split(key)
-        u, keys = encode_data(parts, key_encode, batch["x"]), sample_keys(key_draw, len(batch["x"]))
-        labels = labels_of(batch)
-        beta = parts.options.beta * warm_up(state.step, parts.options.warm_up)
-        free_bits = parts.options.free_bits
-
-        def loss(params):
-            joint = bounds_of_labels(keys, parts, params["coder"], u, beta, free_bits)
-            logits = logits_of(params, u)
-            each, aux = semi_supervised_loss(joint, logits, labels, weight)
-            accuracy = jnp.sum(aux["right"]) / jnp.maximum(jnp.sum(aux["known"]), 1)
-            return each, {"bound": aux["bound"], "accuracy": accuracy}
-
-        params, memory, metrics = optimizer_step(loss, optimizer, state.params, state.optimizer)
-        return SemiState(params, memory, state.step + 1), metrics
-
-    def sample(key, state, n, label=None, mean=False):
-        label = checked_labels(label, n, parts.options.num_classes)
-        return draw_samples(parts, state.params["coder"], sample_keys(key, n), label, mean)
-
-    def log_prob(key, state, x):
-        keys = sample_keys(key, len(x))
-        u = encode_data(parts, fold_in(keys, 0), x)
-        joint = bounds_of_labels(fold_in(keys, 1), parts, state.params["coder"], u)
-        unknown = jnp.full(len(u), parts.options.num_classes)
-        loss, _ = semi_supervised_loss(joint, logits_of(state.params, u), unknown, 0.0)
-        return log_det(parts.options, u) - loss
-
-    label = partial(checked_labels, num_classes=parts.options.num_classes)
-    return compiled(
-        GenerativeModel(init, step, sample, log_prob, "lower bound"),
-        per_sample={"label": label},
-        encode=partial(encode_data, parts),
-    )
+    made = Options(weight=weight, **options)
+    return model_from_semi_parts(make_semi_parts(encoder, decoder, classifier, optimizer, made))
 
 
-def label_logits(
-    classifier: Network, state: SemiState, inputs: Float[Array, "B E"], classes: int
-) -> Float[Array, "B C"]:
-    """log q(y | x) up to a constant, of what the encoder would see of x."""
-    out: Any = classifier(classes).apply(state.params["classifier"], inputs)
-    return out
+def label_logits(model: GenerativeModel, state: State, x: Data) -> Float[Array, "B C"]:
+    """log q(y | x) up to a constant, of x in data units, by a trained `semi_supervised` model."""
+    parts, own = parts_of(model, state, Parts)
+    if parts.classifier is None:
+        raise ConfigError("model has no classifier: only semi_supervised gives logits of labels")
+    return _logits(parts, own.params, values(model, state, x))

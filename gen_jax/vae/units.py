@@ -24,6 +24,20 @@ def to_values(
     return u
 
 
+def _to_data(
+    units: HasUnits, likelihood: Likelihood, u: Num[Array, "n ..."]
+) -> Num[Array, "n ..."]:
+    u = jnp.round(u).astype(jnp.uint8) if likelihood.values == "levels" else u
+    return to_data(units, u)
+
+
+def mean_in_data_units(
+    units: HasUnits, likelihood: Likelihood, raw: Float[Array, "n ..."]
+) -> Num[Array, "n ..."]:
+    """E[x] of the likelihood in data units."""
+    return _to_data(units, likelihood, likelihood.mean(raw))
+
+
 def draw_data(
     units: HasUnits,
     likelihood: Likelihood,
@@ -32,6 +46,6 @@ def draw_data(
     mean: bool,
 ) -> Num[Array, "n ..."]:
     """Draws, or means, of the likelihood in data units."""
-    u = likelihood.mean(raw) if mean else sample_each(likelihood, keys, raw)
-    u = jnp.round(u).astype(jnp.uint8) if likelihood.values == "levels" else u
-    return to_data(units, u)
+    if mean:
+        return mean_in_data_units(units, likelihood, raw)
+    return _to_data(units, likelihood, sample_each(likelihood, keys, raw))

@@ -22,9 +22,10 @@ import jax.numpy as jnp
 
 from gen_jax.randomness import fold_in, normal, sample_keys
 from gen_jax.types import Array, Float, Key, Num
-from gen_jax.vae.coder import Options, VAEFunctions
+from gen_jax.vae.coder import VAEFunctions
 from gen_jax.vae.elbo import elbo, log_likelihood
 from gen_jax.vae.iwae import iwae
+from gen_jax.vae.options import Options
 from gen_jax.vae.penalties import discriminate, mmd_squared, permute_dimensions
 from gen_jax.vae.posterior import choose_stratum
 
@@ -37,7 +38,7 @@ class LossInputs(NamedTuple):
     `critic` is `[N, E] -> (logits [N], features [N, F])` or None.
     """
 
-    coder: VAEFunctions
+    functions: VAEFunctions
     u: Num[Array, "B ..."]
     inputs: Float[Array, "B E"]
     options: Options
@@ -53,7 +54,7 @@ class Variant(NamedTuple):
       critic_loss: `(key, LossInputs) -> [B]`, minimised by the critic; None without one.
       critic_sees: "latent" or "data".
       deterministic: z is the posterior's mean; there is no bound on log p(x).
-      reads: those of `coder.OPTIONAL` that have a meaning.
+      reads: those of `options.OPTIONAL` that have a meaning.
       description: one line.
     """
 
@@ -64,16 +65,21 @@ class Variant(NamedTuple):
     reads: tuple[str, ...] = ()
     description: str = ""
 
+    @property
+    def samples_codes(self) -> bool:
+        """Whether samples come from the codes seen in training, as there is no prior."""
+        return self.deterministic and "prior" not in self.reads
+
 
 def bound(key: Key[Array, ""], case: LossInputs) -> Loss:
     """-ELBO."""
     value, aux = elbo(
         key,
-        case.coder.encode,
-        case.coder.decode,
+        case.functions.encode,
+        case.functions.decode,
         case.u,
-        likelihood=case.coder.likelihood,
-        prior=case.coder.prior,
+        likelihood=case.functions.likelihood,
+        prior=case.functions.prior,
         num_samples=case.options.num_samples,
         kl=case.options.kl,
         beta=case.beta,
@@ -88,11 +94,8 @@ def weighted_bound(key: Key[Array, ""], case: LossInputs, gradient: str) -> Loss
     """-L_K."""
     value, aux = iwae(
         key,
-        case.coder.encode,
-        case.coder.decode,
+        case.functions,
         case.u,
-        likelihood=case.coder.likelihood,
-        prior=case.coder.prior,
         num_samples=case.options.num_samples,
         gradient=gradient,
         encoder_input=case.inputs,
@@ -102,26 +105,27 @@ def weighted_bound(key: Key[Array, ""], case: LossInputs, gradient: str) -> Loss
 
 def latents(key: Key[Array, ""], case: LossInputs) -> Float[Array, "B D"]:
     """One draw of z per example; of a mixture, from a stratum chosen by its share."""
-    keys, posterior = sample_keys(key, len(case.u)), case.coder.encode(case.inputs)
+    keys, posterior = sample_keys(key, len(case.u)), case.functions.encode(case.inputs)
     drawn = posterior.draw(posterior.params, fold_in(keys, 0))
     return choose_stratum(fold_in(keys, 1), drawn)
 
 
 def codes(case: LossInputs) -> Float[Array, "B D"]:
     """z = f(x): the mean of a diagonal posterior."""
-    moments = case.coder.encode(case.inputs).moments
+    moments = case.functions.encode(case.inputs).moments
     assert moments is not None, "checked when the model is made"
     return moments[0]
 
 
 def reconstruct(case: LossInputs, z: Float[Array, "B D"]) -> Loss:
     """-log p(x | z)."""
-    value = log_likelihood(case.coder.decode, case.coder.likelihood, z, case.u)
+    value = log_likelihood(case.functions.decode, case.functions.likelihood, z, case.u)
     return -value, {"log_likelihood": value}
 
 
 def prior_draws(key: Key[Array, ""], case: LossInputs) -> Float[Array, "B D"]:
-    return case.coder.prior.sample(sample_keys(key, len(case.u)))
+    prior = case.functions.prior_of(case.options.latent)
+    return prior.sample(sample_keys(key, len(case.u)))
 
 
 def _factor(key, case):
@@ -172,12 +176,12 @@ def _denoising(key, case):
 
 def _images(case: LossInputs, z: Float[Array, "B D"]) -> Float[Array, "B E"]:
     """What the critic of x sees of decoded means."""
-    means = case.coder.likelihood.mean(case.coder.decode(z))
-    return case.coder.likelihood.network_input(means).reshape(len(z), -1)
+    means = case.functions.likelihood.mean(case.functions.decode(z))
+    return case.functions.likelihood.network_input(means).reshape(len(z), -1)
 
 
 def _real(case: LossInputs) -> Float[Array, "B E"]:
-    return case.coder.likelihood.network_input(case.u).reshape(len(case.u), -1)
+    return case.functions.likelihood.network_input(case.u).reshape(len(case.u), -1)
 
 
 def _vae_gan(key, case):

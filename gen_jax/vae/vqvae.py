@@ -18,12 +18,13 @@ import numpy as np
 import optax
 
 from gen_jax.checks import no_type_check
-from gen_jax.data_units import log_det
+from gen_jax.data_units import Data, log_det
 from gen_jax.errors import ConfigError, check_range, check_shape
-from gen_jax.model import GenerativeModel, compiled
+from gen_jax.frozen import parts_of
+from gen_jax.model import GenerativeModel, compiled, sampler_of
 from gen_jax.optimization import apply_gradient, start_moments
 from gen_jax.randomness import fold_in, sample_keys
-from gen_jax.types import Array, Float, Int, Key, Num
+from gen_jax.types import Array, Batch, Float, Int, Key, Metrics, Num, State
 from gen_jax.vae.code_networks import CodeNetwork, shapes_of
 from gen_jax.vae.code_prior import independent_codes, num_codes, to_maps, to_sequence
 from gen_jax.vae.diagnostics import codebook_use
@@ -37,7 +38,7 @@ from gen_jax.vae.quantize import (
     start_codebook,
     straight_through,
 )
-from gen_jax.vae.units import draw_data, to_values
+from gen_jax.vae.units import draw_data, mean_in_data_units, to_values
 
 COUNTING = 0.98
 """Weight of the past in the counts of codes that learn by gradient."""
@@ -80,15 +81,26 @@ class VQState(NamedTuple):
 
 
 class VQParts(NamedTuple):
-    """The network and the law of the pixels that options come to."""
+    """The network, the law of the pixels, the model of the codes."""
 
     network: CodeNetwork
     likelihood: Likelihood
+    prior: GenerativeModel
+    optimizer: optax.GradientTransformation
     options: VQOptions
 
+    @property
+    def sides(self) -> list[tuple[int, int]]:
+        """Height and width of each map of codes, finest first."""
+        return code_sides(self.options)
 
-def make_vq_parts(options: VQOptions) -> VQParts:
-    """Raises ConfigError for values out of range."""
+
+def make_vq_parts(
+    optimizer: optax.GradientTransformation,
+    options: VQOptions,
+    prior: GenerativeModel | None = None,
+) -> VQParts:
+    """The parts of a model; see `vqvae`. Raises ConfigError for values out of range."""
     for name in ("codes", "dim", "halvings", "levels", "width"):
         check_range(name, getattr(options, name), 1, integer=True)
     check_range("commitment", options.commitment, 0)
@@ -101,7 +113,8 @@ def make_vq_parts(options: VQOptions) -> VQParts:
     law = check_unshared(make_likelihood(law) if isinstance(law, str) else law)
     outputs = options.shape[-1] * law.size
     sizes = (options.width, options.dim, options.halvings, options.levels)
-    return VQParts(CodeNetwork(outputs, *sizes), law, options)
+    prior = prior or independent_codes(num_codes(code_sides(options)), options.codes)
+    return VQParts(CodeNetwork(outputs, *sizes), law, prior, optimizer, options)
 
 
 class Quantised(NamedTuple):
@@ -136,23 +149,6 @@ def _raw(parts: VQParts, params: Any, maps: list[Array]) -> Array:
 def _log_likelihood(parts: VQParts, params: Any, maps: list[Array], u: Array) -> Array:
     terms = parts.likelihood.log_prob(_raw(parts, params, maps), u)
     return terms.reshape(len(u), -1).sum(1)
-
-
-def encode_codes(
-    parts: VQParts, state: VQState, key: Key[Array, "*batch"], x: Num[Array | np.ndarray, "B ..."]
-) -> list[Array]:
-    """Integer maps [B, h, w] of codes of images in data units, finest first: data for a prior."""
-    options = parts.options
-    u = to_values(options, parts.likelihood, key, x)
-    return [level.codes for level in _pass(parts, state.params, state.codebooks, u)[1]]
-
-
-def decode_codes(
-    parts: VQParts, state: VQState, codes: Sequence[Array]
-) -> Float[Array, "B H W C P"]:
-    """The likelihood's numbers for maps [B, h, w] of codes, from whatever prior they come."""
-    maps = [book.vectors[c] for book, c in zip(state.codebooks, codes)]
-    return _raw(parts, state.params, maps)
 
 
 def code_sides(options: VQOptions) -> list[tuple[int, int]]:
@@ -190,6 +186,111 @@ def _follow_all(key, parts: VQParts, codebooks, levels: list[Quantised]):
     return tuple(books), restarted
 
 
+def _encode(parts: VQParts, key: Key[Array, "*batch"], x: Data) -> Array:
+    """Data units to the likelihood's values."""
+    return to_values(parts.options, parts.likelihood, key, x)
+
+
+def init_state(parts: VQParts, key: Key[Array, ""], batch: Batch) -> VQState:
+    """Fresh state, its codebooks drawn from the codes of the batch."""
+    options = parts.options
+    key_encode, key_params, key_books, key_prior = jax.random.split(key, 4)
+    inputs = parts.likelihood.network_input(_encode(parts, key_encode, batch["x"]))
+    params = parts.network.init(key_params, inputs[:1])
+    seen: dict[int, Array] = {}
+    record = lambda level, z: seen.setdefault(level, z)
+    parts.network.apply(params, inputs, record, method="encode")
+    fold = lambda level: jax.random.fold_in(key_books, level)
+    flat = lambda level: seen[level].reshape(-1, options.dim)
+    levels = range(options.levels)
+    books = tuple(start_codebook(fold(level), flat(level), options.codes) for level in levels)
+    learned = (params, [book.vectors for book in books])
+    none = {"x": jnp.zeros((1, num_codes(parts.sides)), jnp.int32)}
+    first, moments = parts.prior.init(key_prior, none), start_moments(parts.optimizer, learned)
+    return VQState(params, books, first, moments, jnp.int32(0))
+
+
+def step(
+    parts: VQParts, key: Key[Array, ""], state: VQState, batch: Batch
+) -> tuple[VQState, Metrics]:
+    """One update of the network and the codebooks, and one of the prior on the codes seen."""
+    options = parts.options
+    key_encode, key_revive, key_prior = jax.random.split(key, 3)
+    u = _encode(parts, key_encode, batch["x"])
+    vectors = [book.vectors for book in state.codebooks]
+
+    def loss(learned):
+        params, vectors = learned
+        books = [b._replace(vectors=v) for b, v in zip(state.codebooks, vectors)]
+        return training_loss(params, books, parts, u)
+
+    learned = (state.params, vectors)
+    (value, (aux, levels)), gradient = jax.value_and_grad(loss, has_aux=True)(learned)
+    (params, vectors), memory = apply_gradient(
+        parts.optimizer, gradient, state.optimizer, learned, value, lambda p: loss(p)[0]
+    )
+    books = state.codebooks
+    if options.decay is None:
+        books = tuple(b._replace(vectors=v) for b, v in zip(books, vectors))
+    books, restarted = _follow_all(key_revive, parts, books, levels)
+    seen = [level.codes for level in levels]
+    after, learnt = parts.prior.step(key_prior, state.prior, {"x": to_sequence(seen)})
+    metrics = {"loss": value, **aux, "restarted": restarted}
+    for level, each in enumerate(seen):
+        metrics[f"perplexity_{level}"] = codebook_use(each, options.codes).perplexity
+    metrics["gradient_norm"] = optax.global_norm(gradient[0])
+    metrics |= {f"prior_{name}": value for name, value in learnt.items()}
+    return VQState(params, books, after, memory, state.step + 1), metrics
+
+
+def _decode(parts: VQParts, state: VQState, codes: Sequence[Array]) -> Float[Array, "B H W C P"]:
+    """The likelihood's numbers for maps of codes."""
+    maps = [book.vectors[c] for book, c in zip(state.codebooks, codes)]
+    return _raw(parts, state.params, maps)
+
+
+def draw_samples(
+    parts: VQParts, key: Key[Array, "*batch"], state: VQState, n: int, *, mean: bool = False
+) -> Array:
+    """Samples [n, ...] in data units; with `mean` E[x | codes] instead of draws of x."""
+    keys = sample_keys(key, n)
+    drawn = to_maps(sampler_of(parts.prior)(fold_in(keys, 0), state.prior, n), parts.sides)
+    raw = _decode(parts, state, drawn)
+    return draw_data(parts.options, parts.likelihood, fold_in(keys, 1), raw, mean)
+
+
+def log_prob(
+    parts: VQParts, key: Key[Array, "*batch"], state: VQState, x: Any
+) -> Float[Array, "B"]:
+    """log p(x | codes(x)) + log p(codes(x)), [B] in nats: a lower bound of log p(x)."""
+    u, score_codes = _encode(parts, key, x), parts.prior.log_prob
+    assert score_codes is not None
+    maps, levels = _pass(parts, state.params, state.codebooks, u)
+    of_pixels = _log_likelihood(parts, state.params, maps, u) + log_det(parts.options, u)
+    codes = to_sequence([level.codes for level in levels])
+    return of_pixels + score_codes(key, state.prior, codes)
+
+
+def _trained(parts: VQParts, state: VQState) -> tuple[Any, list[Array], Any]:
+    vectors = [book.vectors for book in state.codebooks]
+    return state.params, vectors, parts.prior.parameters(state.prior)
+
+
+def model_from_vq_parts(parts: VQParts) -> GenerativeModel:
+    """The model of parts that `make_vq_parts` has checked."""
+    has_bound = parts.prior.log_prob is not None
+    model = GenerativeModel(
+        partial(init_state, parts),
+        partial(step, parts),
+        partial(draw_samples, parts),
+        partial(log_prob, parts) if has_bound else None,
+        "lower bound" if has_bound else "none",
+        parts=parts,
+        parameters=partial(_trained, parts),
+    )
+    return compiled(model, encode=partial(_encode, parts))
+
+
 @no_type_check
 def vqvae(
     optimizer: optax.GradientTransformation, prior: GenerativeModel | None = None, **options
@@ -201,83 +302,38 @@ def vqvae(
         `code_sides`; `independent_codes` if not given.
     Metrics hold each level's perplexity over the batch, the number of codes that restarted, and the
     prior's own with "prior_" before them.
-    `sample` takes `mean=True` for E[x | codes]. Raises ConfigError for values out of range, for
-    images that cannot be halved, and for codebooks larger than the first batch.
+    `sample` takes `mean=True` for E[x | codes]. `encode_codes` and `decode_codes` hand out the
+    trained networks. Raises ConfigError for values out of range, for images that cannot be halved,
+    and for codebooks larger than the first batch.
     """
-    parts = make_vq_parts(VQOptions(**options))
-    settings, law = parts.options, parts.likelihood
-    sides = code_sides(settings)
-    of_codes = prior or independent_codes(num_codes(sides), settings.codes)
+    return model_from_vq_parts(make_vq_parts(optimizer, VQOptions(**options), prior))
 
-    encode = partial(to_values, settings, law)
 
-    def init(key, batch):
-        key_encode, key_params, key_books, key_prior = jax.random.split(key, 4)
-        u = encode(key_encode, batch["x"])
-        inputs = law.network_input(u)
-        params = parts.network.init(key_params, inputs[:1])
-        seen: dict[int, Array] = {}
-        record = lambda level, z: seen.setdefault(level, z)
-        parts.network.apply(params, inputs, record, method="encode")
-        books = tuple(
-            start_codebook(
-                jax.random.fold_in(key_books, level), seen[level].reshape(-1, settings.dim), size
-            )
-            for level, size in enumerate([settings.codes] * settings.levels)
-        )
-        learned = (params, [book.vectors for book in books])
-        none = {"x": jnp.zeros((1, num_codes(sides)), jnp.int32)}
-        first = of_codes.init(key_prior, none)
-        return VQState(params, books, first, start_moments(optimizer, learned), jnp.int32(0))
+def encode_codes(
+    model: GenerativeModel, state: State, x: Data, *, key: Key[Array, "*batch"] | None = None
+) -> list[Int[Array, "B _ _"]]:
+    """Integer maps [B, h, w] of codes of images in data units, finest first: data for a prior.
 
-    def step(key, state, batch):
-        key_encode, key_revive, key_prior = jax.random.split(key, 3)
-        u = encode(key_encode, batch["x"])
-        vectors = [book.vectors for book in state.codebooks]
+    Args:
+      key: of a random transform; the same noise at each call if not given.
+    """
+    parts, own = parts_of(model, state, VQParts)
+    u = _encode(parts, jax.random.key(0) if key is None else key, x)
+    return [level.codes for level in _pass(parts, own.params, own.codebooks, u)[1]]
 
-        def loss(learned):
-            params, vectors = learned
-            books = [b._replace(vectors=v) for b, v in zip(state.codebooks, vectors)]
-            return training_loss(params, books, parts, u)
 
-        learned = (state.params, vectors)
-        (value, (aux, levels)), gradient = jax.value_and_grad(loss, has_aux=True)(learned)
-        (params, vectors), memory = apply_gradient(
-            optimizer, gradient, state.optimizer, learned, value, lambda p: loss(p)[0]
-        )
-        books = state.codebooks
-        if settings.decay is None:
-            books = tuple(b._replace(vectors=v) for b, v in zip(books, vectors))
-        books, restarted = _follow_all(key_revive, parts, books, levels)
-        seen = [level.codes for level in levels]
-        after, learnt = of_codes.step(key_prior, state.prior, {"x": to_sequence(seen)})
-        metrics = {"loss": value, **aux, "restarted": restarted}
-        for level, each in enumerate(seen):
-            metrics[f"perplexity_{level}"] = codebook_use(each, settings.codes).perplexity
-        metrics["gradient_norm"] = optax.global_norm(gradient[0])
-        metrics |= {f"prior_{name}": value for name, value in learnt.items()}
-        return VQState(params, books, after, memory, state.step + 1), metrics
+def decode_codes(
+    model: GenerativeModel,
+    state: State,
+    codes: Sequence[Int[Array | np.ndarray, "B _ _"]],
+    *,
+    raw: bool = False,
+) -> Num[Array, "B ..."]:
+    """E[x | codes] in data units for maps [B, h, w] of codes, from whatever prior they come.
 
-    def sample(key, state, n, mean=False):
-        keys = sample_keys(key, n)
-        drawn = to_maps(of_codes.sample(fold_in(keys, 0), state.prior, n), sides)
-        raw = decode_codes(parts, state, drawn)
-        return draw_data(settings, law, fold_in(keys, 1), raw, mean)
-
-    def trained(state):
-        vectors = [book.vectors for book in state.codebooks]
-        return state.params, vectors, of_codes.parameters(state.prior)
-
-    score_codes = of_codes.log_prob
-    if score_codes is None:
-        return compiled(GenerativeModel(init, step, sample, parameters=trained))
-
-    def log_prob(key, state, x):
-        u = encode(key, x)
-        maps, levels = _pass(parts, state.params, state.codebooks, u)
-        of_pixels = _log_likelihood(parts, state.params, maps, u) + log_det(settings, u)
-        codes = to_sequence([level.codes for level in levels])
-        return of_pixels + score_codes(key, state.prior, codes)
-
-    model = GenerativeModel(init, step, sample, log_prob, "lower bound", parameters=trained)
-    return compiled(model, encode=encode)
+    Args:
+      raw: the numbers [B, H, W, C, P] of `likelihood` instead.
+    """
+    parts, own = parts_of(model, state, VQParts)
+    numbers = _decode(parts, own, [jnp.asarray(each) for each in codes])
+    return numbers if raw else mean_in_data_units(parts.options, parts.likelihood, numbers)

@@ -35,7 +35,7 @@ def ended(steps, start=2.0, temperature=1.0):
 def chains(key, steps, temperature=1.0, p=(MEAN, PRECISION)):
     key_start, key_chain = jax.random.split(key)
     start = 2.0 * jax.random.normal(key_start, (CHAINS, 1))
-    options = {"steps": steps, "step_size": STEP, "temperature": temperature}
+    options = {"num_steps": steps, "step_size": STEP, "temperature": temperature}
     return jax.jit(lambda: run_chains(key_chain, gaussian(p), start, **options))()
 
 
@@ -99,18 +99,18 @@ def test_chains_that_meet_nan_are_marked_alone(key, bad):
     """Density broken beyond x = 1: those that step there are marked, the others do not notice."""
     broken = lambda x: jnp.where(x[:, 0] > 1, bad, gaussian((0.0, 1.0))(x))
     start = jnp.linspace(-2, 0.99, 40)[:, None]
-    run = jax.jit(lambda key, x: run_chains(key, broken, x, steps=10, step_size=0.05))
+    run = jax.jit(lambda key, x: run_chains(key, broken, x, num_steps=10, step_size=0.05))
     result = run(key, start)
     assert 5 < result.valid.sum() < 40
     assert np.isfinite(result.x).all()
-    whole = lambda key, x: run_chains(key, gaussian((0.0, 1.0)), x, steps=10, step_size=0.05)
+    whole = lambda key, x: run_chains(key, gaussian((0.0, 1.0)), x, num_steps=10, step_size=0.05)
     wanted = jax.jit(whole)(key, start).x
     np.testing.assert_allclose(result.x[result.valid], wanted[result.valid], rtol=1e-5)
     alone = run(sample_keys(key, 40)[3:4], start[3:4])
     np.testing.assert_allclose(alone.x[0], result.x[3], rtol=1e-5)
     # Also outside jit: a start that is bad is marked and stays, whatever the others do.
     start = start.at[0].set(jnp.nan).at[1].set(5.0)
-    for result in (run(key, start), run_chains(key, broken, start, steps=2, step_size=0.05)):
+    for result in (run(key, start), run_chains(key, broken, start, num_steps=2, step_size=0.05)):
         assert not result.valid[:2].any()
         np.testing.assert_array_equal(result.x[:2], start[:2])
         assert result.valid[2:].any()
@@ -120,7 +120,7 @@ def test_clipped_gradients_have_at_most_that_norm(key):
     """A chain of one step without noise moves by h times the clipped gradient."""
     steep = lambda x: 100 * jnp.sum(x**2, 1)
     x = jnp.array([[3.0, 4.0], [1e-3, 0.0]])
-    options = {"steps": 1, "step_size": 0.01, "temperature": 1e-12}
+    options = {"num_steps": 1, "step_size": 0.01, "temperature": 1e-12}
     moved = jax.jit(lambda: run_chains(key, steep, x, clip=2.0, **options))().x - x
     np.testing.assert_allclose(moved, [[-0.012, -0.016], [-0.002, 0.0]], atol=2e-6)
 
@@ -145,9 +145,9 @@ def test_replay_draws_different_rows_and_restarts_some(key):
 
 
 @pytest.mark.parametrize(
-    "options", [{"steps": 0}, {"step_size": -1.0}, {"temperature": 0.0}, {"clip": -1.0}]
+    "options", [{"num_steps": 0}, {"step_size": -1.0}, {"temperature": 0.0}, {"clip": -1.0}]
 )
 def test_chains_refuse(key, options):
-    settings = {"steps": 1, "step_size": 0.1} | options
+    settings = {"num_steps": 1, "step_size": 0.1} | options
     with pytest.raises(ConfigError, match=next(iter(options))):
         energy.run_chains(key, gaussian((0.0, 1.0)), jnp.ones((2, 1)), **settings)

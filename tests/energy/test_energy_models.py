@@ -12,18 +12,18 @@ import pytest
 from flax import linen as nn
 from scipy.stats import norm
 
-from gen_jax import diffusion, energy, training
+from gen_jax import conditions, diffusion, energy, training
 from gen_jax.data.transforms import standardize, symmetric_images
 from gen_jax.divergences.quadrature import integrate
 from gen_jax.energy import Annealing, ChainOptions
 from gen_jax.energy.ncsn import ladder
-from gen_jax.errors import ConfigError, NumericalError
+from gen_jax.errors import ConfigError, DataError, NumericalError
 from gen_jax.nets import EnergyNet
 from gen_jax.paths import ve
 
 MEAN = np.array([0.6, -0.3], np.float32)
 SHORT = Annealing(levels=40, step_size=0.25, leapfrog=4, chains=512)
-CHAINS = ChainOptions(steps=10, step_size=0.1, buffer_size=400, sample_steps=20)
+CHAINS = ChainOptions(num_steps=10, step_size=0.1, buffer_size=400, sample_steps=20)
 QUIET = {"batch_size": 200, "progress": False}
 
 
@@ -107,7 +107,7 @@ NETWORK = EnergyNet(features=(), spectral=2.0)
 @pytest.fixture(scope="module")
 def bounded(data, module_as_users_compile):
     """A model with spectral norms, its training and its state after 30 steps."""
-    few = CHAINS._replace(steps=2, sample_steps=2)
+    few = CHAINS._replace(num_steps=2, sample_steps=2)
     model = energy.ebm(NETWORK, optax.adam(1e-2), chains=few, shape=(2,), regulariser=0.1)
     fit = partial(training.fit, jax.random.key(4), model, data, **QUIET)
     return model, fit, fit(steps=30)
@@ -129,9 +129,9 @@ def test_a_resumed_run_is_the_same_bit_for_bit(tmp_path, data, bounded):
 
 def test_spectral_norms_are_bounded(bounded):
     """A linear F stretches by 2, whatever its matrix; that of training is not of norm 2."""
-    _, _, state = bounded
+    model, _, state = bounded
     kernel = state.params["network"]["Bounded_0"]["Dense_0"]["kernel"]
-    slope = jax.grad(lambda x: energy.tilt_of(NETWORK, state)(x[None])[0])(jnp.zeros(2))
+    slope = -energy.score(model, state)(jnp.zeros((1, 2)))  # at 0 the base is flat
     assert np.linalg.norm(slope) == pytest.approx(2, rel=1e-3)
     assert abs(np.linalg.norm(kernel) - 2) > 0.05
 
@@ -141,10 +141,10 @@ def test_log_z_against_quadrature(key):
     network = EnergyNet(features=(8,))
     model = energy.score_model(network, optax.sgd(0.1), shape=(2,), base_std=1.5, annealing=SHORT)
     state = jax.jit(model.init)(key, {"x": jnp.zeros((4, 2))})
-    tilted = lambda x: jnp.exp(energy.log_base(x, 1.5) - energy.tilt_of(network, state)(x))
+    of = energy.energy(model, state)
+    tilted = lambda x: jnp.exp(-of(x))
     exact = float(jnp.log(integrate(tilted, [-12.0, -12.0], [12.0, 12.0], 301)))
-    settings = energy.Options((2,), base_std=1.5, annealing=SHORT)
-    found = jax.jit(lambda key: energy.log_normalizer(key, network, state, settings))(key)
+    found = jax.jit(lambda key: energy.log_normalizer(key, model, state))(key)
     assert abs(exact) > 10 * found.error
     assert found.error < 0.1
     assert abs(found.value - exact) < 5.03 * found.error
@@ -192,20 +192,21 @@ def labelled(n=2000):
 
 @pytest.fixture(scope="module")
 def joint():
-    """A trained JEM, its network and its state."""
+    """A trained JEM and its state."""
     network = EnergyNet(features=(32, 32), outputs=2)
-    chains = CHAINS._replace(steps=20, step_size=0.02, buffer_size=1000)
+    chains = CHAINS._replace(num_steps=20, step_size=0.02, buffer_size=1000)
     transform = standardize((0.0, 0.0), (2.0, 2.0))
     options = {"shape": (2,), "transform": transform, "base_std": 1.5, "annealing": SHORT}
-    model = energy.jem(network, optax.adam(5e-3), chains=chains, ema_decay=0.9, **options)
-    return model, network, training.fit(jax.random.key(0), model, labelled(), steps=300, **QUIET)
+    options |= {"condition": conditions.labels(2), "chains": chains, "ema_decay": 0.9}
+    model = energy.jem(network, optax.adam(5e-3), **options)
+    return model, training.fit(jax.random.key(0), model, labelled(), steps=300, **QUIET)
 
 
 def test_jem_is_one_law_of_x_and_y(joint):
     """exp(-E(x, y)) sums to exp(-E(x)) over y, and their ratio is the classifier's softmax."""
-    _, network, state = joint
+    model, state = joint
     x = jax.random.normal(jax.random.key(1), (50, 2))
-    logits = energy.logits_of(network, state, x)
+    logits = energy.logits(model, state, units="model")(x)
     both = jnp.stack([energy.joint_energy(logits, jnp.full(50, y)) for y in (0, 1)], 1)
     marginal = energy.marginal_energy(logits)
     np.testing.assert_allclose(jnp.exp(-both).sum(1), jnp.exp(-marginal), rtol=1e-4)
@@ -213,14 +214,16 @@ def test_jem_is_one_law_of_x_and_y(joint):
     np.testing.assert_allclose(ratio, nn.softmax(logits), rtol=1e-4, atol=1e-6)
     label = energy.label_loss(logits, jnp.zeros(50, int))
     np.testing.assert_allclose(jnp.exp(-label), nn.softmax(logits)[:, 0], rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(energy.tilt_of(network, state)(x), marginal, rtol=1e-5)
+    for given, tilt in (({}, marginal), ({"label": 1}, both[:, 1])):
+        found = energy.energy(model, state, units="model", **given)(x)
+        np.testing.assert_allclose(found, tilt - energy.log_base(x, 1.5), rtol=1e-5, atol=1e-5)
 
 
 def test_jem_classifies_and_samples_by_class(joint):
     """Accuracy, the classes' moments, and log p against the law of the data."""
-    model, network, state = joint
+    model, state = joint
     test = labelled(500)
-    logits = energy.logits_of(network, state, test["x"] / 2)
+    logits = energy.logits(model, state)(test["x"])
     assert np.mean(logits.argmax(1) == test["y"]) > 0.97
     sample = jax.jit(lambda key, state, label: model.sample(key, state, 400, label=label))
     x = np.asarray(sample(jax.random.key(1), state, jnp.arange(400) % 2))
@@ -235,11 +238,59 @@ def test_jem_classifies_and_samples_by_class(joint):
 
 
 def test_jem_needs_labels_in_range(joint):
-    model, _, state = joint
+    model, state = joint
     with pytest.raises(ConfigError, match="no labels"):
         jax.eval_shape(model.step, jax.random.key(0), state, {"x": jnp.zeros((8, 2))})
     with pytest.raises(ConfigError, match=r"integers in \[0, 1\]"):
         model.sample(jax.random.key(0), state, 2, label=2)
+
+
+class LinearLogits(nn.Module):
+    """Logits -x, x and 1: the tilts of one class each are linear."""
+
+    @nn.compact
+    def __call__(self, x):
+        bias = self.param("bias", nn.initializers.zeros, (3,))
+        return jnp.concatenate([-x, x, jnp.ones_like(x)], 1) + bias
+
+
+def test_the_density_of_a_class_has_its_own_constant(key):
+    """Data u = x / 2 against N(0, 1) tilted by exp(-u), exp(u), e: N(-1, 1), N(1, 1), N(0, 1)."""
+    options = {"transform": standardize((0.0,), (2.0,)), "annealing": SHORT, "shape": (1,)}
+    model = energy.jem(
+        LinearLogits(), optax.sgd(0.1), condition=conditions.labels(3), chains=CHAINS, **options
+    )
+    x, y = jnp.array([[1.0], [-3.0], [0.4], [2.0]]), jnp.array([0, 1, 2, 0])
+    state = model.init(key, {"x": jnp.zeros((4, 1)), "y": y})
+    found = jax.jit(lambda state: model.log_prob(None, state, x, label=y))(state)
+    means = np.array([-2.0, 2.0, 0.0])
+    np.testing.assert_allclose(found, norm.logpdf(x[:, 0], means[y], 2), atol=0.05)
+    assert np.abs(found - norm.logpdf(x[:, 0], means[y[::-1]], 2)).max() > 0.3  # planted
+    of_x = jax.jit(lambda state: model.log_prob(None, state, x))(state)
+    share = np.exp([0.5, 0.5, 1.0]) / np.exp([0.5, 0.5, 1.0]).sum()
+    law = (share * norm.pdf(x, means, 2)).sum(1)
+    np.testing.assert_allclose(of_x, np.log(law), atol=0.05)
+    slope = energy.score(model, state, label=y)(x)[:, 0]
+    np.testing.assert_allclose(slope, (means[y] - x[:, 0]) / 4, rtol=1e-5)
+    difference = found + energy.energy(model, state, label=y)(x)
+    np.testing.assert_allclose(difference, -np.array([0.5, 0.5, 1.0, 0.5]), atol=0.05)
+
+
+def test_what_a_trained_energy_cannot_give_is_refused(joint, bounded):
+    model, state = joint
+    with pytest.raises(DataError, match=r"int32, must be floats.*units='model'"):
+        energy.score(model, state)(np.zeros((2, 2), np.int32))
+    with pytest.raises(ConfigError, match="units='pixels'"):
+        energy.energy(model, state, units="pixels")
+    with pytest.raises(ConfigError, match="only jem gives logits"):
+        energy.logits(bounded[0], bounded[2])
+    with pytest.raises(ConfigError, match="model was trained without a condition"):
+        energy.energy(bounded[0], bounded[2], label=1)(np.zeros((2, 2)))
+    with pytest.raises(ConfigError, match="condition must be labels"):
+        energy.jem(NETWORK, optax.sgd(0.1), shape=(2,), condition=conditions.image((2,)))
+    wide = energy.jem(Linear(), optax.sgd(0.1), shape=(2,), condition=conditions.labels(2))
+    with pytest.raises(ConfigError, match=r"allowed: logits \[B, 2\]"):
+        wide.init(jax.random.key(0), labelled(8))
 
 
 def test_ncsns_default_sampler_keeps_the_spread_at_the_exact_score(key):

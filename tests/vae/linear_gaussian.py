@@ -37,6 +37,9 @@ def encode(x, mean=Q_MEAN, log_std=Q_LOG_STD):
     return vae.diagonal_gaussian(wide(mean), wide(log_std))
 
 
+FUNCTIONS = vae.VAEFunctions(encode, decode, LIKELIHOOD)
+
+
 def gap():
     """KL(q || p(z | x)) in nats by the Gaussians' formula, in NumPy."""
     precision, variance = np.linalg.inv(COVARIANCE), np.exp(2 * Q_LOG_STD)

@@ -26,7 +26,7 @@ def trained(key, **options):
         step = lambda state, key: model.step(key, state, {"x": x})
         return jax.lax.scan(step, state, jax.random.split(key, 800))[0]
 
-    functions = vae.coder(vae.make_parts(network, network, vae.Options(**own)), run(key).params)
+    functions = vae.functions(model, run(key))
     mean, log_std = functions.encode(x).moments
     active, _ = vae.active_units(mean)
     kl = (0.5 * (mean**2 + jnp.exp(2 * log_std) - 1) - log_std).mean(0)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import linear_gaussian as exact_model
 import numpy as np
 import pytest
-from linear_gaussian import LIKELIHOOD, LOG_PROB, copies, decode, encode
+from linear_gaussian import FUNCTIONS, LIKELIHOOD, LOG_PROB, copies, decode, encode
 
 from gen_jax import vae
 from gen_jax.errors import ConfigError
@@ -31,9 +31,14 @@ def expanded(drawn):
     return jax.tree.map(lambda leaf: leaf[None], drawn)
 
 
-def bound(key, n=20_000, of=vae.elbo, **options):
-    run = jax.jit(lambda key: of(key, encode, decode, copies(n), likelihood=LIKELIHOOD, **options))
-    return run(key)
+def elbo(key, functions, x, **options):
+    """`vae.elbo`, called as the other bounds."""
+    own = {"likelihood": functions.likelihood, "prior": functions.prior}
+    return vae.elbo(key, functions.encode, functions.decode, x, **own, **options)
+
+
+def bound(key, n=20_000, of=elbo, **options):
+    return jax.jit(lambda key: of(key, FUNCTIONS, copies(n), **options))(key)
 
 
 @pytest.mark.parametrize("kl", ["closed_form", "monte_carlo"])
@@ -68,10 +73,8 @@ def test_streamed_estimates_converge_with_honest_errors(key, proposal):
     run = jax.jit(
         lambda key: vae.estimate_log_prob(
             key,
-            encode,
-            decode,
+            FUNCTIONS,
             copies(40),
-            likelihood=LIKELIHOOD,
             proposal=proposal,
             num_samples=4000,
             chunk=500,
@@ -86,13 +89,13 @@ def test_streamed_estimates_converge_with_honest_errors(key, proposal):
 
 
 def test_streaming_is_the_estimate_of_one_chunk(key):
-    x, options = copies(3), {"likelihood": LIKELIHOOD, "num_samples": 64}
+    x, options = copies(3), {"num_samples": 64}
     estimate = lambda keys, x, chunk: vae.estimate_log_prob(
-        keys, encode, decode, x, chunk=chunk, **options
+        keys, FUNCTIONS, x, chunk=chunk, **options
     )
     one = lambda chunk: jax.jit(estimate, static_argnums=2)(key, x, chunk)
     whole = one(64)
-    direct, _ = jax.jit(lambda keys: vae.iwae(fold_in(keys, 0), encode, decode, x, **options))(
+    direct, _ = jax.jit(lambda keys: vae.iwae(fold_in(keys, 0), FUNCTIONS, x, **options))(
         sample_keys(key, 3)
     )
     np.testing.assert_allclose(whole.value, direct, rtol=1e-5)
@@ -107,8 +110,8 @@ def test_streaming_is_the_estimate_of_one_chunk(key):
 @pytest.mark.parametrize("proposal", vae.PROPOSALS)
 def test_as_many_draws_count_as_were_asked_for(key, proposal):
     """64 in chunks of 50 are the first 64 of 100: their mean, and its error, by hand."""
-    x, options = copies(3), {"likelihood": LIKELIHOOD, "proposal": proposal, "chunk": 50}
-    estimate = lambda n: vae.estimate_log_prob(key, encode, decode, x, num_samples=n, **options)
+    x, options = copies(3), {"proposal": proposal, "chunk": 50}
+    estimate = lambda n: vae.estimate_log_prob(key, FUNCTIONS, x, num_samples=n, **options)
     means = {n: np.exp(np.asarray(estimate(n).value, np.float64)) for n in (63, 64)}
     weight = 64 * means[64] - 63 * means[63]  # of draw 64 alone
     assert np.all(weight > 0)
@@ -119,7 +122,7 @@ def test_as_many_draws_count_as_were_asked_for(key, proposal):
     else:
         z = prior.sample(at)
         drawn = single(z, prior.log_prob(z))
-    truth = np.exp(log_weights(decode, LIKELIHOOD, prior, expanded(drawn), x)[0, 0])
+    truth = np.exp(log_weights(FUNCTIONS, expanded(drawn), x)[0, 0])
     np.testing.assert_allclose(weight, truth, rtol=0.02, atol=1e-4 * float(truth.max()))
     assert np.all(np.asarray(estimate(1).error) == 0)
 
@@ -152,7 +155,7 @@ def test_what_a_function_reads_is_read_at_each_call(key, of, options, kind):
         "no hash": decoder,
     }[kind]
     run = lambda decode: np.asarray(
-        of(key, encode, decode, copies(2), likelihood=LIKELIHOOD, **options).value
+        of(key, FUNCTIONS._replace(decode=decode), copies(2), **options).value
     )
     before = run(seen)
     decoder.scale = 2.0
@@ -164,11 +167,8 @@ def test_what_a_function_reads_is_read_at_each_call(key, of, options, kind):
 def test_a_held_program_compiles_an_estimate_once(key, count_traces):
     """The functions of a program that the caller holds, as a model's, are traced with it."""
     seen = count_traces(decode)
-    run = jax.jit(
-        lambda key, x: (
-            vae.estimate_log_prob(key, encode, seen, x, likelihood=LIKELIHOOD, num_samples=6).value
-        )
-    )
+    functions = FUNCTIONS._replace(decode=seen)
+    run = jax.jit(lambda key, x: vae.estimate_log_prob(key, functions, x, num_samples=6).value)
     values, counts = [], []
     for i in range(2):
         values.append(np.asarray(run(jax.random.fold_in(key, i), copies(2) + i)))
@@ -192,10 +192,9 @@ def two_modes(x):
 )
 def test_annealed_importance_sampling_meets_log_p(key, proposal, encode):
     options = {"proposal": proposal, "chains": 64, "levels": 12, "step_size": 0.3}
+    functions = FUNCTIONS._replace(encode=encode)
     value, error = jax.jit(
-        lambda key: vae.annealed_log_prob(
-            key, encode, decode, copies(20), likelihood=LIKELIHOOD, **options
-        )
+        lambda key: vae.annealed_log_prob(key, functions, copies(20), **options)
     )(key)
     z = (np.asarray(value) - LOG_PROB) / np.asarray(error)
     assert abs(z.mean()) < Z / np.sqrt(20) + 0.1
@@ -242,8 +241,8 @@ def test_gradients_are_those_of_the_exact_bound(key, gradient, k):
         posterior = lambda x: vae.diagonal_gaussian(mean, log_std)
         decode = lambda z: slope * z[..., None]
         point = jnp.full((1, 1), x)
-        options = {"likelihood": likelihood, "num_samples": k, "gradient": gradient}
-        return vae.iwae(key, posterior, decode, point, **options)[0][0]
+        functions = vae.VAEFunctions(posterior, decode, likelihood)
+        return vae.iwae(key, functions, point, num_samples=k, gradient=gradient)[0][0]
 
     keys = jax.random.split(key, 20_000)
     each = np.asarray(jax.jit(jax.vmap(jax.grad(one), (None, 0)))(jnp.asarray(at), keys))
@@ -265,10 +264,10 @@ def test_doubly_reparameterised_gradients_are_less_noisy(key):
     def slope(gradient):
         f = lambda shift: vae.iwae(
             key,
-            posterior(shift),
-            lambda z: z[..., None],
+            vae.VAEFunctions(
+                posterior(shift), lambda z: z[..., None], vae.make_likelihood("gaussian")
+            ),
             jnp.ones((8, 1)),
-            likelihood=vae.make_likelihood("gaussian"),
             num_samples=4,
             gradient=gradient,
         )[0]
@@ -358,9 +357,8 @@ def test_examples_do_not_depend_on_their_batch(key):
     """Each example has its own key; free bits are the only thing that looks at the batch."""
     x = jax.random.normal(key, (3, 4))
     keys = jax.random.split(key, 3)
-    options = {"likelihood": LIKELIHOOD, "num_samples": 3}
-    for of in (vae.elbo, vae.iwae):
-        run = jax.jit(lambda keys, x, of=of: of(keys, encode, decode, x, **options)[0])
+    for of in (elbo, vae.iwae):
+        run = jax.jit(lambda keys, x, of=of: of(keys, FUNCTIONS, x, num_samples=3)[0])
         np.testing.assert_allclose(run(keys[1:2], x[1:2])[0], run(keys, x)[1], rtol=1e-5)
 
 
@@ -378,6 +376,4 @@ def test_bad_options_are_refused(key, options, message):
 
 def test_annealed_estimates_take_one_key(key):
     with pytest.raises(ConfigError, match="must be one key"):
-        vae.annealed_log_prob(
-            jax.random.split(key, 2), encode, decode, jnp.zeros((2, 2)), likelihood=LIKELIHOOD
-        )
+        vae.annealed_log_prob(jax.random.split(key, 2), FUNCTIONS, jnp.zeros((2, 2)))

@@ -6,10 +6,10 @@ import numpy as np
 import optax
 import pytest
 
-from gen_jax import vae
+from gen_jax import conditions, vae
 from gen_jax.errors import ConfigError
-from gen_jax.vae.coder import OPTIONAL
-from gen_jax.vae.model import _case
+from gen_jax.vae.model import init_state, loss_inputs
+from gen_jax.vae.options import OPTIONAL
 
 CHANGES = {
     "prior": "gaussian_mixture",
@@ -28,14 +28,13 @@ NETWORK = vae.mlp((4,))
 def loss_of(key, variant, **options):
     """The losses of coder and critic where every weight counts, after one step of warm-up."""
     own = {"shape": (3,), "latent": 2, "likelihood": "gaussian", **options}
-    vae.vae(NETWORK, NETWORK, optax.sgd(0.1), variant=variant, **own)
-    parts = vae.make_parts(NETWORK, NETWORK, vae.Options(**own))
+    parts = vae.make_parts(NETWORK, NETWORK, optax.sgd(0.1), vae.Options(**own), variant)
     x = jnp.asarray(np.random.default_rng(0).normal(size=(6, 3)), jnp.float32)
-    params = vae.init_params(parts, key, x, None)
+    params = init_state(parts, key, {"x": x}).params
     params = jax.tree.map(
         lambda p: p + 0.1 + 0.2 * jnp.cos(jnp.arange(p.size)).reshape(p.shape), params
     )
-    case = _case(parts, params, {"x": x}, key, 1, lambda z: (jnp.square(z).sum(-1), z))
+    case = loss_inputs(parts, params, {"x": x}, key, 1, lambda z: (jnp.square(z).sum(-1), z))
     of_coder, of_critic = vae.VARIANTS[variant].loss, vae.VARIANTS[variant].critic_loss
     judged = of_critic(key, case).mean() if of_critic else 0.0
     return np.array([of_coder(key, case)[0].mean(), judged])
@@ -90,7 +89,8 @@ def vector_quantised(**options):
 
 
 def semi_supervised(**options):
-    own = {"shape": (3,), "latent": 2, "num_classes": 2, "likelihood": "gaussian", **options}
+    own = {"shape": (3,), "latent": 2, "likelihood": "gaussian", **options}
+    own["condition"] = conditions.labels(2)
     return vae.semi_supervised(*[NETWORK] * 3, optax.adam(0.1), **own)
 
 

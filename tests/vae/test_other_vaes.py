@@ -148,12 +148,9 @@ def test_imputation_draws_the_conditional_law(key):
     mean = a @ np.linalg.solve(b, values[known])
     spread = covariance[~known][:, ~known] - a @ np.linalg.solve(b, a.T)
     likelihood = vae.make_likelihood("gaussian", scale=scale)
-    options = {"likelihood": likelihood, "rounds": 40}
-    run = jax.jit(
-        lambda key, x: vae.impute(
-            key, encode, lambda z: (z @ weight.T)[..., None], x, jnp.tile(known, (n, 1)), **options
-        )
-    )
+    functions = vae.VAEFunctions(encode, lambda z: (z @ weight.T)[..., None], likelihood)
+    seen = jnp.tile(known, (n, 1))
+    run = jax.jit(lambda key, x: vae.impute(key, functions, x, seen, rounds=40))
     x = np.asarray(run(key, jnp.tile(jnp.asarray(values, jnp.float32), (n, 1))))
     np.testing.assert_array_equal(x[:, known], np.tile(values[known], (n, 1)))
     white = np.linalg.solve(np.linalg.cholesky(spread), (x[:, ~known] - mean).T)

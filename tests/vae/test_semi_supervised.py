@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from gen_jax import vae
+from gen_jax import conditions, vae
 from gen_jax.errors import ConfigError
 from gen_jax.vae.semi_supervised import semi_supervised_loss
 
@@ -34,7 +34,7 @@ def test_two_labels_are_enough_for_two_clusters(key):
     network = vae.mlp((16,))
     model = vae.semi_supervised(
         *[network] * 3, optax.adam(1e-2), weight=100.0, shape=(2,), latent=1,
-        likelihood="gaussian", num_classes=2,
+        likelihood="gaussian", condition=conditions.labels(2),
     )  # fmt: skip
     batch = {"x": x, "y": label}
 
@@ -46,7 +46,7 @@ def test_two_labels_are_enough_for_two_clusters(key):
 
     state, metrics = run(key)
     assert np.isfinite(metrics["loss"]).all()
-    guesses = vae.label_logits(network, state, x, 2).argmax(1)
+    guesses = vae.label_logits(model, state, x).argmax(1)
     assert float((guesses == truth).mean()) > 0.97
     drawn = np.asarray(model.sample(key, state, 400, label=jnp.arange(400) % 2))
     assert drawn[::2].mean() > 0.7
@@ -54,17 +54,23 @@ def test_two_labels_are_enough_for_two_clusters(key):
     bound = np.asarray(model.log_prob(key, state, x[:50]))
     assert bound.shape == (50,)
     assert bound.mean() > -4.5
+    # By a classifier that is nearly sure, U is L of the right label, and log p(y) = -log 2.
+    known = np.asarray(model.log_prob(key, state, x[:50], label=truth[:50]))
+    assert abs((known - np.log(2) - bound).mean()) < 0.1
+    z = vae.encode(model, state, x[:50], label=truth[:50]).moments[0]
+    back = vae.decode(model, state, z, label=truth[:50])
+    assert np.mean((np.asarray(back) - np.asarray(x[:50])) ** 2) < 0.15
 
 
 def test_labels_are_needed():
-    with pytest.raises(ConfigError, match="num_classes=0"):
+    with pytest.raises(ConfigError, match=r"condition=None must be labels\(K\)"):
         vae.semi_supervised(*[vae.mlp((4,))] * 3, optax.adam(1e-2), shape=(2,), latent=1)
 
 
 @pytest.mark.parametrize("label", [2, -1, [0, 5]])
 def test_samples_have_labels_that_were_trained(key, label):
     """2 stands for "not known" in training: its condition was never decoded."""
-    options = {"shape": (2,), "latent": 1, "num_classes": 2}
+    options = {"shape": (2,), "latent": 1, "condition": conditions.labels(2)}
     model = vae.semi_supervised(*[vae.mlp((4,))] * 3, optax.adam(1e-2), **options)
     with pytest.raises(ConfigError, match=r"integers in \[0, 1\]"):
         model.sample(key, None, 2, label=jnp.asarray(label))

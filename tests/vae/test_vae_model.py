@@ -7,7 +7,7 @@ import optax
 import pytest
 from scipy import stats
 
-from gen_jax import data, vae
+from gen_jax import conditions, data, vae
 from gen_jax.errors import ConfigError, DataError
 from gen_jax.vae.penalties import SCALES
 
@@ -128,7 +128,7 @@ def test_a_linear_vae_recovers_probabilistic_pca(key):
 def test_labels_condition_encoder_decoder_and_samples(key):
     label = jnp.arange(64) % 2
     x = 0.1 * jax.random.normal(key, (64, 4)) + jnp.where(label == 0, 2.0, -2.0)[:, None]
-    model = build(num_classes=2, likelihood="gaussian_diagonal")
+    model = build(condition=conditions.labels(2), likelihood="gaussian_diagonal")
     state, _ = train(key, model, {"x": x, "y": label}, 250)
     drawn = model.sample(key, state, 8, label=jnp.array([0, 1] * 4), mean=True)
     assert np.all(np.asarray(drawn)[::2] > 1)

@@ -33,7 +33,7 @@ def case_of(x, shift=0.0, bias=0.0, critic=None, **options):
     encode = lambda v: vae.diagonal_gaussian(v + shift, jnp.full_like(v, NARROW))
     decode = lambda z: (z + bias)[..., None]
     likelihood = vae.make_likelihood("gaussian")
-    coder = vae.VAEFunctions(encode, decode, vae.standard_normal(2), likelihood)
+    coder = vae.VAEFunctions(encode, decode, likelihood)
     settings = vae.Options((2,), 2, **options)
     return LossInputs(coder, x, x, settings, jnp.float32(settings.beta), critic)
 

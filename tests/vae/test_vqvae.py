@@ -16,9 +16,9 @@ def images(n=16, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (n, 8, 8, 1), np.uint8)
 
 
-def build(**options):
+def build(rate=3e-3, **options):
     sizes = {"codes": 6, "dim": 3, "width": 8, "shape": (8, 8, 1)}
-    return vae.vqvae(optax.adam(3e-3), **{**sizes, **options})
+    return vae.vqvae(optax.adam(rate), **{**sizes, **options})
 
 
 def test_the_nearest_code_is_that_of_brute_force(key):
@@ -29,7 +29,9 @@ def test_the_nearest_code_is_that_of_brute_force(key):
 
 def test_gradients_reach_exactly_what_they_should(key):
     """-log p: encoder and decoder; codebook term: codes alone; commitment: encoder alone."""
-    parts = vae.make_vq_parts(vae.VQOptions((8, 8, 1), codes=4, dim=2, width=4, halvings=1))
+    parts = vae.make_vq_parts(
+        optax.adam(1e-3), vae.VQOptions((8, 8, 1), codes=4, dim=2, width=4, halvings=1)
+    )
     u = jnp.asarray(images(2))
     params = parts.network.init(key, parts.likelihood.network_input(u))
     params = jax.tree.map(lambda p: p + 0.1, params)
@@ -60,7 +62,7 @@ def test_gradients_reach_exactly_what_they_should(key):
 def test_the_training_loss_is_the_sum_of_its_terms(key, decay):
     """Its gradient is that of -log p, the commitment and, without running averages, the codes."""
     options = {"codes": 4, "dim": 2, "width": 4, "halvings": 1, "commitment": 0.7, "decay": decay}
-    parts = vae.make_vq_parts(vae.VQOptions((8, 8, 1), **options))
+    parts = vae.make_vq_parts(optax.sgd(0.0), vae.VQOptions((8, 8, 1), **options))
     u = jnp.asarray(images(2))
     params = parts.network.init(key, parts.likelihood.network_input(u))
     params = jax.tree.map(lambda p: p + 0.1, params)
@@ -83,7 +85,9 @@ def test_the_training_loss_is_the_sum_of_its_terms(key, decay):
 @pytest.mark.parametrize(("decay", "share"), [(0.0, 1.0), (0.5, 0.5), (None, 0.0)])
 def test_the_models_codebook_follows_by_its_decay(key, decay, share):
     """From equal counts the vector moves by 1 - decay of the way to the mean; None stays."""
-    parts = vae.make_vq_parts(vae.VQOptions((8, 8, 1), codes=1, decay=decay, revive_below=0.0))
+    parts = vae.make_vq_parts(
+        optax.adam(1e-3), vae.VQOptions((8, 8, 1), codes=1, decay=decay, revive_below=0.0)
+    )
     book = quantize.Codebook(jnp.zeros((1, 2)), jnp.full(1, 8.0), jnp.zeros((1, 2)))
     z = jax.random.normal(key, (2, 2, 2, 2)) + 3.0
     level = Quantised(z, jnp.zeros((2, 2, 2), jnp.int32), z)
@@ -149,15 +153,16 @@ def test_the_model_trains_samples_and_bounds(key, count_traces, options):
 
 def test_the_bound_counts_the_codes_and_the_pixels(key):
     """Codes and their decoding round-trip; log p(codes) sums to 1 over all maps of one position."""
-    parts = vae.make_vq_parts(vae.VQOptions((2, 2, 1), codes=3, dim=2, width=4, halvings=1))
-    model = vae.vqvae(optax.sgd(0.0), **parts.options._asdict())
+    sizes = {"shape": (2, 2, 1), "codes": 3, "dim": 2, "width": 4, "halvings": 1}
+    model = vae.vqvae(optax.sgd(0.0), **sizes)
     x = np.random.default_rng(1).integers(0, 256, (4, 2, 2, 1), np.uint8)
     state = model.init(key, {"x": x})
     state, _ = model.step(key, state, {"x": x})
-    (codes,) = vae.encode_codes(parts, state, key, x)
+    (codes,) = vae.encode_codes(model, state, x)
     assert codes.shape == (4, 1, 1)
-    raw = vae.decode_codes(parts, state, [codes])
-    pixels = parts.likelihood.log_prob(raw, jnp.asarray(x)).reshape(4, -1).sum(1)
+    raw = vae.decode_codes(model, state, [codes], raw=True)
+    law = vae.likelihood(model, state)
+    pixels = law.log_prob(raw, jnp.asarray(x)).reshape(4, -1).sum(1)
     counts = np.bincount(np.asarray(codes).ravel(), minlength=3) + 0.5
     prior = np.log(counts / counts.sum())[np.asarray(codes).ravel()]
     np.testing.assert_allclose(model.log_prob(key, state, x), pixels + prior, rtol=1e-4)
