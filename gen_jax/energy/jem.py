@@ -67,7 +67,7 @@ def jem(
     network,
     optimizer: optax.GradientTransformation,
     *,
-    condition: Condition,
+    condition: Condition | None = None,
     chains: ChainOptions = DEFAULT_CHAINS,
     energy_weight: float = 1.0,
     regulariser: float = 0.0,
