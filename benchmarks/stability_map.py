@@ -103,7 +103,7 @@ class FourierCritic(nn.Module):
     count: int
 
     @nn.compact
-    def __call__(self, x, label=None, *, train=False):
+    def __call__(self, x, condition=None, *, train=False):
         """What the critic says of x and its waves."""
         waves = 2 * jnp.pi * x @ jax.random.normal(jax.random.key(7), (x.shape[-1], self.count))
         seen = jnp.concatenate([x, jnp.sin(waves), jnp.cos(waves)], 1)

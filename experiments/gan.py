@@ -52,7 +52,7 @@ import tyro
 from experiments.shared.config import RunConfig
 from experiments.shared.diffusion_options import transform_of
 from experiments.shared.gan_diagnostics import analogies, code_accuracy, critic_signs
-from experiments.shared.gan_parts import ARCHITECTURES, REMEDIES, Condition, Remedy, networks_of
+from experiments.shared.gan_parts import ARCHITECTURES, REMEDIES, Remedy, networks_of
 from experiments.shared.gan_pictures import gan_pictures
 from experiments.shared.gan_rejection import after_rejection
 from experiments.shared.gan_watch import check_watch, run_watched
@@ -70,10 +70,9 @@ from experiments.shared.option_types import (
     within,
 )
 from experiments.shared.registry import Experiment, Saved
-from gen_jax import data, gan
+from gen_jax import conditions, data, gan
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError, check_choice
-from gen_jax.gan.options import Parts
 from gen_jax.model import GenerativeModel
 from gen_jax.training import run_main
 
@@ -147,19 +146,21 @@ def remedies_of(config: Config) -> Remedy:
     return total
 
 
-def parts_of(config: Config, spec: DatasetSpec) -> Parts:
-    """Networks, optimizers and options of a configuration."""
+def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
+    """The model of a configuration; raises ConfigError for options that cannot work."""
+    config.check()
+    spec = spec or data.describe(config.dataset)
     remedy, kind = remedies_of(config), config.conditional
     if kind in ("concat", "projection", "ac") and not spec.num_classes:
         raise ConfigError(f"conditional={kind!r}, but dataset {spec.name!r} has no labels")
-    classes = 0 if kind in ("none", "info") else spec.num_classes
+    labelled = kind not in ("none", "info")
     code = config.code if kind == "info" else (0, 0)
     penalty = None if config.penalty == "none" else config.penalty
     networks = networks_of(
         config.architecture,
         spec,
         config.widths,
-        Condition(kind, classes, sum(code)),
+        {"conditional": kind, "codes": sum(code)},
         remedy.critic,
         penalty is not None,
     )
@@ -168,13 +169,19 @@ def parts_of(config: Config, spec: DatasetSpec) -> Parts:
         return optax.adam(optax.cosine_decay_schedule(rate, updates), b1=config.beta1, b2=0.99)
 
     updates = config.steps * remedy.options.get("n_critic", 1)
-    options = gan.Options(
+    rates = (
+        adam(config.learning_rate, config.steps),
+        adam(config.learning_rate * remedy.rate, updates),
+    )
+    return gan.gan(
+        *networks,
+        *rates,
         shape=spec.shape,
         latent=config.latent,
         loss=config.loss,
         penalty=penalty,
         penalty_weight=config.penalty_weight,
-        num_classes=classes,
+        condition=conditions.labels(spec.num_classes) if labelled else None,
         conditional=kind,
         code=code,
         transform=transform_of(spec)[0],
@@ -183,27 +190,15 @@ def parts_of(config: Config, spec: DatasetSpec) -> Parts:
         balance_rate=config.balance_rate,
         **remedy.options,
     )
-    rates = (
-        adam(config.learning_rate, config.steps),
-        adam(config.learning_rate * remedy.rate, updates),
-    )
-    return gan.make_parts(*networks, *rates, options)
-
-
-def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
-    """The model of a configuration; raises ConfigError for options that cannot work."""
-    config.check()
-    return gan.model_from_parts(parts_of(config, spec or data.describe(config.dataset)))
 
 
 def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[str, Any]:
     """Signs of overfitting, what the code knows of the classes, how many sums of latents are read
     as asked, and the numbers of samples that pass the critic, each where it has a meaning."""
-    parts = parts_of(saved.config, saved.spec)
-    signs = critic_signs(parts, saved, test) | code_accuracy(parts, saved, test)
-    if found := analogies(parts, saved.state, saved.spec):
+    signs = critic_signs(saved, test) | code_accuracy(saved, test)
+    if found := analogies(saved.model, saved.state, saved.spec):
         signs["analogy_accuracy"] = found.accuracy
-    return signs | after_rejection(parts, saved, test)
+    return signs | after_rejection(saved, test)
 
 
 EXPERIMENT = Experiment("gan", Config, build, measure_test=measure_test)
@@ -211,8 +206,7 @@ EXPERIMENT = Experiment("gan", Config, build, measure_test=measure_test)
 
 def main() -> None:
     config = tyro.cli(Config, description=__doc__)
-    pictures = lambda *saved: gan_pictures(parts_of(config, saved[2]), *saved)
-    run_watched(EXPERIMENT, config, pictures)
+    run_watched(EXPERIMENT, config, gan_pictures)
 
 
 if __name__ == "__main__":

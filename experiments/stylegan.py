@@ -26,7 +26,7 @@ from experiments.shared.option_types import Count, Duration, Positive, Share, St
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
 from experiments.shared.style_pictures import style_pictures
-from gen_jax import data, gan
+from gen_jax import conditions, data, gan
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError
 from gen_jax.gan_nets import StyleCritic, StyleGenerator
@@ -58,19 +58,6 @@ class Config(RunConfig):
     ema_decay: Share = 0.995
 
 
-def generator_of(config: Config, spec: DatasetSpec) -> StyleGenerator:
-    """The generator of a configuration."""
-    return StyleGenerator(
-        spec.shape,
-        config.widths,
-        config.style,
-        rate=config.mapping_rate,
-        num_classes=spec.num_classes if config.conditional else 0,
-        mixing=config.mixing,
-        fade_steps=config.fade_steps,
-    )
-
-
 def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     """The model of a configuration; raises ConfigError for options that cannot work."""
     config.check()
@@ -79,18 +66,21 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
         raise ConfigError(f"dataset={config.dataset!r} has no images")
     if config.conditional and not spec.num_classes:
         raise ConfigError(f"conditional=True, but dataset {spec.name!r} has no labels")
-    classes = spec.num_classes if config.conditional else 0
-    kind = "projection" if classes else "none"
-    critic = StyleCritic(
+    kind = "projection" if config.conditional else "none"
+    generator = StyleGenerator(
+        spec.shape,
         config.widths,
-        conditional=kind,
-        num_classes=classes,
+        config.style,
+        rate=config.mapping_rate,
+        mixing=config.mixing,
         fade_steps=config.fade_steps,
-        deviation=True,
+    )
+    critic = StyleCritic(
+        config.widths, conditional=kind, fade_steps=config.fade_steps, deviation=True
     )
     adam = optax.adam(config.learning_rate, b1=0.0, b2=0.99)
     return gan.gan(
-        generator_of(config, spec),
+        generator,
         critic,
         adam,
         adam,
@@ -98,7 +88,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
         latent=config.latent,
         penalty="r1",
         penalty_weight=config.r1,
-        num_classes=classes,
+        condition=conditions.labels(spec.num_classes) if config.conditional else None,
         conditional=kind,
         transform=data.symmetric_images(),
         ema_decay=config.ema_decay,
@@ -110,8 +100,7 @@ EXPERIMENT = Experiment("stylegan", Config, build)
 
 def main() -> None:
     config = tyro.cli(Config, description=__doc__)
-    pictures = lambda *saved: style_pictures(generator_of(config, saved[2]), config.latent, *saved)
-    run(EXPERIMENT, config, pictures)
+    run(EXPERIMENT, config, style_pictures)
 
 
 if __name__ == "__main__":

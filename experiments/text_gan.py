@@ -20,12 +20,12 @@ import tyro
 from experiments.shared.caption_checks import caption_picture, measure_test
 from experiments.shared.config import RunConfig
 from experiments.shared.option_types import Count, Positive, Share, Steps, Weight, Width, Widths
+from experiments.shared.prompts import prompted
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
-from gen_jax import data
+from gen_jax import conditions, data, gan
 from gen_jax.data import DatasetSpec, captions
 from gen_jax.errors import ConfigError
-from gen_jax.gan import text_conditional
 from gen_jax.gan_nets import Captioned, DCGANCritic, DCGANGenerator, SentenceEncoder
 from gen_jax.model import GenerativeModel
 from gen_jax.training import run_main
@@ -56,22 +56,25 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     if spec.kind != "images" or spec.num_classes != len(captions.DIGITS):
         raise ConfigError(f"dataset={config.dataset!r} has no digits")
     encoder = SentenceEncoder(len(captions.WORDS), config.embedding)
-    generator = DCGANGenerator(spec.shape, config.widths, config.embedding)
     narrow = tuple(reversed(config.widths))
-    critic = DCGANCritic(narrow, "projection", config.embedding, norm="spectral")
+    condition = conditions.captions(len(captions.WORDS), captions.LENGTH)
     adam = optax.adam(config.learning_rate, b1=0.5, b2=0.99)
-    return text_conditional(
-        Captioned(generator, encoder),
-        Captioned(critic, encoder),
+    model = gan.gan(
+        Captioned(DCGANGenerator(spec.shape, config.widths), encoder),
+        Captioned(DCGANCritic(narrow, "projection", norm="spectral"), encoder),
         adam,
         adam,
         shape=spec.shape,
         latent=config.latent,
-        prompts=captions.prompts(spec.name.startswith(captions.PREFIX)),
+        condition=condition,
+        conditional="projection",
+        matching=0.5,
         interpolation=config.interpolation,
         transform=data.symmetric_images(),
         ema_decay=config.ema_decay,
     )
+    every = spec.name.startswith(captions.PREFIX)
+    return prompted(model, condition, captions.prompts(every))
 
 
 EXPERIMENT = Experiment("text_gan", Config, build, measure_test=measure_test)

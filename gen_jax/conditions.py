@@ -20,7 +20,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.checks import as_array, is_known
-from gen_jax.errors import ConfigError, DataError, check_range, check_shape, check_text, shown
+from gen_jax.errors import (
+    ConfigError,
+    DataError,
+    check_choice,
+    check_range,
+    check_shape,
+    check_text,
+    shown,
+)
 from gen_jax.types import Array, Bool, Float, Int, Key, Num
 
 Check = Callable[[Any, int], Any]
@@ -281,6 +289,22 @@ def checked_condition(value: Any) -> Condition | None:
 def drop(key: Key[Array, ""], condition: Condition, value: Any, share: float, n: int) -> Any:
     """A random share of the rows replaced by `null`, so that a network learns both."""
     return condition.hide(value, jax.random.bernoulli(key, share, (n,)))
+
+
+def value_of(condition: Condition | None, given: Mapping[str, Any], n: int) -> Any:
+    """The condition's value [n, ...] from arguments by name; None where none is given.
+
+    Raises ConfigError for names that it has not, and for values that do not fit.
+    """
+    checks = {} if condition is None else condition.checks
+    for name, value in given.items():
+        if value is not None and not checks:
+            raise ConfigError(f"{name} was given, but the model was trained without a condition")
+        if checks:
+            check_choice("condition", name, checks)
+    if condition is None:
+        return None
+    return condition.gather({name: check(given.get(name), n) for name, check in checks.items()})
 
 
 def num_classes(condition: Condition | None) -> int:

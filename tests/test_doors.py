@@ -88,8 +88,8 @@ class DamagedMaker(nn.Module):
     network: nn.Module
     damage: object
 
-    def __call__(self, z, label=None, *, train=False):
-        return self.damage(self.network(z, label, train=train))
+    def __call__(self, z, condition=None, *, train=False):
+        return self.damage(self.network(z, condition, train=train))
 
 
 def critic_with(damage):
@@ -128,16 +128,6 @@ CODER = {"shape": (2,), "latent": 2, "likelihood": "gaussian"}
 TRANSLATION = {"shape": (8, 16, 1), "transform": UNITS}
 MAKER, PATCHES = gan_nets.UNetGenerator(1, (4, 4)), gan_nets.PatchCritic(4, 1)
 VIEWS = {"shape": (8, 8, 1), "content": 2, "view": 1, "views": lambda key, x: x}
-TEXT = {
-    "shape": (8, 8, 1),
-    "latent": 2,
-    "prompts": data.captions.prompts(every=False),
-    "transform": data.symmetric_images(),
-}
-
-
-def captioned(network):
-    return gan_nets.Captioned(network, gan_nets.SentenceEncoder(len(data.captions.WORDS), 4))
 
 
 def vq(damage):
@@ -262,28 +252,6 @@ CALLABLES = {
         ),
         {"one column": lambda out: out[:, :, :1]},
         IMAGES,
-    ),
-    "gan.text_conditional/generator": (
-        lambda f: gan.text_conditional(
-            Damaged(captioned(gan_nets.DCGANGenerator((8, 8, 1), (4,), 4)), f),
-            captioned(gan_nets.DCGANCritic((4,), "projection", 4)),
-            ADAM,
-            ADAM,
-            **TEXT,
-        ),
-        {name: LIKE_X[name] for name in ("a further axis", "a sum")},
-        {**IMAGES, "y": np.arange(B) % 10},
-    ),
-    "gan.text_conditional/critic": (
-        lambda f: gan.text_conditional(
-            captioned(gan_nets.DCGANGenerator((8, 8, 1), (4,), 4)),
-            Damaged(captioned(gan_nets.DCGANCritic((4,), "projection", 4)), critic_with(f)),
-            ADAM,
-            ADAM,
-            **TEXT,
-        ),
-        {"a column": PER_POINT["a column"]},
-        {**IMAGES, "y": np.arange(B) % 10},
     ),
     "gan.pix2pix/generator": (
         lambda f: gan.pix2pix(Damaged(MAKER, f), PATCHES, ADAM, ADAM, **TRANSLATION),
@@ -493,12 +461,12 @@ CONDITIONAL = {
         ADAM, shape=(2,), likelihood="gaussian", hidden=(8,), condition=conditions.labels(3)
     ),
     "gan": lambda: gan.gan(
-        gan_nets.MLPGenerator((2,), (4,), 3),
-        gan_nets.MLPCritic((4,), "projection", 3),
+        gan_nets.MLPGenerator((2,), (4,)),
+        gan_nets.MLPCritic((4,), "projection"),
         ADAM,
         ADAM,
         conditional="projection",
-        num_classes=3,
+        condition=conditions.labels(3),
         **POINT_GAN,
     ),
 }
@@ -534,12 +502,6 @@ def test_wrong_labels_are_refused_by_fit_and_by_a_step(name):
         fit(model, last)
 
 
-def test_text_conditional_labels_are_those_of_the_prompts():
-    make = CALLABLES["gan.text_conditional/critic"][0]
-    with pytest.raises(DataError, match="'y'"):
-        fit(make(lambda out: out), {**IMAGES, "y": np.arange(B) + 5})
-
-
 @pytest.mark.parametrize("classes", [2, 5])
 def test_one_number_of_classes(classes):
     network = nets.MLP((8, 8), num_classes=classes)
@@ -550,14 +512,14 @@ def test_one_number_of_classes(classes):
         autoregressive.pixel_model(
             ADAM, shape=(8, 8, 1), condition=conditions.labels(3), sizes=sizes
         )
-    with pytest.raises(ConfigError, match=r"num_classes=3.*generator"):
+    with pytest.raises(ConfigError, match=r"labels\(3\).*generator"):
         gan.gan(
             gan_nets.MLPGenerator((2,), (4,), classes),
-            gan_nets.MLPCritic((4,), "projection", 3),
+            gan_nets.MLPCritic((4,), "projection"),
             ADAM,
             ADAM,
             conditional="projection",
-            num_classes=3,
+            condition=conditions.labels(3),
             **POINT_GAN,
         )
 

@@ -13,11 +13,11 @@ from experiments.shared.pictures import balanced_labels, draw
 from experiments.shared.registry import Saved
 from gen_jax import data, gan, metrics
 from gen_jax.data import DatasetSpec
-from gen_jax.data_units import to_model
 from gen_jax.errors import ConfigError
+from gen_jax.frozen import parts_of
 from gen_jax.gan.diagnostics import analogy, overfitting
-from gen_jax.gan.options import GanState, Parts
-from gen_jax.types import Array
+from gen_jax.model import GenerativeModel
+from gen_jax.types import Array, State
 
 MOST = 1000
 """Examples of each kind that the critic judges, and latents to take the sums of."""
@@ -28,20 +28,20 @@ BORDER = ("minimax", "non_saturating", "hinge")
 """Losses whose critic says "real" with a score above 0."""
 
 
-def critic_signs(parts: Parts, saved: Saved, test: dict[str, np.ndarray]) -> dict[str, Any]:
+def critic_signs(saved: Saved, test: dict[str, np.ndarray]) -> dict[str, Any]:
     """`overfitting` of the critic as it was trained; nothing for began, which has no scores."""
+    parts, _ = parts_of(saved.model, saved.state, gan.Parts)
     if parts.options.loss == "began":
         return {}
     train = data.subset(data.load(saved.spec.name, "train"))
     n = min(len(train["x"]), len(test["x"]), MOST)
     samples = {"x": draw(saved.model, saved.spec, saved.state, n)}
-    if parts.classes:
+    if parts.options.condition is not None:
         samples["y"] = np.asarray(balanced_labels(saved.model, saved.spec, n))
 
     def scores(batch):
-        u = to_model(parts.options, jax.random.key(0), jnp.asarray(batch["x"][:n]))
-        label = jnp.asarray(batch["y"][:n]) if parts.judged_label else None
-        return gan.judgement_of(parts, saved.state, u, label).score
+        condition = {"label": batch["y"][:n]} if parts.critic_sees else {}
+        return gan.critic(saved.model, saved.state, **condition)(batch["x"][:n]).score
 
     found = overfitting(*(jax.jit(scores)(batch) for batch in (train, test, samples)))
     signs = {"critic_overfitting": float(found.ratio)}
@@ -50,22 +50,23 @@ def critic_signs(parts: Parts, saved: Saved, test: dict[str, np.ndarray]) -> dic
     return signs
 
 
-def code_accuracy(parts: Parts, saved: Saved, test: dict[str, np.ndarray]) -> dict[str, Any]:
+def code_accuracy(saved: Saved, test: dict[str, np.ndarray]) -> dict[str, Any]:
     """Share of test images whose likeliest category under q(code | x) is that of their class
     (chen2016, 7.2), and that of the class that most training images have, for comparison.
 
     Each category is named after a class by training images, one to one, so that most are right.
     Nothing without categories or labels.
     """
-    categories, classes = parts.options.code[0], saved.spec.num_classes
+    options = parts_of(saved.model, saved.state, gan.Parts)[0].options
+    categories, classes = options.code[0], saved.spec.num_classes
     if not (categories and classes):
         return {}
     train = data.subset(data.load(saved.spec.name, "train"))
 
     @jax.jit
     def likeliest(key, x):
-        judgement = gan.judgement_of(parts, saved.state, to_model(parts.options, key, x))
-        return jnp.argmax(jnp.asarray(judgement.code)[:, :categories], 1)
+        said = gan.critic(saved.model, saved.state)(x)
+        return jnp.argmax(jnp.asarray(said.code)[:, :categories], 1)
 
     read = lambda split: in_batches(likeliest, split["x"][: 10 * MOST]).astype(int)
     found, label = read(train), train["y"][: 10 * MOST]
@@ -93,22 +94,23 @@ class Analogies(NamedTuple):
     accuracy: float
 
 
-def analogies(parts: Parts, state: GanState, spec: DatasetSpec) -> Analogies | None:
+def analogies(model: GenerativeModel, state: State, spec: DatasetSpec) -> Analogies | None:
     """z + mean(z of class k + 1) - mean(z of class k) for latents of every class k (radford2016),
     classes as the bundled classifier reads the samples.
 
     None where labels or codes enter beside z, where there is no classifier, or no two classes that
     follow one another have COLUMNS samples of MOST.
     """
-    if spec.kind != "images" or parts.options.conditional != "none":
+    options = parts_of(model, state, gan.Parts)[0].options
+    if spec.kind != "images" or options.conditional != "none":
         return None
     try:
         read = metrics.load_classifier(spec.name).predict
     except ConfigError:
         return None
     keys = jax.random.split(jax.random.key(3), MOST)
-    make = jax.jit(lambda z: gan.from_latent(parts, state, keys[: len(z)], z))
-    z = jax.random.normal(jax.random.key(4), (MOST, parts.options.latent))
+    make = jax.jit(lambda z: gan.generator(model, state)(z, keys[: len(z)]))
+    z = jax.random.normal(jax.random.key(4), (MOST, options.latent))
     images = np.asarray(make(z))
     named = read(images)
     rows, right = [], []

@@ -88,16 +88,8 @@ REMEDIES: dict[str, Remedy] = {
 """Every remedy at a usual strength; the moving average is always on."""
 
 
-class Condition(NamedTuple):
-    """How labels or codes enter, for the networks' constructors."""
-
-    conditional: str = "none"
-    num_classes: int = 0
-    codes: int = 0
-
-
 Networks = tuple[nn.Module, nn.Module]
-Make = Callable[[DatasetSpec, tuple[int, ...], Condition, dict[str, Any]], Networks]
+Make = Callable[[DatasetSpec, tuple[int, ...], dict[str, Any], dict[str, Any]], Networks]
 
 
 def known(kind: type, fields: dict[str, Any], architecture: str) -> dict[str, Any]:
@@ -108,58 +100,48 @@ def known(kind: type, fields: dict[str, Any], architecture: str) -> dict[str, An
     return fields
 
 
-def _mlp(
-    spec: DatasetSpec, widths: tuple[int, ...], condition: Condition, critic: dict
-) -> Networks:
-    generator = MLPGenerator(
-        spec.shape, widths, condition.num_classes, bounded=spec.kind == "images"
-    )
-    return generator, MLPCritic(widths, *condition, **known(MLPCritic, critic, "mlp"))
+def _mlp(spec: DatasetSpec, widths: tuple[int, ...], head: dict, critic: dict) -> Networks:
+    generator = MLPGenerator(spec.shape, widths, bounded=spec.kind == "images")
+    return generator, MLPCritic(widths, **head, **known(MLPCritic, critic, "mlp"))
 
 
-def _lipschitz(
-    spec: DatasetSpec, widths: tuple[int, ...], condition: Condition, critic: dict
-) -> Networks:
-    if condition.conditional not in ("none", "concat"):
-        raise ConfigError(f"architecture='lipschitz' is not for {condition.conditional!r}")
-    generator, _ = _mlp(spec, widths, condition, {})
+def _lipschitz(spec: DatasetSpec, widths: tuple[int, ...], head: dict, critic: dict) -> Networks:
+    if head["conditional"] not in ("none", "concat"):
+        raise ConfigError(f"architecture='lipschitz' is not for {head['conditional']!r}")
+    generator, _ = _mlp(spec, widths, head, {})
     known(LipschitzCritic, critic, "lipschitz")
-    return generator, LipschitzCritic(widths, condition.num_classes)
+    return generator, LipschitzCritic(widths)
 
 
-def _dcgan(
-    spec: DatasetSpec, widths: tuple[int, ...], condition: Condition, critic: dict
-) -> Networks:
+def _dcgan(spec: DatasetSpec, widths: tuple[int, ...], head: dict, critic: dict) -> Networks:
     """`spectral` and `normalised` choose the critic's norm; the critic has half the widths."""
     given = dict(critic)
     norm = "spectral" if given.pop("spectral", False) else "batch"
     norm = norm if given.pop("normalised", True) or norm == "spectral" else "none"
     known(DCGANCritic, given, "dcgan")
     critic_widths = tuple(max(width // 2, 1) for width in reversed(widths))
-    generator = DCGANGenerator(spec.shape, widths, condition.num_classes)
-    return generator, DCGANCritic(critic_widths, *condition, norm=norm, **given)
+    generator = DCGANGenerator(spec.shape, widths)
+    return generator, DCGANCritic(critic_widths, norm=norm, **head, **given)
 
 
 def _residual(
     generator: type[nn.Module],
     spec: DatasetSpec,
     widths: tuple[int, ...],
-    condition: Condition,
+    head: dict[str, Any],
     critic: dict,
 ) -> Networks:
     """Every layer has spectral norm 1 already."""
     given = {k: v for k, v in critic.items() if k != "spectral"}
     known(ResidualCritic, given, "of residuals")
-    made: Any = generator(shape=spec.shape, widths=widths, num_classes=condition.num_classes)  # type: ignore[call-arg]
-    return made, ResidualCritic((*reversed(widths), widths[0]), *condition, **given)
+    made: Any = generator(shape=spec.shape, widths=widths)  # type: ignore[call-arg]
+    return made, ResidualCritic((*reversed(widths), widths[0]), **head, **given)
 
 
-def _autoencoder(
-    spec: DatasetSpec, widths: tuple[int, ...], condition: Condition, critic: dict
-) -> Networks:
+def _autoencoder(spec: DatasetSpec, widths: tuple[int, ...], head: dict, critic: dict) -> Networks:
     """For loss="began"; the critic has half the widths."""
-    if condition.conditional != "none":
-        raise ConfigError(f"architecture='autoencoder' is not for {condition.conditional!r}")
+    if head["conditional"] != "none":
+        raise ConfigError(f"architecture='autoencoder' is not for {head['conditional']!r}")
     known(AutoencoderCritic, critic, "autoencoder")
     critic_widths = tuple(max(width // 2, 1) for width in reversed(widths))
     return DCGANGenerator(spec.shape, widths), AutoencoderCritic(critic_widths)
@@ -169,7 +151,7 @@ class Architecture(NamedTuple):
     """A pair of networks.
 
     Fields:
-      make: `(spec, widths, condition, critic's fields) -> (generator, critic)`.
+      make: `(spec, widths, head, critic's fields) -> (generator, critic)`.
       widths: unless others are given.
       images: whether it is for images only.
       normalises: whether the critic takes "normalised", False where a penalty needs slopes.
@@ -196,7 +178,7 @@ def networks_of(
     name: str,
     spec: DatasetSpec,
     widths: tuple[int, ...],
-    condition: Condition,
+    head: dict[str, Any],
     critic: dict[str, Any],
     penalised: bool,
 ) -> Networks:
@@ -204,6 +186,8 @@ def networks_of(
 
     Args:
       widths: empty for those of the architecture.
+      head: how a condition or a code enters the critic, fields of `CriticHead`; the number of
+        classes is set by the model.
       penalised: a penalty on slopes: no batch normalisation in the critic.
     Raises ConfigError for what does not go together.
     """
@@ -214,4 +198,4 @@ def networks_of(
         raise ConfigError(f"architecture={name!r} needs images; dataset {spec.name!r} has none")
     if row.normalises and penalised:
         critic = critic | {"normalised": False}
-    return row.make(spec, widths or row.widths, condition, critic)
+    return row.make(spec, widths or row.widths, head, critic)

@@ -11,10 +11,10 @@ import numpy as np
 from experiments.shared.gan_diagnostics import analogies
 from experiments.shared.pictures import balanced_labels, draw, picture
 from gen_jax import gan, plotting
+from gen_jax.conditions import num_classes
 from gen_jax.data import DatasetSpec
-from gen_jax.data_units import to_model
+from gen_jax.frozen import parts_of
 from gen_jax.gan.diagnostics import spherical
-from gen_jax.gan.options import GanState, Parts
 from gen_jax.model import GenerativeModel
 from gen_jax.randomness import sample_keys
 from gen_jax.types import Array, State
@@ -40,9 +40,9 @@ def truncations(
     return picture(path, spec, columns.reshape(-1, *spec.shape), len(sweep))
 
 
-def arcs(parts: Parts, state: GanState, seed: int = 0) -> Array:
+def arcs(model: GenerativeModel, state: State, seed: int = 0) -> Array:
     """Images along one arc per row, ROWS * COLUMNS of them; a row has one label and one code."""
-    options = parts.options
+    options = parts_of(model, state, gan.Parts)[0].options
     key_ends, key = jax.random.split(jax.random.key(seed))
     first, last = jax.random.normal(key_ends, (2, ROWS, options.latent))
     z = spherical(first, last, jnp.linspace(0, 1, COLUMNS)).transpose(1, 0, 2)
@@ -52,17 +52,18 @@ def arcs(parts: Parts, state: GanState, seed: int = 0) -> Array:
     if categories:
         z = jnp.concatenate([z, jax.nn.one_hot(row % categories, categories)], 1)
     z = jnp.concatenate([z, jnp.zeros((len(z), numbers))], 1)
-    label = row % parts.classes if parts.classes else None
+    classes = num_classes(options.condition)
+    condition = {"label": row % classes} if classes else {}
     keys = jnp.repeat(jax.random.split(key, ROWS), COLUMNS)  # one noise per row
-    return jax.jit(lambda state: gan.from_latent(parts, state, keys, z, label))(state)
+    return jax.jit(lambda state: gan.generator(model, state, **condition)(z, keys))(state)
 
 
-def codes(parts: Parts, state: GanState, seed: int = 0) -> Array:
+def codes(model: GenerativeModel, state: State, seed: int = 0) -> Array:
     """Images [blocks * ROWS, columns, H, W, C] of "info", a row with one noise (chen2016, fig. 2):
     a block where the category grows along the row, then one for each number, from -2 to 2, whose
     rows have one category each.
     """
-    options = parts.options
+    options = parts_of(model, state, gan.Parts)[0].options
     categories, numbers = options.code
     columns = categories or COLUMNS
     row, column = jnp.indices((ROWS, columns))
@@ -78,34 +79,28 @@ def codes(parts: Parts, state: GanState, seed: int = 0) -> Array:
     noise = of_row(jax.random.normal(key_noise, (ROWS, options.latent)))
     z = jnp.concatenate([noise, code.reshape(len(noise), -1)], 1)
     keys = of_row(jax.random.split(key, ROWS))
-    images = jax.jit(lambda state: gan.from_latent(parts, state, keys, z))(state)
+    images = jax.jit(lambda state: gan.generator(model, state)(z, keys))(state)
     return images.reshape(-1, columns, *options.shape)
 
 
-def gan_pictures(
-    parts: Parts, directory: Path, model: GenerativeModel, spec: DatasetSpec, state: GanState
-) -> Path:
+def gan_pictures(directory: Path, model: GenerativeModel, spec: DatasetSpec, state: State) -> Path:
     """Writes in `samples/` of a run `critic.png` of points: scores of the critic beside samples. Of
     images `arcs.png`, `truncation.png`, `codes.png` of "info", and `analogies.png` where a
     classifier reads the samples.
     """
+    parts, _ = parts_of(model, state, gan.Parts)
     if spec.kind == "images":
         folder = directory / "samples"
         truncations(folder / "truncation.png", model, spec, state)
-        if found := analogies(parts, state, spec):
+        if found := analogies(model, state, spec):
             rows = found.rows
             picture(folder / "analogies.png", spec, rows.reshape(-1, *spec.shape), rows.shape[1])
         if parts.options.conditional == "info":
-            rows = np.asarray(codes(parts, state))
+            rows = np.asarray(codes(model, state))
             picture(folder / "codes.png", spec, rows.reshape(-1, *spec.shape), rows.shape[1])
-        return picture(folder / "arcs.png", spec, np.asarray(arcs(parts, state)), COLUMNS)
+        return picture(folder / "arcs.png", spec, np.asarray(arcs(model, state)), COLUMNS)
     samples = draw(model, spec, state, 1000, seed=1)
-    label = jnp.zeros(1, jnp.int32) if parts.judged_label else None
-
-    def scores(x):
-        u = to_model(parts.options, jax.random.key(0), x)
-        given = None if label is None else jnp.broadcast_to(label, (len(u),))
-        return gan.judgement_of(parts, state, u, given).score
-
+    judge = gan.critic(model, state, **({"label": 0} if parts.critic_sees else {}))
+    scores = lambda x: judge(x).score
     figure = plotting.density_map(scores, plotting.window_around(samples), samples)
     return plotting.save(figure, directory / "samples" / "critic.png")

@@ -10,7 +10,7 @@ import optax
 from experiments.shared.measures import evaluate_images, evaluate_points
 from experiments.shared.registry import Saved
 from gen_jax import data, gan
-from gen_jax.gan.options import Parts
+from gen_jax.frozen import parts_of
 
 RATIOS = ("minimax", "non_saturating")
 """Losses whose best critic says log p / q."""
@@ -27,12 +27,13 @@ FEWEST = 0.05
 """Share of samples below which the sampling is given up."""
 
 
-def after_rejection(parts: Parts, saved: Saved, test: dict[str, np.ndarray]) -> dict[str, Any]:
+def after_rejection(saved: Saved, test: dict[str, np.ndarray]) -> dict[str, Any]:
     """What `evaluate` says of samples, of those that pass; nothing for other losses and labels.
 
     Where fewer than FEWEST pass, their share alone.
     """
-    if parts.options.loss not in RATIOS or parts.options.conditional != "none":
+    options = parts_of(saved.model, saved.state, gan.Parts)[0].options
+    if options.loss not in RATIOS or options.conditional != "none":
         return {}
     images = saved.spec.kind == "images"
     n = min(len(test["x"]), 10_000)
@@ -42,12 +43,12 @@ def after_rejection(parts: Parts, saved: Saved, test: dict[str, np.ndarray]) -> 
     rows = lambda i, held: data.take(held, data.batch_indices(key_rows, i, len(held["x"]), size))
     held = {"x": jnp.asarray(train["x"])}  # moved to the device once
     state = gan.sharpened_critic(
-        key_train, parts, saved.state, rows, held, optax.adam(RATE), num_steps=STEPS
+        key_train, saved.model, saved.state, rows, held, optax.adam(RATE), num_steps=STEPS
     )
     percentile = PERCENTILE if images else None
     draw = jax.jit(
         lambda key, state: gan.sample_by_rejection(
-            key, parts, state, n, percentile=percentile, batch_size=BATCH, fewest=FEWEST
+            key, saved.model, state, n, percentile=percentile, batch_size=BATCH, fewest=FEWEST
         )
     )
     found = draw(jax.random.key(1), state)

@@ -7,8 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from experiments.shared.gan_pictures import truncations
-from gen_jax import data, plotting
+from gen_jax import gan, plotting
 from gen_jax.data import DatasetSpec
+from gen_jax.data_units import to_data
+from gen_jax.frozen import parts_of
 from gen_jax.gan_nets import StyleGenerator
 from gen_jax.gan_nets.stylegan import mix_styles
 from gen_jax.model import GenerativeModel
@@ -34,19 +36,15 @@ def mixtures(network: StyleGenerator, state: State, w: Array, keys: Array) -> Ar
 
 
 def style_pictures(
-    network: StyleGenerator,
-    latent: int,
-    directory: Path,
-    model: GenerativeModel,
-    spec: DatasetSpec,
-    state: State,
+    directory: Path, model: GenerativeModel, spec: DatasetSpec, state: State
 ) -> Path:
     """Writes `mixing.png` and `truncation.png` in `samples/` of a run."""
-    n = 8
-    keys = sample_keys(jax.random.key(1), n)
-    label = jnp.arange(n) % spec.num_classes if network.num_classes else None
-    w: Any = network.apply(state.ema, normal(keys, (latent,)), label, method="styles")
-    folder, decode = directory / "samples", data.symmetric_images().decode
-    grid = plotting.image_grid(decode(mixtures(network, state, w, keys)), n + 1)
+    n, (parts, own) = 8, parts_of(model, state, gan.Parts)
+    keys, network, options = sample_keys(jax.random.key(1), n), parts.generator, parts.options
+    label = None if options.condition is None else jnp.arange(n) % spec.num_classes
+    w: Any = network.apply(own.ema, normal(keys, (options.latent,)), label, method="styles")
+    folder = directory / "samples"
+    made = to_data(options, mixtures(network, own, w, keys))
+    grid = plotting.image_grid(made, n + 1)
     plotting.save_image(folder / "mixing.png", grid)
     return truncations(folder / "truncation.png", model, spec, state, SWEEP)

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.shared.registry import Saved
-from gen_jax import data, metrics, plotting
+from gen_jax import gan, metrics, plotting
 from gen_jax.data import DatasetSpec
 from gen_jax.data.views import random_view
 from gen_jax.errors import ConfigError
-from gen_jax.gan import PairTransform
+from gen_jax.frozen import parts_of
 from gen_jax.gan.multi_view import View
 from gen_jax.model import GenerativeModel
 from gen_jax.randomness import sample_keys
@@ -44,10 +44,10 @@ def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[st
     x = table(saved.model, saved.state, max(num // 10, 20), 10)
     found = classifier.predict(x.reshape(-1, *saved.spec.shape)).reshape(x.shape[:2])
     same = lambda a, b: float((a == b).mean())
-    transform = data.symmetric_images()
-    pairs = PairTransform(transform, views_of(saved.config))
-    looks = jnp.split(pairs.encode(jax.random.key(3), jnp.asarray(test["x"][:1000])), 2, -1)
-    real = [classifier.predict(np.asarray(transform.decode(look))) for look in looks]
+    pairs = parts_of(saved.model, saved.state, gan.Parts)[0].options.transform
+    u = pairs.encode(jax.random.key(3), jnp.asarray(test["x"][:1000]))
+    swapped = jnp.concatenate(jnp.split(u, 2, -1)[::-1], -1)
+    real = [classifier.predict(np.asarray(pairs.decode(pair))) for pair in (u, swapped)]
     return {
         "same_label_of_two_real_views": same(*real),
         "same_label_of_one_content": same(found[:, 1:], found[:, :-1]),

@@ -1,4 +1,4 @@
-"""A GAN that tells what an image shows from how it is seen, without being told (chen2018views).
+"""A GAN that separates what an image shows from how it is seen, without labels (chen2018views).
 
 The generator has latents of content and of view. The critic sees pairs: two views of one real
 image, or two images of one generated content; only if the content alone decides what does not
@@ -6,17 +6,18 @@ change between views can pairs not be told apart.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from flax import linen as nn
 
 from gen_jax.checks import no_type_check
 from gen_jax.errors import ConfigError, check_range
-from gen_jax.gan.model import from_latent, model_from_parts
-from gen_jax.gan.options import Options, make_parts
+from gen_jax.gan.generate import examples
+from gen_jax.gan.model import model_from_parts
+from gen_jax.gan.options import GanState, Options, Parts, make_parts
 from gen_jax.gan.translation import units
 from gen_jax.gan_nets.pair_generator import PairGenerator
 from gen_jax.model import GenerativeModel, compiled
@@ -55,10 +56,40 @@ class PairTransform:
         return self._decode(jnp.split(u, 2, axis=-1)[0])
 
 
+def draw_views(
+    parts: Parts,
+    key: Key[Array, "*batch"],
+    state: GanState,
+    n: int,
+    *,
+    content_keys: Key[Array, "n"] | None = None,
+    view_keys: Key[Array, "n"] | None = None,
+    **conditions: Any,
+) -> Array:
+    """n images of the moving average in data units.
+
+    Args:
+      content_keys, view_keys: of the contents and of the views, instead of the samples' own: equal
+        keys give equal contents, or equal views.
+    """
+    keys, content = sample_keys(key, n), parts.generator.content
+    view = (parts.options.latent - content) // 2
+    draw = lambda given, use, size: normal(fold_in(keys if given is None else given, use), (size,))
+    z = draw(content_keys, 0, content), draw(view_keys, 1, view), draw(view_keys, 2, view)
+    return examples(parts, state, keys, jnp.concatenate(z, 1), conditions)
+
+
+def views_from_parts(parts: Parts) -> GenerativeModel:
+    """The model of parts whose generator is a `PairGenerator`."""
+    model = model_from_parts(parts)._replace(sample=partial(draw_views, parts), conditions={})
+    keys_of = dict.fromkeys(("content_keys", "view_keys"), checked_keys)
+    return compiled(model, condition=parts.options.condition, per_sample=keys_of)
+
+
 @no_type_check
 def multi_view(
-    generator: nn.Module,
-    critic: nn.Module,
+    generator: Any,
+    critic: Any,
     generator_optimizer: optax.GradientTransformation,
     critic_optimizer: optax.GradientTransformation,
     *,
@@ -77,9 +108,8 @@ def multi_view(
       shape: of one image after the transform.
       views: draws another look at an image, in the transform's units.
       options: others of `gan.Options`.
-    `sample(key, state, n, *, content_keys=None, view_keys=None)` draws content and view from keys
-    [n] of their own when these are given: equal keys give equal contents, or equal views. Raises
-    ConfigError for options that cannot work.
+    `sample` takes the arguments of `draw_views`, and the names of the condition. Raises ConfigError
+    for options that cannot work.
     """
     check_range("view", view, 1, integer=True)
     settings = Options(
@@ -90,15 +120,4 @@ def multi_view(
     )
     optimizers = generator_optimizer, critic_optimizer
     parts = make_parts(PairGenerator(generator, content), critic, *optimizers, settings)
-    model = model_from_parts(parts)
-
-    def sample(key, state, n, *, content_keys=None, view_keys=None):
-        keys = sample_keys(key, n)
-        draw = lambda given, use, size: normal(
-            fold_in(keys if given is None else given, use), (size,)
-        )
-        both = draw(content_keys, 0, content), draw(view_keys, 1, view), draw(view_keys, 2, view)
-        return from_latent(parts, state, keys, jnp.concatenate(both, 1))
-
-    keys_of = dict.fromkeys(("content_keys", "view_keys"), checked_keys)
-    return compiled(model._replace(sample=sample, conditions={}), per_sample=keys_of)
+    return views_from_parts(parts)

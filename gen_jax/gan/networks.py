@@ -1,30 +1,21 @@
 """Calls of generator and critic: what is carried, what is random, and what is only passed on."""
 
-import inspect
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
 
 from gen_jax.checks import check_output
 from gen_jax.conditions import one_hot
 from gen_jax.errors import ConfigError, shown
 from gen_jax.gan.options import Options, Parts
-from gen_jax.gan_nets.critic_output import CriticOutput
+from gen_jax.gan_nets.critic_output import CriticOutput, wanted
 from gen_jax.randomness import fold_in, normal, sample_keys
 from gen_jax.types import Array, Float, Int, Key
 
-Label = Int[Array, "B"] | None
-
-
-def takes(module: nn.Module, name: str) -> bool:
-    """Whether a module's call has an argument of this name."""
-    return name in inspect.signature(type(module).__call__).parameters
-
 
 def apply(
-    module: nn.Module,
+    network: Any,
     params: Any,
     stats: Any,
     inputs: tuple,
@@ -32,13 +23,13 @@ def apply(
     train: bool,
     **offered: Any,
 ) -> tuple[Any, Any]:
-    """(output, collections after the call). Of `offered`, the module is given what it takes."""
-    extra = {name: value for name, value in offered.items() if takes(module, name)}
+    """(output, collections after the call). Of `offered`, the network is given what it wants."""
+    extra = wanted(network, offered)
     variables = {"params": params, **stats}
     if not train:
-        return module.apply(variables, *inputs, train=False, **extra), stats
+        return network.apply(variables, *inputs, train=False, **extra), stats
     rngs = {} if key is None else {"dropout": key}
-    out, moved = module.apply(
+    out, moved = network.apply(
         variables, *inputs, train=True, mutable=list(stats), rngs=rngs, **extra
     )
     return out, {**stats, **moved}
@@ -64,7 +55,7 @@ def generate(
     stats: Any,
     keys: Key[Array, "B"],
     z: Float[Array, "B L"],
-    label: Label,
+    condition: Any,
     step: Int[Array, ""],
     train: bool = False,
     **offered: Any,
@@ -72,7 +63,7 @@ def generate(
     """Examples [B, *shape] in the networks' units, and the collections after the call."""
     offered |= {"keys": fold_in(keys, 3), "step": step}
     key = jax.random.fold_in(keys[0], 4) if train else None
-    x, stats = apply(parts.generator, params, stats, (z, label), key, train, **offered)
+    x, stats = apply(parts.generator, params, stats, (z, condition), key, train, **offered)
     return check_output("generator", x, (len(z), *parts.options.shape)), stats
 
 
@@ -82,22 +73,26 @@ def apply_critic(
     stats: Any,
     key: Key[Array, ""] | None,
     x: Float[Array, "B ..."],
-    label: Label,
+    condition: Any,
     step: Int[Array, ""],
     train: bool = False,
 ) -> tuple[CriticOutput, Any]:
-    """What the critic says, and its collections after the call; labels only where it sees them."""
+    """What the critic says, and its collections after it; the condition only where it sees one."""
     offered: dict[str, Any] = {"step": step}
     if key is not None:
         offered["keys"] = sample_keys(jax.random.fold_in(key, 1), len(x))
-    inputs = x, label if parts.judged_label else None
+    inputs = x, condition if parts.critic_sees else None
     said, stats = apply(parts.critic, params, stats, inputs, key, train, **offered)
     return check_critic_output(said, len(x)), stats
 
 
 def check_critic_output(said: Any, count: int) -> CriticOutput:
     """What a critic said of `count` examples. Raises ConfigError without one score for each."""
+    if isinstance(said, Array):
+        said = CriticOutput(said)
     if not isinstance(said, CriticOutput):
-        raise ConfigError(f"critic returned {shown(said)}, must be a gan_nets.CriticOutput")
+        raise ConfigError(
+            f"critic returned {shown(said)}, must be scores [B] or a gan_nets.CriticOutput"
+        )
     check_output("critic", said.score, (count,), "one score per example, ")
     return said

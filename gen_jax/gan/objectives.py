@@ -8,7 +8,8 @@ import optax
 
 from gen_jax.gan.began import began
 from gen_jax.gan.losses import GanLoss, ranking_accuracy
-from gen_jax.gan.networks import Label, apply_critic, draw_latent, generate
+from gen_jax.gan.matching import differs, halfway, matching_loss, of_the_next
+from gen_jax.gan.networks import apply_critic, draw_latent, generate
 from gen_jax.gan.options import Options, Parts
 from gen_jax.gan.orthogonal import orthogonal_penalty
 from gen_jax.gan.penalties import Penalty
@@ -23,15 +24,15 @@ class UpdateInputs(NamedTuple):
 
     Fields:
       key: of everything random in it.
-      x: real examples [B, *shape] in the networks' units, as the generator's `shown` has them;
-        `label` [B] of real and generated ones.
+      x: real examples [B, *shape] in the networks' units, as the generator's `shown` has them.
+      condition: [B, ...] of real and generated ones, or None.
       generator_stats, critic_stats: collections before the update.
       balance: k of "began".
     """
 
     key: Key[Array, ""]
     x: Float[Array, "B ..."]
-    label: Label
+    condition: Any
     generator_stats: Any
     critic_stats: Any
     balance: Float[Array, ""]
@@ -52,7 +53,7 @@ def _fake(parts: Parts, generator: Any, scene: UpdateInputs):
     keys = sample_keys(jax.random.fold_in(scene.key, 0), len(scene.x))
     z = draw_latent(keys, parts.options)
     fake, stats = generate(
-        parts, generator, scene.generator_stats, keys, z, scene.label, scene.step, train=True
+        parts, generator, scene.generator_stats, keys, z, scene.condition, scene.step, train=True
     )
     return fake, z, stats
 
@@ -71,11 +72,12 @@ def _seen(parts: Parts, key: Key[Array, ""], x: Array, scene: UpdateInputs) -> A
 def _judge(
     parts: Parts, critic: Any, scene: UpdateInputs, x: Array, name: int
 ) -> tuple[CriticOutput, Any]:
+    """What the critic says of x, and its collections; `name` numbers the call's key."""
     key = jax.random.fold_in(scene.key, name)
     seen = _seen(parts, key, x, scene)
     key = jax.random.fold_in(key, 2)
     return apply_critic(
-        parts, critic, scene.critic_stats, key, seen, scene.label, scene.step, train=True
+        parts, critic, scene.critic_stats, key, seen, scene.condition, scene.step, train=True
     )
 
 
@@ -96,7 +98,7 @@ def _named(parts: Parts, judgements: list[CriticOutput], scene: UpdateInputs) ->
     if parts.options.conditional != "ac":
         return {}
     entropy = optax.softmax_cross_entropy_with_integer_labels
-    losses = [entropy(j.logits, scene.label) for j in judgements]
+    losses = [entropy(j.logits, scene.condition) for j in judgements]
     return {"class_loss": sum(map(jnp.mean, losses), jnp.zeros(()))}
 
 
@@ -123,9 +125,8 @@ def penalty_of(
     def scores(x):
         if parts.augment is not None:
             x = parts.augment(jax.random.fold_in(key, 0), x)
-        return apply_critic(parts, critic, scene.critic_stats, None, x, scene.label, scene.step)[
-            0
-        ].score
+        state = scene.critic_stats, None, x, scene.condition, scene.step
+        return apply_critic(parts, critic, *state)[0].score
 
     def value(every):
         each = penalty(jax.random.fold_in(key, 1), scores, scene.x, fake)
@@ -138,6 +139,19 @@ def penalty_of(
     return jax.lax.cond(due, lambda: value(float(every)), lambda: jnp.zeros((), scene.x.dtype))
 
 
+def _critic_scores_loss(
+    parts: Parts, critic: Any, scene: UpdateInputs, real: Array, fake: Array
+) -> tuple[Float[Array, ""], Metrics]:
+    """The critic's loss of its scores, also of mismatched conditions where the options say so."""
+    loss, share = losses_of(parts, scene).critic, parts.options.matching
+    if not share:
+        return jnp.mean(loss(real, fake)), {}
+    other = of_the_next(scene.condition)
+    wrong = _judge(parts, critic, scene._replace(condition=other), scene.x, 4)[0].score
+    each = matching_loss(loss, real, wrong, fake, differs(scene.condition, other), share)
+    return jnp.mean(each), {"mismatched_score": jnp.mean(wrong)}
+
+
 def critic_loss(parts: Parts, critic: Any, generator: Any, scene: UpdateInputs) -> Outcome:
     """Loss of the critic with its penalty.
 
@@ -147,13 +161,14 @@ def critic_loss(parts: Parts, critic: Any, generator: Any, scene: UpdateInputs) 
     fake, z, _ = _fake(parts, generator, scene)
     real_seen, stats = _judge(parts, critic, scene, scene.x, 1)
     fake_seen, fake_stats = _judge(parts, critic, scene, fake, 2)
-    loss = jnp.mean(losses_of(parts, scene).critic(real_seen.score, fake_seen.score))
+    loss, more = _critic_scores_loss(parts, critic, scene, real_seen.score, fake_seen.score)
     terms = _named(parts, [real_seen, fake_seen], scene) | _recovered(parts, fake_seen, z)
     metrics = {
         "critic_loss": loss,
         "real_score": jnp.mean(real_seen.score),
         "fake_score": jnp.mean(fake_seen.score),
         "critic_accuracy": ranking_accuracy(real_seen.score, fake_seen.score),
+        **more,
     }
     total = loss + _extra(parts, terms)
     if parts.penalty is not None:
@@ -161,6 +176,19 @@ def critic_loss(parts: Parts, critic: Any, generator: Any, scene: UpdateInputs) 
         total = total + metrics["penalty"]
     stats = jax.tree.map(lambda *both: mean_leaf(jnp.stack(both)), stats, fake_stats)
     return total, (metrics | terms, stats)
+
+
+def _interpolated_loss(
+    parts: Parts, critic: Any, generator: Any, scene: UpdateInputs, real: Array
+) -> Float[Array, ""]:
+    """The generator's loss under means of two conditions, from latents of its own."""
+    between = scene._replace(
+        key=jax.random.fold_in(scene.key, 5),
+        condition=halfway(scene.condition, of_the_next(scene.condition)),
+    )
+    fake, _, _ = _fake(parts, generator, between)
+    score = _judge(parts, critic, between, fake, 2)[0].score
+    return jnp.mean(losses_of(parts, scene).generator(real, score))
 
 
 def generator_loss(parts: Parts, critic: Any, generator: Any, scene: UpdateInputs) -> Outcome:
@@ -175,6 +203,11 @@ def generator_loss(parts: Parts, critic: Any, generator: Any, scene: UpdateInput
     total = total + _extra(
         parts, _named(parts, [fake_seen], scene) | _recovered(parts, fake_seen, z)
     )
+    if options.interpolation:
+        metrics["interpolated_loss"] = _interpolated_loss(
+            parts, critic, generator, scene, real_seen.score
+        )
+        total = total + options.interpolation * metrics["interpolated_loss"]
     if options.feature_matching:
         matched = feature_matching(real_seen.features, fake_seen.features)
         metrics["feature_matching"] = matched

@@ -5,10 +5,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import optax
-from flax import linen as nn
 
 from gen_jax.checks import no_type_check
-from gen_jax.conditions import check_classes
+from gen_jax.conditions import Condition, checked_condition, configured, num_classes
 from gen_jax.errors import ConfigError, check_choice, check_range, check_shape
 from gen_jax.gan.augmentation import augmentation
 from gen_jax.gan.losses import GanLoss, gan_loss
@@ -17,13 +16,13 @@ from gen_jax.gan_nets.lipschitz import LipschitzCritic
 from gen_jax.types import Array, Float, Int
 
 CONDITIONALS = {
-    "none": "no labels",
-    "concat": "generator and critic see the label (mirza2014)",
+    "none": "no condition",
+    "concat": "generator and critic see the condition (mirza2014)",
     "projection": "they see it, the critic by an inner product (miyato2018cgans)",
     "ac": "the generator sees the label, the critic names it (odena2017)",
     "info": "a code of the generator that the critic recovers (chen2016)",
 }
-"""Ways to condition: how the label enters a network is the network's."""
+"""Ways to condition: how the value enters a network is the network's."""
 
 
 class Options(NamedTuple):
@@ -36,8 +35,14 @@ class Options(NamedTuple):
       penalty: a name in PENALTIES or a function like them; `penalty_weight` by default as in the
         papers; `lazy_interval` so many steps, and then so many times as strong (karras2020).
       n_critic: critic updates per step, each on its share of the batch.
-      num_classes, conditional: see CONDITIONALS; `class_weight` of the classifier's loss in "ac",
-        for the critic the sum of that of real and of generated examples.
+      condition: None, or what batches hold besides "x", such as `conditions.labels(10)` or
+        `conditions.captions(...)`; `conditional` says how, see CONDITIONALS.
+      class_weight: of the classifier's loss in "ac", for the critic the sum of that of real and of
+        generated examples.
+      matching: share, in the critic's loss, of real examples under another's condition instead of
+        generated ones (GAN-CLS; 0.5 in reed2016, algorithm 1), see `matching`.
+      interpolation: weight of the generator's loss under means of two examples' conditions, for
+        which there are no data (GAN-INT, reed2016 eq. 5).
       code: (categories, numbers) of "info"; `code_weight` of their recovery.
       transform: `data.Transform` between data units and the networks', or None.
       ema_decay: of the generator's moving average, which samples.
@@ -62,9 +67,11 @@ class Options(NamedTuple):
     penalty_weight: float | None = None
     lazy_interval: int = 1
     n_critic: int = 1
-    num_classes: int = 0
+    condition: Condition | None = None
     conditional: str = "none"
     class_weight: float = 1.0
+    matching: float = 0.0
+    interpolation: float = 0.0
     code: tuple[int, int] = (0, 0)
     code_weight: float = 1.0
     transform: Any = None
@@ -106,12 +113,17 @@ class GanState(NamedTuple):
     balance: Float[Array, ""]
     step: Int[Array, ""]
 
+    @property
+    def params(self) -> tuple[Any, Any]:
+        """What is trained: the parameters of both networks."""
+        return self.generator, self.critic
+
 
 class Parts(NamedTuple):
     """Networks, optimizers and what the options come to."""
 
-    generator: nn.Module
-    critic: nn.Module
+    generator: Any
+    critic: Any
     generator_optimizer: optax.GradientTransformation
     critic_optimizer: optax.GradientTransformation
     loss: GanLoss | None
@@ -122,13 +134,8 @@ class Parts(NamedTuple):
     options: Options
 
     @property
-    def classes(self) -> int:
-        """Classes that the generator sees."""
-        return self.options.num_classes
-
-    @property
-    def judged_label(self) -> bool:
-        """Whether the critic sees labels."""
+    def critic_sees(self) -> bool:
+        """Whether the critic sees the condition."""
         return self.options.conditional in ("concat", "projection")
 
 
@@ -136,12 +143,20 @@ def _check_numbers(options: Options) -> None:
     check_shape("shape", options.shape)
     for name in ("latent", "n_critic", "accumulate", "lazy_interval"):
         check_range(name, getattr(options, name), 1, integer=True)
-    for name in ("num_classes", "unroll", "instance_noise_steps"):
+    for name in ("unroll", "instance_noise_steps"):
         check_range(name, getattr(options, name), 0, integer=True)
-    weights = ("clip", "consensus", "orthogonal", "feature_matching", "adversarial")
+    weights = (
+        "clip",
+        "consensus",
+        "orthogonal",
+        "feature_matching",
+        "adversarial",
+        "interpolation",
+    )
     for name in (*weights, "instance_noise", "class_weight", "code_weight", "balance_rate"):
         check_range(name, getattr(options, name), 0)
-    check_range("ema_decay", options.ema_decay, 0, 1)
+    for name in ("matching", "ema_decay"):
+        check_range(name, getattr(options, name), 0, 1)
     check_range("freeze_above", options.freeze_above, 0.5, 1)
     check_range("diversity", options.diversity, 0, 1, open_low=True)
     if options.penalty_weight is not None:
@@ -150,11 +165,18 @@ def _check_numbers(options: Options) -> None:
 
 def _check_condition(options: Options) -> None:
     kind = check_choice("conditional", options.conditional, CONDITIONALS)
-    labelled = kind in ("concat", "projection", "ac")
-    if labelled != bool(options.num_classes):
-        raise ConfigError(
-            f"conditional={kind!r} does not go with num_classes={options.num_classes}"
-        )
+    condition = checked_condition(options.condition)
+    if (kind in ("concat", "projection", "ac")) != (condition is not None):
+        given = None if condition is None else " and ".join(condition.checks)
+        raise ConfigError(f"conditional={kind!r} does not go with condition={given!r}")
+    if kind == "ac":
+        num_classes(condition)  # refuses all but labels
+    for name in ("matching", "interpolation"):
+        if getattr(options, name) and kind not in ("concat", "projection"):
+            raise ConfigError(
+                f"{name}={getattr(options, name)} needs a critic that sees the condition: "
+                f"conditional='concat' or 'projection', not {kind!r}"
+            )
     categories, numbers = options.code
     check_range("code", categories, 0, integer=True)
     check_range("code", numbers, 0, integer=True)
@@ -191,7 +213,7 @@ def _check_together(options: Options) -> None:
         raise ConfigError(f"augment={options.augment} is for images, not shape={options.shape}")
 
 
-def _warn_unbounded(critic: nn.Module, options: Options) -> None:
+def _warn_unbounded(critic: Any, options: Options) -> None:
     bounded = isinstance(critic, LipschitzCritic) or getattr(critic, "spectral", False)
     if options.loss == "wgan" and options.penalty is None and not options.clip and not bounded:
         warnings.warn(
@@ -203,8 +225,8 @@ def _warn_unbounded(critic: nn.Module, options: Options) -> None:
 
 @no_type_check
 def make_parts(
-    generator: nn.Module,
-    critic: nn.Module,
+    generator: Any,
+    critic: Any,
     generator_optimizer: optax.GradientTransformation,
     critic_optimizer: optax.GradientTransformation,
     options: Options,
@@ -213,8 +235,8 @@ def make_parts(
     _check_numbers(options)
     _check_condition(options)
     _check_together(options)
-    check_classes("generator", generator, options.num_classes)
-    check_classes("critic", critic, options.num_classes)
+    generator = configured("generator", generator, options.condition)
+    critic = configured("critic", critic, options.condition)
     loss = None if options.loss == "began" else gan_loss(options.loss)
     penalty = None if options.penalty is None else find_penalty(options.penalty)
     weight = options.penalty_weight

@@ -47,8 +47,9 @@ def split_batch(batch: Batch, parts: int, argument: str = "n_critic") -> list[Ba
     size = len(batch["x"])
     if size % parts:
         raise ConfigError(f"batch of {size} is not divisible by {argument}={parts}")
-    cut = {name: jnp.split(jnp.asarray(value), parts) for name, value in batch.items()}
-    return [{name: pieces[i] for name, pieces in cut.items()} for i in range(parts)]
+    share = size // parts
+    cut = lambda i: jax.tree.map(lambda value: value[i * share : (i + 1) * share], batch)
+    return [cut(i) for i in range(parts)]
 
 
 def mean_leaf(values: Array) -> Array:

@@ -7,31 +7,35 @@ from typing import Any
 import jax
 import optax
 
-from gen_jax.data_units import to_model
-from gen_jax.gan.model import judgement_of, model_from_parts
-from gen_jax.gan.options import GanState, Parts
+from gen_jax.frozen import parts_of
+from gen_jax.gan.generate import critic
+from gen_jax.gan.model import model_from_parts
+from gen_jax.gan.options import Parts
 from gen_jax.gan.rejection import discriminator_rejection, largest_logit, percentile_shift
+from gen_jax.model import GenerativeModel
 from gen_jax.sampling.rejection import Rejection
-from gen_jax.types import Array, Key
+from gen_jax.types import Array, Key, State
 
 
 def sharpened_critic(
     key: Key[Array, ""],
-    parts: Parts,
-    state: GanState,
+    model: GenerativeModel,
+    state: State,
     batch_of: Callable[[Array, Any], dict[str, Array]],
     data: Any,
     optimizer: optax.GradientTransformation,
     num_steps: int = 500,
-) -> GanState:
-    """The critic trained on alone, without penalty, against samples as the model draws them.
+) -> State:
+    """The state with a critic trained on alone, without penalty, against the model's samples.
 
-    A penalty flattens a critic: one that R1 has brought to rest says 0 of everything.
+    A penalty flattens a critic: one that R1 has brought to rest says 0 of everything. The state is
+    for sampling and judging: its optimizers are those of this training.
 
     Args:
       batch_of: `(i, data) -> batch` of step i, traced.
     """
-    statistics = {k: v for k, v in state.ema.items() if k != "params"}
+    parts, own = parts_of(model, state, Parts)
+    statistics = {k: v for k, v in own.ema.items() if k != "params"}
     none = optax.set_to_zero()
     alone = parts._replace(
         penalty=None,
@@ -39,28 +43,28 @@ def sharpened_critic(
         generator_optimizer=none,
         options=parts.options._replace(n_critic=1),
     )
-    state = state._replace(
-        generator=state.ema["params"],
+    own = own._replace(
+        generator=own.ema["params"],
         generator_stats=statistics,
-        generator_optimizer=none.init(state.generator),
-        critic_optimizer=optimizer.init(state.critic),
+        generator_optimizer=none.init(own.generator),
+        critic_optimizer=optimizer.init(own.critic),
     )
-    model = model_from_parts(alone)
+    trained = model_from_parts(alone)
 
     @jax.jit
     def step(state, i, data):
-        return model.step(jax.random.fold_in(key, i), state, batch_of(i, data))[0]
+        return trained.step(jax.random.fold_in(key, i), state, batch_of(i, data))[0]
 
     # Not a scan: in one, XLA's gradient of a convolution is ten times slower on a CPU.
     for i in range(num_steps):
-        state = step(state, i, data)
-    return state
+        own = step(own, i, data)
+    return own
 
 
 def sample_by_rejection(
     key: Key[Array, ""],
-    parts: Parts,
-    state: GanState,
+    model: GenerativeModel,
+    state: State,
     n: int,
     percentile: float | None = None,
     batch_size: int = 256,
@@ -74,13 +78,10 @@ def sample_by_rejection(
       fewest: share of accepted samples below which the sampling is given up.
     """
     key_trial, key_draw = jax.random.split(key)
-    model = model_from_parts(parts)
-    sample = lambda key, m: model.sample(key, state, m)
-
-    def logit(x):
-        u = to_model(parts.options, jax.random.key(0), x)
-        return judgement_of(parts, state, u).score
-
+    draw: Any = model.sample
+    sample = lambda key, m: draw(key, state, m)
+    judge = critic(model, state)
+    logit = lambda x: judge(x).score
     trial = logit(sample(key_trial, batch_size))
     bound = largest_logit(trial)
     shift = 0.0 if percentile is None else percentile_shift(trial, bound, percentile)

@@ -13,16 +13,16 @@ from gen_jax.gan.objectives import UpdateInputs, critic_loss, generator_loss
 from gen_jax.gan.options import GanState, Parts
 from gen_jax.gan.remedies import accumulated, clip_weights, keep_where, split_batch
 from gen_jax.gan.unrolled import unrolled
+from gen_jax.gan_nets.critic_output import shown_by
 from gen_jax.optimization import apply_gradient, moving_average
 from gen_jax.types import Array, Batch, Key, Metrics
 
 
 def update_inputs(parts: Parts, state: GanState, key: Key[Array, ""], part: Batch) -> UpdateInputs:
     """What an update sees of the state, with encoded examples as the generator shows them."""
-    shown = getattr(parts.generator, "shown", lambda x, step: x)
     stats = state.generator_stats, state.critic_stats
-    x = shown(part["x"], state.step)
-    return UpdateInputs(key, x, part.get("y"), *stats, state.balance, state.step)
+    x = shown_by(parts.generator, part["x"], state.step)
+    return UpdateInputs(key, x, part.get("condition"), *stats, state.balance, state.step)
 
 
 def _scenes(parts: Parts, state: GanState, key: Key[Array, ""], part: Batch) -> list[UpdateInputs]:

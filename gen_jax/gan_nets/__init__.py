@@ -6,7 +6,8 @@ Those of translation (`UNetGenerator`, `ResNetGenerator`) map an image to an ima
 
 from gen_jax.gan_nets.autoencoder_critic import AutoencoderCritic
 from gen_jax.gan_nets.biggan import BigGANGenerator
-from gen_jax.gan_nets.captioned import Caption, Captioned, SentenceEncoder
+from gen_jax.gan_nets.captioned import Captioned, SentenceEncoder
+from gen_jax.gan_nets.conditioning import Mixed
 from gen_jax.gan_nets.critic_head import CriticHead
 from gen_jax.gan_nets.critic_output import CriticOutput
 from gen_jax.gan_nets.dcgan import DCGANCritic, DCGANGenerator
@@ -24,7 +25,6 @@ from gen_jax.gan_nets.unet_generator import UNetGenerator
 __all__ = [
     "AutoencoderCritic",
     "BigGANGenerator",
-    "Caption",
     "Captioned",
     "CriticHead",
     "CriticOutput",
@@ -33,6 +33,7 @@ __all__ = [
     "LipschitzCritic",
     "MLPCritic",
     "MLPGenerator",
+    "Mixed",
     "PairGenerator",
     "PatchCritic",
     "ResNetGenerator",

@@ -32,10 +32,10 @@ class AutoencoderCritic(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "B ..."], label: Any = None, *, train: bool = False
+        self, x: Float[Array, "B ..."], condition: Any = None, *, train: bool = False
     ) -> CriticOutput:
         check_image(x)
-        condition_vector(label, self.num_classes, len(x))  # refuses labels
+        condition_vector(condition, self.num_classes, len(x))  # refuses labels
         size = base_size(x.shape[1:], len(self.widths))
         h = x
         for width in self.widths:

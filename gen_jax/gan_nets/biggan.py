@@ -44,7 +44,7 @@ class BigGANGenerator(nn.Module):
 
     @nn.compact
     def __call__(
-        self, z: Float[Array, "B L"], label: Any = None, *, train: bool = False
+        self, z: Float[Array, "B L"], condition: Any = None, *, train: bool = False
     ) -> Float[Array, "B H W C"]:
         """Images in [-1, 1]."""
         blocks = len(self.widths)
@@ -53,7 +53,7 @@ class BigGANGenerator(nn.Module):
             raise ConfigError(f"z has {z.shape[-1]} dimensions, must have at least {blocks + 1}")
         first = z.shape[-1] - blocks * size
         start, *rest = jnp.split(z, list(range(first, z.shape[-1], size)), axis=-1)
-        condition = condition_vector(label, self.num_classes, len(z))
+        condition = condition_vector(condition, self.num_classes, len(z))
         shared = []
         if condition is not None:
             shared = [nn.Dense(self.embedding, use_bias=False, name="shared")(condition)]

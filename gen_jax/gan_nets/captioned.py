@@ -1,25 +1,15 @@
-"""Networks that are told a sentence instead of a label (reed2016)."""
+"""Networks whose condition is a sentence instead of a label (reed2016)."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
 
-from gen_jax.errors import check_range
-from gen_jax.gan_nets.conditioning import check_wrapped
+from gen_jax.conditions import Captions
+from gen_jax.errors import ConfigError, check_range
+from gen_jax.gan_nets.conditioning import mixed_vectors
+from gen_jax.gan_nets.critic_output import shown_by
 from gen_jax.types import Array, Float, Int
-
-
-class Caption(NamedTuple):
-    """Tokens, 0 behind the end; or a mean of two sentences, between them.
-
-    Fields:
-      other, weight: the embedding is weight * tokens + (1 - weight) * other.
-    """
-
-    tokens: Int[Array, "B T"]
-    other: Int[Array, "B T"] | None = None
-    weight: Any = 1.0
 
 
 class SentenceEncoder(nn.Module):
@@ -44,27 +34,56 @@ class SentenceEncoder(nn.Module):
 
 
 class Captioned(nn.Module):
-    """A generator or critic whose label is the embedding of a `Caption`.
+    """A generator or critic whose condition is the embedding of a sentence's tokens [B, T].
+
+    Of a `Mixed` it is the mean of two sentences' embeddings.
 
     Fields:
-      network: with num_classes = the encoder's width; of a critic conditional="projection" makes
-        the score a match of image and sentence.
-    Raises ConfigError for a network whose call is not (x, label, *, train).
+      network: with num_classes = the encoder's width, which is set where the network has none; of a
+        critic conditional="projection" makes the score a match of image and sentence.
+      condition: `conditions.captions(...)`, set by the model.
+    Raises ConfigError for another condition, and for one of more words than the encoder has.
     """
 
     network: nn.Module
     encoder: SentenceEncoder
+    condition: Captions | None = None
 
     def __post_init__(self):
-        check_wrapped("Captioned", self.network)
+        words = self.encoder.vocabulary
+        if self.condition is not None and not isinstance(self.condition, Captions):
+            raise ConfigError(
+                f"condition={self.condition.name!r} must be captions: the network is Captioned"
+            )
+        if self.condition is not None and self.condition.vocabulary > words:
+            raise ConfigError(
+                f"captions of vocabulary={self.condition.vocabulary}, but the SentenceEncoder has "
+                f"vocabulary={words}"
+            )
+        if getattr(self.network, "num_classes", None) == 0:
+            self.network = self.network.clone(num_classes=self.encoder.width)
         super().__post_init__()
 
-    def __call__(self, x: Float[Array, "B ..."], caption: Caption, *, train: bool = False) -> Any:
+    @property
+    def wants(self) -> tuple[str, ...]:
+        """As of the network inside."""
+        return getattr(self.network, "wants", ())
+
+    def shown(self, x: Float[Array, "B ..."], step: Any) -> Float[Array, "B ..."]:
+        """As of the network inside."""
+        return shown_by(self.network, x, step)
+
+    def __call__(
+        self, x: Float[Array, "B ..."], condition: Any, *, train: bool = False, **more: Any
+    ) -> Any:
         """What the network says of x (or of z) under the sentence."""
-        embedding = self.encoder(caption.tokens)
-        if caption.other is not None:
-            weight = jnp.asarray(caption.weight)
-            weight = jnp.broadcast_to(weight, embedding.shape[:1])[:, None]
-            embedding = weight * embedding + (1 - weight) * self.encoder(caption.other)
+        embedding = mixed_vectors(self.embedded, condition)
         network: Any = self.network
-        return network(x, embedding, train=train)
+        return network(x, embedding, train=train, **more)
+
+    def embedded(self, tokens: Any) -> Float[Array, "B W"]:
+        """Embeddings of sentences. Raises ConfigError for what are no tokens."""
+        if jnp.ndim(tokens) != 2:
+            raise ConfigError(f"tokens have shape {jnp.shape(tokens)}, must be [B, T]")
+        encoder: Any = self.encoder
+        return encoder(tokens)

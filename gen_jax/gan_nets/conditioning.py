@@ -1,51 +1,68 @@
-"""How a label, or a vector in its place, enters a generator or a critic by concatenation."""
+"""How the value of a condition enters a generator or a critic as a vector."""
 
-import inspect
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-from flax import linen as nn
 
 from gen_jax.conditions import one_hot
 from gen_jax.errors import ConfigError
 from gen_jax.types import Array, Float
 
 
-def check_wrapped(wrapper: str, network: nn.Module) -> None:
-    """Raise ConfigError unless a call of the network is (x, label, *, train) and no more.
+class Mixed(NamedTuple):
+    """A value between two of a condition: networks take weight first + (1 - weight) second.
 
-    A wrapper gives the network these three alone.
+    The sum is that of the vectors that stand for the values (reed2016, eq. 5).
+
+    Fields:
+      first, second: values [B, ...].
+      weight: a number, or one for each example [B].
     """
-    words = inspect.signature(type(network).__call__).parameters
-    missing = [word for word in ("label", "train") if word not in words]
-    lost = [word for word in ("keys", "step") if word in words]
-    if missing or lost:
-        what = f"has no argument {missing[0]}" if missing else f"would not be given its {lost[0]}"
-        raise ConfigError(f"{type(network).__name__} {what} inside {wrapper}: wrap another network")
+
+    first: Any
+    second: Any
+    weight: Any = 0.5
 
 
-def condition_vector(label: Any, size: int, count: int) -> Float[Array, "B E"] | None:
+def mixed_vectors(vector: Callable[[Any], Array], value: Any) -> Float[Array, "B E"]:
+    """`vector(value)`; for a `Mixed` the sum of the vectors of both values."""
+    if not isinstance(value, Mixed):
+        return vector(value)
+    first, second = vector(value.first), vector(value.second)
+    weight = jnp.broadcast_to(jnp.asarray(value.weight), first.shape[:1])[:, None]
+    return weight * first + (1 - weight) * second
+
+
+def condition_vector(condition: Any, size: int, count: int) -> Float[Array, "B E"] | None:
     """[B, size]: one-hot rows of integer labels, vectors (of a text, say) as they are.
 
     Args:
-      label: [B] or [B, size]; None for rows of zeros.
+      condition: [B] or [B, size], or a `Mixed` of these; None for rows of zeros.
       size: number of classes or entries of the vectors; 0 for none, and then the result is None.
       count: B.
-    Raises ConfigError for a label that is not wanted or no array, and for vectors of another size.
+    Raises ConfigError for a condition that is not wanted or no array, and for vectors of another
+    size.
     """
-    if size == 0 and label is not None:
-        raise ConfigError("label was given to a network with num_classes=0")
+    if size == 0 and condition is not None:
+        raise ConfigError("a condition was given to a network with num_classes=0")
     if size == 0:
         return None
-    if label is None:
+    if condition is None:
         return jnp.zeros((count, size))
-    if not hasattr(label, "dtype"):
-        raise ConfigError(f"label is a {type(label).__name__}, must be an array [B] or [B, {size}]")
-    if jnp.issubdtype(label.dtype, jnp.integer) and label.ndim == 1:
-        return one_hot(label, size)
-    if label.shape[1:] != (size,):
-        raise ConfigError(f"a condition of shape {label.shape} must be [B, {size}]")
-    return label
+    return mixed_vectors(lambda value: _vector(value, size), condition)
+
+
+def _vector(value: Any, size: int) -> Float[Array, "B E"]:
+    if not hasattr(value, "dtype"):
+        raise ConfigError(
+            f"condition is a {type(value).__name__}, must be an array [B] or [B, {size}]"
+        )
+    if jnp.issubdtype(value.dtype, jnp.integer) and value.ndim == 1:
+        return one_hot(value, size)
+    if value.shape[1:] != (size,):
+        raise ConfigError(f"a condition of shape {value.shape} must be [B, {size}]")
+    return value
 
 
 def join(x: Float[Array, "B *S D"], condition: Float[Array, "B E"] | None) -> Array:

@@ -1,4 +1,4 @@
-"""The last layers of a critic of images, with every way in which it may know of labels."""
+"""The last layers of a critic of images, with every way in which a condition may enter."""
 
 from typing import Any
 
@@ -18,9 +18,9 @@ CONDITIONS = ("none", "concat", "projection", "ac", "info")
 class CriticHead(nn.Module):
     """Features [B, F] -> CriticOutput.
 
-    With f the features, y the one-hot label or a vector in its place:
+    With f the features, y the condition's vector, such as a one-hot label:
 
-        none, concat   w f + b                          the label, if any, is an input of the body
+        none, concat   w f + b                          the condition, if any, enters the body
         projection     w f + b + (V y) f                                 (miyato2018cgans, eq. 3)
         ac             w f + b, and logits of the label                  (odena2017)
         info           w f + b, and `codes` numbers of the code          (chen2016)
@@ -29,8 +29,8 @@ class CriticHead(nn.Module):
       spectral: every layer `normalised`.
       dropout: rate at which features are left out, in training only (collection of keys "dropout").
       minibatch: a name in MINIBATCH, what f knows of the other examples; after the dropout.
-    Raises ConfigError for an unknown condition, one without its classes or codes, and a label
-    that the condition does not read.
+    Raises ConfigError for an unknown condition, one without its classes or codes, and a value
+    that the head does not read.
     """
 
     conditional: str = "none"
@@ -54,10 +54,10 @@ class CriticHead(nn.Module):
 
     @nn.compact
     def __call__(
-        self, features: Float[Array, "B F"], label: Any = None, *, train: bool = False
+        self, features: Float[Array, "B F"], condition: Any = None, *, train: bool = False
     ) -> CriticOutput:
         """Scores, features, and logits or code when there are any."""
-        if label is not None and self.conditional not in ("concat", "projection"):
+        if condition is not None and self.conditional not in ("concat", "projection"):
             raise ConfigError(
                 f"a critic with conditional={self.conditional!r} does not read labels"
             )
@@ -69,7 +69,7 @@ class CriticHead(nn.Module):
         logits = linear(self.num_classes, "logits") if self.conditional == "ac" else None
         code = linear(self.codes, "code") if self.conditional == "info" else None
         if self.conditional == "projection":
-            y = condition_vector(label, self.num_classes, len(features))
+            y = condition_vector(condition, self.num_classes, len(features))
             layer = nn.Dense(features.shape[-1], use_bias=False, name="projection")
             score = score + jnp.sum(bounded(layer, y) * features, -1)
         return CriticOutput(score, features, logits, code)

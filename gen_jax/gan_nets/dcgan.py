@@ -44,10 +44,10 @@ class DCGANGenerator(nn.Module):
 
     @nn.compact
     def __call__(
-        self, z: Float[Array, "B L"], label: Any = None, *, train: bool = False
+        self, z: Float[Array, "B L"], condition: Any = None, *, train: bool = False
     ) -> Float[Array, "B H W C"]:
         """Images in [-1, 1]."""
-        h = join(z, condition_vector(label, self.num_classes, len(z)))
+        h = join(z, condition_vector(condition, self.num_classes, len(z)))
         rows, columns = base_size(tuple(self.shape), len(self.widths))
         h = nn.Dense(rows * columns * self.widths[0], use_bias=False, kernel_init=SMALL)(h)
         h = h.reshape(len(h), rows, columns, self.widths[0])
@@ -86,11 +86,11 @@ class DCGANCritic(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "B ..."], label: Any = None, *, train: bool = False
+        self, x: Float[Array, "B ..."], condition: Any = None, *, train: bool = False
     ) -> CriticOutput:
         check_image(x)
         if self.conditional == "concat":
-            x = join(x, condition_vector(label, self.num_classes, len(x)))
+            x = join(x, condition_vector(condition, self.num_classes, len(x)))
         bounded = self.spectral
         for level, width in enumerate(self.widths):
             init = nn.initializers.lecun_normal() if bounded else SMALL
@@ -98,6 +98,6 @@ class DCGANCritic(nn.Module):
             if self.norm == "batch" and level:
                 x = batch_norm(train)(x)
             x = nn.leaky_relu(x, 0.2)
-        condition = self.conditional, self.num_classes, self.codes
-        head = CriticHead(*condition, bounded, self.dropout, self.minibatch)
-        return head(x.reshape(len(x), -1), label, train=train)
+        kind = self.conditional, self.num_classes, self.codes
+        head = CriticHead(*kind, bounded, self.dropout, self.minibatch)
+        return head(x.reshape(len(x), -1), condition, train=train)

@@ -36,10 +36,10 @@ class MLPGenerator(nn.Module):
 
     @nn.compact
     def __call__(
-        self, z: Float[Array, "B L"], label: Any = None, *, train: bool = False
+        self, z: Float[Array, "B L"], condition: Any = None, *, train: bool = False
     ) -> Float[Array, "B ..."]:
         """[B, *shape]."""
-        h = join(z, condition_vector(label, self.num_classes, len(z)))
+        h = join(z, condition_vector(condition, self.num_classes, len(z)))
         for width in self.features:
             h = nn.relu(nn.Dense(width)(h))
         x = nn.Dense(math.prod(self.shape), name="out")(h).reshape(len(z), *self.shape)
@@ -72,15 +72,15 @@ class MLPCritic(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "B ..."], label: Any = None, *, train: bool = False
+        self, x: Float[Array, "B ..."], condition: Any = None, *, train: bool = False
     ) -> CriticOutput:
         """Scores [B], the last hidden layer, and logits or a code if there are any."""
         h = x.reshape(len(x), -1)
         if self.conditional == "concat":
-            h = join(h, condition_vector(label, self.num_classes, len(x)))
+            h = join(h, condition_vector(condition, self.num_classes, len(x)))
         for width in self.features:
             h = jax.nn.leaky_relu(normalised(nn.Dense(width), self.spectral)(h, train), 0.2)
             h = nn.Dropout(self.dropout)(h, deterministic=not train)
         h = MINIBATCH[self.minibatch](h)
         head = CriticHead(self.conditional, self.num_classes, self.codes, self.spectral)
-        return head(h, label, train=train)
+        return head(h, condition, train=train)

@@ -77,10 +77,10 @@ class LipschitzCritic(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "B ..."], label: Any = None, *, train: bool = False
+        self, x: Float[Array, "B ..."], condition: Any = None, *, train: bool = False
     ) -> CriticOutput:
         """Scores [B] and the last hidden layer."""
-        h = join(x.reshape(len(x), -1), condition_vector(label, self.num_classes, len(x)))
+        h = join(x.reshape(len(x), -1), condition_vector(condition, self.num_classes, len(x)))
         for width in self.features:
             h = group_sort(Orthonormal(width, self.iterations)(h), self.group)
         return CriticOutput(Orthonormal(1, self.iterations, name="out")(h)[:, 0], h)

@@ -51,10 +51,10 @@ class SAGANGenerator(nn.Module):
 
     @nn.compact
     def __call__(
-        self, z: Float[Array, "B L"], label: Any = None, *, train: bool = False
+        self, z: Float[Array, "B L"], condition: Any = None, *, train: bool = False
     ) -> Float[Array, "B H W C"]:
         """Images in [-1, 1]."""
-        condition = condition_vector(label, self.num_classes, len(z))
+        condition = condition_vector(condition, self.num_classes, len(z))
         size = base_size(tuple(self.shape), len(self.widths))
         h = normalised(nn.Dense(size[0] * size[1] * self.widths[0]))(z, train)
         h = h.reshape(len(z), *size, self.widths[0])
@@ -94,17 +94,17 @@ class ResidualCritic(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "B ..."], label: Any = None, *, train: bool = False
+        self, x: Float[Array, "B ..."], condition: Any = None, *, train: bool = False
     ) -> CriticOutput:
         check_image(x)
         base_size(x.shape[1:], len(self.widths) - 1)
         if self.conditional == "concat":
-            x = join(x, condition_vector(label, self.num_classes, len(x)))
+            x = join(x, condition_vector(condition, self.num_classes, len(x)))
         last = len(self.widths)
         for block, width in enumerate(self.widths, 1):
             x = CriticBlock(width, block == 1, block < last)(x, train)
             x = ImageAttention()(x, train) if block == self.attention else x
         features = jnp.sum(nn.relu(x), (1, 2))
-        condition = self.conditional, self.num_classes, self.codes
-        head = CriticHead(*condition, self.spectral, self.dropout, self.minibatch)
-        return head(features, label, train=train)
+        kind = self.conditional, self.num_classes, self.codes
+        head = CriticHead(*kind, self.spectral, self.dropout, self.minibatch)
+        return head(features, condition, train=train)

@@ -1,6 +1,6 @@
 """The critic of StyleGAN: two convolutions per resolution, growing with the generator."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -36,6 +36,8 @@ class StyleCritic(nn.Module):
     fade_steps: int = 0
     deviation: bool = False
 
+    wants: ClassVar[tuple[str, ...]] = ("step",)
+
     def __post_init__(self):
         check_widths("widths", self.widths)
         check_range("features", self.features, 1, integer=True)
@@ -46,7 +48,7 @@ class StyleCritic(nn.Module):
     def __call__(
         self,
         x: Float[Array, "B ..."],
-        label: Any = None,
+        condition: Any = None,
         *,
         train: bool = False,
         step: Int[Array, ""] | None = None,
@@ -55,7 +57,7 @@ class StyleCritic(nn.Module):
         last = len(self.widths) - 1
         base_size(x.shape[1:], last)
         if self.conditional == "concat":
-            x = join(x, condition_vector(label, self.num_classes, len(x)))
+            x = join(x, condition_vector(condition, self.num_classes, len(x)))
         grown = grown_level(step, self.fade_steps, last + 1)
         enter = lambda i: leaky(Equalized(self.widths[i], name=f"enter_{i}")(halve(x, last - i)))
         h = enter(last)
@@ -69,4 +71,4 @@ class StyleCritic(nn.Module):
             h = minibatch_deviation(h)
         h = leaky(Equalized(self.widths[0], (3, 3))(h))
         h = leaky(Equalized(self.features)(h.reshape(len(h), -1)))
-        return CriticHead(self.conditional, self.num_classes, self.codes)(h, label, train=train)
+        return CriticHead(self.conditional, self.num_classes, self.codes)(h, condition, train=train)

@@ -1,6 +1,6 @@
 """StyleGAN's generator: styles from a mapping network, noise at every pixel (karras2019)."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -82,6 +82,8 @@ class StyleGenerator(nn.Module):
     decay: float = 0.995
     blur: bool = False
 
+    wants: ClassVar[tuple[str, ...]] = ("keys", "step", "truncation")
+
     def __post_init__(self):
         check_widths("widths", self.widths)
         base_size(tuple(self.shape), len(self.widths) - 1)
@@ -118,10 +120,10 @@ class StyleGenerator(nn.Module):
         level = grown_level(step, self.fade_steps, len(self.widths))
         return x if level is None else grown(x, level, len(self.widths))
 
-    def styles(self, z: Float[Array, "B L"], label: Any = None) -> Float[Array, "B S"]:
+    def styles(self, z: Float[Array, "B L"], condition: Any = None) -> Float[Array, "B S"]:
         """w of each latent: the mapping network."""
         h = pixel_norm(z)
-        h = join(h, condition_vector(label, self.num_classes, len(z)))
+        h = join(h, condition_vector(condition, self.num_classes, len(z)))
         for layer in self.mapping:
             h = leaky(layer(h))
         return h
@@ -159,9 +161,9 @@ class StyleGenerator(nn.Module):
         self.mean_style.value = decay * self.mean_style.value + (1 - decay) * mean
         self.seen.value = seen + 1
 
-    def mix(self, keys: Key[Array, "B"], w: Array, z: Array, label: Any) -> Array:
+    def mix(self, keys: Key[Array, "B"], w: Array, z: Array, condition: Any) -> Array:
         """Styles [B, M, S] of layers, from a layer drawn at random on those of a fresh latent."""
-        other = self.styles(normal(fold_in(keys, 0), z.shape[1:], z.dtype), label)
+        other = self.styles(normal(fold_in(keys, 0), z.shape[1:], z.dtype), condition)
         draw = lambda key: jax.random.randint(key, (), 1, self.layers)
         crossover = jax.vmap(draw)(fold_in(keys, 1))
         mixed = jax.vmap(lambda key: jax.random.bernoulli(key, self.mixing))(fold_in(keys, 2))
@@ -171,7 +173,7 @@ class StyleGenerator(nn.Module):
     def __call__(
         self,
         z: Float[Array, "B L"],
-        label: Any = None,
+        condition: Any = None,
         *,
         train: bool = False,
         keys: Key[Array, "B"] | None = None,
@@ -179,11 +181,11 @@ class StyleGenerator(nn.Module):
         truncation: Any = 1.0,
     ) -> Float[Array, "B H W C"]:
         """Images, about in [-1, 1]; without keys neither noise nor mixing."""
-        w = self.styles(z, label)
+        w = self.styles(z, condition)
         if train and self.is_mutable_collection("mean_style") and not self.is_initializing():
             self.track(w)
         if train and keys is not None and self.mixing:
-            each = self.mix(fold_in(keys, self.layers), w, z, label)
+            each = self.mix(fold_in(keys, self.layers), w, z, condition)
         else:
             w = self.truncated(w, truncation)
             each = jnp.broadcast_to(w[:, None], (len(w), self.layers, self.style))

@@ -8,7 +8,6 @@ from experiments import gan
 from experiments.shared.gan_parts import REMEDIES
 from gen_jax import data
 from gen_jax.errors import ConfigError
-from gen_jax.gan import model_from_parts
 
 
 def rate(optimizer):
@@ -20,15 +19,15 @@ def rate(optimizer):
 @pytest.mark.parametrize("remedy", [name for name in REMEDIES if name != "augmentation"])
 def test_every_remedy_makes_a_model_of_points(remedy):
     config = gan.Config(dataset="8gaussians", remedy=(remedy,), batch_size=8)
-    parts = gan.parts_of(config, data.describe(config.dataset))
+    model = gan.build(config)
+    parts = model.parts
     assert parts.options.loss == "non_saturating"
-    plain = gan.parts_of(gan.Config(dataset="8gaussians"), data.describe(config.dataset))
+    plain = gan.build(gan.Config(dataset="8gaussians")).parts
     changed = parts.options != plain.options._replace(transform=parts.options.transform)
     faster = rate(parts.critic_optimizer) / rate(plain.critic_optimizer)
     assert faster == pytest.approx(4.0 if remedy == "ttur" else 1.0)
     assert rate(parts.generator_optimizer) == rate(plain.generator_optimizer)
     assert changed or parts.critic != plain.critic or remedy == "ttur"
-    model = model_from_parts(parts)
     rows = lambda n: {"x": jnp.zeros((n, 2))}
     state = jax.eval_shape(model.init, jax.random.key(0), rows(2))  # so a saved run is rebuilt
     after, _ = jax.eval_shape(model.step, jax.random.key(0), state, rows(8))
@@ -39,7 +38,7 @@ def test_every_remedy_makes_a_model_of_points(remedy):
 def test_critics_of_images_take_dropout_and_features_of_the_batch(architecture):
     remedy = ("dropout", "minibatch_deviation")
     config = gan.Config(architecture=architecture, widths=(8, 4), remedy=remedy)
-    critic = gan.parts_of(config, data.describe(config.dataset)).critic
+    critic = gan.build(config).parts.critic
     assert (critic.dropout, critic.minibatch) == (0.3, "deviation")
 
 

@@ -18,7 +18,7 @@ class Affine(nn.Module):
     """x = m + exp(s) z: a Gaussian generator."""
 
     @nn.compact
-    def __call__(self, z, label=None, *, train=False):
+    def __call__(self, z, condition=None, *, train=False):
         shape = z.shape[1:]
         mean = self.param("mean", nn.initializers.zeros, shape)
         return mean + jnp.exp(self.param("log_std", nn.initializers.zeros, shape)) * z
@@ -28,18 +28,26 @@ class Quadratic(nn.Module):
     """Scores a x + b x^2 + c: enough to tell Gaussians apart."""
 
     @nn.compact
-    def __call__(self, x, label=None, *, train=False):
+    def __call__(self, x, condition=None, *, train=False):
         features = jnp.concatenate([x, x**2], -1)
         return CriticOutput(
             nn.Dense(1, kernel_init=nn.initializers.zeros)(features)[:, 0], features
         )
 
 
+class Scores(nn.Module):
+    """A critic that returns scores alone."""
+
+    @nn.compact
+    def __call__(self, x, condition=None, *, train=False):
+        return nn.Dense(1)(x)[:, 0]
+
+
 class Reconstruction(nn.Module):
     """A critic for "began": the mean absolute error of an autoencoder."""
 
     @nn.compact
-    def __call__(self, x, label=None, *, train=False):
+    def __call__(self, x, condition=None, *, train=False):
         code = nn.Dense(1)(x)
         return CriticOutput(jnp.abs(x - nn.Dense(x.shape[-1])(code)).mean(1), code)
 
@@ -48,7 +56,7 @@ class Classifier(nn.Module):
     """Scores, logits of three classes, and a code of 2 categories and a number."""
 
     @nn.compact
-    def __call__(self, x, label=None, *, train=False):
+    def __call__(self, x, condition=None, *, train=False):
         h = nn.relu(nn.Dense(16)(x))
         return CriticOutput(nn.Dense(1)(h)[:, 0], h, nn.Dense(3)(h), nn.Dense(3)(h))
 
@@ -57,7 +65,7 @@ class Normalised(nn.Module):
     """A critic with batch normalisation, a spectral norm and dropout."""
 
     @nn.compact
-    def __call__(self, x, label=None, *, train=False):
+    def __call__(self, x, condition=None, *, train=False):
         h = nn.BatchNorm(use_running_average=not train, momentum=0.5)(x)
         h = nn.Dropout(0.5)(normalised(nn.Dense(4))(h, train), deterministic=not train)
         return CriticOutput(nn.Dense(1)(h)[:, 0], h)
@@ -67,7 +75,7 @@ class Point(nn.Module):
     """The generator of the Dirac-GAN: always its parameter."""
 
     @nn.compact
-    def __call__(self, z, label=None, *, train=False):
+    def __call__(self, z, condition=None, *, train=False):
         return jnp.broadcast_to(self.param("x", nn.initializers.ones, (1,)), (len(z), 1))
 
 
@@ -75,7 +83,7 @@ class Slope(nn.Module):
     """The critic of the Dirac-GAN: w x."""
 
     @nn.compact
-    def __call__(self, x, label=None, *, train=False):
+    def __call__(self, x, condition=None, *, train=False):
         return CriticOutput(x[:, 0] * self.param("w", nn.initializers.zeros, (1,)), x)
 
 

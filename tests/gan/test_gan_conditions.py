@@ -6,9 +6,9 @@ import numpy as np
 from scipy.stats import norm
 from small_gans import ADAM, Affine, Classifier, bits, make, run_steps
 
-from gen_jax import gan
+from gen_jax import conditions, gan
 from gen_jax.data.transforms import symmetric_images
-from gen_jax.gan.model import init_state, judgement_of
+from gen_jax.gan.model import init_state
 from gen_jax.gan.objectives import UpdateInputs, critic_loss, generator_loss
 from gen_jax.gan_nets import MLPCritic, MLPGenerator
 
@@ -22,7 +22,7 @@ def labelled_batch(key, n=96):
 
 def test_samples_have_the_label_that_was_asked_for(key, optimized):
     model = make(
-        MLPGenerator((2,), (32,), num_classes=3), Classifier(), conditional="ac", num_classes=3,
+        MLPGenerator((2,), (32,)), Classifier(), conditional="ac", condition=conditions.labels(3),
         penalty="r1", penalty_weight=0.3, ema_decay=0.99,
     )  # fmt: skip
     state, _ = jax.jit(lambda key: run_steps(model, labelled_batch, key, 400))(key)
@@ -37,8 +37,8 @@ def test_samples_have_the_label_that_was_asked_for(key, optimized):
 
 def test_the_critic_of_an_auxiliary_classifier_names_real_and_generated_examples(key):
     """odena2017 eq. 3: a sum of both terms, 2 log 3 of a critic of zeros; one for the generator."""
-    options = gan.Options((2,), 2, conditional="ac", num_classes=3)
-    networks = MLPGenerator((2,), (4,), num_classes=3), Classifier()
+    options = gan.Options((2,), 2, conditional="ac", condition=conditions.labels(3))
+    networks = MLPGenerator((2,), (4,)), Classifier()
     parts, batch = gan.make_parts(*networks, ADAM, ADAM, options), labelled_batch(key, 4)
     state = init_state(parts, key, batch)
     ignorant = jax.tree.map(jnp.zeros_like, state.critic)
@@ -69,16 +69,14 @@ def test_codes_and_truncation(key):
 
 def test_a_code_is_recovered(key, optimized):
     """InfoGAN on clusters: the critic names the category of what it is shown."""
-    parts = gan.make_parts(
-        MLPGenerator((2,), (32,)), Classifier(), ADAM, ADAM,
-        gan.Options((2,), 2, conditional="info", code=(2, 1), penalty="r1", ema_decay=0.9),
-    )  # fmt: skip
-    model, ends = gan.model_from_parts(parts), lambda key: labelled_batch(key)["x"]
+    networks, options = (MLPGenerator((2,), (32,)), Classifier()), {"penalty": "r1", "latent": 2}
+    model = make(*networks, conditional="info", code=(2, 1), ema_decay=0.9, **options)
+    ends = lambda key: labelled_batch(key)["x"]
     state, _ = jax.jit(lambda key: run_steps(model, ends, key, 300))(key)
     category = jnp.arange(200) % 2
     code = jnp.concatenate([jax.nn.one_hot(category, 2), jnp.zeros((200, 1))], 1)
     samples = model.sample(jax.random.key(1), state, 200, code=code)
-    named = judgement_of(parts, state, samples).code[:, :2].argmax(1)
+    named = gan.critic(model, state)(samples).code[:, :2].argmax(1)
     assert (named == category).mean() > 0.9
 
 

@@ -7,11 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from small_gans import ADAM, QUIET, Classifier, Normalised, make, normal_data
+from small_gans import ADAM, QUIET, Classifier, Normalised, Scores, make, normal_data
 
 from gen_jax import training
+from gen_jax.conditions import captions, labels
 from gen_jax.errors import ConfigError, NumericalError
-from gen_jax.gan_nets import MLPCritic, MLPGenerator
+from gen_jax.gan_nets import MLPCritic, MLPGenerator, UNetGenerator
 
 
 def test_a_critic_that_turns_to_nan_stops_the_run_by_its_name(tmp_path):
@@ -44,8 +45,12 @@ def test_a_critic_that_turns_to_nan_stops_the_run_by_its_name(tmp_path):
         ({"accumulate": 2, "consensus": 1.0}, "whole batch at once"),
         ({"adversarial": 0.0}, "no loss"),
         ({"augment": ("color",)}, "for images"),
-        ({"conditional": "concat"}, "num_classes=0"),
-        ({"num_classes": 3}, "conditional='none'"),
+        ({"conditional": "concat"}, "condition=None"),
+        ({"condition": labels(3)}, "conditional='none'"),
+        ({"condition": captions(5, 2), "conditional": "ac"}, "must be labels"),
+        ({"condition": 3, "conditional": "ac"}, "condition=3"),
+        ({"matching": 0.5}, "matching=0.5 needs a critic that sees"),
+        ({"interpolation": -1.0}, "interpolation=-1"),
         ({"conditional": "info"}, "code="),
         ({"conditional": "label"}, "conditional='label'"),
         ({"n_critic": 0}, "n_critic"),
@@ -58,7 +63,7 @@ def test_bad_options(options, word):
         make(**options)
 
 
-LABELLED = {"num_classes": 2, "generator": MLPGenerator((2,), (8,), num_classes=2)}
+LABELLED = {"condition": labels(2), "generator": MLPGenerator((2,), (8,))}
 
 
 @pytest.mark.parametrize(
@@ -67,6 +72,12 @@ LABELLED = {"num_classes": 2, "generator": MLPGenerator((2,), (8,), num_classes=
         ({"n_critic": 5}, {"x": np.zeros((24, 2))}, "24 is not divisible by n_critic=5"),
         ({"n_critic": 4, "accumulate": 4}, {"x": np.zeros((24, 2))}, "6 is not .* accumulate=4"),
         ({}, {"x": np.zeros((24, 3))}, "does not fit"),
+        ({"generator": UNetGenerator(1, (4, 4))}, {"x": np.zeros((24, 2))}, "generator must be ca"),
+        (
+            {"critic": Scores(), "feature_matching": 1.0},
+            {"x": np.zeros((24, 2))},
+            "that returns features",
+        ),
         ({"critic": Normalised(), "penalty": "r1"}, {"x": np.zeros((24, 2))}, "normalises over"),
         (
             LABELLED | {"conditional": "ac", "critic": Classifier()},
@@ -75,7 +86,7 @@ LABELLED = {"num_classes": 2, "generator": MLPGenerator((2,), (8,), num_classes=
         ),
         ({"conditional": "info", "code": (3, 0)}, {"x": np.zeros((24, 2))}, "code has shape None"),
         (
-            LABELLED | {"conditional": "concat", "critic": MLPCritic((8,), "concat", 2)},
+            LABELLED | {"conditional": "concat", "critic": MLPCritic((8,), "concat")},
             {"x": np.zeros((24, 2))},
             "no labels",
         ),

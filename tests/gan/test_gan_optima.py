@@ -8,7 +8,6 @@ import pytest
 from small_gans import Affine, Point, Quadratic, Slope, make, run_steps
 
 from gen_jax import gan
-from gen_jax.gan.model import judgement_of
 from gen_jax.gan_nets import MLPCritic
 
 
@@ -35,16 +34,13 @@ OPTIMAL = {
 @pytest.mark.parametrize("loss", OPTIMAL)
 def test_the_critic_of_a_generator_at_rest_is_the_optimal_one(key, optimized, loss):
     """N(0.8, 1) against N(0, 1): log(p / q) = 0.8 x - 0.32; a network, two updates per step."""
-    parts = gan.make_parts(
-        Affine(), MLPCritic((24,)),
-        optax.set_to_zero(), optax.adam(optax.cosine_decay_schedule(1e-2, 600)),
-        gan.Options(shape=(1,), latent=1, loss=loss, n_critic=2),
-    )  # fmt: skip
-    model = gan.model_from_parts(parts)
+    rates = optax.set_to_zero(), optax.adam(optax.cosine_decay_schedule(1e-2, 600))
+    options = {"shape": (1,), "latent": 1, "loss": loss, "n_critic": 2}
+    model = make(Affine(), MLPCritic((24,)), rates, **options)
     sampler = lambda key: 0.8 + jax.random.normal(key, (1024, 1))
     state, _ = jax.jit(lambda key: run_steps(model, sampler, key, 300))(key)
     x = np.linspace(-1.5, 2.3, 39, dtype=np.float32)[:, None]
-    found = judgement_of(parts, state, jnp.asarray(x)).score
+    found = gan.critic(model, state)(x).score
     assert np.abs(found - OPTIMAL[loss](0.8 * x[:, 0] - 0.32)).mean() < 0.1
     assert np.abs(found - OPTIMAL[loss](0.32 - 0.8 * x[:, 0])).mean() > 0.3  # planted: exchanged
 

@@ -87,7 +87,7 @@ class Matrix(nn.Module):
     """x = z W, W with the columns (1, 0) and (1, 1) at the start."""
 
     @nn.compact
-    def __call__(self, z, label=None, *, train=False):
+    def __call__(self, z, condition=None, *, train=False):
         return z @ self.param("w", lambda key: jnp.array([[1.0, 1.0], [0.0, 1.0]]))
 
 
@@ -110,7 +110,7 @@ def test_an_accumulated_step_sees_parts_and_keeps_whole_numbers():
 
     class Counted(Slope):
         @nn.compact
-        def __call__(self, x, label=None, *, train=False):
+        def __call__(self, x, condition=None, *, train=False):
             sizes.add(len(x)) if train else None
             return CriticOutput(x[:, 0] * self.param("w", nn.initializers.zeros, (1,)), x)
 

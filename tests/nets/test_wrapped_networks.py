@@ -7,17 +7,18 @@ import pytest
 
 from gen_jax import gan_nets
 from gen_jax.errors import ConfigError
-from gen_jax.gan_nets import Caption, Captioned, PairGenerator, SentenceEncoder
+from gen_jax.gan_nets import Captioned, PairGenerator, SentenceEncoder
+from gen_jax.randomness import fold_in, sample_keys
 
 E, ENCODER = 4, SentenceEncoder(5, 4)
-TOKENS = Caption(jnp.array([[1, 2, 0], [3, 0, 0]]))
+TOKENS = jnp.array([[1, 2, 0], [3, 0, 0]])
 Z, X = jnp.ones((2, 3)), jnp.ones((2, 4, 4, 1))
 
 
 @pytest.mark.parametrize(
     ("network", "x"),
     [
-        (gan_nets.MLPGenerator((2,), (8,), E), Z),
+        (gan_nets.MLPGenerator((2,), (8,)), Z),
         (gan_nets.DCGANGenerator((4, 4, 1), (8,), E), Z),
         (gan_nets.MLPCritic((8,), "concat", E), X),
         (gan_nets.MLPCritic((8,), "projection", E), X),
@@ -26,41 +27,71 @@ Z, X = jnp.ones((2, 3)), jnp.ones((2, 4, 4, 1))
     ids=lambda part: type(part).__name__,
 )
 def test_a_sentence_reaches_every_network(network, x):
-    """Other sentences, other numbers; and the inner network's own with the embedding as label."""
+    """Other sentences, other numbers; and the inner network's own with the embedding."""
     captioned = Captioned(network, ENCODER)
     variables = captioned.init(jax.random.key(0), x, TOKENS)
     value = lambda out: out if isinstance(out, jax.Array) else out.score
     found = value(captioned.apply(variables, x, TOKENS))
     assert np.abs(found[0] - found[1]).max() > 1e-4
+    network = captioned.network.clone(parent=None)  # with the encoder's width where it had none
     alone = {name: tree["network"] for name, tree in variables.items()}
-    words = ENCODER.apply({"params": variables["params"]["encoder"]}, TOKENS.tokens)
+    words = ENCODER.apply({"params": variables["params"]["encoder"]}, TOKENS)
     np.testing.assert_allclose(value(network.apply(alone, x, words)), found, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("network", "x", "word"),
     [
-        (gan_nets.MLPGenerator((2,), (8,)), Z, "num_classes=0"),
         (gan_nets.MLPGenerator((2,), (8,), 3), Z, r"must be \[B, 3\]"),
         (gan_nets.MLPCritic((8,)), X, "does not read labels"),
         (gan_nets.MLPCritic((8,), "ac", E), X, "does not read labels"),
-        (gan_nets.LipschitzCritic((8,)), X, "num_classes=0"),
-        (gan_nets.AutoencoderCritic((4,)), X, "num_classes=0"),
+        (gan_nets.AutoencoderCritic((4,)), X, "num_classes=4"),
     ],
 )
 def test_a_sentence_that_nobody_reads_is_refused(network, x, word):
     with pytest.raises(ConfigError, match=word):
-        jax.eval_shape(Captioned(network, ENCODER).init, jax.random.key(0), x, TOKENS)
+        jax.eval_shape(lambda: Captioned(network, ENCODER).init(jax.random.key(0), x, TOKENS))
 
 
-@pytest.mark.parametrize("wrap", [lambda n: Captioned(n, ENCODER), lambda n: PairGenerator(n, 1)])
-def test_a_network_of_another_face_is_refused(wrap):
-    with pytest.raises(ConfigError, match="UNetGenerator has no argument label"):
-        wrap(gan_nets.UNetGenerator())
-    with pytest.raises(ConfigError, match="StyleGenerator would not be given its keys"):
-        wrap(gan_nets.StyleGenerator((8, 8, 1), (4, 4)))
+def test_what_the_inner_network_wants_is_handed_on():
+    """Noise, step and truncation of a StyleGAN, under a sentence and in pairs."""
+    style = gan_nets.StyleGenerator((4, 4, 1), (4, 4), 3, 1, fade_steps=5)
+    keys, step = sample_keys(jax.random.key(1), 2), jnp.int32(7)
+    given = {"keys": keys, "step": step, "truncation": 0.5}
+    captioned, pair = Captioned(style, ENCODER), PairGenerator(style, 1)
+    assert captioned.wants == pair.wants == style.wants
+    variables = captioned.init(jax.random.key(0), Z, TOKENS)
+    alone = {name: tree["network"] for name, tree in variables.items() if "network" in tree}
+    words = ENCODER.apply({"params": variables["params"]["encoder"]}, TOKENS)
+    wanted = style.clone(num_classes=E).apply(alone, Z, words, **given)
+    np.testing.assert_allclose(captioned.apply(variables, Z, TOKENS, **given), wanted, atol=1e-6)
+    variables = pair.init(jax.random.key(0), Z)
+    alone = {name: tree["network"] for name, tree in variables.items()}
+    both = pair.apply(variables, Z, **given)
+    first = style.apply(alone, Z[:, :2], **given | {"keys": fold_in(keys, 0)})
+    np.testing.assert_allclose(both[..., :1], first, atol=1e-6)
+    assert not np.array_equal(both[..., :1], both[..., 1:])  # noise of its own
+    x = jax.random.normal(jax.random.key(2), (2, 4, 4, 1))
+    np.testing.assert_array_equal(captioned.shown(x, step), style.shown(x, step))
+    np.testing.assert_array_equal(
+        pair.shown(jnp.concatenate([x, 2 * x], -1), step)[..., 1:], style.shown(2 * x, step)
+    )
 
 
-def test_a_caption_for_a_network_that_is_not_captioned_is_refused():
-    with pytest.raises(ConfigError, match="label is a Caption"):
-        gan_nets.MLPGenerator((2,), (8,), E).init(jax.random.key(0), Z, TOKENS)
+def test_tokens_and_vectors_are_told_apart():
+    with pytest.raises(ConfigError, match=r"must be \[B, T\]"):
+        Captioned(gan_nets.MLPGenerator((2,), (8,)), ENCODER).init(
+            jax.random.key(0), Z, jnp.zeros(2, int)
+        )
+    with pytest.raises(ConfigError, match="condition is a dict"):
+        gan_nets.MLPGenerator((2,), (8,), E).init(jax.random.key(0), Z, {"caption": TOKENS})
+
+
+def test_a_network_may_lie_between_two_labels():
+    """Of a layer that is linear in the one-hot row, the mean of both."""
+    network = gan_nets.MLPGenerator((2,), (), 3)
+    variables = network.init(jax.random.key(0), Z, jnp.array([0, 1]))
+    one, two = jnp.array([0, 1]), jnp.array([2, 2])
+    mixed = network.apply(variables, Z, gan_nets.Mixed(one, two, 0.25))
+    a, b = (network.apply(variables, Z, label) for label in (one, two))
+    np.testing.assert_allclose(mixed, 0.25 * a + 0.75 * b, atol=1e-6)

@@ -9,30 +9,36 @@ import optax
 import pytest
 from scipy.special import log_expit
 
-from gen_jax import data, gan
+from gen_jax import conditions, data, gan
 from gen_jax.data import captions
 from gen_jax.errors import ConfigError
-from gen_jax.gan.text_conditional import matching_critic_loss
-from gen_jax.gan_nets import Caption, Captioned, DCGANCritic, DCGANGenerator, SentenceEncoder
+from gen_jax.gan.matching import differs, of_the_next
+from gen_jax.gan_nets import Captioned, DCGANCritic, DCGANGenerator, Mixed, SentenceEncoder
 from gen_jax.randomness import sample_keys
 
 E, LATENT, SHAPE = 6, 4, (8, 8, 1)
 ADAM = optax.adam(1e-3)
+WORDS = conditions.captions(len(captions.WORDS), captions.LENGTH)
+LOSS = partial(gan.matching_loss, gan.GAN_LOSSES["non_saturating"].critic)
 
 
 def networks():
     encoder = SentenceEncoder(len(captions.WORDS), E)
-    generator = Captioned(DCGANGenerator(SHAPE, (4,), E), encoder)
-    return generator, Captioned(DCGANCritic((4,), "projection", E, norm="spectral"), encoder)
+    generator = Captioned(DCGANGenerator(SHAPE, (4,)), encoder)
+    return generator, Captioned(DCGANCritic((4,), "projection", norm="spectral"), encoder)
 
 
 def model(rates=(ADAM, ADAM), **options):
-    options = {
-        "prompts": captions.prompts(every=False),
+    given = {
+        "shape": SHAPE,
+        "latent": LATENT,
+        "condition": WORDS,
+        "conditional": "projection",
+        "matching": 0.5,
+        "interpolation": 1.0,
         "transform": data.symmetric_images(),
-        **options,
     }
-    return gan.text_conditional(*networks(), *rates, shape=SHAPE, latent=LATENT, **options)
+    return gan.gan(*networks(), *rates, **given | options)
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +54,12 @@ def test_the_loss_is_reeds_and_finite_at_the_ends():
     rng = np.random.default_rng(0)
     real, wrong, fake = scores = rng.normal(size=(3, 5)) * 3
     wanted = -(log_expit(real) + (log_expit(-wrong) + log_expit(-fake)) / 2)
-    found = matching_critic_loss(*map(jnp.asarray, scores), jnp.ones(5, bool))
+    found = LOSS(*map(jnp.asarray, scores), jnp.ones(5, bool))
     np.testing.assert_allclose(found, wanted, rtol=1e-5)
-    alike = matching_critic_loss(*map(jnp.asarray, scores), jnp.zeros(5, bool))
+    alike = LOSS(*map(jnp.asarray, scores), jnp.zeros(5, bool))
     np.testing.assert_allclose(alike, -(log_expit(real) + log_expit(-fake)), rtol=1e-5)
     for end in (-80.0, 80.0):
-        slope = jax.grad(lambda s: matching_critic_loss(s, s, s, jnp.ones(1, bool)).sum())
+        slope = jax.grad(lambda s: LOSS(s, s, s, jnp.ones(1, bool)).sum())
         assert np.isfinite(slope(jnp.full(1, end))).all()
 
 
@@ -70,7 +76,7 @@ def test_the_optimal_critic_reads():
         total = 0.0
         for i, law in enumerate((p, wrong, q)):
             only = [flat if j == i else parts[j] for j in range(3)]
-            rest = matching_critic_loss(*only, ones) - matching_critic_loss(*parts, ones)
+            rest = LOSS(*only, ones) - LOSS(*parts, ones)
             total = total + jnp.sum(law.ravel() * rest)
         return total
 
@@ -97,17 +103,25 @@ def test_a_mean_of_sentences_is_the_mean_of_their_embeddings():
     z = jax.random.normal(jax.random.key(0), (3, LATENT))
     tokens = jnp.asarray(captions.prompts()[:, 0])
     one, two = tokens[:3], tokens[3:6]
-    variables = generator.init(jax.random.key(1), z, Caption(one))
+    variables = generator.init(jax.random.key(1), z, one)
     bound = {name: values["encoder"] for name, values in variables.items() if "encoder" in values}
     a, b = (generator.encoder.clone(parent=None).apply(bound, rows) for rows in (one, two))
     inner = {n: v["network"] for n, v in variables.items() if "network" in v}
     wanted = generator.network.clone(parent=None).apply(inner, z, 0.3 * a + 0.7 * b)
-    found = generator.apply(variables, z, Caption(one, two, 0.3))
+    found = generator.apply(variables, z, Mixed(one, two, 0.3))
     np.testing.assert_allclose(found, wanted, atol=1e-6)
 
 
+def test_another_sentence_is_the_next_examples():
+    tokens = jnp.array([[1, 2], [1, 2], [1, 3]])
+    np.testing.assert_array_equal(of_the_next(tokens), [[1, 3], [1, 2], [1, 2]])
+    assert differs(tokens, of_the_next(tokens)).tolist() == [True, False, True]
+    both = {"label": jnp.array([0, 0, 1]), "caption": tokens}
+    assert differs(both, both | {"label": jnp.array([0, 1, 1])}).tolist() == [False, True, False]
+
+
 def test_a_step_moves_both_networks_and_their_collections_once(trained):
-    made, state, step, batch = trained
+    _, state, step, batch = trained
     after, metrics = step(jax.random.key(1), state, batch)
     assert after.step == 1
     for name in ("generator", "critic", "generator_stats", "critic_stats"):
@@ -117,10 +131,21 @@ def test_a_step_moves_both_networks_and_their_collections_once(trained):
     assert all(np.isfinite(v) for v in metrics.values())
     again, _ = step(jax.random.key(1), state, batch)
     jax.tree.map(np.testing.assert_array_equal, again, after)
-    prompts = jnp.asarray(captions.prompts())[batch["y"], 0]
-    told, _ = step(jax.random.key(1), state, {**batch, "caption": prompts})
-    by_label, _ = jax.jit(made.step)(jax.random.key(1), state, {n: batch[n] for n in ("x", "y")})
-    jax.tree.map(partial(np.testing.assert_allclose, atol=1e-6), told, by_label)
+
+
+def test_the_options_take_their_share_of_the_losses(trained):
+    """Of a critic of zeros: log 2 of real ones and log 2 of the others, whatever the share; the
+    generator has log 2 for its sentences and as much for means of two."""
+    _, state, _, batch = trained
+    blind = state._replace(critic=jax.tree.map(jnp.zeros_like, state.critic))
+    still = (optax.set_to_zero(),) * 2
+    blind = blind._replace(
+        generator_optimizer=(still[0].init(0)), critic_optimizer=still[1].init(0)
+    )
+    _, metrics = jax.jit(model(still).step)(jax.random.key(1), blind, batch)
+    np.testing.assert_allclose(metrics["critic_loss"], 2 * np.log(2), rtol=1e-5)
+    for name in ("generator_loss", "interpolated_loss"):
+        np.testing.assert_allclose(metrics[name], np.log(2), rtol=1e-5)
 
 
 @pytest.mark.parametrize("lost", ["generator", "critic"])
@@ -141,26 +166,34 @@ def test_samples_follow_their_sentence_and_stay_apart(trained):
     made, state, _, _ = trained
     state = state._replace(ema=jax.tree.map(lambda p: 3 * p, state.ema))
     keys = sample_keys(jax.random.key(2), 3)
-    by_label = made.sample(keys, state, 3, label=jnp.array([7, 7, 2]))
     tokens = captions.prompts()[[7, 7, 2], 0]
-    np.testing.assert_array_equal(by_label, made.sample(keys, state, 3, caption=tokens))
+    found = made.sample(keys, state, 3, caption=tokens)
     alone = made.sample(keys[1:2], state, 1, caption=tokens[0])
-    np.testing.assert_array_equal(alone[0], by_label[1])
-    assert by_label.dtype == np.uint8
-    other = made.sample(keys, state, 3, label=3)
-    assert all(not np.array_equal(a, b) for a, b in zip(by_label, other))
+    np.testing.assert_array_equal(alone[0], found[1])
+    assert found.dtype == np.uint8
+    other = made.sample(keys, state, 3, caption=captions.prompts()[3, 0])
+    assert all(not np.array_equal(a, b) for a, b in zip(found, other))
+    make = gan.generator(made, state, caption=tokens)
+    np.testing.assert_array_equal(make(gan.latents(keys, made, state, 3)), found)
+    read = lambda caption: gan.critic(made, state, caption=caption)(found).score
+    assert (read(tokens) != read(tokens[::-1])).any()
 
 
 def test_refusals(trained):
     made, state, _, batch = trained
     key = jax.random.key(0)
-    with pytest.raises(ConfigError, match="with captions, or with labels"):
+    with pytest.raises(ConfigError, match="no captions"):
         made.step(key, state, {"x": batch["x"]})
-    with pytest.raises(ConfigError, match="not both"):
-        made.sample(key, state, 2, label=1, caption=captions.prompts()[1, 0])
+    with pytest.raises(ConfigError, match="caption is needed"):
+        made.sample(key, state, 2)
+    with pytest.raises(ConfigError, match="caption is needed"):
+        gan.critic(made, state)(batch["x"])
     with pytest.raises(ConfigError, match="caption has shape"):
         made.sample(key, state, 2, caption=np.zeros(3, np.int32))
-    with pytest.raises(ConfigError, match="interpolation"):
-        model(interpolation=-1)
-    with pytest.raises(ConfigError, match="latent"):
-        gan.text_conditional(*networks(), ADAM, ADAM, shape=SHAPE, latent=0, prompts=0)
+    with pytest.raises(ConfigError, match="vocabulary=99"):
+        model(condition=conditions.captions(99, 8))
+    with pytest.raises(ConfigError, match="takes labels, not condition='caption'"):
+        gan.gan(
+            DCGANGenerator(SHAPE, (4,)), networks()[1], ADAM, ADAM,
+            shape=SHAPE, latent=2, condition=WORDS, conditional="concat",
+        )  # fmt: skip

@@ -1,0 +1,60 @@
+"""A model of sentences that is also sampled by labels, each of which stands for some sentences."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gen_jax.conditions import Captions, labels
+from gen_jax.errors import ConfigError
+from gen_jax.model import GenerativeModel, compiled, sampler_of
+from gen_jax.randomness import fold_in, sample_keys
+from gen_jax.types import Array, Batch, Int, Key
+
+
+def with_captions(prompts: Int[Any, "K M T"], batch: Batch) -> Batch:
+    """The batch, its examples under the first sentence of their label where it has no captions."""
+    if "caption" in batch:
+        return batch
+    if "y" not in batch:
+        raise ConfigError("a model of sentences needs data with captions, or with labels")
+    label = labels(len(prompts)).of_batch(batch)
+    return {**batch, "caption": jnp.asarray(prompts, jnp.int32)[label, 0]}
+
+
+def sentences(
+    prompts: Int[Any, "K M T"], keys: Key[Array, "n"], label: Int[Array, "n"] | None
+) -> Int[Array, "n T"]:
+    """One of the label's sentences for each sample; labels are drawn if not given."""
+    if label is None:
+        label = labels(len(prompts)).draw(fold_in(keys, 1))
+    pick = lambda key: jax.random.randint(key, (), 0, len(prompts[0]))
+    return jnp.asarray(prompts, jnp.int32)[label, jax.vmap(pick)(fold_in(keys, 2))]
+
+
+def prompted(
+    model: GenerativeModel, condition: Captions, prompts: Int[Any, "K M T"]
+) -> GenerativeModel:
+    """The model whose `sample` also takes labels, or draws them, in place of sentences.
+
+    Args:
+      prompts: M sentences of each of K labels. Of data without captions the first is taken.
+    """
+
+    def sample(key, state, n, *, label=None, caption=None, truncation=None):
+        if label is not None and caption is not None:
+            raise ConfigError("give a label or a caption, not both")
+        keys = sample_keys(key, n)
+        caption = sentences(prompts, keys, label) if caption is None else caption
+        return sampler_of(model)(keys, state, n, caption=caption, truncation=truncation)
+
+    whole = partial(with_captions, prompts)
+    wrapped = model._replace(
+        init=lambda key, batch: model.init(key, whole(batch)),
+        step=lambda key, state, batch: model.step(key, state, whole(batch)),
+        sample=sample,
+        conditions={},
+    )
+    checks = condition.checks | labels(len(prompts)).checks
+    return compiled(wrapped, per_sample=checks, shared=("truncation",))
