@@ -107,7 +107,7 @@ class FourierCritic(nn.Module):
         """What the critic says of x and its waves."""
         waves = 2 * jnp.pi * x @ jax.random.normal(jax.random.key(7), (x.shape[-1], self.count))
         seen = jnp.concatenate([x, jnp.sin(waves), jnp.cos(waves)], 1)
-        return self.critic(seen, label, train=train)
+        return self.critic(seen, condition, train=train)
 
 
 def model_of(config: Config, loss: str, cure: str) -> GenerativeModel:

@@ -7,7 +7,7 @@ trained model `generator` and `critic` give the networks as functions, `latents`
 """
 
 from gen_jax.gan.augmentation import AUGMENTATIONS
-from gen_jax.gan.cyclegan import cyclegan
+from gen_jax.gan.cyclegan import CycleGANOptions, cyclegan
 from gen_jax.gan.generate import critic, generator, latents
 from gen_jax.gan.image_pool import ImagePool, empty_pool, exchange
 from gen_jax.gan.losses import GAN_LOSSES, LOSS_MAKERS, GanLoss, f_gan, gan_loss, lsgan
@@ -17,10 +17,10 @@ from gen_jax.gan.multi_view import PairTransform, multi_view
 from gen_jax.gan.optimal import OPTIMAL_CRITICS, optimal_critic
 from gen_jax.gan.options import CONDITIONALS, GanState, Options, Parts, make_parts
 from gen_jax.gan.penalties import PENALTIES
-from gen_jax.gan.pix2pix import pix2pix
+from gen_jax.gan.pix2pix import Pix2PixOptions, pix2pix
 from gen_jax.gan.rejection import discriminator_rejection
 from gen_jax.gan.sharpening import sample_by_rejection, sharpened_critic
-from gen_jax.gan.style_transfer import adain, style_transfer
+from gen_jax.gan.style_transfer import StyleOptions, adain, style_transfer
 
 __all__ = [
     "AUGMENTATIONS",
@@ -29,12 +29,15 @@ __all__ = [
     "LOSS_MAKERS",
     "OPTIMAL_CRITICS",
     "PENALTIES",
+    "CycleGANOptions",
     "GanLoss",
     "GanState",
     "ImagePool",
     "Options",
     "PairTransform",
     "Parts",
+    "Pix2PixOptions",
+    "StyleOptions",
     "adain",
     "critic",
     "cyclegan",

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from flax import linen as nn
 
 from gen_jax.checks import no_type_check, same_shape
 from gen_jax.errors import check_choice, check_range
@@ -50,7 +49,7 @@ from gen_jax.optimization import (
     start_moments,
 )
 from gen_jax.randomness import fold_in, sample_keys
-from gen_jax.types import Array, Float, Num
+from gen_jax.types import Array, Batch, Float, Key, Metrics, Num
 
 DIRECTIONS = ("forward", "backward")
 
@@ -118,104 +117,198 @@ class CycleGANState(NamedTuple):
     pools: Domains
     images: Num[Array, "M H W2 C"]
 
+    @property
+    def params(self) -> tuple[Any, Any]:
+        """What is trained: the parameters of the generators and of the critics."""
+        return self.generators.params, self.critics
+
+    @property
+    def ema(self) -> Any:
+        """The moving average of the generators' parameters, by direction."""
+        return self.generators.ema
+
+
+class CycleGANOptions(NamedTuple):
+    """Options of `cyclegan`.
+
+    Fields:
+      shape: of a pair, (H, 2 W, C).
+      loss: a name in GAN_LOSSES, or a `GanLoss`.
+      cycle_weight, identity_weight: of the two distances beside the loss. Least squares have a
+        factor 1/2 here, which the authors' have not: 10 and 5 count as 20 and 10 in their code, and
+        their own 10 and 5 are 5 and 2.5 here.
+      pool_size: images that each pool holds, 0 for none.
+      ema_decay: of the generators' moving average, which samples.
+      transform: `data.Transform` between data units and the networks', or None.
+    """
+
+    shape: tuple[int, ...]
+    loss: str | GanLoss = "lsgan"
+    cycle_weight: float = 10.0
+    identity_weight: float = 5.0
+    pool_size: int = 50
+    ema_decay: float = 0.999
+    transform: Any = None
+
+
+class CycleGANParts(NamedTuple):
+    """Networks, optimizers, and what the options come to."""
+
+    generator: Any
+    critic: Any
+    generator_optimizer: optax.GradientTransformation
+    critic_optimizer: optax.GradientTransformation
+    loss: GanLoss
+    options: CycleGANOptions
+
+    @property
+    def image(self) -> tuple[int, ...]:
+        """(H, W, C) of each image of a pair."""
+        return check_pair(self.options.shape)
+
+    def translator(self, params: Any) -> Callable[[Array], Array]:
+        """The generator of one direction."""
+        return same_shape("generator", partial(apply, self.generator, params))
+
+    def judges(self, params: Domains) -> Domains:
+        """The critic of each domain: `x -> scores [B, h, w]`."""
+        judge = lambda params: lambda x: scores(x, apply(self.critic, params, x))
+        return Domains(*map(judge, params))
+
+
+@no_type_check
+def make_parts(
+    generator: Any,
+    critic: Any,
+    generator_optimizer: optax.GradientTransformation,
+    critic_optimizer: optax.GradientTransformation,
+    options: CycleGANOptions,
+) -> CycleGANParts:
+    """Everything checked and looked up. Raises ConfigError for options that cannot work."""
+    check_pair(options.shape)
+    loss = gan_loss(options.loss)
+    check_weights(cycle_weight=options.cycle_weight, identity_weight=options.identity_weight)
+    check_range("ema_decay", options.ema_decay, 0, 1)
+    check_range("pool_size", options.pool_size, 0, integer=True)
+    optimizers = generator_optimizer, critic_optimizer
+    return CycleGANParts(generator, critic, *optimizers, loss, options)
+
+
+def init_state(parts: CycleGANParts, key: Key[Array, ""], batch: Batch) -> CycleGANState:
+    """Fresh state; raises ConfigError when the batch or the networks do not fit."""
+    options, image = parts.options, parts.image
+    check_images(options.shape, options.transform, batch)
+    keys, one = jax.random.split(key, 4), jnp.zeros((1, *image))
+    makers = [init_params(parts.generator, "generator", key, one) for key in keys[:2]]
+    critics = Domains(*(init_params(parts.critic, "critic", key, one) for key in keys[2:]))
+    pools = Domains(empty_pool(options.pool_size, image), empty_pool(options.pool_size, image))
+    state = init_state_with_ema(dict(zip(DIRECTIONS, makers)), parts.generator_optimizer)
+    moments = start_moments(parts.critic_optimizer, critics, "critic_optimizer")
+    return CycleGANState(state, critics, moments, pools, first_memory(batch["x"]))
+
+
+def update_generators(
+    parts: CycleGANParts, state: CycleGANState, images: Domains
+) -> tuple[AveragedState, Metrics]:
+    """One step of both generators against the critics before it."""
+    options = parts.options
+
+    def loss(params):
+        forward, backward = (parts.translator(params[d]) for d in DIRECTIONS)
+        weights = options.cycle_weight, options.identity_weight
+        critics = parts.judges(state.critics)
+        return generators_objective(
+            forward, backward, critics, images, parts.loss.generator, *weights
+        )
+
+    optimizer = parts.generator_optimizer
+    return optimizer_step_with_ema(loss, optimizer, options.ema_decay, state.generators)
+
+
+def update_critics(
+    parts: CycleGANParts,
+    key: Key[Array, ""],
+    state: CycleGANState,
+    images: Domains,
+    fakes: Domains,
+) -> tuple[Domains, tuple[Any, Any, Metrics]]:
+    """The pools after an exchange, and one step of both critics on what they return."""
+    swap = lambda key, pool, x: exchange(key, pool, jax.lax.stop_gradient(x))
+    pools, shown = zip(*map(swap, jax.random.split(key), state.pools, fakes))
+    loss = lambda params: critics_objective(
+        parts.judges(params), images, Domains(*shown), parts.loss.critic
+    )
+    optimizer, moments = parts.critic_optimizer, state.critic_optimizer
+    return Domains(*pools), optimizer_step(loss, optimizer, state.critics, moments)
+
+
+def step(
+    parts: CycleGANParts, key: Key[Array, ""], state: CycleGANState, batch: Batch
+) -> tuple[CycleGANState, Metrics]:
+    """One update of the generators, then one of the critics on what these made before it."""
+    encode, _ = units(parts.options.transform)
+    key_data, key_pools = jax.random.split(key)
+    images = Domains(*split_pair(encode(key_data, batch["x"])))
+    forward, backward = (parts.translator(state.generators.params[d]) for d in DIRECTIONS)
+    fakes = Domains(backward(images.right), forward(images.left))
+    generators, metrics = update_generators(parts, state, images)
+    pools, after = update_critics(parts, key_pools, state, images, fakes)
+    critics, moments, judged = after
+    memory = remember(state.images, batch["x"])
+    metrics = report(metrics, "generator", generators.params) | report(judged, "critic", critics)
+    return CycleGANState(generators, critics, moments, pools, memory), metrics
+
+
+def draw_samples(
+    parts: CycleGANParts,
+    key: Key[Array, "*batch"],
+    state: CycleGANState,
+    n: int,
+    *,
+    source: Num[Array, "n H W C"] | None = None,
+    direction: str = "forward",
+) -> Array:
+    """Pairs [n, H, 2 W, C] in data units: A left and B right, one the translation of the other.
+
+    Args:
+      source: by default drawn from training images seen lately; of A, or of B for "backward".
+      direction: "forward" (A to B) or "backward".
+    """
+    check_choice("direction", direction, DIRECTIONS)
+    encode, decode = units(parts.options.transform)
+    forward, keys = direction == "forward", sample_keys(key, n)
+    if source is None:
+        pair = split_pair(draw_sources(fold_in(keys, 0), state.images))
+        source = pair[0] if forward else pair[1]
+    source = checked_sources(source, n, parts.image)
+    translate = parts.translator(state.ema[direction])
+    made = decode(translate(encode(fold_in(keys, 1), source)))
+    return join_pair(source, made) if forward else join_pair(made, source)
+
+
+def model_from_parts(parts: CycleGANParts) -> GenerativeModel:
+    """The model of parts that `make_parts` has checked."""
+    model = GenerativeModel(
+        partial(init_state, parts), partial(step, parts), partial(draw_samples, parts), parts=parts
+    )
+    return compiled(model, per_sample={"source": lambda x, n: checked_sources(x, n, parts.image)})
+
 
 @no_type_check
 def cyclegan(
-    generator: nn.Module,
-    critic: nn.Module,
+    generator: Any,
+    critic: Any,
     generator_optimizer: optax.GradientTransformation,
     critic_optimizer: optax.GradientTransformation,
-    *,
-    shape: tuple[int, ...],
-    loss: str | GanLoss = "lsgan",
-    cycle_weight: float = 10.0,
-    identity_weight: float = 5.0,
-    pool_size: int = 50,
-    ema_decay: float = 0.999,
-    transform: Any = None,
+    **options: Any,
 ) -> GenerativeModel:
     """CycleGAN as a `GenerativeModel` of unpaired images side by side [H, 2 W, C].
 
     Args:
       generator: `[B, H, W, C] -> [B, H, W, C]`, in the transform's units; of both directions.
       critic: `[B, H, W, C] -> scores [B, h, w]`; of both domains.
-      shape: (H, 2 W, C).
-      loss: a name in GAN_LOSSES, or a `GanLoss`.
-      cycle_weight, identity_weight: of the two distances beside the loss. Least squares have a
-        factor 1/2 here, which the authors' have not: 10 and 5 count as 20 and 10 in their code, and
-        their own 10 and 5 are 5 and 2.5 here.
-      pool_size: images that each pool holds, 0 for none.
-    `sample(key, state, n, source=None, direction="forward")` returns the sources, [n, H, W, C] in
-    data units or drawn from training images seen lately, beside their translations; A is left, also
-    when `direction` is "backward". Each step updates the generators, then the critics on what the
-    generators made before it. Raises ConfigError for options that cannot work.
+      options: fields of `CycleGANOptions`; `shape` is needed.
+    `sample` takes the arguments of `draw_samples`. Raises ConfigError for options that cannot work.
     """
-    image = check_pair(shape)
-    critic_loss, generator_loss = gan_loss(loss)
-    check_weights(cycle_weight=cycle_weight, identity_weight=identity_weight)
-    check_range("ema_decay", ema_decay, 0, 1)
-    check_range("pool_size", pool_size, 0, integer=True)
-    encode, decode = units(transform)
-    translator = lambda params: same_shape("generator", partial(apply, generator, params))
-    judge = lambda params: lambda x: scores(x, apply(critic, params, x))
-    judges = lambda params: Domains(*map(judge, params))
-
-    def init(key, batch):
-        check_images(shape, transform, batch)
-        keys = jax.random.split(key, 4)
-        one = jnp.zeros((1, *image))
-        makers = [init_params(generator, "generator", key, one) for key in keys[:2]]
-        critics = Domains(*(init_params(critic, "critic", key, one) for key in keys[2:]))
-        pools = Domains(empty_pool(pool_size, image), empty_pool(pool_size, image))
-        state = init_state_with_ema(dict(zip(DIRECTIONS, makers)), generator_optimizer)
-        moments = start_moments(critic_optimizer, critics, "critic_optimizer")
-        return CycleGANState(state, critics, moments, pools, first_memory(batch["x"]))
-
-    def update_generators(state, images):
-        def loss(params):
-            forward, backward = (translator(params[d]) for d in DIRECTIONS)
-            weights = cycle_weight, identity_weight
-            critics = judges(state.critics)
-            return generators_objective(
-                forward, backward, critics, images, generator_loss, *weights
-            )
-
-        return optimizer_step_with_ema(loss, generator_optimizer, ema_decay, state.generators)
-
-    def update_critics(key, state, images, fakes):
-        swap = lambda key, pool, x: exchange(key, pool, jax.lax.stop_gradient(x))
-        pools, shown = zip(*map(swap, jax.random.split(key), state.pools, fakes))
-        loss = lambda params: critics_objective(
-            judges(params), images, Domains(*shown), critic_loss
-        )
-        return Domains(*pools), optimizer_step(
-            loss, critic_optimizer, state.critics, state.critic_optimizer
-        )
-
-    def step(key, state, batch):
-        key_data, key_pools = jax.random.split(key)
-        images = Domains(*split_pair(encode(key_data, batch["x"])))
-        forward, backward = (translator(state.generators.params[d]) for d in DIRECTIONS)
-        fakes = Domains(backward(images.right), forward(images.left))
-        generators, metrics = update_generators(state, images)
-        pools, (critics, moments, judged) = update_critics(key_pools, state, images, fakes)
-        memory = remember(state.images, batch["x"])
-        metrics = report(metrics, "generator", generators.params) | report(
-            judged, "critic", critics
-        )
-        return CycleGANState(generators, critics, moments, pools, memory), metrics
-
-    def sample(key, state, n, source=None, direction="forward"):
-        check_choice("direction", direction, DIRECTIONS)
-        forward, keys = direction == "forward", sample_keys(key, n)
-        if source is None:
-            pair = split_pair(draw_sources(fold_in(keys, 0), state.images))
-            source = pair[0] if forward else pair[1]
-        source = checked_sources(source, n, image)
-        translate = translator(state.generators.ema[direction])
-        made = decode(translate(encode(fold_in(keys, 1), source)))
-        return join_pair(source, made) if forward else join_pair(made, source)
-
-    trained = lambda state: (state.generators.params, state.critics)
-    model = GenerativeModel(init, step, sample, parameters=trained)
-    return compiled(model, per_sample={"source": lambda x, n: checked_sources(x, n, image)})
+    optimizers = generator_optimizer, critic_optimizer
+    return model_from_parts(make_parts(generator, critic, *optimizers, CycleGANOptions(**options)))

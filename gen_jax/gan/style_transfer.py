@@ -11,12 +11,11 @@ with t = adain(f(c), f(s)), i over layers of a fixed network, and f the last of 
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from flax import linen as nn
 
 from gen_jax.checks import check_output, no_type_check
 from gen_jax.errors import check_range
@@ -37,7 +36,7 @@ from gen_jax.gan.translation import (
 from gen_jax.model import GenerativeModel, compiled
 from gen_jax.optimization import AveragedState, init_state_with_ema, optimizer_step_with_ema
 from gen_jax.randomness import fold_in, sample_keys
-from gen_jax.types import Array, Float
+from gen_jax.types import Array, Batch, Float, Key, Metrics, Num
 
 Maps = Sequence[Float[Array, "B ..."]]
 """Feature maps [B, h, w, F] of several layers, from fine to coarse."""
@@ -92,62 +91,143 @@ def objective(
     return parts["content"] + style_weight * parts["style"], parts
 
 
+class StyleState(NamedTuple):
+    """The decoder with its average, and pairs seen last [M, H, 2 W, C] in data units."""
+
+    decoder: AveragedState
+    images: Num[Array, "M H W2 C"]
+
+    @property
+    def params(self) -> Any:
+        """The decoder's parameters."""
+        return self.decoder.params
+
+    @property
+    def ema(self) -> Any:
+        """Their moving average."""
+        return self.decoder.ema
+
+
+class StyleOptions(NamedTuple):
+    """Options of `style_transfer`.
+
+    Fields:
+      shape: of images side by side, (H, 2 W, C).
+      style_weight: of the style's distance beside the content's.
+      ema_decay: of the decoder's moving average, which samples.
+      transform: `data.Transform` between data units and the networks', or None.
+    """
+
+    shape: tuple[int, ...]
+    style_weight: float = 10.0
+    ema_decay: float = 0.999
+    transform: Any = None
+
+
+class StyleParts(NamedTuple):
+    """The fixed features, the decoder, its optimizer, the options."""
+
+    features: Callable[[Array], Maps]
+    decoder: Any
+    optimizer: optax.GradientTransformation
+    options: StyleOptions
+
+    @property
+    def image(self) -> tuple[int, ...]:
+        """(H, W, C) of each image."""
+        return check_pair(self.options.shape)
+
+    def draw(self, params: Any, maps: Array) -> Array:
+        """The decoder's images of the coarsest maps."""
+        made = apply(self.decoder, params, maps)
+        return check_output("decoder", made, (len(maps), *self.image))
+
+
+def make_parts(
+    features: Callable[[Array], Maps],
+    decoder: Any,
+    optimizer: optax.GradientTransformation,
+    options: StyleOptions,
+) -> StyleParts:
+    """Everything checked. Raises ConfigError for options that cannot work."""
+    check_pair(options.shape)
+    check_weights(style_weight=options.style_weight)
+    check_range("ema_decay", options.ema_decay, 0, 1)
+    return StyleParts(features, decoder, optimizer, options)
+
+
+def init_state(parts: StyleParts, key: Key[Array, ""], batch: Batch) -> StyleState:
+    """Fresh state; raises ConfigError when the batch or the decoder does not fit."""
+    check_images(parts.options.shape, parts.options.transform, batch)
+    coarse = jax.eval_shape(parts.features, jnp.zeros((1, *parts.image)))[-1]
+    params = init_params(parts.decoder, "decoder", key, jnp.zeros(coarse.shape))
+    return StyleState(init_state_with_ema(params, parts.optimizer), first_memory(batch["x"]))
+
+
+def step(
+    parts: StyleParts, key: Key[Array, ""], state: StyleState, batch: Batch
+) -> tuple[StyleState, Metrics]:
+    """One update of the decoder on the objective, and one of its average."""
+    options, (encode, _) = parts.options, units(parts.options.transform)
+    images = split_pair(encode(key, batch["x"]))
+    loss = lambda params: objective(
+        parts.features, partial(parts.draw, params), *images, options.style_weight
+    )
+    decoder, metrics = optimizer_step_with_ema(
+        loss, parts.optimizer, options.ema_decay, state.decoder
+    )
+    return StyleState(decoder, remember(state.images, batch["x"])), metrics
+
+
+def draw_samples(
+    parts: StyleParts,
+    key: Key[Array, "*batch"],
+    state: StyleState,
+    n: int,
+    *,
+    source: Num[Array, "n H W C"] | None = None,
+    style: Num[Array, "n H W C"] | None = None,
+    strength: float | Float[Array, ""] = 1.0,
+) -> Array:
+    """The contents, and beside them their images in another style, [n, H, 2 W, C] in data units.
+
+    Args:
+      source, style: images of the contents and of the styles, by default drawn from those seen
+        lately.
+      strength: mixes maps of content (0) and target (1).
+    """
+    (encode, decode), keys = units(parts.options.transform), sample_keys(key, n)
+    drawn = split_pair(draw_sources(fold_in(keys, 0), state.images))
+    given = [d if x is None else x for x, d in zip((source, style), drawn)]
+    content, style = (checked_sources(x, n, parts.image) for x in given)
+    maps = [parts.features(encode(fold_in(keys, 1), x))[-1] for x in (content, style)]
+    mixed = strength * adain(*maps) + (1 - strength) * maps[0]
+    return join_pair(content, decode(parts.draw(state.ema, mixed)))
+
+
+def model_from_parts(parts: StyleParts) -> GenerativeModel:
+    """The model of parts that `make_parts` has checked."""
+    model = GenerativeModel(
+        partial(init_state, parts), partial(step, parts), partial(draw_samples, parts), parts=parts
+    )
+    images = lambda x, n: checked_sources(x, n, parts.image)
+    return compiled(model, per_sample={"source": images, "style": images}, shared=("strength",))
+
+
 @no_type_check
 def style_transfer(
     features: Callable[[Array], Maps],
-    decoder: nn.Module,
+    decoder: Any,
     optimizer: optax.GradientTransformation,
-    *,
-    shape: tuple[int, ...],
-    style_weight: float = 10.0,
-    ema_decay: float = 0.999,
-    transform: Any = None,
+    **options: Any,
 ) -> GenerativeModel:
     """Style transfer as a `GenerativeModel` of images side by side: content left, style right.
 
     Args:
       features: of a fixed network, in the transform's units, from fine to coarse.
       decoder: from the coarsest maps to an image [B, H, W, C].
-      shape: (H, 2 W, C).
-    `sample(key, state, n, source=None, style=None, strength=1.0)` returns the contents, beside them
-    in their new style; images are [n, H, W, C] in data units, or drawn from those seen lately.
-    `strength` mixes maps of content (0) and target (1). The data's pairs need not belong together.
+      options: fields of `StyleOptions`; `shape` is needed.
+    `sample` takes the arguments of `draw_samples`. The data's pairs need not belong together.
     Raises ConfigError for options that cannot work.
     """
-    image = check_pair(shape)
-    check_weights(style_weight=style_weight)
-    check_range("ema_decay", ema_decay, 0, 1)
-    encode, to_data = units(transform)
-
-    def draw(params, maps):
-        return check_output("decoder", apply(decoder, params, maps), (len(maps), *image))
-
-    def init(key, batch):
-        check_images(shape, transform, batch)
-        coarse = jnp.zeros(jax.eval_shape(features, jnp.zeros((1, *image)))[-1].shape)
-        state = init_state_with_ema(init_params(decoder, "decoder", key, coarse), optimizer)
-        return state, first_memory(batch["x"])
-
-    def step(key, state, batch):
-        decoding, memory = state
-        content, style = split_pair(encode(key, batch["x"]))
-
-        def loss(params):
-            return objective(features, partial(draw, params), content, style, style_weight)
-
-        decoding, metrics = optimizer_step_with_ema(loss, optimizer, ema_decay, decoding)
-        return (decoding, remember(memory, batch["x"])), metrics
-
-    def sample(key, state: tuple[AveragedState, Array], n, source=None, style=None, strength=1.0):
-        keys, (decoding, memory) = sample_keys(key, n), state
-        drawn = split_pair(draw_sources(fold_in(keys, 0), memory))
-        given = [d if x is None else x for x, d in zip((source, style), drawn)]
-        content, style = (checked_sources(x, n, image) for x in given)
-        maps = [features(encode(fold_in(keys, 1), x))[-1] for x in (content, style)]
-        mixed = strength * adain(*maps) + (1 - strength) * maps[0]
-        return join_pair(content, to_data(draw(decoding.ema, mixed)))
-
-    trained = lambda state: state[0].params
-    model = GenerativeModel(init, step, sample, parameters=trained)
-    images = lambda x, n: checked_sources(x, n, image)
-    return compiled(model, per_sample={"source": images, "style": images}, shared=("strength",))
+    return model_from_parts(make_parts(features, decoder, optimizer, StyleOptions(**options)))

@@ -9,7 +9,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from flax import linen as nn
 
 from gen_jax.checks import as_floats, check_output
 from gen_jax.data_units import Units, check_data
@@ -81,7 +80,7 @@ def checked_sources(source: Any, n: int, shape: tuple[int, ...]) -> Array:
     return source
 
 
-def init_params(network: nn.Module, name: str, key: Key[Array, ""], *inputs: Array) -> Any:
+def init_params(network: Any, name: str, key: Key[Array, ""], *inputs: Array) -> Any:
     """Parameters of a network. Raises ConfigError for one that carries anything else."""
     variables = network.init(key, *inputs)
     if set(variables) != {"params"}:
@@ -89,7 +88,7 @@ def init_params(network: nn.Module, name: str, key: Key[Array, ""], *inputs: Arr
     return variables["params"]
 
 
-def apply(network: nn.Module, params: Any, *inputs: Any) -> Any:
+def apply(network: Any, params: Any, *inputs: Any) -> Any:
     """The network's output."""
     return network.apply({"params": params}, *inputs)
 
