@@ -51,7 +51,8 @@ def _plain_types(hint: Any) -> Iterator[type]:
         yield get_origin(hint) or hint
     parts = get_args(hint)[:1] if get_origin(hint) is Annotated else get_args(hint)
     for part in parts:
-        yield from _plain_types(part)
+        if not isinstance(part, list):  # of a Callable's arguments
+            yield from _plain_types(part)
 
 
 @cache

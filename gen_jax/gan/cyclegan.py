@@ -12,21 +12,20 @@ least squares lack the 1/2 of `lsgan`: weights of 10 and 5 here are 20 and 10 in
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from gen_jax.checks import no_type_check, same_shape
-from gen_jax.errors import check_choice, check_range
+from gen_jax.errors import check_choice
 from gen_jax.gan.image_pool import empty_pool, exchange
 from gen_jax.gan.losses import GanLoss, ScoreLoss, gan_loss
 from gen_jax.gan.translation import (
     apply,
     check_images,
     check_pair,
-    check_weights,
     checked_sources,
     distance,
     draw_sources,
@@ -49,6 +48,7 @@ from gen_jax.optimization import (
     start_moments,
 )
 from gen_jax.randomness import fold_in, sample_keys
+from gen_jax.ranges import Range, check_ranges
 from gen_jax.types import Array, Batch, Float, Key, Metrics, Num
 
 DIRECTIONS = ("forward", "backward")
@@ -144,10 +144,10 @@ class CycleGANOptions(NamedTuple):
 
     shape: tuple[int, ...]
     loss: str | GanLoss = "lsgan"
-    cycle_weight: float = 10.0
-    identity_weight: float = 5.0
-    pool_size: int = 50
-    ema_decay: float = 0.999
+    cycle_weight: Annotated[float, Range(0)] = 10.0
+    identity_weight: Annotated[float, Range(0)] = 5.0
+    pool_size: Annotated[int, Range(0)] = 50
+    ema_decay: Annotated[float, Range(0, 1)] = 0.999
     transform: Any = None
 
 
@@ -186,10 +186,8 @@ def make_parts(
 ) -> CycleGANParts:
     """Everything checked and looked up. Raises ConfigError for options that cannot work."""
     check_pair(options.shape)
+    check_ranges(options)
     loss = gan_loss(options.loss)
-    check_weights(cycle_weight=options.cycle_weight, identity_weight=options.identity_weight)
-    check_range("ema_decay", options.ema_decay, 0, 1)
-    check_range("pool_size", options.pool_size, 0, integer=True)
     optimizers = generator_optimizer, critic_optimizer
     return CycleGANParts(generator, critic, *optimizers, loss, options)
 

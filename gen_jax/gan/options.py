@@ -2,17 +2,18 @@
 
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import optax
 
 from gen_jax.checks import no_type_check
 from gen_jax.conditions import Condition, checked_condition, configured, num_classes
-from gen_jax.errors import ConfigError, check_choice, check_range, check_shape
+from gen_jax.errors import ConfigError, check_choice, check_shape
 from gen_jax.gan.augmentation import augmentation
 from gen_jax.gan.losses import GanLoss, gan_loss
 from gen_jax.gan.penalties import PENALTIES, USUAL_WEIGHTS, Penalty, find_penalty
 from gen_jax.gan_nets.lipschitz import LipschitzCritic
+from gen_jax.ranges import Range, check_ranges
 from gen_jax.types import Array, Float, Int
 
 CONDITIONALS = {
@@ -61,34 +62,34 @@ class Options(NamedTuple):
     """
 
     shape: tuple[int, ...]
-    latent: int
+    latent: Annotated[int, Range(1)]
     loss: str | GanLoss = "non_saturating"
     penalty: str | Penalty | None = None
-    penalty_weight: float | None = None
-    lazy_interval: int = 1
-    n_critic: int = 1
+    penalty_weight: Annotated[float | None, Range(0, open_low=True)] = None
+    lazy_interval: Annotated[int, Range(1)] = 1
+    n_critic: Annotated[int, Range(1)] = 1
     condition: Condition | None = None
     conditional: str = "none"
-    class_weight: float = 1.0
-    matching: float = 0.0
-    interpolation: float = 0.0
-    code: tuple[int, int] = (0, 0)
-    code_weight: float = 1.0
+    class_weight: Annotated[float, Range(0)] = 1.0
+    matching: Annotated[float, Range(0, 1)] = 0.0
+    interpolation: Annotated[float, Range(0)] = 0.0
+    code: Annotated[tuple[int, int], Range(0)] = (0, 0)
+    code_weight: Annotated[float, Range(0)] = 1.0
     transform: Any = None
-    ema_decay: float = 0.999
-    clip: float = 0.0
-    consensus: float = 0.0
-    orthogonal: float = 0.0
-    feature_matching: float = 0.0
-    adversarial: float = 1.0
-    instance_noise: float = 0.0
-    instance_noise_steps: int = 0
-    unroll: int = 0
+    ema_decay: Annotated[float, Range(0, 1)] = 0.999
+    clip: Annotated[float, Range(0)] = 0.0
+    consensus: Annotated[float, Range(0)] = 0.0
+    orthogonal: Annotated[float, Range(0)] = 0.0
+    feature_matching: Annotated[float, Range(0)] = 0.0
+    adversarial: Annotated[float, Range(0)] = 1.0
+    instance_noise: Annotated[float, Range(0)] = 0.0
+    instance_noise_steps: Annotated[int, Range(0)] = 0
+    unroll: Annotated[int, Range(0)] = 0
     augment: tuple[str, ...] | Callable | None = None
-    accumulate: int = 1
-    freeze_above: float = 1.0
-    diversity: float = 0.5
-    balance_rate: float = 1e-3
+    accumulate: Annotated[int, Range(1)] = 1
+    freeze_above: Annotated[float, Range(0.5, 1)] = 1.0
+    diversity: Annotated[float, Range(0, 1, open_low=True)] = 0.5
+    balance_rate: Annotated[float, Range(0)] = 1e-3
 
 
 class GanState(NamedTuple):
@@ -139,30 +140,6 @@ class Parts(NamedTuple):
         return self.options.conditional in ("concat", "projection")
 
 
-def _check_numbers(options: Options) -> None:
-    check_shape("shape", options.shape)
-    for name in ("latent", "n_critic", "accumulate", "lazy_interval"):
-        check_range(name, getattr(options, name), 1, integer=True)
-    for name in ("unroll", "instance_noise_steps"):
-        check_range(name, getattr(options, name), 0, integer=True)
-    weights = (
-        "clip",
-        "consensus",
-        "orthogonal",
-        "feature_matching",
-        "adversarial",
-        "interpolation",
-    )
-    for name in (*weights, "instance_noise", "class_weight", "code_weight", "balance_rate"):
-        check_range(name, getattr(options, name), 0)
-    for name in ("matching", "ema_decay"):
-        check_range(name, getattr(options, name), 0, 1)
-    check_range("freeze_above", options.freeze_above, 0.5, 1)
-    check_range("diversity", options.diversity, 0, 1, open_low=True)
-    if options.penalty_weight is not None:
-        check_range("penalty_weight", options.penalty_weight, 0, open_low=True)
-
-
 def _check_condition(options: Options) -> None:
     kind = check_choice("conditional", options.conditional, CONDITIONALS)
     condition = checked_condition(options.condition)
@@ -177,10 +154,7 @@ def _check_condition(options: Options) -> None:
                 f"{name}={getattr(options, name)} needs a critic that sees the condition: "
                 f"conditional='concat' or 'projection', not {kind!r}"
             )
-    categories, numbers = options.code
-    check_range("code", categories, 0, integer=True)
-    check_range("code", numbers, 0, integer=True)
-    if (kind == "info") != bool(categories + numbers):
+    if (kind == "info") != bool(sum(options.code)):
         raise ConfigError(f"conditional={kind!r} does not go with code={options.code}")
 
 
@@ -232,7 +206,8 @@ def make_parts(
     options: Options,
 ) -> Parts:
     """Everything checked and looked up. Raises ConfigError for options that cannot work."""
-    _check_numbers(options)
+    check_shape("shape", options.shape)
+    check_ranges(options)
     _check_condition(options)
     _check_together(options)
     generator = configured("generator", generator, options.condition)

@@ -7,20 +7,18 @@ noise is dropout, also in sampling. (The paper halves the critic's loss, to whic
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from gen_jax.checks import no_type_check, same_shape
-from gen_jax.errors import check_range
 from gen_jax.gan.losses import GanLoss, ScoreLoss, gan_loss
 from gen_jax.gan.translation import (
     apply,
     check_images,
     check_pair,
-    check_weights,
     checked_sources,
     distance,
     draw_sources,
@@ -43,6 +41,7 @@ from gen_jax.optimization import (
     start_moments,
 )
 from gen_jax.randomness import fold_in, sample_keys
+from gen_jax.ranges import Range, check_ranges
 from gen_jax.types import Array, Batch, Float, Key, Metrics, Num
 
 
@@ -109,8 +108,8 @@ class Pix2PixOptions(NamedTuple):
 
     shape: tuple[int, ...]
     loss: str | GanLoss = "non_saturating"
-    l1_weight: float = 100.0
-    ema_decay: float = 0.999
+    l1_weight: Annotated[float, Range(0)] = 100.0
+    ema_decay: Annotated[float, Range(0, 1)] = 0.999
     transform: Any = None
 
 
@@ -149,9 +148,8 @@ def make_parts(
 ) -> Pix2PixParts:
     """Everything checked and looked up. Raises ConfigError for options that cannot work."""
     check_pair(options.shape)
+    check_ranges(options)
     loss = gan_loss(options.loss)
-    check_weights(l1_weight=options.l1_weight)
-    check_range("ema_decay", options.ema_decay, 0, 1)
     optimizers = generator_optimizer, critic_optimizer
     return Pix2PixParts(generator, critic, *optimizers, loss, options)
 

@@ -11,19 +11,17 @@ with t = adain(f(c), f(s)), i over layers of a fixed network, and f the last of 
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from gen_jax.checks import check_output, no_type_check
-from gen_jax.errors import check_range
 from gen_jax.gan.translation import (
     apply,
     check_images,
     check_pair,
-    check_weights,
     checked_sources,
     draw_sources,
     first_memory,
@@ -36,6 +34,7 @@ from gen_jax.gan.translation import (
 from gen_jax.model import GenerativeModel, compiled
 from gen_jax.optimization import AveragedState, init_state_with_ema, optimizer_step_with_ema
 from gen_jax.randomness import fold_in, sample_keys
+from gen_jax.ranges import Range, check_ranges
 from gen_jax.types import Array, Batch, Float, Key, Metrics, Num
 
 Maps = Sequence[Float[Array, "B ..."]]
@@ -119,8 +118,8 @@ class StyleOptions(NamedTuple):
     """
 
     shape: tuple[int, ...]
-    style_weight: float = 10.0
-    ema_decay: float = 0.999
+    style_weight: Annotated[float, Range(0)] = 10.0
+    ema_decay: Annotated[float, Range(0, 1)] = 0.999
     transform: Any = None
 
 
@@ -151,8 +150,7 @@ def make_parts(
 ) -> StyleParts:
     """Everything checked. Raises ConfigError for options that cannot work."""
     check_pair(options.shape)
-    check_weights(style_weight=options.style_weight)
-    check_range("ema_decay", options.ema_decay, 0, 1)
+    check_ranges(options)
     return StyleParts(features, decoder, optimizer, options)
 
 

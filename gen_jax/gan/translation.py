@@ -12,7 +12,7 @@ import optax
 
 from gen_jax.checks import as_floats, check_output
 from gen_jax.data_units import Units, check_data
-from gen_jax.errors import ConfigError, check_range, check_shape
+from gen_jax.errors import ConfigError, check_shape
 from gen_jax.gan.losses import ScoreLoss
 from gen_jax.types import Array, Batch, Float, Key, Num
 
@@ -106,12 +106,6 @@ def units(transform: Any) -> tuple[Callable, Callable]:
     if transform is None:
         return lambda key, x: as_floats("x", x), lambda u: u
     return transform.encode, transform.decode
-
-
-def check_weights(**weights: float) -> None:
-    """Raise ConfigError for a weight below 0."""
-    for name, value in weights.items():
-        check_range(name, value, 0)
 
 
 def report(metrics: dict[str, Array], network: str, params: Any) -> dict[str, Array]:

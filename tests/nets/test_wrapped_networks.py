@@ -8,6 +8,7 @@ import pytest
 from gen_jax import gan_nets
 from gen_jax.errors import ConfigError
 from gen_jax.gan_nets import Captioned, PairGenerator, SentenceEncoder
+from gen_jax.gan_nets.conditioning import condition_vector
 from gen_jax.randomness import fold_in, sample_keys
 
 E, ENCODER = 4, SentenceEncoder(5, 4)
@@ -65,7 +66,7 @@ def test_what_the_inner_network_wants_is_handed_on():
     words = ENCODER.apply({"params": variables["params"]["encoder"]}, TOKENS)
     wanted = style.clone(num_classes=E).apply(alone, Z, words, **given)
     np.testing.assert_allclose(captioned.apply(variables, Z, TOKENS, **given), wanted, atol=1e-6)
-    variables = pair.init(jax.random.key(0), Z)
+    variables = jax.tree.map(lambda p: p + 0.3, pair.init(jax.random.key(0), Z))
     alone = {name: tree["network"] for name, tree in variables.items()}
     both = pair.apply(variables, Z, **given)
     first = style.apply(alone, Z[:, :2], **given | {"keys": fold_in(keys, 0)})
@@ -88,10 +89,6 @@ def test_tokens_and_vectors_are_told_apart():
 
 
 def test_a_network_may_lie_between_two_labels():
-    """Of a layer that is linear in the one-hot row, the mean of both."""
-    network = gan_nets.MLPGenerator((2,), (), 3)
-    variables = network.init(jax.random.key(0), Z, jnp.array([0, 1]))
     one, two = jnp.array([0, 1]), jnp.array([2, 2])
-    mixed = network.apply(variables, Z, gan_nets.Mixed(one, two, 0.25))
-    a, b = (network.apply(variables, Z, label) for label in (one, two))
-    np.testing.assert_allclose(mixed, 0.25 * a + 0.75 * b, atol=1e-6)
+    found = condition_vector(gan_nets.Mixed(one, two, jnp.array([0.25, 0.5])), 3, 2)
+    np.testing.assert_allclose(found, [[0.25, 0, 0.75], [0, 0.5, 0.5]])
