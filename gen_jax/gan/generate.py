@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.conditions import value_of
-from gen_jax.data_units import to_data, to_model_floats
+from gen_jax.data_units import Data, to_data, to_model_floats
 from gen_jax.errors import ConfigError, check_finite
 from gen_jax.frozen import parts_of
 from gen_jax.gan.networks import apply_critic, draw_latent, generate
@@ -145,7 +145,7 @@ def generator(
 
 def critic(
     model: GenerativeModel, state: State, **conditions: Any
-) -> Callable[[Array], CriticOutput]:
+) -> Callable[[Data], CriticOutput]:
     """`judge(x [B, ...]) -> CriticOutput` of the critic as it was trained, of x in data units.
 
     Args:
@@ -155,7 +155,7 @@ def critic(
     """
     parts, own = parts_of(model, state, Parts)
 
-    def judge(x: Shaped[Array, "B ..."]) -> CriticOutput:
+    def judge(x: Data) -> CriticOutput:
         value = value_of(parts.options.condition, conditions, len(x))
         if value is None and parts.critic_sees:
             names = " or ".join(parts.options.condition.checks)
