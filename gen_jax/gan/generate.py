@@ -73,7 +73,7 @@ def examples(
     if value is None and condition is not None:
         value = condition.draw(fold_in(keys, 5))
     stats = {name: arrays for name, arrays in state.ema.items() if name != "params"}
-    offered = {} if truncation is None else {"truncation": truncation}
+    offered: dict[str, Any] = {} if truncation is None else {"truncation": truncation}
     params = state.ema["params"]
     x, _ = generate(parts, params, stats, keys, z, value, state.step, **offered)
     return to_data(parts.options, x)

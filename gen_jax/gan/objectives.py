@@ -209,7 +209,8 @@ def generator_loss(parts: Parts, critic: Any, generator: Any, scene: UpdateInput
         )
         total = total + options.interpolation * metrics["interpolated_loss"]
     if options.feature_matching:
-        matched = feature_matching(real_seen.features, fake_seen.features)
+        pair: Any = real_seen.features, fake_seen.features  # checked by `init`
+        matched = feature_matching(*pair)
         metrics["feature_matching"] = matched
         total = total + options.feature_matching * matched
     if options.orthogonal:
