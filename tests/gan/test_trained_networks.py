@@ -96,7 +96,8 @@ def test_the_critic_is_asked_in_data_units(labelled):
     model, state = labelled
     x = np.asarray(BATCH["x"][:4])
     found = gan.critic(model, state, label=2)(x)
-    raw = model.parts.critic.apply({"params": state.critic}, (x - 3) / 2, jnp.full(4, 2))
+    u = jnp.asarray((x - 3) / 2)
+    raw = model.parts.critic.apply({"params": state.critic}, u, jnp.full(4, 2))
     np.testing.assert_allclose(found.score, raw.score, rtol=1e-4, atol=1e-5)
     with pytest.raises(ConfigError, match="label is needed"):
         gan.critic(model, state)(x)
