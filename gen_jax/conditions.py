@@ -23,13 +23,12 @@ from gen_jax.checks import as_array, is_known
 from gen_jax.errors import (
     ConfigError,
     DataError,
-    check_choice,
     check_range,
     check_shape,
     check_text,
     shown,
 )
-from gen_jax.types import Array, Bool, Float, Int, Key, Num
+from gen_jax.types import Array, Bool, Float, Int, Key
 
 Check = Callable[[Any, int], Any]
 
@@ -291,22 +290,6 @@ def drop(key: Key[Array, ""], condition: Condition, value: Any, share: float, n:
     return condition.hide(value, jax.random.bernoulli(key, share, (n,)))
 
 
-def value_of(condition: Condition | None, given: Mapping[str, Any], n: int) -> Any:
-    """The condition's value [n, ...] from arguments by name; None where none is given.
-
-    Raises ConfigError for names that it has not, and for values that do not fit.
-    """
-    checks = {} if condition is None else condition.checks
-    for name, value in given.items():
-        if value is not None and not checks:
-            raise ConfigError(f"{name} was given, but the model was trained without a condition")
-        if checks:
-            check_choice("condition", name, checks)
-    if condition is None:
-        return None
-    return condition.gather({name: check(given.get(name), n) for name, check in checks.items()})
-
-
 def num_classes(condition: Condition | None) -> int:
     """K of labels, 0 without a condition. Raises ConfigError for a condition that is no label."""
     if condition is None:
@@ -352,27 +335,3 @@ def one_hot(label: Int[Array, "n"], num_classes: int) -> Float[Array, "n K"]:
     """
     inside = (label >= 0) & (label <= num_classes)
     return jnp.where(inside[:, None], jax.nn.one_hot(label, num_classes), jnp.nan)
-
-
-# The functions below serve the families that still have the option `num_classes`.
-
-
-def batch_labels(batch: Mapping[str, Any], num_classes: int, *, unlabelled: bool = False) -> Any:
-    """`Labels.of_batch`, or None for a model of no classes."""
-    return None if num_classes == 0 else labels(num_classes).of_batch(batch, unlabelled)
-
-
-def check_classes(name: str, network: Any, num_classes: int) -> None:
-    """Raise ConfigError for a network that was made for another number of classes."""
-    own = getattr(network, "num_classes", num_classes)
-    if own != num_classes:
-        raise ConfigError(
-            f"num_classes={num_classes}, but the {name} was made with num_classes={own}"
-        )
-
-
-def checked_labels(label: Any, n: int, num_classes: int) -> Num[Array, "n"] | None:
-    """`Labels.checked`. Raises ConfigError for a label of a model of no classes."""
-    if label is not None and num_classes == 0:
-        raise ConfigError("label was given, but the model was trained without labels")
-    return None if num_classes == 0 else labels(num_classes).checked(label, n)

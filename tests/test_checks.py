@@ -20,7 +20,7 @@ from gen_jax import (
     vae,
 )
 from gen_jax.checks import as_array, as_floats, as_key, check_output, per_point, same_shape
-from gen_jax.conditions import checked_labels
+from gen_jax.conditions import labels
 from gen_jax.errors import ConfigError, DataError
 from gen_jax.model import GenerativeModel
 from gen_jax.randomness import normal, sample_keys
@@ -103,8 +103,8 @@ def test_large_whole_numbers_are_kept_where_jax_can(x64):
 )
 def test_labels_to_sample(label):
     with pytest.raises(ConfigError, match="^label"):
-        checked_labels(label, 4, 3)
-    assert checked_labels([0, 1, 2, 0], 4, 3).tolist() == [0, 1, 2, 0]
+        labels(3).checked(label, 4)
+    assert labels(3).checked([0, 1, 2, 0], 4).tolist() == [0, 1, 2, 0]
 
 
 def test_outputs_of_callables(key):

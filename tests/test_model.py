@@ -1,7 +1,6 @@
 """The contract's helpers: keys of samples, compiled functions, samples in batches."""
 
 import inspect
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 
 from gen_jax.compiled import PROGRAMS
-from gen_jax.conditions import checked_labels
+from gen_jax.conditions import labels
 from gen_jax.errors import ConfigError, DataError
 from gen_jax.model import GenerativeModel, compiled, sample_in_batches
 from gen_jax.randomness import fold_in, normal, sample_keys
@@ -73,7 +72,7 @@ def toy(count=None, classes=10):
 
     return compiled(
         GenerativeModel(lambda key, batch: jnp.ones(()), None, sample, log_prob, "exact"),
-        per_sample={"label": partial(checked_labels, num_classes=classes), "prompt": prompts},
+        per_sample={"label": labels(classes).checked, "prompt": prompts},
         shared=("table",),
         encode=encode,
     )

@@ -5,7 +5,7 @@ import numpy as np
 import optax
 import pytest
 
-from gen_jax.conditions import checked_labels, one_hot
+from gen_jax.conditions import labels, one_hot
 from gen_jax.errors import ConfigError
 from gen_jax.optimization import (
     init_state_with_ema,
@@ -51,16 +51,14 @@ def test_a_loss_of_one_number_may_be_descended():
 
 
 def test_labels_at_the_door():
-    assert checked_labels(None, 3, 0) is None
-    np.testing.assert_array_equal(checked_labels(2, 3, 4), [2, 2, 2])
-    np.testing.assert_array_equal(checked_labels(np.array([0, 3]), 2, 4), [0, 3])
-    with pytest.raises(ConfigError, match="trained without labels"):
-        checked_labels(1, 3, 0)
+    assert labels(4).checked(None, 3) is None
+    np.testing.assert_array_equal(labels(4).checked(2, 3), [2, 2, 2])
+    np.testing.assert_array_equal(labels(4).checked(np.array([0, 3]), 2), [0, 3])
     with pytest.raises(ConfigError, match=r"shape \[3\]"):
-        checked_labels(jnp.zeros(2, jnp.int32), 3, 4)
+        labels(4).checked(jnp.zeros(2, jnp.int32), 3)
     for label in (-1, 4, 1.0, np.array([0, 1, 9])):
         with pytest.raises(ConfigError, match=r"integers in \[0, 3\]"):
-            checked_labels(label, 3, 4)
+            labels(4).checked(label, 3)
 
 
 def test_rows_of_labels():

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gen_jax.conditions import value_of
+from gen_jax.condition_values import value_of
 from gen_jax.data_units import Data, to_data, to_model_floats
 from gen_jax.errors import ConfigError, check_finite
 from gen_jax.frozen import parts_of
