@@ -54,7 +54,7 @@ def check_data(
     return form
 
 
-def to_model(units: HasUnits, key: Key[Array, "*batch"], x: Data) -> Shaped[Array, "B ..."]:
+def to_model(units: HasUnits, key: Key[Array, "*batch"] | None, x: Data) -> Shaped[Array, "B ..."]:
     """Data units to u [B, *shape]; key is one key, or one per example [B].
 
     Raises ConfigError when they do not fit the shape.
@@ -76,12 +76,16 @@ def log_det(units: HasUnits, u: Shaped[Array, "B ..."]) -> Float[Array, "B"]:
     return units.transform.log_det(u) if units.transform else jnp.zeros(u.shape[:1])
 
 
-def to_model_floats(units: HasUnits, key: Key[Array, "*batch"], x: Data) -> Float[Array, "B ..."]:
+def to_model_floats(
+    units: HasUnits, key: Key[Array, "*batch"] | None, x: Data
+) -> Float[Array, "B ..."]:
     """`to_model` for models of real numbers: whole numbers become floating-point ones."""
     return as_floats("x", to_model(units, key, x))
 
 
-def to_model_vectors(units: HasUnits, key: Key[Array, "*batch"], x: Data) -> Float[Array, "B D"]:
+def to_model_vectors(
+    units: HasUnits, key: Key[Array, "*batch"] | None, x: Data
+) -> Float[Array, "B D"]:
     """Data units to vectors."""
     return to_model_floats(units, key, x).reshape(x.shape[0], math.prod(units.shape))
 

@@ -20,7 +20,7 @@ from gen_jax.autoregressive.options import (
 )
 from gen_jax.checks import no_type_check
 from gen_jax.condition_values import log_prob_over, null_or_drawn, null_or_needed, value_of
-from gen_jax.data_units import check_data, log_det, to_data
+from gen_jax.data_units import Data, check_data, log_det, to_data
 from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel, compiled
 from gen_jax.optimization import AveragedState, init_state_with_ema, optimizer_step_with_ema
@@ -147,7 +147,7 @@ def draw_samples(
 
 
 def logits(
-    model: GenerativeModel, state: State, x: Num[Array, "B ..."], **conditions: Any
+    model: GenerativeModel, state: State, x: Data, **conditions: Any
 ) -> Float[Array, "B N P"]:
     """The P numbers of each unit's law from the units before it, in natural places: logits of a
     categorical law, the parameters of another (`Likelihood`).

@@ -286,7 +286,7 @@ def test_what_a_trained_energy_cannot_give_is_refused(joint, bounded):
         energy.logits(bounded[0], bounded[2])
     with pytest.raises(ConfigError, match="model was trained without a condition"):
         energy.energy(bounded[0], bounded[2], label=1)(np.zeros((2, 2)))
-    with pytest.raises(ConfigError, match="condition must be labels"):
+    with pytest.raises(ConfigError, match="condition=.image. must be labels"):
         energy.jem(NETWORK, optax.sgd(0.1), shape=(2,), condition=conditions.image((2,)))
     wide = energy.jem(Linear(), optax.sgd(0.1), shape=(2,), condition=conditions.labels(2))
     with pytest.raises(ConfigError, match=r"allowed: logits \[B, 2\]"):

@@ -121,7 +121,7 @@ def test_the_bijector_of_a_trained_ffjord(trained):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"steps": 0}, "num_steps=0"),
+        ({"num_steps": 0}, "num_steps=0"),
         ({"method": "rk5"}, "method='rk5'"),
         ({"divergence": "trace"}, "divergence='trace'"),
         ({"kinetic": -1.0}, "kinetic=-1"),
