@@ -153,7 +153,7 @@ def encode_data(parts: Parts, key: Key[Array, "*batch"], x: Data) -> Array:
     return to_values(options, parts.likelihood, key, x)
 
 
-def condition_vectors(parts: Parts, label: Int[Array, "B"] | None, n: int) -> Float[Array, "n C"]:
+def condition_vectors(parts: Parts, label: Int[Array, "L"] | None, n: int) -> Float[Array, "n C"]:
     """Labels as vectors [n, num_classes], in turn where there are fewer of them than n.
 
     Raises ConfigError when they are missing, or when n is no multiple of their number.
@@ -170,7 +170,7 @@ def condition_vectors(parts: Parts, label: Int[Array, "B"] | None, n: int) -> Fl
 
 
 def network_inputs(
-    parts: Parts, u: Num[Array, "B ..."], label: Int[Array, "B"] | None = None
+    parts: Parts, u: Num[Array, "B ..."], label: Int[Array, "L"] | None = None
 ) -> Float[Array, "B E"]:
     """What the encoder sees of values u: a vector of about unit size, and the label."""
     flat = parts.likelihood.network_input(u).reshape(len(u), -1)

@@ -271,7 +271,7 @@ def log_prob(
     return of_pixels + score_codes(key, state.prior, codes)
 
 
-def _trained(parts: VQParts, state: VQState) -> tuple[Any, list[Array], Any]:
+def _trained(parts: VQParts, state: VQState) -> tuple[Any, list[Any], Any]:
     vectors = [book.vectors for book in state.codebooks]
     return state.params, vectors, parts.prior.parameters(state.prior)
 
