@@ -170,7 +170,7 @@ def check_output(name: str, out: Any, shape: tuple[int, ...], what: str = "") ->
     model. Raises ConfigError with the callable's name.
     """
     try:
-        if isinstance(out, tuple | list):
+        if not (hasattr(out, "shape") or isinstance(out, int | float | complex)):
             raise TypeError
         found, dtype = jnp.shape(out), jnp.result_type(out)
     except (TypeError, ValueError):

@@ -252,7 +252,7 @@ def test_whole_numbers_are_fitted_as_real_ones(dtype):
             np.testing.assert_array_equal(a, b)
 
 
-def test_models_of_real_numbers_take_whole_ones():
+def test_models_of_real_numbers_take_whole_ones(as_users_compile):
     x = (X * 200).astype(np.uint8)
     for make in (
         lambda: classical.gaussian_mixture(2, shape=(2,)),

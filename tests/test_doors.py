@@ -435,7 +435,7 @@ def test_the_right_output_is_not_refused(name):
 
 
 LABELS = np.arange(B) % 3
-CODER_OF = {**CODER, "num_classes": 3}
+CODER_OF = {**CODER, "condition": conditions.labels(3)}
 CONDITIONAL = {
     "diffusion": lambda: diffusion.diffusion(
         nets.MLP((8, 8)), "linear", ADAM, shape=(2,), condition=conditions.labels(3)
@@ -446,7 +446,9 @@ CONDITIONAL = {
     "ncsn": lambda: energy.ncsn(
         nets.MLP((8, 8)), ADAM, shape=(2,), condition=conditions.labels(3), levels=4
     ),
-    "jem": lambda: energy.jem(nn.Dense(3), ADAM, chains=CHAINS, **ENERGY),
+    "jem": lambda: energy.jem(
+        nn.Dense(3), ADAM, chains=CHAINS, condition=conditions.labels(3), **ENERGY
+    ),
     "flow": lambda: flows.flow(
         flows.make_flow("nice", 2, (8,)), ADAM, shape=(2,), condition=conditions.labels(3)
     ),

@@ -206,6 +206,7 @@ class Options(NamedTuple):
     transform: Any = None
 
 
+@no_type_check
 def make_parts(options: Options) -> Parts:
     """The parts of a model. Raises ConfigError for values out of range."""
     shape, epsilon = check_shape("shape", options.shape), options.epsilon

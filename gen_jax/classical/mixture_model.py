@@ -104,6 +104,7 @@ class Parts(NamedTuple):
         return gradient_fit.constrained(state.params, state.floor)
 
 
+@no_type_check
 def make_parts(k: int, optimizer: optax.GradientTransformation | None, options: Options) -> Parts:
     """The parts of a model. Raises ConfigError for unknown names and values out of range."""
     shape = check_shape("shape", options.shape)

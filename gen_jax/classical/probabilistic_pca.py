@@ -90,6 +90,7 @@ class Options(NamedTuple):
     floor: float = 1e-6
 
 
+@no_type_check
 def make_parts(options: Options) -> Parts:
     """The parts of a model. Raises ConfigError for values out of range."""
     shape = check_shape("shape", options.shape)

@@ -143,6 +143,7 @@ class Parts(NamedTuple):
     options: Options
 
 
+@no_type_check
 def make_parts(options: Options) -> Parts:
     """The parts of a model. Raises ConfigError for points and for images under 8 pixels."""
     check_range("epsilon", options.epsilon, 0, open_low=True)

@@ -78,6 +78,7 @@ class Parts(NamedTuple):
         return path
 
 
+@no_type_check
 def make_parts(network: Any, optimizer: Any, options: Options) -> Parts:
     """The parts of a model. Raises ConfigError for what does not fit together."""
     check_shape("shape", options.shape)

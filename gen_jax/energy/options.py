@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import optax
 
+from gen_jax.checks import no_type_check
 from gen_jax.conditions import Condition
 from gen_jax.energy.normalizer import Annealing, check_annealing
 from gen_jax.errors import check_range, check_shape
@@ -126,6 +127,7 @@ class Parts(NamedTuple):
     condition: Condition | None = None
 
 
+@no_type_check
 def make_parts(
     network: Any,
     optimizer: optax.GradientTransformation,

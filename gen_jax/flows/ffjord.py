@@ -73,6 +73,7 @@ class Parts(NamedTuple):
         return solver_bijector(field, num_steps=2 * o.num_steps, method=o.method)
 
 
+@no_type_check
 def make_parts(optimizer: optax.GradientTransformation, options: Options) -> Parts:
     """The parts of a model. Raises ConfigError for unknown names and values out of range."""
     check_shape("shape", options.shape)

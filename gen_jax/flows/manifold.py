@@ -104,6 +104,7 @@ class Parts(NamedTuple):
         return make_surface(self.inner, self.outer, params, self.dim, self.options.latent)
 
 
+@no_type_check
 def make_parts(
     inner: Layer, outer: Layer, optimizer: optax.GradientTransformation, options: Options
 ) -> Parts:

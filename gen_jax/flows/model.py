@@ -75,6 +75,7 @@ class Parts(NamedTuple):
         return self.layer.bijector(params["flow"], rows)
 
 
+@no_type_check
 def make_parts(layer: Layer, optimizer: optax.GradientTransformation, options: Options) -> Parts:
     """The parts of a model. Raises ConfigError for values out of range."""
     check_training(options)

@@ -142,6 +142,7 @@ class StyleParts(NamedTuple):
         return check_output("decoder", made, (len(maps), *self.image))
 
 
+@no_type_check
 def make_parts(
     features: Callable[[Array], Maps],
     decoder: Any,

@@ -65,6 +65,7 @@ class Parts(NamedTuple):
         return kernel_of(self.make_kernel, step_size, scale if self.options.learn_scale else None)
 
 
+@no_type_check
 def make_parts(
     log_density: Callable, make_kernel: Callable[..., Kernel], dim: int, options: Options
 ) -> Parts:

@@ -72,6 +72,7 @@ class Parts(NamedTuple):
         return -jax.vmap(self.log_density)(x).reshape(-1), log_q.reshape(-1)
 
 
+@no_type_check
 def make_parts(
     log_density: Callable[[Array], Array], dim: int, layer: Layer, schedule: Schedule | None = None
 ) -> Parts:

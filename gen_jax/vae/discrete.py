@@ -122,6 +122,7 @@ def checked_codes(codes: Any, n: int, options: DiscreteOptions) -> Int[Array, "n
     return values
 
 
+@no_type_check
 def make_discrete_parts(
     encoder: Network,
     decoder: Network,

@@ -150,6 +150,7 @@ class LadderParts(NamedTuple):
     options: LadderOptions
 
 
+@no_type_check
 def make_ladder(optimizer: optax.GradientTransformation, options: LadderOptions) -> LadderParts:
     """The parts of a model. Raises ConfigError for values out of range."""
     check_shape("shape", options.shape)

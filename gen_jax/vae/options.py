@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from gen_jax import conditions
-from gen_jax.checks import check_output
+from gen_jax.checks import check_output, no_type_check
 from gen_jax.conditions import Condition
 from gen_jax.data_units import Data
 from gen_jax.errors import ConfigError, check_choice, check_range, check_shape
@@ -124,6 +124,7 @@ def refuse_unread(
             raise ConfigError(f"{name}={shown} is not read by {owner} (it is by: {known})")
 
 
+@no_type_check
 def networks_and_laws(
     encoder: Network, decoder: Network, optimizer: optax.GradientTransformation, options: Options
 ) -> Parts:

@@ -95,6 +95,7 @@ class VQParts(NamedTuple):
         return code_sides(self.options)
 
 
+@no_type_check
 def make_vq_parts(
     optimizer: optax.GradientTransformation,
     options: VQOptions,
