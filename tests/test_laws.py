@@ -78,7 +78,7 @@ def test_losses_keep_examples_apart_and_work_under_jit_and_vmap(kind, weighting,
     predict = lambda x, t: jnp.sin(x) * t[:, None]
 
     def loss(x0, eps, t):
-        options = {"kind": kind, "weighting": weighting, "data_std": 0.7}
+        options = {"prediction": kind, "weighting": weighting, "data_std": 0.7}
         return denoising_loss(predict, path, x0, eps, t, **options)[0]
 
     counted = count_traces(loss)
