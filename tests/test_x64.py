@@ -82,7 +82,13 @@ def on_paths(dtype):
 def weightings(dtype):
     def make(name, _):
         loss = lambda x: denoising_loss(
-            lambda x, t: x, paths.vp(), x, x, jnp.full(N, 0.5, dtype), prediction="eps", weighting=name
+            lambda x, t: x,
+            paths.vp(),
+            x,
+            x,
+            jnp.full(N, 0.5, dtype),
+            prediction="eps",
+            weighting=name,
         )
         return loss, points(dtype, N, 2)
 

@@ -54,7 +54,8 @@ def test_every_network_of_a_noise_level_is_registered_and_tested():
 
     modules = {n for n in nets.__all__ if isinstance(getattr(nets, n), type)}
     noisy = {name for name in modules if sees_noise(getattr(nets, name))}
-    assert {v.__name__ for v in nets.NETWORKS.values()} == noisy
+    of_tokens = {"TokenTransformer"}  # tested with the model of tokens
+    assert {v.__name__ for v in nets.NETWORKS.values()} == noisy - of_tokens
     assert set(SMALL) == set(nets.NETWORKS)
 
 

@@ -14,7 +14,7 @@ import tiny
 
 from gen_jax.errors import CheckpointError, ConfigError, Stopped
 from gen_jax.model import GenerativeModel
-from gen_jax.training import fit, restore_state, saved_steps, session
+from gen_jax.training import fit, restore_state, saved_steps, saving, session
 from gen_jax.training.manifest import read_numbers
 from gen_jax.training.report import write_report
 
@@ -167,10 +167,10 @@ def test_a_step_must_keep_the_form_of_the_state(step, message):
 def test_saving_by_the_clock(tmp_path, monkeypatch):
     """Each look of the session at its clock is 40 seconds later than the one before."""
     now = iter(range(0, 10**6, 40))
-    # The session's own name only: the clock of the whole process is read by other threads too.
-    monkeypatch.setattr(
-        session, "time", SimpleNamespace(monotonic=lambda: next(now), perf_counter=perf_counter)
-    )
+    # These modules' own name only: the clock of the whole process is read by other threads too.
+    clock = SimpleNamespace(monotonic=lambda: next(now), perf_counter=perf_counter)
+    for module in (session, saving):
+        monkeypatch.setattr(module, "time", clock, raising=False)
     options = {"save_every": 1000, "log_every": 1, "keep": 100, "steps": 12}
     state = tiny.train(tmp_path, save_minutes=4, **options)
     steps = saved_steps(tmp_path)
