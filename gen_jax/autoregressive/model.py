@@ -68,7 +68,7 @@ def step(
 
 
 def log_prob(
-    parts: Parts, key: Key[Array, ""], state: AveragedState, x: Any, **conditions: Any
+    parts: Parts, key: Key[Array, ""] | None, state: AveragedState, x: Any, **conditions: Any
 ) -> Float[Array, "B"]:
     """log p(x | condition) in nats and data units, exact; of several orderings the mean of p.
 

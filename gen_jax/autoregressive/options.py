@@ -54,7 +54,7 @@ class Parts(NamedTuple):
     optimizer: optax.GradientTransformation
     options: Options
 
-    def encode(self, key: Key[Array, "*batch"], x: Any) -> Num[Array, "B N E"]:
+    def encode(self, key: Key[Array, "*batch"] | None, x: Any) -> Num[Array, "B N E"]:
         """Data units to the units of the model. Raises ConfigError or DataError."""
         u = to_model(self.options, key, jnp.asarray(x))
         check_values(self.likelihood, u)

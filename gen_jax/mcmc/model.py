@@ -134,7 +134,7 @@ def draw_samples(
 
 
 def log_prob(
-    parts: Parts, key: Key[Array, "*batch"], state: ChainsState, x: Float[Array, "B D"]
+    parts: Parts, key: Key[Array, "*batch"] | None, state: ChainsState, x: Float[Array, "B D"]
 ) -> Float[Array, "B"]:
     """log p(x) in nats; the chains play no part in it."""
     assert parts.options.log_normalizer is not None

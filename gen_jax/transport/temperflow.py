@@ -129,7 +129,7 @@ def draw_samples(
 
 
 def log_prob(
-    parts: Parts, key: Key[Array, "*batch"], state: TemperState, x: Float[Array, "B D"]
+    parts: Parts, key: Key[Array, "*batch"] | None, state: TemperState, x: Float[Array, "B D"]
 ) -> Float[Array, "B"]:
     """log q(x) of the flow in nats."""
     return density.log_density(parts.layer.bijector(state.params), x)
