@@ -114,7 +114,7 @@ class Parts(NamedTuple):
     weaker: Any = None
     guide: Callable[[Denoiser, Any, GaussianPath], Denoiser] | None = None
     tell: bool = True
-    jump: Callable[["Parts", Any, Any], Stepper] | None = None
+    jump: Callable[[Any, Any, Any], Stepper] | None = None
 
     @property
     def preconditioned(self) -> Preconditioned:
