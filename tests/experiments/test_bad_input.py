@@ -105,7 +105,7 @@ OTHERS = {
     "label out of range": ("sample RUN --label 10", 2, "label=10 [0, 9]"),
     "negative label": ("sample RUN --label -1", 2, "label=-1 [0, 9]"),
     "label without labels": ("sample POINTS --label 3", 2, "label=3 '8gaussians' no labels"),
-    "guidance without labels": ("sample POINTS --guidance 2", 2, "guidance=2.0 needs a model with a condition"),
+    "guidance without labels": ("sample POINTS --guidance 2", 2, "guidance=2.0 needs a model"),
     "guidance that is no number": ("sample RUN --guidance nan", 2, "guidance=nan"),
     "score for a coupling": (
         "sample POINTS --stepper euler_maruyama",
