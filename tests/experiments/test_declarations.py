@@ -70,7 +70,7 @@ def test_the_commands_import_no_experiment_before_they_need_it():
 def test_text_is_refused_with_the_experiments_that_take_it(command, tmp_path):
     ended = command("vae", "--dataset", "genesis", "--directory", tmp_path / "run")
     assert ended.code == ConfigError.exit_code
-    assert "is text, which is for: transformer" in ended.err
+    assert "is text, which is for: token_diffusion, transformer" in ended.err
 
 
 def test_options_of_older_runs_are_read_by_their_new_names(command, tmp_path, monkeypatch):
