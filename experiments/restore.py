@@ -22,13 +22,23 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
+from experiments.shared.option_types import (
+    MAX_COUNT,
+    Count,
+    Positive,
+    SavedStep,
+    Seed,
+    Share,
+    within,
+)
 from experiments.shared.provenance import compare, in_report
 from experiments.shared.registry import Saved
 from experiments.shared.runner import rebuild
 from gen_jax import data, diffusion, inverse, metrics, plotting, training
-from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.errors import ConfigError, check_choice
 from gen_jax.frozen import parts_of
 from gen_jax.inverse import GUIDES, LinearOperator, Operator
+from gen_jax.ranges import check_ranges
 
 OPERATORS: dict[str, Callable[..., LinearOperator | Operator]] = {
     "inpainting": lambda c, shape: inverse.inpainting(seen(c, shape)),
@@ -57,32 +67,32 @@ class Config:
     solver: str = "pseudo_inverse_guidance"
     """dps, pseudo_inverse_guidance, moment_matching, proximal, null_space, ddrm, replacement or
     repaint"""
-    noise_std: float = 0.1
+    noise_std: Annotated[float, *within(0, 10)] = 0.1
     """Standard deviation of the measurement's noise, in units of [-1, 1]."""
-    hidden: float = 0.5
+    hidden: Share = 0.5
     """Share of the rows, from below, that inpainting hides."""
-    border: int = 2
+    border: Annotated[int, *within(0, MAX_COUNT)] = 2
     """Pixels of each side that uncropping hides."""
-    factor: int = 2
+    factor: Count = 2
     """Of super-resolution."""
-    blur_std: float = 1.0
+    blur_std: Positive = 1.0
     """In pixels."""
-    quality: int = 10
+    quality: Annotated[int, *within(1, 100)] = 10
     """Of JPEG, 1 to 100."""
-    num: int = 50
+    num: Annotated[int, *within(2, MAX_COUNT)] = 50
     """Test images."""
-    draws: int = 8
+    draws: Count = 8
     """Posterior samples of each."""
     stepper: str = "ddim"
     """Sampler of the solvers that are guides."""
-    num_steps: int = 50
-    sigma_max: float = 5.0
+    num_steps: Count = 50
+    sigma_max: Positive = 5.0
     """Noise level sigma / alpha that the guides start from: above it the gradient of a trained
     network is magnified."""
-    resamples: int = 5
+    resamples: Count = 5
     """Of repaint."""
-    seed: int = 0
-    checkpoint: int | None = None
+    seed: Seed = 0
+    checkpoint: SavedStep = None
     """A saved step; the newest if not given."""
     allow_changed_data: bool = False
     """Go on although the data are not those of the training."""
@@ -92,16 +102,7 @@ class Config:
         check_choice("operator", self.operator, OPERATORS)
         check_choice("solver", self.solver, (*GUIDES, *STEPPERS))
         check_choice("stepper", self.stepper, diffusion.STEPPERS)
-        check_range("noise_std", self.noise_std, 0, 10)
-        check_range("hidden", self.hidden, 0, 1)
-        for name in ("blur_std", "sigma_max"):
-            check_range(name, getattr(self, name), 0, open_low=True)
-        check_range("quality", self.quality, 1, 100, integer=True)
-        check_range("seed", self.seed, 0, 2**32 - 1, integer=True)
-        check_range("num", self.num, 2, integer=True)
-        for name in ("factor", "draws", "num_steps", "resamples"):
-            check_range(name, getattr(self, name), 1, integer=True)
-        check_range("border", self.border, 0, integer=True)
+        check_ranges(self)
         if self.solver in ("replacement", "repaint") and self.operator != "inpainting":
             raise ConfigError(f"solver={self.solver!r} is for operator='inpainting' alone")
 

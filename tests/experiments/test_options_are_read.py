@@ -24,6 +24,7 @@ ELSEWHERE = {
     "mcmc": {"coldest", "leapfrog_steps", "recorded", "temperatures"},
     "temperflow": {"margin", *(f"schedule.{field.name}" for field in fields(Schedule))},
     "texture": {"side"},
+    "token_diffusion": {"network.name"},
     "transformer": {"network.name"},
     "vqvae": {"prior_network.name"},
 }
