@@ -91,7 +91,7 @@ def begun(parts):
 def test_a_critic_that_knows_its_training_set(monkeypatch, options, said):
     """Training images say 1, held-out ones 1/2, samples -1: a quarter of the way to the samples."""
     model, state = started(**options)
-    model = model._replace(sample=lambda key, state, n: jnp.asarray(greys(0, n)["x"]))
+    model = model._replace(sample=lambda key, state, n, **_: jnp.asarray(greys(0, n)["x"]))
     saved = Saved("gan", None, None, SPEC, model, state, 0)
     monkeypatch.setattr(gan_diagnostics.data, "load", lambda name, split: greys(255))
     found = gan_diagnostics.critic_signs(saved, greys(191))
