@@ -34,6 +34,7 @@ OPTIONS = {
     "latents": ("--latents", 2, 4),
     "reconstruction": ("--latent", 4),
     "widths": ("--widths", 8, 8),
+    "stepper": ("--learning-rate", 0.05, "--ema-decay", 0.1),  # tokens change with large steps only
     "schedule": ("--schedule.batch-size", 40, "--schedule.first-steps", 2, "--flow.bins", 4),
 }
 """What makes a run small, for the experiments that have these fields."""
