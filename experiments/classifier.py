@@ -117,7 +117,8 @@ GUIDE = Experiment("classifier", Config, build)
 def main() -> None:
     config = tyro.cli(Config, description=__doc__)
     if config.noise_conditioned and config.directory is None:
-        config = replace(config, directory=default_directory("noisy_classifier", config.dataset))
+        directory = default_directory("noisy_classifier", config.dataset, config.seed)
+        config = replace(config, directory=directory)
     run = start(GUIDE, config)
     state = training.fit(run.key, build(config, run.spec), run.train, **run.fit_options)
     if config.noise_conditioned:

@@ -1,12 +1,15 @@
 """Sample a trained run.
 
 python -m experiments.sample runs/diffusion-digits
+python -m experiments.sample runs/diffusion-digits --num 10000 --output samples.npz
+python -m experiments.sample runs/diffusion-digits --label 3 5 7 --output pictures/
 python -m experiments.sample runs/diffusion-digits --stepper ddim --steps 10 --label 3 --animate
 python -m experiments.sample runs/diffusion-digits --guidance 2
 python -m experiments.sample runs/diffusion-digits --classifier runs/noisy_classifier-digits
 python -m experiments.sample runs/transformer-genesis --num 3 --prompt "And God said" --top-p 0.9
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +18,7 @@ import jax
 import numpy as np
 import tyro
 
+from experiments.shared.exports import LABELS, write_arrays, write_pictures
 from experiments.shared.option_types import MAX_SAMPLES, within
 from experiments.shared.pictures import balanced_labels, draw, picture
 from experiments.shared.registry import Saved
@@ -36,25 +40,33 @@ class Config(SamplingConfig):
     """What to draw, and how; options not given are those of the run."""
 
     num: Annotated[int, *within(1, MAX_SAMPLES)] = 100
-    label: int | None = None
-    """One class; all of them in turn if not given."""
+    label: tuple[int, ...] = ()
+    """Classes, drawn in turn; all of them if not given."""
     output: str | None = None
-    """A .png (picture), .txt (text) or .npz (arrays); samples/ of the run if not given."""
+    """A .png (one picture), .txt (text), .npz (arr_0 and labels), or a folder, with a / at the end:
+    a PNG for each image, and labels.csv. In samples/ of the run if not given."""
     prompt: str | None = None
     """Text that the samples continue."""
     animate: bool = False
     """Also write a GIF of the way from noise to data."""
 
 
-def check_label(label: int | None, saved: Saved) -> None:
-    """Raise ConfigError for a label that the run's data do not have, or its model does not take."""
+def labels_of(chosen: Sequence[int], saved: Saved, n: int) -> np.ndarray | None:
+    """The labels of n samples: those chosen in turn, or all; None where the model takes none.
+
+    Raises ConfigError for a label that the run's data do not have, or its model does not take.
+    """
     spec = saved.spec
-    if label is not None and not spec.num_classes:
-        raise ConfigError(f"label={label} was given, but dataset {spec.name!r} has no labels")
-    if label is not None and "label" not in saved.model.conditions:
-        raise ConfigError(f"label={label} is no option of a {saved.name!r} run")
-    if label is not None:
+    for label in chosen:
+        if not spec.num_classes:
+            raise ConfigError(f"label={label} was given, but dataset {spec.name!r} has no labels")
+        if "label" not in saved.model.conditions:
+            raise ConfigError(f"label={label} is no option of a {saved.name!r} run")
         check_range("label", label, 0, spec.num_classes - 1, integer=True)
+    if chosen:
+        return np.resize(np.asarray(chosen, np.int32), n)
+    balanced = balanced_labels(saved.model, spec, n)
+    return None if balanced is None else np.asarray(balanced)
 
 
 def prompt_of(prompt: str | None, saved: Saved) -> dict[str, Any]:
@@ -71,18 +83,29 @@ def output_of(config: Config, sampler: Sampler) -> Path:
     """The file to write, and may be written: asked before the time for sampling is spent."""
     allowed = SUFFIXES[sampler.saved.spec.kind]
     path = Path(config.output or sampler.saved.directory / "samples" / f"drawn{allowed[0]}")
+    if is_folder(config.output) and sampler.saved.spec.kind == "images":
+        if config.animate:
+            raise ConfigError(f"animate=True needs a file as output, not {config.output!r}")
+        training.check_writable("output", path / LABELS)
+        return path
     if path.suffix not in allowed:
-        raise ConfigError(f"output={str(path)!r} must end in one of: {', '.join(allowed)}")
+        more = ", or with a / for a folder" if sampler.saved.spec.kind == "images" else ""
+        raise ConfigError(f"output={str(path)!r} must end in one of: {', '.join(allowed)}{more}")
     if config.animate:
         training.check_writable("output", path.with_suffix(".gif"))
     return training.check_writable("output", path)
+
+
+def is_folder(output: str | None) -> bool:
+    """Whether pictures of their own are asked for: a path that ends in a / names a folder."""
+    return output is not None and output.endswith("/")
 
 
 def animate(config: Config, sampler: Sampler, path: Path) -> Path:
     """A GIF of 36 images, or of 2000 points, along the sampling path."""
     spec = sampler.saved.spec
     n = 36 if spec.kind == "images" else 2000
-    label = balanced_labels(sampler.model, spec, n) if config.label is None else config.label
+    label = labels_of(config.label, sampler.saved, n)
     options = sampler.options | ({} if label is None else {"label": label})
     key = jax.random.key(config.seed)
     draw = jax.jit(
@@ -97,14 +120,16 @@ def main() -> None:
     config = tyro.cli(Config, description=__doc__)
     sampler = prepare(config)
     saved = sampler.saved
-    check_label(config.label, saved)
+    labels = labels_of(config.label, saved, config.num)
     if config.animate and "grid" not in sampler.model.conditions:
         raise ConfigError(f"animate=True needs a sampler of steps, which {saved.name!r} has not")
     output = output_of(config, sampler)
-    options = {**sampler.options, "label": config.label, **prompt_of(config.prompt, saved)}
+    options = {**sampler.options, "label": labels, **prompt_of(config.prompt, saved)}
     samples = draw(sampler.model, saved.spec, sampler.state, config.num, config.seed, **options)
-    if output.suffix == ".npz":
-        np.savez_compressed(output, x=samples)
+    if is_folder(config.output):
+        write_pictures(output, samples, labels)
+    elif output.suffix == ".npz":
+        write_arrays(output, samples, labels)
     else:
         picture(output, saved.spec, samples)
     if saved.spec.kind == "text" and output.suffix == ".txt":

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, get_type_hints
 import tyro
 
 from experiments.shared.option_types import Count, Duration, Seed, Steps, within
+from experiments.shared.plugins import load_plugin
 from gen_jax import data, training
 from gen_jax.conditions import Labels
 from gen_jax.data import DatasetSpec
@@ -27,7 +28,8 @@ class RunConfig:
     batch_size: Count = 128
     seed: Seed = 0
     directory: str | None = None
-    """Where the run is kept; runs/EXPERIMENT-DATASET if not given. A run that is there resumes."""
+    """Where the run is kept; runs/EXPERIMENT-DATASET if not given, with -seedN for another seed
+    than 0. A run that is there resumes."""
     save_every: Steps = 500
     log_every: Steps = 100
     keep: Steps = 3
@@ -40,11 +42,14 @@ class RunConfig:
     """Options that may differ from those of the run that resumes, by last name."""
     initial_run: Annotated[str | None, tyro.conf.arg(name="from")] = None
     """A run whose trained parameters this one starts from (fine-tuning)."""
+    plugin: str | None = None
+    """Your own module, imported first: what it adds to the registries can be chosen by name."""
     fsdp: bool = False
     """Shard parameters and optimizer state over the devices."""
 
     def check(self) -> None:
         """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
+        load_plugin(self.plugin)
         check_ranges(self)
         data.registry.find(self.dataset)
 

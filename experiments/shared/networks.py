@@ -12,7 +12,8 @@ from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.nets import MLP, NETWORKS, DiT, UNet
 from gen_jax.ranges import check_ranges
 
-NAMES = ("auto", *NETWORKS)
+SIZED = ("mlp", "unet", "dit")
+"""Those whose sizes are set here; others of NETWORKS are made of the sizes that are given."""
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
@@ -21,7 +22,7 @@ class NetworkConfig:
     """A conditional network; "auto" is an MLP for points and tiny images, a DiT for larger ones."""
 
     name: str = "auto"
-    """auto, mlp, unet or dit"""
+    """auto, mlp, unet, dit, or one that a plugin adds to NETWORKS"""
     width: Annotated[int | None, *within(2, MAX_WIDTH)] = None
     """Channels: of the MLP's and DiT's hidden layers, or of the U-Net's first level."""
     depth: MaybeLayers = None
@@ -34,7 +35,7 @@ class NetworkConfig:
 
     def check(self) -> None:
         """Raise ConfigError for unknown names and for sizes that no network can have."""
-        check_choice("network.name", self.name, NAMES)
+        check_choice("network.name", self.name, ("auto", *NETWORKS))
         check_choice("network.dtype", self.dtype, DTYPES)
         check_ranges(self, "network.")
 
@@ -51,9 +52,15 @@ class TransformerNetwork:
 
 
 def make_network(config: NetworkConfig, spec: DatasetSpec) -> Any:
-    """The Flax module for data of this shape. Raises ConfigError for names and sizes."""
+    """The network for data of this shape; one of a plugin is made of the sizes that are given.
+
+    Raises ConfigError for names and sizes.
+    """
     config.check()
     name = config.name
+    if name not in ("auto", *SIZED):
+        given = {"width": config.width, "depth": config.depth}
+        return NETWORKS[name](**{k: size for k, size in given.items() if size is not None})
     common = {
         "num_classes": spec.num_classes,
         "dropout": config.dropout,

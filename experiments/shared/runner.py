@@ -11,6 +11,7 @@ import numpy as np
 
 from experiments.shared import pictures
 from experiments.shared.config import RunConfig, from_dict, renamed_options
+from experiments.shared.plugins import load_plugin
 from experiments.shared.registry import EXPERIMENTS, Experiment, Saved, find
 from gen_jax import data, training
 from gen_jax.data import DatasetSpec
@@ -29,10 +30,10 @@ class Run(NamedTuple):
     fit_options: dict[str, Any]
 
 
-def default_directory(name: str, dataset: str) -> str:
-    """Where a run is kept when nothing is said."""
+def default_directory(name: str, dataset: str, seed: int = 0) -> str:
+    """Where a run is kept when nothing is said; each seed but 0 has a directory of its own."""
     slug = "".join(c if c.isalnum() or c in "._-" else "_" for c in dataset)
-    return f"runs/{name}-{slug}"
+    return f"runs/{name}-{slug}" + (f"-seed{seed}" if seed else "")
 
 
 def start(experiment: Experiment, config: RunConfig, load_data: bool = True) -> Run:
@@ -52,7 +53,7 @@ def start(experiment: Experiment, config: RunConfig, load_data: bool = True) -> 
         train = {"x": np.zeros((config.batch_size, *spec.shape), np.float32)}
     data.check_batchable(train, config.batch_size, spec.num_classes or None)
     directory = Path(
-        config.directory or default_directory(experiment.name, config.dataset)
+        config.directory or default_directory(experiment.name, config.dataset, config.seed)
     ).absolute()
     options: dict[str, Any] = {
         "steps": config.steps,
@@ -142,6 +143,7 @@ def rebuild(
         raise ConfigError(f"run {str(directory)!r} is of {name!r}, which is not among: {needed}")
     experiment = find(name)
     config = from_dict(experiment.config, values)
+    load_plugin(config.plugin)
     model = experiment.build(config, spec)
     state, step = training.restore_state(
         directory, abstract_state(model, spec, config.batch_size), step

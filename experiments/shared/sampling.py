@@ -8,6 +8,7 @@ import tyro
 
 from experiments.shared import noisy_classifier
 from experiments.shared.option_types import MAX_COUNT, MaybePositive, SavedStep, Seed, within
+from experiments.shared.plugins import load_plugin
 from experiments.shared.provenance import changes, compare
 from experiments.shared.registry import GUIDES, Saved
 from experiments.shared.runner import rebuild
@@ -63,9 +64,12 @@ class SamplingConfig:
     """A saved step; the newest if not given."""
     allow_changed_data: bool = False
     """Go on although the data are not those of the training."""
+    plugin: str | None = None
+    """Your own module, imported first; that of the run is imported in any case."""
 
     def check(self) -> None:
         """Raise ConfigError for what cannot work, before the run is read."""
+        load_plugin(self.plugin)
         check_ranges(self)
         for name, registry in (
             ("stepper", (*diffusion.STEPPERS, *TOKEN_STEPPERS, "jump")),
