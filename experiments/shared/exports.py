@@ -12,9 +12,11 @@ LABELS = "labels.csv"
 
 def write_arrays(path: Path, samples: np.ndarray, labels: np.ndarray | None) -> Path:
     """An npz of `arr_0` [N, ...], where tools that compute the FID look, and `labels` int32 [N]."""
-    named = {} if labels is None else {"labels": np.asarray(labels, np.int32)}
     with open(path, "wb") as file:
-        np.savez_compressed(file, samples, **named)
+        if labels is None:
+            np.savez_compressed(file, arr_0=samples)
+        else:
+            np.savez_compressed(file, arr_0=samples, labels=np.asarray(labels, np.int32))
     return path
 
 
