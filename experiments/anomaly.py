@@ -33,7 +33,7 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
-from experiments.shared.likelihoods import knows, log_prob
+from experiments.shared.likelihoods import has_option, log_prob
 from experiments.shared.option_types import MAX_SAMPLES, SavedStep, within
 from experiments.shared.provenance import compare, in_report
 from experiments.shared.registry import Saved
@@ -69,7 +69,7 @@ class Config:
 
 def far_log_prob(saved: Saved, x: np.ndarray) -> Float[np.ndarray, "N"]:
     """log p(x), of a diffusion model by an adaptive solver: fixed steps fail far from the data."""
-    options = {"method": "dopri5"} if knows(saved, "method") else {}
+    options = {"method": "dopri5"} if has_option(saved, "method") else {}
     return log_prob(saved, x, **options)
 
 

@@ -24,7 +24,7 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
-from experiments.shared.option_types import MAX_COUNT, Count, Steps, Weight, Width, within
+from experiments.shared.option_types import MAX_COUNT, Count, Steps, Width, of
 from experiments.shared.registry import Experiment, Saved
 from experiments.shared.runner import run
 from experiments.shared.translation import (
@@ -42,7 +42,7 @@ from experiments.shared.translation import (
 )
 from gen_jax import data
 from gen_jax.data import DatasetSpec, pairs
-from gen_jax.gan import cyclegan
+from gen_jax.gan import CycleGANOptions, cyclegan
 from gen_jax.model import GenerativeModel
 from gen_jax.training import run_main
 from gen_jax.types import State
@@ -63,11 +63,11 @@ class Config(TranslationConfig):
     width: Width = 16
     """Channels of the generator at the finest resolution; doubled by each halving."""
     critic_width: Width = 16
-    cycle_weight: Weight = 10.0
+    cycle_weight: Annotated[float, *of(CycleGANOptions, "cycle_weight")] = 10.0
     """Counts as 20 in the authors' code, whose least squares lack the factor 1/2 of `lsgan`."""
-    identity_weight: Weight = 5.0
+    identity_weight: Annotated[float, *of(CycleGANOptions, "identity_weight")] = 5.0
     """Counts as 10 there."""
-    pool_size: Annotated[int, *within(0, MAX_COUNT)] = 50
+    pool_size: Annotated[int, *of(CycleGANOptions, "pool_size", MAX_COUNT)] = 50
     """Old images that each critic sees; 0 for none."""
 
 

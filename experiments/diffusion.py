@@ -8,12 +8,12 @@ Then `python -m experiments.sample RUN_DIR` and `python -m experiments.evaluate 
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax.numpy as jnp
 import tyro
 
-from experiments.shared.diffusion_options import PathConfig, model_options, transform_of
+from experiments.shared.diffusion_options import PathConfig, model_options
 from experiments.shared.networks import make_network
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
@@ -21,19 +21,19 @@ from gen_jax import data
 from gen_jax.data import DatasetSpec
 from gen_jax.diffusion import (
     GRIDS,
-    NOISE_INPUTS,
     WEIGHTINGS,
-    Preconditioned,
+    Parts,
+    denoiser,
     diffusion,
-    network_denoiser,
     variational_bound,
 )
 from gen_jax.errors import check_choice
+from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel
 from gen_jax.optimization import one_cycle_adam
-from gen_jax.paths import PARAMETERISATIONS, PATHS
+from gen_jax.paths import PARAMETERISATIONS
 from gen_jax.training import run_main
-from gen_jax.types import Array, Key
+from gen_jax.types import Array, Key, State
 
 
 @dataclass(frozen=True)
@@ -68,20 +68,16 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     )
 
 
-def bound(config: Config, spec: DatasetSpec, state: Any, key: Key[Array, ""], x: Array) -> Array:
+def bound(key: Key[Array, ""], model: GenerativeModel, state: State, x: Array) -> Array:
     """The variational bound on log p(x) in nats per image [B]: 1000 steps, 100 of them evaluated.
 
     x is uint8; the bound is on the probability of the pixel values, with x0 at the bins' centres.
     """
-    _, data_std = transform_of(spec)
-    path = PATHS[config.path]()
-    network, noise = make_network(config.network, spec), NOISE_INPUTS[config.noise_input]
-    p = Preconditioned(network.apply, path, config.prediction, data_std, noise)
+    path = parts_of(model, state, Parts)[0].path
     x0 = (x.astype(jnp.float32) + 0.5) / 128 - 1
     # Steps uniform in log-SNR: on a uniform grid the first step alone would loosen the bound.
     times = GRIDS["log_snr"](path, 1000)[-2::-1]
-    denoise = network_denoiser(p, state.ema)
-    terms = variational_bound(key, denoise, path, x0, times=times, num_samples=100)
+    terms = variational_bound(key, denoiser(model, state), path, x0, times=times, num_samples=100)
     return -(terms["prior"] + terms["diffusion"] + terms["reconstruction"])
 
 

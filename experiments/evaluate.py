@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
-from experiments.shared.likelihoods import knows
+from experiments.shared.likelihoods import has_option
 from experiments.shared.measures import (
     evaluate_images,
     evaluate_points,
@@ -96,7 +96,7 @@ def main() -> None:
     saved = sampler.saved
     path = training.check_writable("evaluation", saved.directory / "evaluation.json")
     given = {} if (n := config.importance_samples) is None else {"num_samples": n}
-    if given and not knows(saved, "num_samples"):
+    if given and not has_option(saved, "num_samples"):
         raise ConfigError(f"importance_samples={n} is no option of a {saved.name!r} run")
     is_known = saved.spec.name.startswith(known_densities.PREFIX)
     train, test = ({}, {}) if is_known else load_both(saved.spec.name)

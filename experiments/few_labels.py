@@ -12,7 +12,7 @@ Measured with the first command (three minutes on a shared machine): accuracy on
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,16 @@ import tyro
 
 from experiments.shared import pictures
 from experiments.shared.config import RunConfig
-from experiments.shared.option_types import Count, Duration, Positive, Steps, Weight, Width, Widths
+from experiments.shared.option_types import (
+    MAX_COUNT,
+    MAX_STEPS,
+    MAX_WIDTH,
+    Count,
+    Positive,
+    Steps,
+    Widths,
+    of,
+)
 from experiments.shared.registry import Experiment, Saved
 from experiments.shared.runner import start
 from experiments.shared.vae_options import check_shared, model_options
@@ -48,16 +57,16 @@ class Config(RunConfig):
     likelihood: str = "auto"
     """auto, gaussian, gaussian_scalar, gaussian_diagonal, bernoulli, categorical,
     discretized_logistic or discretized_logistic_mixture"""
-    latent: Width = 8
+    latent: Annotated[int, *of(vae.Options, "latent", MAX_WIDTH)] = 8
     hidden: Widths = (256,)
-    weight: Weight = 100.0
+    weight: Annotated[float, *of(vae.Options, "weight")] = 100.0
     """Of the classifier's cross-entropy on labelled images."""
-    num_samples: Count = 1
+    num_samples: Annotated[int, *of(vae.Options, "num_samples", MAX_COUNT)] = 1
     """Draws of z per example and label."""
-    beta: Weight = 1.0
-    warm_up: Duration = 0
+    beta: Annotated[float, *of(vae.Options, "beta")] = 1.0
+    warm_up: Annotated[int, *of(vae.Options, "warm_up", MAX_STEPS)] = 0
     """Steps over which beta rises from 0."""
-    free_bits: Weight = 0.0
+    free_bits: Annotated[float, *of(vae.Options, "free_bits")] = 0.0
     """Nats per latent dimension that cost nothing more."""
     learning_rate: Positive = 2e-3
     """Peak of a one-cycle schedule of Adam."""

@@ -11,19 +11,20 @@ nats lost against the true density of the eight Gaussians; far from converged.
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import tyro
 
 from experiments.shared.config import RunConfig, condition_of
 from experiments.shared.flow_options import transform_of
-from experiments.shared.option_types import Count, Positive, Share, Steps, Weight, Widths
+from experiments.shared.option_types import Count, Positive, Share, Steps, Widths, of
 from experiments.shared.pictures import density
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
 from gen_jax import data
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import check_choice
-from gen_jax.flows import ffjord
+from gen_jax.flows.ffjord import Options, ffjord
 from gen_jax.model import GenerativeModel
 from gen_jax.optimization import one_cycle_adam
 from gen_jax.solvers.divergence import DIVERGENCES
@@ -46,9 +47,9 @@ class Config(RunConfig):
     """euler, midpoint, heun, ralston or rk4"""
     divergence: str = "hutchinson"
     """exact or hutchinson, in training"""
-    kinetic: Weight = 0.0
+    kinetic: Annotated[float, *of(Options, "kinetic")] = 0.0
     """Weight of the squared speed along the way in the loss."""
-    jacobian: Weight = 0.0
+    jacobian: Annotated[float, *of(Options, "jacobian")] = 0.0
     """Weight of the field's squared derivative along the way in the loss."""
     conditional: bool = False
     """Condition on the labels."""

@@ -10,18 +10,19 @@ diffusion model. The parent must have the same network, path, prediction and noi
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import tyro
 
 from experiments.shared.diffusion_options import PathConfig, model_options
 from experiments.shared.networks import make_network
-from experiments.shared.option_types import Count, Share, Weight
+from experiments.shared.option_types import Count, of
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
 from gen_jax import data
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import check_choice
-from gen_jax.flow_matching import FEW_STEP_LOSSES, flow_map_model
+from gen_jax.flow_matching import FEW_STEP_LOSSES, FewSteps, flow_map_model
 from gen_jax.flow_matching.flow_map_model import SMOOTH
 from gen_jax.model import GenerativeModel
 from gen_jax.optimization import one_cycle_adam
@@ -36,11 +37,11 @@ class Config(PathConfig):
     """mean_flow, improved_mean_flow, shortcut, consistency or lagrangian"""
     prediction: str = "v"
     """What the network predicts: v, velocity or F."""
-    velocity_share: Share = 0.75
+    velocity_share: Annotated[float, *of(FewSteps, "velocity_share")] = 0.75
     """Share of the examples that train the velocity alone."""
-    adaptive: Weight = 0.0
+    adaptive: Annotated[float, *of(FewSteps, "adaptive")] = 0.0
     """Power of the weight 1 / error of each example."""
-    gamma: Share = 0.0
+    gamma: Annotated[float, *of(FewSteps, "gamma")] = 0.0
     """Of the jumps: 0 follows the flow, 1 adds noise again after each."""
     noise_input: str = "slow_angle"
     sampling_steps: Count = 1

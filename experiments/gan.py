@@ -60,13 +60,11 @@ from experiments.shared.option_types import (
     MAX_SAMPLES,
     MAX_WIDTH,
     Duration,
-    MaybePositive,
     MaybeWidths,
     Positive,
     Share,
     Steps,
-    Weight,
-    Width,
+    of,
     within,
 )
 from experiments.shared.registry import Experiment, Saved
@@ -87,7 +85,7 @@ class Config(RunConfig):
     `python -m experiments.list` shows all"""
     penalty: str = "r1"
     """none, wgan_gp, wgan_lp, dragan, r1, r2 or r1_r2; began takes none"""
-    penalty_weight: MaybePositive = None
+    penalty_weight: Annotated[float | None, *of(gan.Options, "penalty_weight")] = None
     """That of the penalty's paper if not given."""
     remedy: tuple[str, ...] = ()
     """Any of: accumulation, augmentation, clipping, consensus, dropout, feature_matching, freezing,
@@ -97,13 +95,13 @@ class Config(RunConfig):
     """auto, mlp, lipschitz, dcgan, sagan, biggan, or autoencoder (for loss began)"""
     conditional: str = "none"
     """none, concat, projection, ac or info"""
-    code: Annotated[tuple[int, int], *within(0, MAX_WIDTH)] = (10, 2)
+    code: Annotated[tuple[int, int], *of(gan.Options, "code", MAX_WIDTH)] = (10, 2)
     """Categories and numbers of the code of "info"."""
-    diversity: Annotated[float, *within(0, 1, open_low=True)] = 0.5
+    diversity: Annotated[float, *of(gan.Options, "diversity")] = 0.5
     """Of began: error of generated images per error of real ones at which it rests."""
-    balance_rate: Weight = 1e-3
+    balance_rate: Annotated[float, *of(gan.Options, "balance_rate")] = 1e-3
     """Of began's k."""
-    latent: Width = 32
+    latent: Annotated[int, *of(gan.Options, "latent", MAX_WIDTH)] = 32
     widths: MaybeWidths = ()
     """Of the generator's layers; the architecture's if not given."""
     learning_rate: Positive = 1e-3

@@ -35,6 +35,7 @@ def sections() -> dict[str, dict[str, str]]:
         "paths": paths.PATHS,
         "samplers (steppers)": diffusion.STEPPERS,
         "time grids": diffusion.GRIDS,
+        "losses of diffusion": diffusion.LOSSES,
         "loss weightings": diffusion.WEIGHTINGS,
         "densities of training times": diffusion.TIME_DENSITIES,
         "noise inputs of networks": diffusion.NOISE_INPUTS,

@@ -31,8 +31,8 @@ from experiments.shared.option_types import (
     Positive,
     Share,
     Steps,
-    Weight,
     Widths,
+    of,
     within,
 )
 from experiments.shared.registry import Experiment, Saved
@@ -40,6 +40,7 @@ from experiments.shared.runner import run
 from gen_jax import data, flows, plotting
 from gen_jax.classical import gaussian_image
 from gen_jax.data import DatasetSpec
+from gen_jax.flows.manifold import Options
 from gen_jax.metrics import mean_and_error
 from gen_jax.model import GenerativeModel
 from gen_jax.optimization import one_cycle_adam
@@ -62,7 +63,7 @@ class Config(RunConfig):
     """Couplings of the outer flow, and of the inner one."""
     hidden: Widths = (64,)
     """Widths of each coupling's network."""
-    reconstruction: Weight = 50.0
+    reconstruction: Annotated[float, *of(Options, "reconstruction")] = 50.0
     """Weight of the squared error of an image, pixels in [0, 1], against its log-likelihood."""
     learning_rate: Positive = 2e-3
     """Peak of a one-cycle schedule of Adam."""

@@ -25,13 +25,14 @@ from experiments.shared.chain_options import kernel_of
 from experiments.shared.chain_report import chain_numbers, write_report
 from experiments.shared.config import RunConfig
 from experiments.shared.known_densities import target_of
-from experiments.shared.option_types import MAX_COUNT, Count, Duration, Positive, Steps, within
+from experiments.shared.option_types import MAX_COUNT, MAX_STEPS, Count, Steps, of, within
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
 from gen_jax import mcmc
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.mcmc.adaptation import FEWEST
+from gen_jax.mcmc.model import Options
 from gen_jax.model import GenerativeModel
 from gen_jax.training import run_main
 from gen_jax.types import State
@@ -47,14 +48,14 @@ class Config(RunConfig):
     batch_size: Count = 1
     """Not used: chains look at no data."""
     chains: Count = 256
-    kernel_steps: Steps = 10
+    kernel_steps: Annotated[int, *of(Options, "kernel_steps", MAX_STEPS)] = 10
     """Kernel steps per training step."""
     kernel: str = "parallel_tempering"
     """langevin, mala, random_walk, hmc or parallel_tempering"""
     inner: str = "random_walk"
     """The kernel at each temperature: mala, random_walk or hmc."""
-    step_size: Positive = 0.5
-    adapt: Duration = 0
+    step_size: Annotated[float, *of(Options, "step_size")] = 0.5
+    adapt: Annotated[int, *of(Options, "adapt", MAX_STEPS)] = 0
     """First training steps in which the step size is adapted; not for langevin."""
     learn_scale: bool = False
     """Whether adaptation, of 8 steps or more, also learns a scale for each coordinate."""
@@ -62,7 +63,7 @@ class Config(RunConfig):
     temperatures: Annotated[int, *within(2, 1000)] = 5
     coldest: Annotated[float, *within(0, 0.999, open_low=True)] = 0.02
     """Smallest inverse temperature; the others are geometric between it and 1."""
-    spread: Positive = 5.0
+    spread: Annotated[float, *of(Options, "spread")] = 5.0
     """Chains start at N(0, spread^2 I)."""
     recorded: Annotated[int, *within(4, MAX_COUNT)] = 500
     """Kernel steps recorded at the end for the diagnostics."""

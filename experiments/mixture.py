@@ -12,19 +12,20 @@ steps of gradient descent (-2.371 to -2.386; `fit_em` on all points -2.377 to -2
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import optax
 import tyro
 
 from experiments.shared.classical_options import transform_of
 from experiments.shared.config import RunConfig
-from experiments.shared.option_types import Count, Positive, Share, Steps, Width
+from experiments.shared.option_types import Count, Positive, Steps, Width, of
 from experiments.shared.pictures import density
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
 from gen_jax import data
 from gen_jax.classical.mixture import COVARIANCES, gaussian_mixture
-from gen_jax.classical.mixture_model import METHODS
+from gen_jax.classical.mixture_model import METHODS, Options
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError, check_choice
 from gen_jax.model import GenerativeModel
@@ -45,7 +46,7 @@ class Config(RunConfig):
     """full or diagonal"""
     epsilon: Positive = 1e-4
     """Added to the variances of every component, as a share of the first batch's."""
-    forgetting: Share = 0.6
+    forgetting: Annotated[float, *of(Options, "forgetting")] = 0.6
     """Batch n = 1, 2, .. of EM replaces the share (n + 1)^-forgetting; 0 is plain EM on each."""
     learning_rate: Positive = 0.01
     """Of Adam, falling to 0; for the gradient method."""

@@ -23,7 +23,7 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
-from experiments.shared.option_types import Positive, Steps, Weight, within
+from experiments.shared.option_types import Positive, Steps, of, within
 from experiments.shared.registry import Experiment, Saved
 from experiments.shared.runner import run
 from experiments.shared.translation import (
@@ -39,7 +39,7 @@ from experiments.shared.translation import (
 )
 from gen_jax import data
 from gen_jax.data import DatasetSpec
-from gen_jax.gan import pix2pix
+from gen_jax.gan import Pix2PixOptions, pix2pix
 from gen_jax.model import GenerativeModel
 from gen_jax.training import run_main
 from gen_jax.types import State
@@ -55,7 +55,7 @@ class Config(TranslationConfig):
     """Of Adam, falling to 0 over the second half."""
     loss: str = "non_saturating"
     """A name in GAN_LOSSES."""
-    l1_weight: Weight = 100.0
+    l1_weight: Annotated[float, *of(Pix2PixOptions, "l1_weight")] = 100.0
     dropout: Annotated[float, *within(0, 0.99)] = 0.0
     """Of the U-Net's deeper half, also in sampling: its only noise (0.5 in isola2017)."""
 

@@ -23,14 +23,14 @@ import optax
 import tyro
 
 from experiments.shared.config import RunConfig
-from experiments.shared.option_types import Count, Positive, Share, Steps, Weight, within
+from experiments.shared.option_types import Count, Positive, Share, Steps, of, within
 from experiments.shared.registry import Experiment, Saved
 from experiments.shared.runner import run
 from experiments.shared.translation import halves, judge_of, rows, translated, units
 from gen_jax import data, gan_nets, metrics
 from gen_jax.data import DatasetSpec, pairs
 from gen_jax.errors import ConfigError
-from gen_jax.gan import style_transfer
+from gen_jax.gan import StyleOptions, style_transfer
 from gen_jax.gan.style_transfer import adain, content_loss, style_loss
 from gen_jax.gan.translation import check_pair
 from gen_jax.model import GenerativeModel
@@ -45,7 +45,7 @@ class Config(RunConfig):
     dataset: str = "domains:digits+digits"
     steps: Steps = 1000
     batch_size: Count = 64
-    style_weight: Weight = 10.0
+    style_weight: Annotated[float, *of(StyleOptions, "style_weight")] = 10.0
     levels: Annotated[int | None, *within(1, 3)] = None
     """Layers of the classifier that are compared; 1 below 16 pixels, else 2."""
     learning_rate: Positive = 1e-3

@@ -17,12 +17,23 @@ Frechet distance 0.32 +- 0.10 (real 0.09), precision 0.94, recall 0.32; at step 
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import optax
 import tyro
 
 from experiments.shared.config import RunConfig
-from experiments.shared.option_types import Count, Duration, Positive, Share, Steps, Width, Widths
+from experiments.shared.option_types import (
+    MAX_WIDTH,
+    Count,
+    Duration,
+    Positive,
+    Share,
+    Steps,
+    Width,
+    Widths,
+    of,
+)
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
 from experiments.shared.style_pictures import style_pictures
@@ -42,7 +53,7 @@ class Config(RunConfig):
     batch_size: Count = 64
     widths: Widths = (48, 32)
     """Channels of each resolution, the last one that of the images."""
-    latent: Width = 32
+    latent: Annotated[int, *of(gan.Options, "latent", MAX_WIDTH)] = 32
     style: Width = 32
     mapping_rate: Positive = 1.0
     """Learning rate of the mapping network over that of the rest."""

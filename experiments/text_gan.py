@@ -13,13 +13,23 @@ sets 0.19), precision 0.98, recall 0.25.
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import optax
 import tyro
 
 from experiments.shared.caption_checks import caption_picture, measure_test
 from experiments.shared.config import RunConfig
-from experiments.shared.option_types import Count, Positive, Share, Steps, Weight, Width, Widths
+from experiments.shared.option_types import (
+    MAX_WIDTH,
+    Count,
+    Positive,
+    Share,
+    Steps,
+    Width,
+    Widths,
+    of,
+)
 from experiments.shared.prompts import prompted
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
@@ -40,10 +50,10 @@ class Config(RunConfig):
     steps: Steps = 4000
     batch_size: Count = 64
     widths: Widths = (64, 32)
-    latent: Width = 16
+    latent: Annotated[int, *of(gan.Options, "latent", MAX_WIDTH)] = 16
     embedding: Width = 32
     """Of a sentence."""
-    interpolation: Weight = 1.0
+    interpolation: Annotated[float, *of(gan.Options, "interpolation")] = 1.0
     """Weight of the loss under means of two sentences."""
     learning_rate: Positive = 4e-4
     ema_decay: Share = 0.995

@@ -18,7 +18,7 @@ annealed importance sampling (16 chains of 50 steps) finds 0.44 +- 0.10 nats mor
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,15 @@ import tyro
 
 from experiments.shared.config import RunConfig
 from experiments.shared.latent_pictures import latent_pictures
-from experiments.shared.option_types import Count, Duration, Positive, Weight, Width, Widths
+from experiments.shared.option_types import (
+    MAX_COUNT,
+    MAX_STEPS,
+    MAX_WIDTH,
+    Positive,
+    Width,
+    Widths,
+    of,
+)
 from experiments.shared.registry import Experiment, Saved
 from experiments.shared.runner import run
 from experiments.shared.vae_options import check_shared, options_of
@@ -58,23 +66,23 @@ class Config(RunConfig):
     """vae, iwae, dreg, factor, info, wae_mmd, wae_gan, vae_gan, autoencoder or denoising"""
     conditional: bool = False
     """Encoder and decoder see the label (CVAE)."""
-    latent: Width = 8
+    latent: Annotated[int, *of(vae.Options, "latent", MAX_WIDTH)] = 8
     hidden: Widths = (256,)
     components: Width = 50
     """Of a mixture prior, or pseudo-inputs of VampPrior."""
-    num_samples: Count = 1
+    num_samples: Annotated[int, *of(vae.Options, "num_samples", MAX_COUNT)] = 1
     """Draws of z per example."""
-    beta: Weight = 1.0
-    warm_up: Duration = 0
+    beta: Annotated[float, *of(vae.Options, "beta")] = 1.0
+    warm_up: Annotated[int, *of(vae.Options, "warm_up", MAX_STEPS)] = 0
     """Steps over which beta rises from 0."""
-    free_bits: Weight = 0.0
+    free_bits: Annotated[float, *of(vae.Options, "free_bits")] = 0.0
     """Nats per latent dimension that cost nothing more."""
-    weight: Weight = 1.0
+    weight: Annotated[float, *of(vae.Options, "weight")] = 1.0
     """Of the variant's own term: total correlation, MMD, critic, features (of vae_gan for decoder
     and encoder, where larsen2016 weighs the decoder's only), or noise."""
     learning_rate: Positive = 2e-3
     """Peak of a one-cycle schedule of Adam."""
-    evaluation_samples: Count = 64
+    evaluation_samples: Annotated[int, *of(vae.Options, "evaluation_samples", MAX_COUNT)] = 64
     """Draws per example for log p(x)."""
 
     def check(self) -> None:

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.batching import batch_rows
 from gen_jax.checks import as_array, as_batch, as_key, is_known
 from gen_jax.compiled import Check, Compiled, is_arrays
 from gen_jax.conditions import Condition
@@ -316,8 +317,7 @@ def sample_in_batches(
     cut = lambda index: jax.tree.map(lambda leaf: leaf[index], rows)
     run = sample.program({**values, **cut(slice(size)), sample.first: size})
     chunks = []
-    for start in range(0, n, size):
-        index = jnp.minimum(jnp.arange(start, start + size), n - 1)
+    for index in batch_rows(n, size):
         try:
             part = run(keys[index], state, {**values, **cut(index)})
         except (TypeError, ValueError) as error:
@@ -331,5 +331,5 @@ def sample_in_batches(
         if not isinstance(part, jax.Array):
             given = ", ".join(condition)
             raise ConfigError(f"sample returns more than samples for what was given ({given})")
-        chunks.append(part[: min(size, n - start)])
-    return jnp.concatenate(chunks)
+        chunks.append(part)
+    return jnp.concatenate(chunks)[:n]

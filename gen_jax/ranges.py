@@ -2,6 +2,7 @@
 
     class Options(NamedTuple):
         width: Annotated[int, Range(1, 1024)] = 64
+        dropout: Share = 0.1
 
     check_ranges(options)
 
@@ -33,6 +34,14 @@ class Range(NamedTuple):
         low, high = "-inf" if self.low is None else self.low, self.high
         closed = f"{'(' if self.open_low else '['}{low}, "
         return f"{closed}inf)" if high is None else f"{closed}{high}]"
+
+
+Share = Annotated[float, Range(0, 1)]
+Weight = Annotated[float, Range(0)]
+Positive = Annotated[float, Range(0, open_low=True)]
+MaybePositive = Annotated[float | None, Range(0, open_low=True)]
+Count = Annotated[int, Range(1)]
+Natural = Annotated[int, Range(0)]
 
 
 class Field(NamedTuple):

@@ -13,13 +13,13 @@ from experiments.shared.known_densities import MIXTURES, target_of
 from experiments.shared.option_types import (
     MAX_COUNT,
     Count,
-    MaybePositive,
     MaybeWidths,
     Positive,
     Share,
     Steps,
     Weight,
     Widths,
+    of,
     within,
 )
 from experiments.shared.registry import Saved
@@ -62,16 +62,16 @@ class ChainConfig(EnergyConfig):
     """Options of contrastive training."""
 
     chain_steps: Count = 40
-    step_size: Positive = 1e-3
+    step_size: Annotated[float, *of(energy.ChainOptions, "step_size")] = 1e-3
     """Of Langevin, a variance, for data of unit size."""
-    temperature: Positive = 1.0
-    clip: MaybePositive = None
+    temperature: Annotated[float, *of(energy.ChainOptions, "temperature")] = 1.0
+    clip: Annotated[float | None, *of(energy.ChainOptions, "clip")] = None
     """Largest norm of the energy's gradient in chains."""
-    buffer_size: Annotated[int, *within(0, MAX_COUNT)] = 10_000
+    buffer_size: Annotated[int, *of(energy.ChainOptions, "buffer_size", MAX_COUNT)] = 10_000
     """Chains kept between steps; 0 starts all of them afresh."""
-    reinit: Share = 0.05
+    reinit: Annotated[float, *of(energy.ChainOptions, "reinit")] = 0.05
     """Probability that a chain of the buffer starts afresh."""
-    sample_steps: Count = 100
+    sample_steps: Annotated[int, *of(energy.ChainOptions, "sample_steps", MAX_COUNT)] = 100
     """With which samples leave the buffer."""
     regulariser: Weight = 0.0
     """Weight of the squared energies."""

@@ -1,12 +1,13 @@
 """log p of a whole set by a run's own `log_prob`, in batches of one shape."""
 
-import inspect
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
 
 from experiments.shared.registry import Saved
+from gen_jax.batching import batch_rows
 from gen_jax.errors import ConfigError
 from gen_jax.types import Array, Float, Key
 
@@ -16,20 +17,17 @@ BATCH_SIZE = 100
 def in_batches(
     function: Callable[[Key[Array, ""], np.ndarray], Array], x: np.ndarray
 ) -> Float[np.ndarray, "N"]:
-    """`function(key, batch)` of every example in float64; the last batch is filled up with its own
-    last example, so that one compiled function serves all."""
-    size, key, parts = min(BATCH_SIZE, len(x)), jax.random.key(0), []
-    for i, start in enumerate(range(0, len(x), size)):
-        rows = np.minimum(np.arange(start, start + size), len(x) - 1)
-        value = function(jax.random.fold_in(key, i), x[rows])
-        parts.append(np.asarray(value, np.float64)[: len(x) - start])
-    return np.concatenate(parts)
+    """`function(key, batch)` of every example in float64, each batch with its own key."""
+    batches = enumerate(batch_rows(len(x), min(BATCH_SIZE, len(x))))
+    key_of = lambda i: jax.random.fold_in(jax.random.key(0), i)
+    parts = [np.asarray(function(key_of(i), x[rows]), np.float64) for i, rows in batches]
+    return np.concatenate(parts)[: len(x)]
 
 
-def knows(saved: Saved, option: str) -> bool:
+def has_option(saved: Saved, option: str) -> bool:
     """Whether the run's `log_prob` has an option of this name."""
-    compute = saved.model.log_prob
-    return compute is not None and option in inspect.signature(compute).parameters
+    compute: Any = saved.model.held.log_prob
+    return compute is not None and option in compute.options
 
 
 def log_prob(saved: Saved, x: np.ndarray, **options: int | str) -> Float[np.ndarray, "N"]:

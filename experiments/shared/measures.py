@@ -116,7 +116,7 @@ def likelihoods(
     )
     bound = find(saved.name).bound
     if bound is not None and saved.spec.kind == "images":
-        below = jax.jit(lambda key, state, x: bound(saved.config, saved.spec, state, key, x))
+        below = jax.jit(lambda key, state, x: bound(key, saved.model, state, x))
         lower = in_batches(lambda key, x: below(key, saved.state, x), x)
         result = {"bits_per_dim_bound": bits(lower)}
     return {

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from gen_jax.ranges import Range
+from gen_jax.ranges import Range, fields_of
 from gen_jax.training.fit import MAX_STEPS
 
 MAX_LAYERS, MAX_WIDTH, MAX_COUNT = 1000, 2**16, 2**20
@@ -14,13 +14,19 @@ MAX_SAMPLES = 10_000_000
 
 
 def within(
-    low: float | None = None, high: float | None = None, *, open_low: bool = False, entries: int = 1
+    low: float | None = None, high: float | None = None, open_low: bool = False, entries: int = 1
 ) -> tuple[Any, ...]:
     """What `Annotated` adds to a type: the range, and its line in the help."""
     allowed = Range(low, high, open_low, entries)
     return allowed, tyro.conf.arg(
         help_behavior_hint=lambda default: f"(default: {default}, in {allowed})"
     )
+
+
+def of(options: Any, name: str, high: float | None = None) -> tuple[Any, ...]:
+    """What `Annotated` adds to a type: the range of an option of the library, ending at `high`."""
+    allowed = fields_of(options)[name].range or Range()
+    return within(*allowed) if high is None else within(*allowed._replace(high=high))
 
 
 Steps = Annotated[int, *within(1, MAX_STEPS)]

@@ -58,7 +58,7 @@ class Bound(Protocol):
     """A lower bound on log p of images, where `log_prob` is an estimate."""
 
     def __call__(
-        self, config: Any, spec: DatasetSpec, state: State, key: Key[Array, ""], x: Array, /
+        self, key: Key[Array, ""], model: GenerativeModel, state: State, x: Array, /
     ) -> Array:
         """Nats [B] of uint8 images x [B, H, W, C]."""
 

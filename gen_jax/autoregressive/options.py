@@ -11,7 +11,8 @@ from gen_jax.autoregressive.likelihoods import Likelihood
 from gen_jax.checks import check_output, is_known, no_type_check
 from gen_jax.conditions import Condition, checked_condition
 from gen_jax.data_units import to_model
-from gen_jax.errors import ConfigError, DataError, check_range, check_shape
+from gen_jax.errors import ConfigError, DataError, check_shape
+from gen_jax.ranges import Share, check_ranges
 from gen_jax.types import Array, Float, Key, Num
 
 
@@ -29,8 +30,8 @@ class Options(NamedTuple):
 
     shape: tuple[int, ...]
     condition: Condition | None = None
-    condition_dropout: float = 0.1
-    ema_decay: float = 0.999
+    condition_dropout: Share = 0.1
+    ema_decay: Share = 0.999
     transform: Any = None
     dropout: bool = False
 
@@ -84,8 +85,7 @@ def make_parts(
 ) -> Parts:
     """The parts of a model. Raises ConfigError for values out of range."""
     checked_condition(options.condition)
-    check_range("condition_dropout", options.condition_dropout, 0, 1)
-    check_range("ema_decay", options.ema_decay, 0, 1)
+    check_ranges(options)
     check_shape("shape", options.shape)
     return Parts(factorisation, likelihood, optimizer, options)
 

@@ -8,7 +8,7 @@ only projections on the axes (the Woodbury identity in their basis).
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,7 @@ from gen_jax.errors import DataError, check_range, check_shape
 from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel, compiled
 from gen_jax.randomness import sample_keys
+from gen_jax.ranges import Positive, Range, check_ranges
 from gen_jax.sampling.checks import floats
 from gen_jax.sampling.gaussian import LOG_2_PI
 from gen_jax.types import Array, Batch, Float, Key, Metrics, Num, State
@@ -201,8 +202,8 @@ class Options(NamedTuple):
     """
 
     shape: tuple[int, ...]
-    rank: int | None = None
-    epsilon: float = 1e-3
+    rank: Annotated[int | None, Range(1)] = None
+    epsilon: Positive = 1e-3
     transform: Any = None
 
 
@@ -212,7 +213,7 @@ def make_parts(options: Options) -> Parts:
     shape, epsilon = check_shape("shape", options.shape), options.epsilon
     dim, rank = math.prod(shape), options.rank
     rank = dim if rank is None else int(check_range("rank", rank, 1, dim, integer=True))
-    check_range("epsilon", epsilon, 0, open_low=True)
+    check_ranges(options)
 
     def law(state: Moments) -> PrincipalGaussian:
         axes, variances = principal_of(state)

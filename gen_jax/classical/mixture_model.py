@@ -28,6 +28,7 @@ from gen_jax.errors import check_choice, check_range, check_shape
 from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel, compiled
 from gen_jax.optimization import apply_gradient, start_moments
+from gen_jax.ranges import Share, Weight, check_ranges
 from gen_jax.types import Array, Batch, Float, Int, Key, Metrics, State
 
 METHODS = ("em", "gradient")
@@ -85,8 +86,8 @@ class Options(NamedTuple):
     shape: tuple[int, ...]
     method: str = "em"
     covariance: str = "full"
-    epsilon: float = 1e-4
-    forgetting: float = 0.6
+    epsilon: Weight = 1e-4
+    forgetting: Share = 0.6
     transform: Any = None
 
 
@@ -111,8 +112,7 @@ def make_parts(k: int, optimizer: optax.GradientTransformation | None, options: 
     check_range("k", k, 1, integer=True)
     check_choice("method", options.method, METHODS)
     check_choice("covariance", options.covariance, COVARIANCES)
-    check_range("epsilon", options.epsilon, 0)
-    check_range("forgetting", options.forgetting, 0, 1)
+    check_ranges(options)
     return Parts(k, optimizer or optax.adam(0.01), options._replace(shape=shape))
 
 

@@ -22,6 +22,7 @@ from gen_jax.classical.moments import Moments
 from gen_jax.data_units import Units
 from gen_jax.errors import DataError, check_range, check_shape
 from gen_jax.model import GenerativeModel
+from gen_jax.ranges import Count, Positive, check_ranges
 from gen_jax.sampling.checks import floats
 from gen_jax.types import Array, Float
 
@@ -84,10 +85,10 @@ class Options(NamedTuple):
       floor: added to all variances, so that a state without examples is a density too.
     """
 
-    rank: int
+    rank: Count
     shape: tuple[int, ...]
     transform: Any = None
-    floor: float = 1e-6
+    floor: Positive = 1e-6
 
 
 @no_type_check
@@ -95,7 +96,7 @@ def make_parts(options: Options) -> Parts:
     """The parts of a model. Raises ConfigError for values out of range."""
     shape = check_shape("shape", options.shape)
     check_range("rank", options.rank, 1, math.prod(shape) - 1, integer=True)
-    check_range("floor", options.floor, 0, open_low=True)
+    check_ranges(options)
 
     def law(state: Moments) -> PrincipalGaussian:
         axes, variances = principal_of(state)

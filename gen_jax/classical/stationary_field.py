@@ -29,10 +29,11 @@ from gen_jax.data_units import (
     to_data,
     to_model_floats,
 )
-from gen_jax.errors import ConfigError, DataError, check_range, check_shape
+from gen_jax.errors import ConfigError, DataError, check_shape
 from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel, compiled
 from gen_jax.randomness import sample_keys
+from gen_jax.ranges import Positive, check_ranges
 from gen_jax.sampling.checks import floats
 from gen_jax.sampling.gaussian import LOG_2_PI
 from gen_jax.types import Array, Batch, Complex, Float, Int, Key, Metrics, State
@@ -132,7 +133,7 @@ class Options(NamedTuple):
     """
 
     shape: tuple[int, ...]
-    epsilon: float = 1e-4
+    epsilon: Positive = 1e-4
     periodic: bool = True
     transform: Any = None
 
@@ -146,7 +147,7 @@ class Parts(NamedTuple):
 @no_type_check
 def make_parts(options: Options) -> Parts:
     """The parts of a model. Raises ConfigError for points and for images under 8 pixels."""
-    check_range("epsilon", options.epsilon, 0, open_low=True)
+    check_ranges(options)
     shape = check_shape("shape", options.shape)
     if len(shape) != 3 or min(shape[:2]) < SMALLEST:
         raise ConfigError(f"shape={shape} is no texture: [H, W, C] with at least 8 x 8 pixels")

@@ -14,8 +14,9 @@ from gen_jax.diffusion.network import NOISE_INPUTS, Preconditioned
 from gen_jax.diffusion.sampler import Stepper
 from gen_jax.diffusion.steppers import STEPPERS
 from gen_jax.diffusion.time_sampling import TIME_DENSITIES
-from gen_jax.errors import ConfigError, check_choice, check_range, check_shape
+from gen_jax.errors import ConfigError, check_choice, check_shape
 from gen_jax.paths import PARAMETERISATIONS, PATHS, GaussianPath, check_path
+from gen_jax.ranges import Count, Positive, Share, check_ranges
 from gen_jax.types import Array, Denoiser, Float, Key
 
 
@@ -47,17 +48,17 @@ class Options(NamedTuple):
     prediction: str = "v"
     weighting: Any = "uniform"
     time_density: Any = "low_discrepancy"
-    data_std: float = 1.0
+    data_std: Positive = 1.0
     noise_input: Any = "log_snr"
     loss: Any = "denoising"
     condition: Condition | None = None
-    condition_dropout: float = 0.1
-    ema_decay: float = 0.999
+    condition_dropout: Share = 0.1
+    ema_decay: Share = 0.999
     transform: Any = None
     source: Callable | None = None
     coupling: Callable | None = None
     stepper: str | Stepper = "adams"
-    num_steps: int = 32
+    num_steps: Count = 32
     likelihood: Mapping[str, Any] = {}
 
 
@@ -75,11 +76,8 @@ def checked(options: Options) -> Options:
     """The options with names replaced by functions; raises ConfigError for what cannot work."""
     check_choice("prediction", options.prediction, PARAMETERISATIONS)
     check_shape("shape", options.shape)
-    check_range("data_std", options.data_std, 0, open_low=True)
+    check_ranges(options)
     checked_condition(options.condition)
-    check_range("condition_dropout", options.condition_dropout, 0, 1)
-    check_range("ema_decay", options.ema_decay, 0, 1)
-    check_range("num_steps", options.num_steps, 1, integer=True)
     resolve("stepper", options.stepper, STEPPERS)
     return options._replace(
         loss=resolve("loss", options.loss, LOSSES),

@@ -6,7 +6,7 @@ the mask has no probability (sahoo2024). The loss is the continuous bound on -lo
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +32,7 @@ from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel, compiled, one_or_each
 from gen_jax.optimization import AveragedState, init_state_with_ema, optimizer_step_with_ema
 from gen_jax.randomness import fold_in, sample_keys
+from gen_jax.ranges import Count, Range, Share, check_ranges
 from gen_jax.types import Array, Batch, Float, Int, Key, Metrics, Num, State, TokenDenoiser
 
 T_MIN = 1e-4
@@ -54,14 +55,14 @@ class Options(NamedTuple):
     """
 
     shape: tuple[int, ...]
-    size: int
+    size: Annotated[int, Range(2)]
     path: str | TokenPath = "absorbing"
     condition: Condition | None = None
-    condition_dropout: float = 0.1
-    ema_decay: float = 0.999
+    condition_dropout: Share = 0.1
+    ema_decay: Share = 0.999
     transform: Any = None
     stepper: str | TokenStepper = "ancestral"
-    num_steps: int = 64
+    num_steps: Count = 64
 
 
 class Parts(NamedTuple):
@@ -82,11 +83,8 @@ class Parts(NamedTuple):
 def make_parts(network: Any, optimizer: Any, options: Options) -> Parts:
     """The parts of a model. Raises ConfigError for what does not fit together."""
     check_shape("shape", options.shape)
-    check_range("size", options.size, 2, integer=True)
+    check_ranges(options)
     checked_condition(options.condition)
-    for name in ("condition_dropout", "ema_decay"):
-        check_range(name, getattr(options, name), 0, 1)
-    check_range("num_steps", options.num_steps, 1, integer=True)
     _stepper(options.stepper)
     path = options.path
     if isinstance(path, str):

@@ -20,13 +20,13 @@ from gen_jax.energy.options import (
     Method,
     Options,
     Parts,
-    check_chains,
     fresh,
     make_parts,
 )
 from gen_jax.errors import check_range
 from gen_jax.model import GenerativeModel
 from gen_jax.randomness import fold_in, sample_keys
+from gen_jax.ranges import check_ranges
 from gen_jax.types import Array, Float, Key, Metrics
 
 DEFAULT_CHAINS = ChainOptions()
@@ -147,7 +147,7 @@ def ebm(
     on average. A run stops with "chains_alive is not finite" when all chains diverge.
     Raises ConfigError for numbers out of range.
     """
-    check_chains(chains)
+    check_ranges(chains)
     check_range("regulariser", regulariser, 0)
     method = Method(
         partial(_objective, regulariser),

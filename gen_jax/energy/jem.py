@@ -20,12 +20,12 @@ from gen_jax.energy.options import (
     Method,
     Options,
     Parts,
-    check_chains,
     make_parts,
 )
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.model import GenerativeModel
 from gen_jax.randomness import fold_in, sample_keys
+from gen_jax.ranges import check_ranges
 from gen_jax.types import Array, Key
 
 
@@ -88,7 +88,7 @@ def jem(
     """
     if checked_condition(condition) is None or num_classes(condition) < 2:
         raise ConfigError("condition must be labels(K) with K of 2 or more: a JEM is a classifier")
-    check_chains(chains)
+    check_ranges(chains)
     check_range("regulariser", regulariser, 0)
     check_range("energy_weight", energy_weight, 0)
     method = Method(

@@ -10,14 +10,14 @@ while that is small, and by any amount when the chains miss parts of the model.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.errors import check_range
 from gen_jax.mcmc import Annealed, annealed_importance, hmc
 from gen_jax.randomness import fold_in, normal, sample_keys
+from gen_jax.ranges import Count, Positive, Range
 from gen_jax.sampling.gaussian import LOG_2_PI
 from gen_jax.types import Array, Float, Key
 
@@ -32,18 +32,10 @@ class Annealing(NamedTuple):
       chains: for log Z.
     """
 
-    levels: int = 200
-    step_size: float = 0.05
-    leapfrog: int = 5
-    chains: int = 256
-
-
-def check_annealing(options: Annealing) -> None:
-    """Raise ConfigError for numbers out of range."""
-    check_range("annealing.levels", options.levels, 1, integer=True)
-    check_range("annealing.step_size", options.step_size, 0, open_low=True)
-    check_range("annealing.leapfrog", options.leapfrog, 1, integer=True)
-    check_range("annealing.chains", options.chains, 2, integer=True)
+    levels: Count = 200
+    step_size: Positive = 0.05
+    leapfrog: Count = 5
+    chains: Annotated[int, Range(2)] = 256
 
 
 def log_base(x: Float[Array, "B ..."], std: float) -> Float[Array, "B"]:

@@ -7,9 +7,10 @@ import optax
 
 from gen_jax.checks import no_type_check
 from gen_jax.conditions import Condition
-from gen_jax.energy.normalizer import Annealing, check_annealing
-from gen_jax.errors import check_range, check_shape
+from gen_jax.energy.normalizer import Annealing
+from gen_jax.errors import check_shape
 from gen_jax.randomness import normal, sample_keys
+from gen_jax.ranges import Count, MaybePositive, Natural, Positive, Share, Weight, check_ranges
 from gen_jax.types import Array, Float, Int, Key
 
 
@@ -46,10 +47,10 @@ class Options(NamedTuple):
     """
 
     shape: tuple[int, ...]
-    base_std: float = 1.0
+    base_std: Positive = 1.0
     transform: Any = None
-    data_noise: float = 0.0
-    ema_decay: float = 0.999
+    data_noise: Weight = 0.0
+    ema_decay: Share = 0.999
     annealing: Annealing = Annealing()
 
 
@@ -63,36 +64,13 @@ class ChainOptions(NamedTuple):
       sample_steps: further steps with which samples leave the buffer.
     """
 
-    num_steps: int = 40
-    step_size: float = 1e-3
-    temperature: float = 1.0
-    clip: float | None = None
-    buffer_size: int = 10_000
-    reinit: float = 0.05
-    sample_steps: int = 100
-
-
-def checked(options: Options) -> Options:
-    """The options; raises ConfigError for numbers out of range."""
-    check_shape("shape", options.shape)
-    check_range("base_std", options.base_std, 0, open_low=True)
-    check_range("data_noise", options.data_noise, 0)
-    check_range("ema_decay", options.ema_decay, 0, 1)
-    check_annealing(options.annealing)
-    return options
-
-
-def check_chains(chains: ChainOptions) -> ChainOptions:
-    """The chains; raises ConfigError for numbers out of range."""
-    check_range("num_steps", chains.num_steps, 1, integer=True)
-    check_range("step_size", chains.step_size, 0, open_low=True)
-    check_range("temperature", chains.temperature, 0, open_low=True)
-    if chains.clip is not None:
-        check_range("clip", chains.clip, 0, open_low=True)
-    check_range("buffer_size", chains.buffer_size, 0, integer=True)
-    check_range("reinit", chains.reinit, 0, 1)
-    check_range("sample_steps", chains.sample_steps, 1, integer=True)
-    return chains
+    num_steps: Count = 40
+    step_size: Positive = 1e-3
+    temperature: Positive = 1.0
+    clip: MaybePositive = None
+    buffer_size: Natural = 10_000
+    reinit: Share = 0.05
+    sample_steps: Count = 100
 
 
 class Method(NamedTuple):
@@ -136,7 +114,9 @@ def make_parts(
     condition: Condition | None = None,
 ) -> Parts:
     """The parts of a model. Raises ConfigError for numbers out of range."""
-    return Parts(network, optimizer, checked(options), method, condition)
+    check_shape("shape", options.shape)
+    check_ranges(options)
+    return Parts(network, optimizer, options, method, condition)
 
 
 def fresh(key: Key[Array, "*batch"], options: Options, n: int) -> Float[Array, "n ..."]:

@@ -20,7 +20,7 @@ from gen_jax.data_units import to_model_floats
 from gen_jax.diffusion import Options, Parts, make_parts, model_from_parts
 from gen_jax.diffusion.generate import value_or_null
 from gen_jax.diffusion.options import draw_source, resolve
-from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.errors import ConfigError, check_choice
 from gen_jax.flow_matching.few_step import FEW_STEP_LOSSES
 from gen_jax.flow_matching.flow_map import flow_map, jump
 from gen_jax.frozen import parts_of
@@ -28,6 +28,7 @@ from gen_jax.model import GenerativeModel
 from gen_jax.optimization import AveragedState, optimizer_step_with_ema
 from gen_jax.paths import GaussianPath, coefficients, convert, expand
 from gen_jax.randomness import sample_keys
+from gen_jax.ranges import Share, Weight, check_ranges
 from gen_jax.types import Array, AverageVelocity, Batch, Float, FlowMap, Int, Key, Metrics, State
 
 SMOOTH = ("velocity", "v", "F")
@@ -85,10 +86,10 @@ class FewSteps(NamedTuple):
     """
 
     loss: str | Callable = "improved_mean_flow"
-    velocity_share: float = 0.75
-    adaptive: float = 0.0
+    velocity_share: Share = 0.75
+    adaptive: Weight = 0.0
     pairs: str | Callable | None = None
-    gamma: float = 0.0
+    gamma: Share = 0.0
     loss_options: Mapping[str, Any] = {}
 
 
@@ -155,9 +156,7 @@ def _step(
 
 
 def _checked(few: FewSteps) -> FewSteps:
-    check_range("velocity_share", few.velocity_share, 0, 1)
-    check_range("adaptive", few.adaptive, 0)
-    check_range("gamma", few.gamma, 0, 1)
+    check_ranges(few)
     name = few.loss if isinstance(few.loss, str) else "mean_flow"
     check_choice("loss", name, FEW_STEP_LOSSES)
     pairs = resolve("pairs", name if few.pairs is None else few.pairs, PAIRS)

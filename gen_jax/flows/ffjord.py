@@ -2,7 +2,7 @@
 
 import math
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from gen_jax.checks import no_type_check
 from gen_jax.conditions import Labels
 from gen_jax.data_units import log_det, to_model_floats
 from gen_jax.data_units import to_data as to_data_units
-from gen_jax.errors import check_choice, check_finite, check_range, check_shape
+from gen_jax.errors import check_choice, check_finite, check_shape
 from gen_jax.flows.bijector import Bijector, with_condition
 from gen_jax.flows.continuous import Field, Solution, solver_bijector, to_base, to_data
 from gen_jax.flows.density import log_base
@@ -27,6 +27,7 @@ from gen_jax.model import GenerativeModel, compiled
 from gen_jax.nets import Feedforward
 from gen_jax.optimization import AveragedState, init_state_with_ema, optimizer_step_with_ema
 from gen_jax.randomness import fold_in, normal, sample_keys
+from gen_jax.ranges import Count, Range, Share, Weight
 from gen_jax.solvers.divergence import DIVERGENCES
 from gen_jax.solvers.ode import TABLEAUS
 from gen_jax.types import Array, Batch, Float, Key, Metrics, State
@@ -47,16 +48,16 @@ class Options(NamedTuple):
     """
 
     shape: tuple[int, ...]
-    hidden: tuple[int, ...] = (64, 64, 64)
-    num_steps: int = 8
+    hidden: Annotated[tuple[int, ...], Range(1, entries=0)] = (64, 64, 64)
+    num_steps: Count = 8
     method: str = "rk4"
     divergence: str = "hutchinson"
-    kinetic: float = 0.0
-    jacobian: float = 0.0
+    kinetic: Weight = 0.0
+    jacobian: Weight = 0.0
     transform: Any = None
     condition: Labels | None = None
-    condition_dropout: float = 0.1
-    ema_decay: float = 0.999
+    condition_dropout: Share = 0.1
+    ema_decay: Share = 0.999
 
 
 class Parts(NamedTuple):
@@ -78,11 +79,8 @@ def make_parts(optimizer: optax.GradientTransformation, options: Options) -> Par
     """The parts of a model. Raises ConfigError for unknown names and values out of range."""
     check_shape("shape", options.shape)
     check_training(options)
-    check_range("num_steps", options.num_steps, 1, integer=True)
     check_choice("method", options.method, TABLEAUS)
     check_choice("divergence", options.divergence, DIVERGENCES)
-    check_range("kinetic", options.kinetic, 0)
-    check_range("jacobian", options.jacobian, 0)
     return Parts(Feedforward(math.prod(options.shape), options.hidden), optimizer, options)
 
 

@@ -11,6 +11,7 @@ from gen_jax.conditions import Labels, checked_condition, num_classes, one_hot
 from gen_jax.data_units import HasUnits, Units, check_data
 from gen_jax.errors import check_range
 from gen_jax.randomness import fold_in, sample_keys
+from gen_jax.ranges import check_ranges
 from gen_jax.types import Array, Batch, Float, Int, Key
 
 
@@ -29,10 +30,9 @@ class TrainOptions(HasUnits, Protocol):
 
 
 def check_training(options: TrainOptions) -> None:
-    """Raise ConfigError for a condition that is no label, and for shares out of range."""
+    """Raise ConfigError for a condition that is no label, and for numbers out of range."""
+    check_ranges(options)
     num_classes(checked_condition(options.condition))
-    check_range("condition_dropout", options.condition_dropout, 0, 1)
-    check_range("ema_decay", options.ema_decay, 0, 1)
 
 
 def check_batch(options: TrainOptions, batch: Batch, transform: Any) -> None:

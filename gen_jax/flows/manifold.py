@@ -23,6 +23,7 @@ from gen_jax.flows.density import log_density
 from gen_jax.model import GenerativeModel, compiled
 from gen_jax.optimization import AveragedState, init_state_with_ema, optimizer_step_with_ema
 from gen_jax.randomness import normal, sample_keys
+from gen_jax.ranges import Count, Share, Weight, check_ranges
 from gen_jax.types import Array, Batch, Float, Key, Metrics, State
 
 
@@ -80,10 +81,10 @@ class Options(NamedTuple):
     """
 
     shape: tuple[int, ...]
-    latent: int
+    latent: Count
     transform: Any = None
-    reconstruction: float = 50.0
-    ema_decay: float = 0.999
+    reconstruction: Weight = 50.0
+    ema_decay: Share = 0.999
 
 
 class Parts(NamedTuple):
@@ -113,8 +114,7 @@ def make_parts(
     parts = Parts(inner, outer, optimizer, options._replace(shape=tuple(shape)))
     check_range("dim", parts.dim, 2, integer=True)
     check_range("latent", options.latent, 1, parts.dim - 1, integer=True)
-    check_range("reconstruction", options.reconstruction, 0)
-    check_range("ema_decay", options.ema_decay, 0, 1)
+    check_ranges(options)
     return parts
 
 

@@ -10,7 +10,7 @@ import optax
 from gen_jax.checks import as_floats, no_type_check
 from gen_jax.conditions import Labels
 from gen_jax.data_units import density_kind
-from gen_jax.errors import ConfigError, check_finite, check_range, check_shape
+from gen_jax.errors import ConfigError, check_finite, check_shape
 from gen_jax.flows import density
 from gen_jax.flows.bijector import Bijector, Guided, Layer, Shape, start_from_data
 from gen_jax.flows.dequantization import dequantize_with, to_levels
@@ -26,6 +26,7 @@ from gen_jax.flows.tarflow import denoise
 from gen_jax.model import GenerativeModel, compiled, one_or_each
 from gen_jax.optimization import AveragedState, init_state_with_ema, optimizer_step_with_ema
 from gen_jax.randomness import fold_in, normal, sample_keys
+from gen_jax.ranges import Share, Weight
 from gen_jax.types import Array, Batch, Float, Key, Metrics, State
 
 
@@ -46,10 +47,10 @@ class Options(NamedTuple):
     shape: tuple[int, ...]
     transform: Any = None
     condition: Labels | None = None
-    condition_dropout: float = 0.1
-    ema_decay: float = 0.999
+    condition_dropout: Share = 0.1
+    ema_decay: Share = 0.999
     dequantizer: Layer | None = None
-    noise: float = 0.0
+    noise: Weight = 0.0
 
 
 class Parts(NamedTuple):
@@ -79,7 +80,6 @@ class Parts(NamedTuple):
 def make_parts(layer: Layer, optimizer: optax.GradientTransformation, options: Options) -> Parts:
     """The parts of a model. Raises ConfigError for values out of range."""
     check_training(options)
-    check_range("noise", options.noise, 0)
     check_shape("shape", options.shape)
     return Parts(layer, optimizer, options)
 

@@ -12,7 +12,7 @@ least squares lack the 1/2 of `lsgan`: weights of 10 and 5 here are 20 and 10 in
 
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -48,7 +48,7 @@ from gen_jax.optimization import (
     start_moments,
 )
 from gen_jax.randomness import fold_in, sample_keys
-from gen_jax.ranges import Range, check_ranges
+from gen_jax.ranges import Natural, Share, Weight, check_ranges
 from gen_jax.types import Array, Batch, Float, Key, Metrics, Num
 
 DIRECTIONS = ("forward", "backward")
@@ -144,10 +144,10 @@ class CycleGANOptions(NamedTuple):
 
     shape: tuple[int, ...]
     loss: str | GanLoss = "lsgan"
-    cycle_weight: Annotated[float, Range(0)] = 10.0
-    identity_weight: Annotated[float, Range(0)] = 5.0
-    pool_size: Annotated[int, Range(0)] = 50
-    ema_decay: Annotated[float, Range(0, 1)] = 0.999
+    cycle_weight: Weight = 10.0
+    identity_weight: Weight = 5.0
+    pool_size: Natural = 50
+    ema_decay: Share = 0.999
     transform: Any = None
 
 

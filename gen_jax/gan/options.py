@@ -13,7 +13,7 @@ from gen_jax.gan.augmentation import augmentation
 from gen_jax.gan.losses import GanLoss, gan_loss
 from gen_jax.gan.penalties import PENALTIES, USUAL_WEIGHTS, Penalty, find_penalty
 from gen_jax.gan_nets.lipschitz import LipschitzCritic
-from gen_jax.ranges import Range, check_ranges
+from gen_jax.ranges import Count, MaybePositive, Natural, Range, Share, Weight, check_ranges
 from gen_jax.types import Array, Float, Int
 
 CONDITIONALS = {
@@ -62,34 +62,34 @@ class Options(NamedTuple):
     """
 
     shape: tuple[int, ...]
-    latent: Annotated[int, Range(1)]
+    latent: Count
     loss: str | GanLoss = "non_saturating"
     penalty: str | Penalty | None = None
-    penalty_weight: Annotated[float | None, Range(0, open_low=True)] = None
-    lazy_interval: Annotated[int, Range(1)] = 1
-    n_critic: Annotated[int, Range(1)] = 1
+    penalty_weight: MaybePositive = None
+    lazy_interval: Count = 1
+    n_critic: Count = 1
     condition: Condition | None = None
     conditional: str = "none"
-    class_weight: Annotated[float, Range(0)] = 1.0
-    matching: Annotated[float, Range(0, 1)] = 0.0
-    interpolation: Annotated[float, Range(0)] = 0.0
+    class_weight: Weight = 1.0
+    matching: Share = 0.0
+    interpolation: Weight = 0.0
     code: Annotated[tuple[int, int], Range(0)] = (0, 0)
-    code_weight: Annotated[float, Range(0)] = 1.0
+    code_weight: Weight = 1.0
     transform: Any = None
-    ema_decay: Annotated[float, Range(0, 1)] = 0.999
-    clip: Annotated[float, Range(0)] = 0.0
-    consensus: Annotated[float, Range(0)] = 0.0
-    orthogonal: Annotated[float, Range(0)] = 0.0
-    feature_matching: Annotated[float, Range(0)] = 0.0
-    adversarial: Annotated[float, Range(0)] = 1.0
-    instance_noise: Annotated[float, Range(0)] = 0.0
-    instance_noise_steps: Annotated[int, Range(0)] = 0
-    unroll: Annotated[int, Range(0)] = 0
+    ema_decay: Share = 0.999
+    clip: Weight = 0.0
+    consensus: Weight = 0.0
+    orthogonal: Weight = 0.0
+    feature_matching: Weight = 0.0
+    adversarial: Weight = 1.0
+    instance_noise: Weight = 0.0
+    instance_noise_steps: Natural = 0
+    unroll: Natural = 0
     augment: tuple[str, ...] | Callable | None = None
-    accumulate: Annotated[int, Range(1)] = 1
+    accumulate: Count = 1
     freeze_above: Annotated[float, Range(0.5, 1)] = 1.0
     diversity: Annotated[float, Range(0, 1, open_low=True)] = 0.5
-    balance_rate: Annotated[float, Range(0)] = 1e-3
+    balance_rate: Weight = 1e-3
 
 
 class GanState(NamedTuple):

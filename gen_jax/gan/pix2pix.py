@@ -7,7 +7,7 @@ noise is dropout, also in sampling. (The paper halves the critic's loss, to whic
 
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +41,7 @@ from gen_jax.optimization import (
     start_moments,
 )
 from gen_jax.randomness import fold_in, sample_keys
-from gen_jax.ranges import Range, check_ranges
+from gen_jax.ranges import Share, Weight, check_ranges
 from gen_jax.types import Array, Batch, Float, Key, Metrics, Num
 
 
@@ -108,8 +108,8 @@ class Pix2PixOptions(NamedTuple):
 
     shape: tuple[int, ...]
     loss: str | GanLoss = "non_saturating"
-    l1_weight: Annotated[float, Range(0)] = 100.0
-    ema_decay: Annotated[float, Range(0, 1)] = 0.999
+    l1_weight: Weight = 100.0
+    ema_decay: Share = 0.999
     transform: Any = None
 
 

@@ -11,7 +11,7 @@ with t = adain(f(c), f(s)), i over layers of a fixed network, and f the last of 
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,7 @@ from gen_jax.gan.translation import (
 from gen_jax.model import GenerativeModel, compiled
 from gen_jax.optimization import AveragedState, init_state_with_ema, optimizer_step_with_ema
 from gen_jax.randomness import fold_in, sample_keys
-from gen_jax.ranges import Range, check_ranges
+from gen_jax.ranges import Share, Weight, check_ranges
 from gen_jax.types import Array, Batch, Float, Key, Metrics, Num
 
 Maps = Sequence[Float[Array, "B ..."]]
@@ -118,8 +118,8 @@ class StyleOptions(NamedTuple):
     """
 
     shape: tuple[int, ...]
-    style_weight: Annotated[float, Range(0)] = 10.0
-    ema_decay: Annotated[float, Range(0, 1)] = 0.999
+    style_weight: Weight = 10.0
+    ema_decay: Share = 0.999
     transform: Any = None
 
 

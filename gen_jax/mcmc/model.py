@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ from gen_jax.mcmc.kernel import Kernel
 from gen_jax.mcmc.run import advance
 from gen_jax.model import GenerativeModel, compiled
 from gen_jax.randomness import fold_in, normal, sample_keys
+from gen_jax.ranges import Count, Natural, Positive, Range, check_ranges
 from gen_jax.sampling.checks import checked
 from gen_jax.types import Array, Batch, Float, Int, Key, Metrics, State
 
@@ -42,13 +43,13 @@ class Options(NamedTuple):
       log_normalizer: log of the density's integral, if known; then `log_prob` is exact.
     """
 
-    num_chains: int = 256
-    kernel_steps: int = 10
-    step_size: float = 0.1
-    adapt: int = 0
-    target: float = 0.234
+    num_chains: Count = 256
+    kernel_steps: Count = 10
+    step_size: Positive = 0.1
+    adapt: Natural = 0
+    target: Annotated[float, Range(0.01, 0.99)] = 0.234
     learn_scale: bool = False
-    spread: float = 1.0
+    spread: Positive = 1.0
     log_normalizer: float | None = None
 
 
@@ -70,12 +71,9 @@ def make_parts(
     log_density: Callable, make_kernel: Callable[..., Kernel], dim: int, options: Options
 ) -> Parts:
     """The parts of a model. Raises ConfigError for numbers out of range."""
-    for name in ("num_chains", "kernel_steps"):
-        check_range(name, getattr(options, name), 1, integer=True)
-    check_range("adapt", options.adapt, FEWEST if options.learn_scale else 0, integer=True)
-    check_range("target", options.target, 0.01, 0.99)
-    check_range("step_size", options.step_size, 0, open_low=True)
-    check_range("spread", options.spread, 0, open_low=True)
+    check_ranges(options)
+    if options.learn_scale:
+        check_range("adapt", options.adapt, FEWEST, integer=True)
     return Parts(log_density, make_kernel, dim, options)
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from flax import traverse_util
 from flax.errors import FlaxError
 
+from gen_jax.batching import in_batches
 from gen_jax.checks import check_path, no_type_check
 from gen_jax.errors import CheckpointError, ConfigError, check_choice, check_text, shown
 from gen_jax.nets.classifier import Classifier
@@ -87,21 +88,15 @@ class ClassifierFeatures(NamedTuple):
         return f"classifier {self.dataset} {self.sha256} (accuracy {self.accuracy:.4f}{sizes})"
 
     def _run(self, images) -> tuple[np.ndarray, np.ndarray]:
-        """(logits [N, K], features [N, F]) in batches of one shape, the last one padded."""
+        """(logits [N, K], features [N, F]) in batches of one shape."""
         images = np.asarray(images)
         if images.dtype != np.uint8 or images.shape[1:] != self.image_shape or len(images) == 0:
             raise ConfigError(
                 f"images are {images.dtype} {images.shape}; the {self.dataset} classifier takes "
                 f"uint8 {('N', *self.image_shape)}"
             )
-        parts = []
-        for start in range(0, len(images), BATCH_SIZE):
-            batch = images[start : start + BATCH_SIZE]
-            padding = [(0, BATCH_SIZE - len(batch))] + [(0, 0)] * 3
-            x = np.pad(batch, padding).astype(np.float32) / 127.5 - 1
-            parts.append([np.asarray(out)[: len(batch)] for out in self.forward(x)])
-        logits, features = zip(*parts)
-        return np.concatenate(logits), np.concatenate(features)
+        run = lambda batch: self.forward(batch.astype(np.float32) / 127.5 - 1)
+        return in_batches(run, BATCH_SIZE, images)
 
     def features(self, images: UInt8[Array | np.ndarray, "N H W C"]) -> Float[np.ndarray, "N F"]:
         """The hidden layer of each image."""

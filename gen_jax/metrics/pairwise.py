@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.batching import in_batches
 from gen_jax.checks import as_array, no_type_check
 from gen_jax.errors import ConfigError, DataError
 from gen_jax.types import Array, Float, Num
@@ -83,19 +84,13 @@ def map_rows(
 ) -> np.ndarray:
     """`reduce(block [R, D], *others, **options) -> [R, ...]` for every row, joined to [N, ...].
 
-    `reduce` is a named function (compiled once per shape); `options` are hashable constants. The
-    last block is padded.
+    `reduce` is a named function (compiled once per shape); `options` are hashable constants.
     """
     largest = max((len(other) for other in others), default=1)
     size = min(len(rows), max(1, min(1024, MAX_ELEMENTS // largest)))
     # A TPU has no float64 of its own.
     device = jax.devices("cpu")[0] if jax.default_backend() == "tpu" else None
-    parts = []
     with jax.enable_x64(True), jax.default_device(device):
         on_device = tuple(jnp.asarray(other) for other in others)
-        for start in range(0, len(rows), size):
-            block = rows[start : start + size]
-            padded = np.pad(block, ((0, size - len(block)), (0, 0)))
-            result = _block(reduce, tuple(sorted(options.items())), padded, on_device)
-            parts.append(np.asarray(result)[: len(block)])
-    return np.concatenate(parts)
+        run = lambda block: _block(reduce, tuple(sorted(options.items())), block, on_device)
+        return in_batches(run, size, rows)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.batching import batch_rows
 from gen_jax.checks import as_arrays
 from gen_jax.data.loader import subset
 from gen_jax.errors import DataError, shown
@@ -65,10 +66,8 @@ class Batches:
                 if values.size and end(values) != end(first[name])
             }
         )
-        for start in range(0, len(rows), self.batch_size):
-            some = rows[start : start + self.batch_size]
-            some += range(self.batch_size - len(some))
-            self.check({name: v[some] for name, v in arrays.items()})
+        for index in batch_rows(len(rows), self.batch_size):
+            self.check({name: v[np.asarray(rows)[index]] for name, v in arrays.items()})
 
     def start(self, step: int) -> None:
         """Go to the batch of this step."""

@@ -6,7 +6,7 @@ from typing import Annotated
 import jax.numpy as jnp
 
 from gen_jax.errors import check_choice
-from gen_jax.ranges import Range, check_ranges
+from gen_jax.ranges import MaybePositive, Positive, Range, check_ranges
 from gen_jax.types import Array, Float
 
 UP, START, END = 0.3, 1 / 25, 1 / 25e4
@@ -42,9 +42,9 @@ class Schedule:
     polish_steps: Annotated[int, Range(0, MAX_STEPS)] = 0
     polish: str = "reverse_kl"
     polish_rounds: Annotated[int, Range(1, MAX_STEPS)] = 1
-    polish_rate: Annotated[float | None, Range(0, open_low=True)] = None
+    polish_rate: MaybePositive = None
     batch_size: Annotated[int, Range(2, 2**20)] = 2000
-    learning_rate: Annotated[float, Range(0, open_low=True)] = 1e-3
+    learning_rate: Positive = 1e-3
     decay: Annotated[float, Range(0, 1, open_low=True)] = 0.9
     max_stages: Annotated[int, Range(1, MAX_STEPS)] = 100
 

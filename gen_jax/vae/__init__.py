@@ -24,7 +24,7 @@ from gen_jax.vae.discrete import (
     relaxed_one_hot,
 )
 from gen_jax.vae.elbo import KL_KINDS, elbo, warm_up
-from gen_jax.vae.evaluate import PROPOSALS, annealed_log_prob, estimate_log_prob, in_batches
+from gen_jax.vae.evaluate import PROPOSALS, annealed_log_prob, estimate_log_prob
 from gen_jax.vae.hierarchical import LadderOptions, LadderParts, hierarchical_vae, make_ladder
 from gen_jax.vae.iwae import GRADIENTS, iwae
 from gen_jax.vae.latent import interpolate, manifold, traversal
@@ -115,7 +115,6 @@ __all__ = [
     "hierarchical_vae",
     "hole_score",
     "impute",
-    "in_batches",
     "independent_codes",
     "information",
     "interpolate",

@@ -7,7 +7,7 @@ that of the categorical laws in closed form; samples and bounds use exact draws.
 
 import math
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel, compiled
 from gen_jax.optimization import optimizer_step, start_moments
 from gen_jax.randomness import fold_in, sample_keys
+from gen_jax.ranges import Count, Natural, Positive, Range, Weight, check_ranges
 from gen_jax.types import Array, Batch, Float, Int, Key, Metrics, State
 from gen_jax.vae.elbo import with_free_bits
 from gen_jax.vae.evaluate import streaming_log_mean
@@ -65,17 +66,17 @@ class DiscreteOptions(NamedTuple):
     """
 
     shape: tuple[int, ...]
-    variables: int = 16
-    classes: int = 8
+    variables: Count = 16
+    classes: Annotated[int, Range(2)] = 8
     likelihood: str | Likelihood = "bernoulli"
     transform: Any = None
-    temperature: float = 1.0
-    final_temperature: float = 0.5
-    anneal: int = 1000
+    temperature: Positive = 1.0
+    final_temperature: Positive = 0.5
+    anneal: Natural = 1000
     hard: bool = False
-    beta: float = 1.0
-    free_bits: float = 0.0
-    evaluation_samples: int = 64
+    beta: Weight = 1.0
+    free_bits: Weight = 0.0
+    evaluation_samples: Count = 64
 
 
 class DiscreteState(NamedTuple):
@@ -94,19 +95,6 @@ class DiscreteParts(NamedTuple):
     likelihood: Likelihood
     optimizer: optax.GradientTransformation
     options: DiscreteOptions
-
-
-def _checked(options: DiscreteOptions) -> DiscreteOptions:
-    check_shape("shape", options.shape)
-    check_range("classes", options.classes, 2, integer=True)
-    for name in ("variables", "evaluation_samples"):
-        check_range(name, getattr(options, name), 1, integer=True)
-    for name in ("temperature", "final_temperature"):
-        check_range(name, getattr(options, name), 0, open_low=True)
-    check_range("anneal", options.anneal, 0, integer=True)
-    for name in ("beta", "free_bits"):
-        check_range(name, getattr(options, name), 0)
-    return options
 
 
 def checked_codes(codes: Any, n: int, options: DiscreteOptions) -> Int[Array, "n variables"]:
@@ -130,7 +118,8 @@ def make_discrete_parts(
     options: DiscreteOptions,
 ) -> DiscreteParts:
     """The parts of a model. Raises ConfigError for values out of range."""
-    _checked(options)
+    check_shape("shape", options.shape)
+    check_ranges(options)
     law = options.likelihood
     law = check_unshared(make_likelihood(law) if isinstance(law, str) else law)
     made = (

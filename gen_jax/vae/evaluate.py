@@ -102,24 +102,6 @@ def _from_prior(prior: Prior, keys: Array):
     return single(z, prior.log_prob(z))
 
 
-def in_batches(
-    estimate: Callable[[Array, Array], Estimate],
-    key: Key[Array, ""],
-    x: Num[Array, "N ..."],
-    batch_size: int,
-) -> Estimate:
-    """`estimate(keys [B], x [B, ...])` over a whole set in one compiled call, batch by batch.
-
-    N is filled up to a multiple of the batch with the last example.
-    """
-    check_range("batch_size", batch_size, 1, integer=True)
-    n, size = len(x), min(batch_size, len(x))
-    index = jnp.minimum(jnp.arange(-(-n // size) * size), n - 1).reshape(-1, size)
-    keys = sample_keys(key, n)
-    parts = jax.lax.map(lambda rows: estimate(keys[rows], x[rows]), index)
-    return Estimate(*(part.reshape(-1)[:n] for part in parts))
-
-
 @no_type_check
 def annealed_log_prob(
     key: Key[Array, ""],

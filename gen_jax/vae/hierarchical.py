@@ -9,7 +9,7 @@ Bottom-up features of x and top-down features of z meet at each level. (shift, s
 
 import math
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,10 +18,11 @@ from flax import linen as nn
 
 from gen_jax.checks import no_type_check
 from gen_jax.data_units import Data, log_det
-from gen_jax.errors import ConfigError, check_range, check_shape
+from gen_jax.errors import check_range, check_shape
 from gen_jax.model import GenerativeModel, compiled
 from gen_jax.optimization import optimizer_step, start_moments
 from gen_jax.randomness import fold_in, normal, sample_keys
+from gen_jax.ranges import Count, Natural, Range, Weight, check_ranges
 from gen_jax.types import Array, Batch, Float, Int, Key, Metrics
 from gen_jax.vae.elbo import warm_up, with_free_bits
 from gen_jax.vae.evaluate import streaming_log_mean
@@ -123,14 +124,14 @@ class LadderOptions(NamedTuple):
     """
 
     shape: tuple[int, ...]
-    latents: tuple[int, ...] = (4, 8, 16, 16, 32)
-    width: int = 256
+    latents: Annotated[tuple[int, ...], Range(1)] = (4, 8, 16, 16, 32)
+    width: Count = 256
     likelihood: str | Likelihood = "bernoulli"
     transform: Any = None
-    beta: float = 1.0
-    warm_up: int = 0
-    free_bits: float = 0.0
-    evaluation_samples: int = 64
+    beta: Weight = 1.0
+    warm_up: Natural = 0
+    free_bits: Weight = 0.0
+    evaluation_samples: Count = 64
 
 
 class LadderState(NamedTuple):
@@ -154,15 +155,7 @@ class LadderParts(NamedTuple):
 def make_ladder(optimizer: optax.GradientTransformation, options: LadderOptions) -> LadderParts:
     """The parts of a model. Raises ConfigError for values out of range."""
     check_shape("shape", options.shape)
-    if not options.latents:
-        raise ConfigError("latents=() must name at least one level")
-    for dim in options.latents:
-        check_range("latents", dim, 1, integer=True)
-    for name in ("width", "evaluation_samples"):
-        check_range(name, getattr(options, name), 1, integer=True)
-    check_range("warm_up", options.warm_up, 0, integer=True)
-    for name in ("beta", "free_bits"):
-        check_range(name, getattr(options, name), 0)
+    check_ranges(options)
     law = options.likelihood
     law = check_unshared(make_likelihood(law) if isinstance(law, str) else law)
     network = Ladder(math.prod(options.shape) * law.size, tuple(options.latents), options.width)

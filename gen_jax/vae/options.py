@@ -12,7 +12,8 @@ from gen_jax import conditions
 from gen_jax.checks import check_output, no_type_check
 from gen_jax.conditions import Condition
 from gen_jax.data_units import Data
-from gen_jax.errors import ConfigError, check_choice, check_range, check_shape
+from gen_jax.errors import ConfigError, check_choice, check_shape
+from gen_jax.ranges import Count, Natural, Weight, check_ranges
 from gen_jax.types import Array, Float, Int, Key, Num, State
 from gen_jax.vae.coder import VAEFunctions
 from gen_jax.vae.elbo import KL_KINDS
@@ -40,19 +41,19 @@ class Options(NamedTuple):
     """
 
     shape: tuple[int, ...]
-    latent: int
+    latent: Count
     likelihood: str | Likelihood = "bernoulli"
     prior: str | PriorFamily | Prior = "standard_normal"
     posterior: str | PosteriorFamily = "diagonal"
     condition: Condition | None = None
     transform: Any = None
-    num_samples: int = 1
+    num_samples: Count = 1
     kl: str = "auto"
-    beta: float = 1.0
-    warm_up: int = 0
-    free_bits: float = 0.0
-    weight: float = 1.0
-    evaluation_samples: int = 64
+    beta: Weight = 1.0
+    warm_up: Natural = 0
+    free_bits: Weight = 0.0
+    weight: Weight = 1.0
+    evaluation_samples: Count = 64
 
 
 OPTIONAL = (
@@ -97,12 +98,8 @@ class Parts(NamedTuple):
 def checked(options: Options) -> Options:
     """Raise ConfigError for values out of range."""
     check_shape("shape", options.shape)
-    for name in ("latent", "num_samples", "evaluation_samples"):
-        check_range(name, getattr(options, name), 1, integer=True)
-    check_range("warm_up", options.warm_up, 0, integer=True)
+    check_ranges(options)
     conditions.num_classes(conditions.checked_condition(options.condition))
-    for name in ("beta", "free_bits", "weight"):
-        check_range(name, getattr(options, name), 0)
     check_choice("kl", options.kl, KL_KINDS)
     return options
 

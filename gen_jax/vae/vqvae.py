@@ -10,7 +10,7 @@ which `log_prob` returns, a lower bound because one way to x is counted among ma
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,11 +19,12 @@ import optax
 
 from gen_jax.checks import no_type_check
 from gen_jax.data_units import Data, log_det
-from gen_jax.errors import ConfigError, check_range, check_shape
+from gen_jax.errors import ConfigError, check_shape
 from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel, compiled, sampler_of
 from gen_jax.optimization import apply_gradient, start_moments
 from gen_jax.randomness import fold_in, sample_keys
+from gen_jax.ranges import Count, Range, Weight, check_ranges
 from gen_jax.types import Array, Batch, Float, Int, Key, Metrics, Num, State
 from gen_jax.vae.code_networks import CodeNetwork, shapes_of
 from gen_jax.vae.code_prior import independent_codes, num_codes, to_maps, to_sequence
@@ -58,16 +59,16 @@ class VQOptions(NamedTuple):
     """
 
     shape: tuple[int, ...]
-    codes: int = 64
-    dim: int = 16
+    codes: Count = 64
+    dim: Count = 16
     likelihood: str | Likelihood = "discretized_logistic"
     transform: Any = None
-    commitment: float = 0.25
-    decay: float | None = 0.98
-    revive_below: float = 0.1
-    halvings: int = 2
-    levels: int = 1
-    width: int = 64
+    commitment: Weight = 0.25
+    decay: Annotated[float | None, Range(0, 1)] = 0.98
+    revive_below: Weight = 0.1
+    halvings: Count = 2
+    levels: Count = 1
+    width: Count = 64
 
 
 class VQState(NamedTuple):
@@ -102,12 +103,7 @@ def make_vq_parts(
     prior: GenerativeModel | None = None,
 ) -> VQParts:
     """The parts of a model; see `vqvae`. Raises ConfigError for values out of range."""
-    for name in ("codes", "dim", "halvings", "levels", "width"):
-        check_range(name, getattr(options, name), 1, integer=True)
-    check_range("commitment", options.commitment, 0)
-    check_range("revive_below", options.revive_below, 0)
-    if options.decay is not None:
-        check_range("decay", options.decay, 0, 1)
+    check_ranges(options)
     if len(check_shape("shape", options.shape)) != 3:
         raise ConfigError(f"shape={options.shape} must be [H, W, C]: a VQ-VAE is for images")
     law = options.likelihood
