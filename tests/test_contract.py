@@ -6,7 +6,7 @@ from collections import Counter
 import jax
 import numpy as np
 import pytest
-from test_doors import CALLABLES
+from damaged import CALLABLES
 
 from gen_jax.errors import ConfigError
 from gen_jax.model import PER_SAMPLE, SHARED, STATIC, GenerativeModel
