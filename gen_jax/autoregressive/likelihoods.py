@@ -13,6 +13,12 @@ import jax.numpy as jnp
 
 from gen_jax.autoregressive.decoding import Decoding, draw
 from gen_jax.errors import check_range
+from gen_jax.likelihoods import (
+    MIN_LOG_SCALE,
+    bernoulli_log_prob,
+    categorical_log_prob,
+    component_centres,
+)
 from gen_jax.sampling import discretized_logistic
 from gen_jax.types import Array, Float, Int, Key, Num
 
@@ -40,7 +46,7 @@ def bernoulli() -> Likelihood:
     """Values 0 and 1; the number is the logit of 1."""
 
     def log_prob(x: Num[Array, "... 1"], raw: Float[Array, "... 1"]) -> Float[Array, "..."]:
-        return jax.nn.log_sigmoid(jnp.where(x > 0.5, raw, -raw))[..., 0]
+        return bernoulli_log_prob(raw[..., 0], x[..., 0])
 
     def sample(key: Key[Array, ""], raw: Float[Array, "1"], decoding: Decoding) -> Array:
         return draw(key, jnp.concatenate([jnp.zeros_like(raw), raw]), decoding)[None]
@@ -53,9 +59,7 @@ def categorical(levels: int = 256) -> Likelihood:
     check_range("levels", levels, 2, integer=True)
 
     def log_prob(x: Num[Array, "... 1"], raw: Float[Array, "... P"]) -> Float[Array, "..."]:
-        index = x.astype(jnp.int32)
-        chosen = jnp.take_along_axis(jax.nn.log_softmax(raw), index, -1, mode="fill")
-        return jnp.where(index >= 0, chosen, jnp.nan)[..., 0]
+        return categorical_log_prob(raw, x[..., 0])
 
     def sample(key: Key[Array, ""], raw: Float[Array, "P"], decoding: Decoding) -> Int[Array, "1"]:
         return draw(key, raw, decoding)[None]
@@ -65,13 +69,10 @@ def categorical(levels: int = 256) -> Likelihood:
 
 
 def _components(raw: Float[Array, "... P"], num: int, spread: float) -> tuple[Array, Array, Array]:
-    """Logits, means and log-scales [..., K]; at zero K equal bumps side by side on [-1, 1] spread.
-
-    Equal components would have equal gradients and stay equal.
-    """
+    """Logits, means, log-scales [..., K]; at zero K equal bumps side by side on [-1, 1] spread."""
     logits, means, log_scales = jnp.split(raw, 3, axis=-1)
-    centers = spread * (2 * (jnp.arange(num, dtype=raw.dtype) + 0.5) / num - 1)
-    return logits, means + centers, jnp.maximum(log_scales - math.log(num), -7.0)
+    centres = (spread * component_centres(num)).astype(raw.dtype)
+    return logits, means + centres, jnp.maximum(log_scales - math.log(num), MIN_LOG_SCALE)
 
 
 def gaussian_mixture(num: int = 10) -> Likelihood:
@@ -121,9 +122,9 @@ def logistic_mixture(num: int = 10, channels: int = 1, levels: int = 256) -> Lik
         blocks = raw.reshape(*raw.shape[:-1], -1, num)
         logits = blocks[..., 0, :]
         rest = blocks[..., 1:, :]
-        centers = 2 * (jnp.arange(num, dtype=raw.dtype) + 0.5) / num - 1
-        means = rest[..., :channels, :] + centers
-        log_scales = jnp.maximum(rest[..., channels : 2 * channels, :] - math.log(num), -7.0)
+        means = rest[..., :channels, :] + component_centres(num).astype(raw.dtype)
+        log_scales = rest[..., channels : 2 * channels, :] - math.log(num)
+        log_scales = jnp.maximum(log_scales, MIN_LOG_SCALE)
         return logits, means, log_scales, jnp.tanh(rest[..., 2 * channels :, :])
 
     def shift(coefficients, values, c):

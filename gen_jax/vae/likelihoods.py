@@ -17,13 +17,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.errors import ConfigError, DataError, check_choice, check_range
+from gen_jax.likelihoods import (
+    MIN_LOG_SCALE,
+    bernoulli_log_prob,
+    categorical_log_prob,
+    component_centres,
+)
 from gen_jax.sampling import discretized_logistic
 from gen_jax.types import Array, Float, Key, Num
 from gen_jax.vae.gaussians import log_normal
-
-MIN_LOG_SCALE = -7.0
-"""Smallest log standard deviation, or scale, that a decoder can ask for."""
-
 
 Parts = tuple[Array, Array, Array]
 """Logits, means and log scales [..., K] of a mixture of logistics."""
@@ -88,7 +90,7 @@ def bernoulli() -> Likelihood:
     """P(1) = sigmoid(raw). On grey values it would be no probability: they are refused."""
 
     def log_prob(raw, x):
-        return x * raw[..., 0] - jax.nn.softplus(raw[..., 0])
+        return bernoulli_log_prob(raw[..., 0], x)
 
     def sample(key, raw):
         white = jax.random.bernoulli(key, jax.nn.sigmoid(raw[..., 0]))
@@ -105,16 +107,10 @@ def _levels_input(levels: int) -> Callable[[Array], Array]:
 def categorical(levels: int = 256) -> Likelihood:
     """softmax(raw) over the values 0 .. levels - 1."""
     check_range("levels", levels, 2, 256, integer=True)
-
-    def log_prob(raw, x):
-        shape = jnp.broadcast_shapes(raw.shape[:-1], x.shape)
-        index = jnp.broadcast_to(x, shape).astype(jnp.int32)[..., None]
-        log_p = jnp.broadcast_to(jax.nn.log_softmax(raw), (*shape, levels))
-        return jnp.take_along_axis(log_p, index, -1)[..., 0]
-
     sample = lambda key, raw: jax.random.categorical(key, raw)
     mean = lambda raw: jax.nn.softmax(raw) @ jnp.arange(levels, dtype=raw.dtype)
-    return Likelihood(levels, 0, "levels", log_prob, sample, mean, _levels_input(levels))
+    log_prob, inputs = categorical_log_prob, _levels_input(levels)
+    return Likelihood(levels, 0, "levels", log_prob, sample, mean, inputs)
 
 
 def _bin_mean(levels: int, parts: Parts) -> Array:
@@ -133,8 +129,7 @@ def discretized_logistic_mixture(components: int = 5, levels: int = 256) -> Like
     """A mixture of logistics, integrated over each value's bin (salimans2017)."""
     check_range("components", components, 1, integer=True)
     check_range("levels", levels, 2, 256, integer=True)
-    # Equal components would stay equal: they start spread over the range of values.
-    centres = np.linspace(-1, 1, 2 * components + 1)[1::2] if components > 1 else np.zeros(1)
+    centres = component_centres(components)
 
     def parts(raw: Array) -> Parts:
         logits, means, log_scales = jnp.split(raw, 3, axis=-1)
