@@ -22,20 +22,18 @@ with so small an ESS neither log Z nor its error means much. Parallel tempering 
   parallel tempering: SW 0.046, Frechet 0.43, TV 0.05.
 """
 
-import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
-from functools import partial
-from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from dataclasses import asdict, dataclass, field
+from typing import Annotated
 
 import jax
 import numpy as np
 import tyro
 
-from experiments.shared.chain_options import KernelOptions, kernel_of
 from experiments.shared.flow_options import FlowConfig
 from experiments.shared.latent_pictures import grey
+from experiments.shared.latent_report import COLUMNS, judge_of, numbers_of, picture
+from experiments.shared.latent_samplers import draw_all, exact
 from experiments.shared.option_types import (
     MAX_SAMPLES,
     MAX_STEPS,
@@ -47,33 +45,16 @@ from experiments.shared.option_types import (
 from experiments.shared.provenance import compare, in_report
 from experiments.shared.registry import Saved
 from experiments.shared.runner import rebuild
-from gen_jax import data, mcmc, metrics, plotting, training, vae
+from gen_jax import data, training, vae
 from gen_jax.errors import ConfigError
 from gen_jax.flows import spline_flow
-from gen_jax.metrics import compare_with_exact
 from gen_jax.ranges import check_ranges
-from gen_jax.sampling import Target, importance
-from gen_jax.transport import Schedule, anneal, bijector, density, temperflow
-from gen_jax.types import Array, Estimate, Float, Key, UInt8
+from gen_jax.sampling import Target
+from gen_jax.transport import Schedule
+from gen_jax.types import Array
 
-CHAINS, ADAPTATION, SHOWN, JUDGED = 100, 500, 20, 2000
-"""Markov chains, steps that find their step size, decoded images shown and compared."""
-
-KERNELS = {
-    "Metropolis-Hastings": ("random_walk", 0.15),
-    "HMC": ("hmc", mcmc.TARGET_ACCEPTANCE["hmc"]),
-    "parallel tempering": ("parallel_tempering", 0.25),
-}
-"""Kernel and the acceptance that its step size is tuned to."""
-
-EXACT, TEMPERFLOW, REFINED, REVERSE_KL = "exact", "TemperFlow", "refined", "reverse KL"
-
-COLUMNS = (
-    *("sliced_wasserstein", "sliced_wasserstein_exact", "log_normalizer_error"),
-    *("log_normalizer_standard_error", "effective_sample_size", "pareto_k", "frechet"),
-    *("class_tv", "seconds"),
-)
-"""Numbers of the report that are printed."""
+COMPARED = 2000
+"""Decoded images of each sampler that are compared with exact ones."""
 
 
 @dataclass(frozen=True)
@@ -107,14 +88,6 @@ class Config:
         spline_flow(**asdict(self.flow))
 
 
-class Drawn(NamedTuple):
-    """Samples [N, D] of a sampler, the seconds they took, log-weights [N] where they have some."""
-
-    samples: Float[Array, "N D"]
-    seconds: float
-    log_weights: Float[Array, "N"] | None = None
-
-
 def latents_of(saved: Saved, examples: int) -> tuple[Target, Callable[[Array], np.ndarray]]:
     """The aggregate posterior of training images, and `z [N, D] -> images` by the decoder.
 
@@ -129,116 +102,6 @@ def latents_of(saved: Saved, examples: int) -> tuple[Target, Callable[[Array], n
     return target, lambda z: grey(functions.likelihood, functions.decode(z))
 
 
-def exact(key: Key[Array, ""], target: Target, n: int) -> Float[Array, "n D"]:
-    """n exact samples."""
-    assert target.sample is not None
-    return target.sample(key, n)
-
-
-def by_flow(
-    key: Key[Array, ""], target: Target, config: Config, schedule: Schedule, refined: bool = False
-) -> tuple[list[Drawn], int]:
-    """Draws of a flow fitted by a schedule, if wanted refined ones too; the steps of its fit."""
-    layer = spline_flow(**asdict(config.flow))
-    model = temperflow(target.log_density, target.dim, layer, schedule)
-    key_train, key_draw = jax.random.split(key)
-    taken = [0]
-    begun = time.perf_counter()
-    watch = lambda step, state, metrics: taken.append(step)
-    state = anneal(key_train, model, watch=watch)
-    fitted = time.perf_counter() - begun
-
-    @partial(jax.jit, static_argnames="refined")
-    def draw(key, refined):
-        z = model.sample(key, state, config.num, refined=refined, margin=config.margin)
-        return z, target.log_density(z) - density.log_density(bijector(model, state), z)
-
-    found = []
-    for again in (False, True)[: 1 + refined]:
-        begun = time.perf_counter()
-        z, log_weights = jax.block_until_ready(draw(key_draw, again))
-        seconds = fitted + time.perf_counter() - begun
-        found.append(Drawn(z, seconds, None if again else log_weights))
-    return found, taken[-1]
-
-
-def by_chains(
-    key: Key[Array, ""], target: Target, config: Config, name: str, acceptance: float
-) -> Drawn:
-    """States of chains from N(0, I), the first sixth left out, with a tuned step size."""
-    begun = time.perf_counter()
-    key_start, key_adapt, key_run, key_order = jax.random.split(key, 4)
-    make = partial(kernel_of, KernelOptions(), name, target.log_density)
-    x = jax.random.normal(key_start, (CHAINS, target.dim))
-    adapted = mcmc.adapt_step_size(key_adapt, make, x, ADAPTATION, target=acceptance)
-    kernel = make(float(adapted.step_size))
-    steps, kept = config.evaluations // kernel.evaluations, -(-config.num // CHAINS)
-    burn_in = steps // 6
-    thin = max((steps - burn_in) // kept, 1)
-    samples, _ = mcmc.run(key_run, kernel, adapted.x, kept, burn_in=burn_in, thin=thin)
-    order = jax.random.permutation(key_order, kept * CHAINS)[: config.num]
-    z = jax.block_until_ready(samples.reshape(-1, target.dim)[order])
-    return Drawn(z, time.perf_counter() - begun)
-
-
-def draw_all(key: Key[Array, ""], target: Target, config: Config) -> dict[str, Drawn]:
-    """Every sampler's draws; reverse KL alone gets as many steps as TemperFlow took."""
-    key_exact, key_flow, key_chains = jax.random.split(key, 3)
-    drawn = {EXACT: Drawn(exact(key_exact, target, config.num), 0.0)}
-    flows, steps = by_flow(key_flow, target, config, config.schedule, refined=True)
-    drawn |= dict(zip((TEMPERFLOW, REFINED), flows))
-    alone = replace(config.schedule, first_beta=1.0, first_steps=steps, polish_steps=0)
-    drawn[REVERSE_KL] = by_flow(key_flow, target, config, alone)[0][0]
-    for title, (name, acceptance) in KERNELS.items():
-        drawn[title] = by_chains(key_chains, target, config, name, acceptance)
-    return drawn
-
-
-def judge_of(name: str, real: UInt8[np.ndarray, "N H W C"]) -> Callable[[np.ndarray], dict]:
-    """Distances of images from `real`: of Frechet, and in total variation of the classes found.
-
-    By the dataset's classifier, or by pixels, which know no classes, where there is none.
-    """
-    try:
-        extractor: Any = metrics.load_classifier(name)
-    except ConfigError:
-        extractor = metrics.FEATURES["pixels"](name)
-    features = extractor.features(real)
-
-    def shares(images):
-        logits = extractor.logits(images)
-        return np.bincount(logits.argmax(1), minlength=logits.shape[1]) / len(images)
-
-    def judge(images):
-        frechet = metrics.frechet_from_features(features, extractor.features(images))
-        found = {"frechet": float(frechet)}
-        if isinstance(extractor, metrics.ClassifierFeatures):
-            found["class_tv"] = float(0.5 * np.abs(shares(real) - shares(images)).sum())
-        return found
-
-    return judge
-
-
-def numbers_of(key: Key[Array, ""], target: Target, drawn: Drawn) -> dict[str, float]:
-    """Distance from exact samples; of a flow also log Z, the draws' effective number and tail."""
-    found = {"seconds": drawn.seconds}
-    log_z = None
-    if drawn.log_weights is not None:
-        log_z = Estimate(*map(float, importance.log_normalizer(drawn.log_weights)))
-        size = importance.effective_sample_size(drawn.log_weights)
-        found["effective_sample_size"] = float(size)
-        found["pareto_k"] = float(importance.pareto_k(drawn.log_weights))
-    return found | compare_with_exact(key, target, drawn.samples, log_z)
-
-
-def picture(path: Path, drawn: dict[str, Drawn], decode: Callable) -> Path:
-    """A row of decoded samples for every sampler but the refined one."""
-    rows = [title for title in drawn if title != REFINED]
-    images = np.concatenate([decode(drawn[title].samples[:SHOWN]) for title in rows])
-    grid = plotting.image_grid(images, columns=len(images) // len(rows))
-    return plotting.save_image(path, plotting.label_rows(grid, rows))
-
-
 def main() -> None:
     config = tyro.cli(Config, description=__doc__)
     config.check()
@@ -249,11 +112,11 @@ def main() -> None:
     target, decode = latents_of(saved, config.examples)
     key_draw, key_real, key_compare = jax.random.split(jax.random.key(config.seed), 3)
     drawn = draw_all(key_draw, target, config)
-    judge = judge_of(saved.spec.name, decode(exact(key_real, target, min(config.num, JUDGED))))
+    judge = judge_of(saved.spec.name, decode(exact(key_real, target, min(config.num, COMPARED))))
     report = {}
     for title, found in drawn.items():
         numbers = numbers_of(key_compare, target, found)
-        report[title] = numbers | judge(decode(found.samples[:JUDGED]))
+        report[title] = numbers | judge(decode(found.samples[:COMPARED]))
         shown = {name: report[title][name] for name in COLUMNS if name in report[title]}
         print(title, *(f"{name} {value:.3g}" for name, value in shown.items()), sep="\n  ")
     training.write_json(path, in_report(changed) | report)

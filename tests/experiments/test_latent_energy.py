@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from experiments import latent_energy
-from experiments.shared import runner
+from experiments.shared import latent_samplers, runner
 from gen_jax import mcmc
 from gen_jax.errors import ConfigError
 
@@ -30,15 +30,15 @@ def run(command, tmp_path_factory):
 
 
 def test_every_sampler_has_numbers_and_a_row(command, run, monkeypatch):
-    kernels = latent_energy.KERNELS
+    kernels = latent_samplers.KERNELS
     assert {name for name, _ in kernels.values()} <= mcmc.KERNELS.keys()
     one = {title: kernels[title] for title in list(kernels)[:1]}  # the others compile for long
-    monkeypatch.setattr(latent_energy, "KERNELS", one)
+    monkeypatch.setattr(latent_samplers, "KERNELS", one)
     ended = command("latent_energy", run, *SMALL)
     assert ended.code == 0, ended.err
     report = json.loads((run / "latent_energy.json").read_text())
-    exact, flows = latent_energy.EXACT, {latent_energy.TEMPERFLOW, latent_energy.REVERSE_KL}
-    assert report.keys() == {exact, *flows, latent_energy.REFINED, *one}
+    exact, flows = latent_samplers.EXACT, {latent_samplers.TEMPERFLOW, latent_samplers.REVERSE_KL}
+    assert report.keys() == {exact, *flows, latent_samplers.REFINED, *one}
     for title, numbers in report.items():
         assert all(math.isfinite(value) for value in numbers.values())
         assert numbers["sliced_wasserstein"] > 0
