@@ -25,23 +25,19 @@ rank 100 (2,000 images) does not fail: likelihood 0.954 +- 0.003, typicality 0.9
 complexity 0.999; a mixture of 20 diagonal Gaussians (1,000): 0.825 +- 0.009, 0.636 +- 0.012, 1.000.
 """
 
-import contextlib
 import math
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import numpy as np
 import tyro
 
-from experiments.shared.likelihoods import has_option, log_prob
 from experiments.shared.option_types import MAX_SAMPLES, SavedStep, within
+from experiments.shared.outliers import far_log_prob, scores
 from experiments.shared.provenance import compare, in_report
-from experiments.shared.registry import Saved
 from experiments.shared.runner import rebuild
 from gen_jax import data, metrics, training
-from gen_jax.errors import ConfigError, DataError
+from gen_jax.errors import DataError
 from gen_jax.ranges import check_ranges
-from gen_jax.types import Float
 
 
 @dataclass(frozen=True)
@@ -65,24 +61,6 @@ class Config:
         """Raise ConfigError for what cannot work, before anything is read."""
         check_ranges(self)
         data.registry.find(self.against)
-
-
-def far_log_prob(saved: Saved, x: np.ndarray) -> Float[np.ndarray, "N"]:
-    """log p(x), of a diffusion model by an adaptive solver: fixed steps fail far from the data."""
-    options = {"method": "dopri5"} if has_option(saved, "method") else {}
-    return log_prob(saved, x, **options)
-
-
-def scores(
-    saved: Saved, background: Saved | None, mean: float, x: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Every score of x [N, ...]; `mean` is that of -log p in training."""
-    simpler = None if background is None else far_log_prob(background, x)
-    images = x if saved.spec.kind == "images" else None
-    found = metrics.likelihood_scores(far_log_prob(saved, x), mean, simpler, images)
-    with contextlib.suppress(ConfigError):  # no classifier of these data
-        found |= metrics.classifier_scores(metrics.load_classifier(saved.spec.name).logits(x))
-    return found
 
 
 def main() -> None:

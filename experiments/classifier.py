@@ -9,26 +9,23 @@ classifier guidance: `python -m experiments.sample RUN --classifier runs/noisy_c
 """
 
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 import tyro
 
+from experiments.shared.classifier_weights import save
 from experiments.shared.config import RunConfig
 from experiments.shared.noisy_classifier import network_of
 from experiments.shared.option_types import MAX_WIDTH, Count, Positive, Steps, Width, within
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import default_directory, start
-from gen_jax import data, metrics, training
+from gen_jax import data, training
 from gen_jax.data import DatasetSpec
 from gen_jax.diffusion.noisy_classifier import noisy_classifier, shift_and_flip
 from gen_jax.errors import ConfigError, check_choice
 from gen_jax.model import GenerativeModel
-from gen_jax.nets import Classifier
 from gen_jax.paths import PATHS
 
 
@@ -78,37 +75,6 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
         augment=shift_and_flip(shift, config.flip),
         smoothing=0.0 if config.noise_conditioned else 0.05,
     )
-
-
-def test_accuracy(network: Classifier, params: Any, dataset: str) -> float:
-    """Share of the test set classified correctly."""
-    test = data.load(dataset, "test")
-    predict = jax.jit(lambda x: network.apply(params, x / 127.5 - 1)[0].argmax(-1))
-    parts = np.array_split(np.arange(len(test["x"])), max(len(test["x"]) // 500, 1))
-    right = [predict(test["x"][p].astype(np.float32)) == test["y"][p] for p in parts]
-    return float(np.concatenate(right).mean())
-
-
-def save(config: Config, spec: DatasetSpec, params: Any) -> Path:
-    """Write the weights as the metrics read them, with the accuracy of what was stored."""
-    network = network_of(config, spec)
-    stored = jax.tree.map(lambda p: p.astype(jnp.float16).astype(jnp.float32), params)
-    accuracy = test_accuracy(network, stored, config.dataset)
-    path = metrics.features.WEIGHTS / f"{config.dataset}.npz"
-    metadata = {
-        "architecture": "Classifier",
-        "arguments": {
-            "num_classes": spec.num_classes,
-            "widths": list(config.widths),
-            "features": config.features,
-        },
-        "dataset": config.dataset,
-        "image_shape": list(spec.shape),
-        "accuracy": accuracy,
-    }
-    digest = metrics.save_classifier(path, stored, metadata)
-    print(f"test accuracy {accuracy:.4f}, weights {path} ({digest})")
-    return path
 
 
 GUIDE = Experiment("classifier", Config, build)

@@ -10,10 +10,9 @@ a random part of each split, always the same one; data that are not those of the
 refused, unless --allow-changed-data.
 """
 
-import math
 import time
 from dataclasses import asdict, dataclass, fields
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import tyro
@@ -23,17 +22,17 @@ from experiments.shared.measures import (
     evaluate_images,
     evaluate_points,
     evaluate_target,
+    evaluate_text,
     likelihoods,
 )
 from experiments.shared.option_types import MAX_COUNT, MAX_SAMPLES, within
 from experiments.shared.pictures import draw
 from experiments.shared.provenance import in_report
-from experiments.shared.registry import Saved, find
+from experiments.shared.registry import find
 from experiments.shared.sampling import DECODING, SamplingConfig, prepare
 from gen_jax import data, training
 from gen_jax.data import known_densities
 from gen_jax.errors import ConfigError, DataError
-from gen_jax.types import Estimate
 
 OPTIONS = frozenset(field.name for field in fields(SamplingConfig)) - {"run", "allow_changed_data"}
 """Fields that the report repeats: they decide what was measured."""
@@ -57,23 +56,6 @@ class Config(SamplingConfig):
         super().check()
         if self.likelihood == 1:
             raise ConfigError("likelihood=1 gives no standard error (allowed: 0, or at least 2)")
-
-
-def evaluate_text(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[str, Any]:
-    """Perplexity per token and per character of windows without context before them."""
-    if data.describe(saved.spec.name).vocabulary != saved.spec.vocabulary:
-        raise DataError(f"text {saved.spec.name!r} has changed: its vocabulary is not the run's")
-    result = likelihoods(saved, test, num)
-    if not result:
-        return {}
-    x = test["x"][:num]
-    vocabulary = data.Vocabulary.from_json(saved.spec.vocabulary)
-    length = sum(len(vocabulary.decode(row)) for row in x) / len(x)
-    nats = result["log_prob_nats"]
-    for unit, number in (("token", x.shape[1]), ("character", length)):
-        value = math.exp(-nats.value / number)
-        result[f"perplexity_per_{unit}"] = Estimate(value, value * nats.error / number)
-    return {**result, "bits_per_character": -nats.value / (length * math.log(2))}
 
 
 def load_both(name: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

@@ -17,35 +17,24 @@ minute each).
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 import tyro
 
 from experiments.shared.config import RunConfig, condition_of
-from experiments.shared.flow_options import (
-    ALPHA,
-    check_images,
-    transform_of,
-)
-from experiments.shared.latent_walks import walks
+from experiments.shared.flow_options import ALPHA, check_images, transform_of
+from experiments.shared.latent_walks import pictures
 from experiments.shared.option_types import Count, Layers, Positive, Share, Steps, Width
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
-from gen_jax import data, plotting
+from gen_jax import data
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError, check_choice, check_range
-from gen_jax.flows import MIXINGS, Layer, bijector, flow, glow, noise_flow, realnvp_images
+from gen_jax.flows import MIXINGS, Layer, flow, glow, noise_flow, realnvp_images
 from gen_jax.model import GenerativeModel
 from gen_jax.optimization import one_cycle_adam
-from gen_jax.randomness import sample_keys
 from gen_jax.training import run_main
-from gen_jax.types import State
 
 COUPLINGS = ("shift", "affine", "gated", "rational_quadratic", "linear_rational")
-TEMPERATURES = (0.5, 0.7, 0.9, 1.0)
 
 
 @dataclass(frozen=True)
@@ -112,17 +101,6 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
         ema_decay=config.ema_decay,
         dequantizer=noise_flow(2, config.width) if learnt else None,
     )
-
-
-def pictures(directory: Path, model: GenerativeModel, spec: DatasetSpec, state: State) -> Path:
-    """Ten samples at each of TEMPERATURES, from the same noise; then walks between test images."""
-    keys = sample_keys(jax.random.key(1), 10)
-    draw = jax.jit(lambda t: model.sample(keys, state, 10, temperature=t))
-    rows = [np.asarray(draw(jnp.float32(t))) for t in TEMPERATURES]
-    ends = data.examples(spec.name, "test", 8)["x"]
-    rows.append(walks(bijector(model, state), transform_of(spec), ends))
-    path = directory / "samples" / "temperatures_and_walks.png"
-    return plotting.save_image(path, plotting.image_grid(np.concatenate(rows), columns=10))
 
 
 EXPERIMENT = Experiment("glow", Config, build)

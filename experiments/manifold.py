@@ -14,11 +14,8 @@ half of the samples are clear digits, the others lie between two.
 
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import tyro
 
@@ -37,18 +34,14 @@ from experiments.shared.option_types import (
 )
 from experiments.shared.registry import Experiment, Saved
 from experiments.shared.runner import run
-from gen_jax import data, flows, plotting
-from gen_jax.classical import gaussian_image
+from experiments.shared.surface_pictures import TRANSFORM, as_vectors, projections, reconstructions
+from gen_jax import data, flows
 from gen_jax.data import DatasetSpec
 from gen_jax.flows.manifold import Options
 from gen_jax.metrics import mean_and_error
 from gen_jax.model import GenerativeModel
 from gen_jax.optimization import one_cycle_adam
 from gen_jax.training import run_main
-from gen_jax.types import State
-
-TRANSFORM = data.to_unit()
-"""Pixels in [0, 1], without noise: noise lies off the surface."""
 
 
 @dataclass(frozen=True)
@@ -97,38 +90,12 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     )
 
 
-def as_vectors(x: np.ndarray) -> jax.Array:
-    """Images to pixels in [0, 1], [N, D]."""
-    return TRANSFORM.encode(jax.random.key(0), jnp.asarray(x)).reshape(len(x), -1)
-
-
-def projections(
-    model: GenerativeModel, state: State, spec: DatasetSpec, rank: int, u: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """u [N, D] projected on the surface by the outer flow, and on PCA's plane of `rank`."""
-    here = flows.surface(model, state)
-    law = gaussian_image.fit(as_vectors(data.load(spec.name, "train")["x"]), rank=rank)
-    flat = law.mean + (u - law.mean) @ law.axes @ law.axes.T
-    return jax.jit(lambda u: here.decode(here.encode(u)))(u), flat
-
-
 def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[str, Any]:
     """Mean squared error per pixel (white is 1) of all test images on the surface and the plane."""
     u = as_vectors(test["x"])
     near, flat = projections(saved.model, saved.state, saved.spec, saved.config.latent, u)
     error = lambda found: mean_and_error(np.asarray((u - found) ** 2).mean(1))
     return {"reconstruction_error": error(near), "reconstruction_error_pca": error(flat)}
-
-
-def reconstructions(
-    config: Config, directory: Path, model: GenerativeModel, spec: DatasetSpec, state: State
-) -> Path:
-    """Ten test images; below them their projections on the surface, and on PCA's plane."""
-    u = as_vectors(data.examples(spec.name, "test", 10)["x"])
-    rows = [u, *projections(model, state, spec, config.latent, u)]
-    images = np.concatenate([TRANSFORM.decode(row.reshape(-1, *spec.shape)) for row in rows])
-    path = directory / "samples" / "reconstructions.png"
-    return plotting.save_image(path, plotting.image_grid(images, columns=10))
 
 
 EXPERIMENT = Experiment("manifold", Config, build, measure_test=measure_test)

@@ -14,15 +14,12 @@ distance 0.163 (two exact sets 0.144 +- 0.042), swaps accepted 56 to 68 %, 5082 
 
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import jax
-import numpy as np
 import tyro
 
 from experiments.shared.chain_options import kernel_of
-from experiments.shared.chain_report import chain_numbers, write_report
+from experiments.shared.chain_report import diagnose
 from experiments.shared.config import RunConfig
 from experiments.shared.known_densities import target_of
 from experiments.shared.option_types import MAX_COUNT, MAX_STEPS, Count, Steps, of, within
@@ -35,7 +32,6 @@ from gen_jax.mcmc.adaptation import FEWEST
 from gen_jax.mcmc.model import Options
 from gen_jax.model import GenerativeModel
 from gen_jax.training import run_main
-from gen_jax.types import State
 
 
 @dataclass(frozen=True)
@@ -97,20 +93,6 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
         spread=config.spread,
         log_normalizer=target.log_normalizer,
     )
-
-
-def diagnose(
-    config: Config, directory: Path, model: GenerativeModel, spec: DatasetSpec, state: State
-) -> Path:
-    """Record the chains from where they are, with numbers and pictures."""
-    target, chains = target_of(config.dataset), mcmc.chains(model, state)
-    key = jax.random.key(config.seed + 1)
-    samples, info = mcmc.collect(key, chains.kernel, chains.state, config.recorded)
-    numbers: dict[str, Any] = {"step_size": float(chains.step_size)}
-    if config.learn_scale:
-        numbers["scale"] = np.asarray(chains.scale, np.float64).tolist()
-    numbers |= chain_numbers(key, target, chains.kernel, samples, info)
-    return write_report(directory, target, samples, numbers)
 
 
 EXPERIMENT = Experiment("mcmc", Config, build)

@@ -26,9 +26,10 @@ from experiments.shared.config import RunConfig
 from experiments.shared.option_types import Count, Positive, Share, Steps, of, within
 from experiments.shared.registry import Experiment, Saved
 from experiments.shared.runner import run
+from experiments.shared.style_features import features_of
 from experiments.shared.translation import halves, judge_of, rows, translated, units
 from gen_jax import data, gan_nets, metrics
-from gen_jax.data import DatasetSpec, pairs
+from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError
 from gen_jax.gan import StyleOptions, style_transfer
 from gen_jax.gan.style_transfer import adain, content_loss, style_loss
@@ -50,17 +51,6 @@ class Config(RunConfig):
     """Layers of the classifier that are compared; 1 below 16 pixels, else 2."""
     learning_rate: Positive = 1e-3
     ema_decay: Share = 0.99
-
-
-def features_of(config: Config, spec: DatasetSpec) -> Any:
-    """`x -> maps`, x itself and then from fine to coarse: the classifier's norms hide brightness.
-
-    Raises ConfigError where there is no classifier.
-    """
-    name = pairs.parse(spec.name)
-    maps = metrics.load_classifier(name.bases[-1] if name else spec.name).maps
-    levels = config.levels or (1 if max(check_pair(spec.shape)[:2]) < 16 else 2)
-    return lambda x: (x, *maps(x)[:levels])
 
 
 def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:

@@ -19,28 +19,23 @@ Frechet distance 4.3 +- 0.2 (real 0.10), prior 87 nats for 49 codes.
 """
 
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 import tyro
 
+from experiments.shared.code_report import measure_test, reconstructions
 from experiments.shared.config import RunConfig
-from experiments.shared.latent_pictures import grey
 from experiments.shared.networks import TransformerNetwork
 from experiments.shared.option_types import MAX_LAYERS, MAX_WIDTH, MaybeLayers, Positive, Steps, of
-from experiments.shared.registry import Experiment, Saved
+from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
 from experiments.shared.vae_options import likelihood_of
-from gen_jax import autoregressive, data, plotting, vae
+from gen_jax import autoregressive, data, vae
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError, check_choice
 from gen_jax.model import GenerativeModel
 from gen_jax.optimization import one_cycle_adam
 from gen_jax.training import run_main
-from gen_jax.types import State
 
 
 @dataclass(frozen=True)
@@ -125,32 +120,6 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
         prior_of(config, options),
         **options._asdict(),
     )
-
-
-def reconstructions(
-    directory: Path, model: GenerativeModel, spec: DatasetSpec, state: State
-) -> Path:
-    """Test images, each beside what its codes decode to."""
-    x = data.examples(spec.name, "test", 40)["x"]
-    codes = vae.encode_codes(model, state, x)
-    raw = vae.decode_codes(model, state, codes, raw=True)
-    decoded = grey(vae.likelihood(model, state), raw)
-    pairs = np.stack([x, decoded], 1).reshape(-1, *spec.shape)
-    grid = plotting.image_grid(pairs, columns=10)
-    return plotting.save_image(directory / "samples" / "reconstructions.png", grid)
-
-
-def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[str, Any]:
-    """Use of each codebook over the whole test set: perplexity, and the share of codes unused."""
-    encode = jax.jit(lambda x: vae.encode_codes(saved.model, saved.state, x))
-    pieces = np.array_split(test["x"], -(-len(test["x"]) // 500))
-    maps = zip(*(map(np.ravel, encode(piece)) for piece in pieces))
-    result: dict[str, Any] = {}
-    for level, codes in enumerate(maps):
-        use = vae.codebook_use(jnp.concatenate(codes), saved.config.codes)
-        result[f"codes_perplexity_{level}"] = float(use.perplexity)
-        result[f"codes_unused_{level}"] = float(use.dead)
-    return result
 
 
 EXPERIMENT = Experiment("vqvae", Config, build, measure_test=measure_test)

@@ -1,7 +1,9 @@
 """What the autoregressive experiments share: their checks, and the law of the data's values."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
+from experiments.shared.option_types import MAX_WIDTH, Layers, Share, within
 from gen_jax import data
 from gen_jax.autoregressive import LIKELIHOODS, Likelihood
 from gen_jax.data import DatasetSpec
@@ -59,3 +61,26 @@ def check_black_and_white(name: str, spec: DatasetSpec) -> None:
             f"likelihood={name!r} is for black and white images; {spec.name!r} is not: "
             f"try dataset {data.binarized.PREFIX}{spec.name}, or another likelihood"
         )
+
+
+@dataclass(frozen=True)
+class PixelNetwork:
+    """A network that sees the pixels before each one."""
+
+    name: str = "gated"
+    """pixel_rnn, pixelcnn, gated or pixelcnn_pp"""
+    width: Annotated[int, *within(2, MAX_WIDTH)] = 24
+    """Channels."""
+    depth: Layers = 4
+    """Layers; of pixelcnn_pp blocks per resolution, on the way down and up."""
+    kernel: Annotated[int, *within(3, 255)] = 3
+    """Side of the windows of pixelcnn and gated."""
+    dropout: Share = 0.0
+    """Of pixelcnn_pp."""
+
+    def sizes(self) -> dict[str, Any]:
+        """The module's sizes."""
+        if self.name == "pixelcnn_pp":
+            return {"width": self.width, "blocks": self.depth}
+        window = {} if self.name == "pixel_rnn" else {"kernel": self.kernel}
+        return {"width": self.width, "depth": self.depth, **window}

@@ -3,13 +3,17 @@
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.shared.known_densities import target_of
 from gen_jax import mcmc, plotting, training
+from gen_jax.data import DatasetSpec
 from gen_jax.metrics import compare_with_exact
+from gen_jax.model import GenerativeModel
 from gen_jax.sampling import Target
-from gen_jax.types import Array, Float, Key
+from gen_jax.types import Array, Float, Key, State
 
 POOLED = 20
 """Recorded steps of all chains that are compared with exact samples."""
@@ -62,3 +66,17 @@ def write_report(
         figure = plotting.density_map(target.log_density, window, points[:2000])
         path = plotting.save(figure, folder / "density.png")
     return path
+
+
+def diagnose(
+    config: Any, directory: Path, model: GenerativeModel, spec: DatasetSpec, state: State
+) -> Path:
+    """Record the chains from where they are, with numbers and pictures."""
+    target, chains = target_of(config.dataset), mcmc.chains(model, state)
+    key = jax.random.key(config.seed + 1)
+    samples, info = mcmc.collect(key, chains.kernel, chains.state, config.recorded)
+    numbers: dict[str, Any] = {"step_size": float(chains.step_size)}
+    if config.learn_scale:
+        numbers["scale"] = np.asarray(chains.scale, np.float64).tolist()
+    numbers |= chain_numbers(key, target, chains.kernel, samples, info)
+    return write_report(directory, target, samples, numbers)

@@ -126,3 +126,20 @@ def likelihoods(
         "log_prob_nats": metrics.mean_and_error(nats),
         "bits_per_dim": bits(nats),
     }
+
+
+def evaluate_text(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[str, Any]:
+    """Perplexity per token and per character of windows without context before them."""
+    if data.describe(saved.spec.name).vocabulary != saved.spec.vocabulary:
+        raise DataError(f"text {saved.spec.name!r} has changed: its vocabulary is not the run's")
+    result = likelihoods(saved, test, num)
+    if not result:
+        return {}
+    x = test["x"][:num]
+    vocabulary = data.Vocabulary.from_json(saved.spec.vocabulary)
+    length = sum(len(vocabulary.decode(row)) for row in x) / len(x)
+    nats = result["log_prob_nats"]
+    for unit, number in (("token", x.shape[1]), ("character", length)):
+        value = math.exp(-nats.value / number)
+        result[f"perplexity_per_{unit}"] = Estimate(value, value * nats.error / number)
+    return {**result, "bits_per_character": -nats.value / (length * math.log(2))}
