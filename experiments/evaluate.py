@@ -18,17 +18,10 @@ import numpy as np
 import tyro
 
 from experiments.shared.likelihoods import has_option
-from experiments.shared.measures import (
-    evaluate_images,
-    evaluate_points,
-    evaluate_target,
-    evaluate_text,
-    likelihoods,
-)
+from experiments.shared.measures import evaluate_data, evaluate_target
 from experiments.shared.option_types import MAX_COUNT, MAX_SAMPLES, within
 from experiments.shared.pictures import draw
 from experiments.shared.provenance import in_report
-from experiments.shared.registry import find
 from experiments.shared.sampling import DECODING, SamplingConfig, prepare
 from gen_jax import data, training
 from gen_jax.data import known_densities
@@ -95,16 +88,10 @@ def main() -> None:
     options = OPTIONS if "stepper" in sampler.model.conditions else {"seed", *DECODING}
     options = {*options, "importance_samples"}
     chosen = {k: v for k, v in asdict(config).items() if k in options and v is not None}
-    if saved.spec.kind == "text":
-        measured = evaluate_text(saved, test, config.likelihood)
-    elif is_known:
+    if is_known:
         measured = evaluate_target(saved, samples, config.seed)
     else:
-        measure = evaluate_images if saved.spec.kind == "images" else evaluate_points
-        measured = measure(saved, samples, train, test)
-        measured |= likelihoods(saved, test, config.likelihood, **given)
-        more = find(saved.name).measure_test
-        measured |= more(saved, test, config.likelihood) if more else {}
+        measured = evaluate_data(saved, samples, train, test, config.likelihood, **given)
     report = {
         "run": saved.name,
         "dataset": saved.spec.name,

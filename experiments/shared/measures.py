@@ -143,3 +143,23 @@ def evaluate_text(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[s
         value = math.exp(-nats.value / number)
         result[f"perplexity_per_{unit}"] = Estimate(value, value * nats.error / number)
     return {**result, "bits_per_character": -nats.value / (length * math.log(2))}
+
+
+def evaluate_data(
+    saved: Saved,
+    samples: np.ndarray,
+    train: dict[str, np.ndarray],
+    test: dict[str, np.ndarray],
+    num: int,
+    **options: int,
+) -> dict[str, Any]:
+    """Samples beside data, log p of `num` test examples, and what the experiment itself measures.
+
+    `options` are those of `log_prob`. A model of text is measured by its likelihood alone.
+    """
+    if saved.spec.kind == "text":
+        return evaluate_text(saved, test, num)
+    measure = evaluate_images if saved.spec.kind == "images" else evaluate_points
+    measured = measure(saved, samples, train, test) | likelihoods(saved, test, num, **options)
+    more = find(saved.name).measure_test
+    return measured | (more(saved, test, num) if more else {})
