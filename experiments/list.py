@@ -5,7 +5,7 @@ python -m experiments.list
 
 from typing import Any
 
-from experiments.shared.gan_parts import REMEDIES
+from experiments.shared.gan_remedies import REMEDIES
 from experiments.shared.registry import EXPERIMENTS, GUIDES, described
 from gen_jax import (
     autoregressive,

@@ -23,16 +23,16 @@ from typing import Annotated
 
 import tyro
 
+from experiments.shared.code_options import options_of, prior_of
 from experiments.shared.code_report import measure_test, reconstructions
 from experiments.shared.config import RunConfig
 from experiments.shared.networks import TransformerNetwork
 from experiments.shared.option_types import MAX_LAYERS, MAX_WIDTH, MaybeLayers, Positive, Steps, of
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
-from experiments.shared.vae_options import likelihood_of
-from gen_jax import autoregressive, data, vae
+from gen_jax import data, vae
 from gen_jax.data import DatasetSpec
-from gen_jax.errors import ConfigError, check_choice
+from gen_jax.errors import check_choice
 from gen_jax.model import GenerativeModel
 from gen_jax.optimization import one_cycle_adam
 from gen_jax.training import run_main
@@ -74,41 +74,6 @@ class Config(RunConfig):
         super().check()
         check_choice("likelihood", self.likelihood, ["auto", *vae.LIKELIHOODS])
         check_choice("prior", self.prior, ("transformer", "counts"))
-
-
-def options_of(config: Config, spec: DatasetSpec) -> vae.VQOptions:
-    """The options of the model that a configuration describes."""
-    if spec.kind != "images":
-        raise ConfigError(f"dataset {spec.name!r} has points; a VQ-VAE is for images")
-    likelihood, transform = likelihood_of(config.likelihood, spec)
-    return vae.VQOptions(
-        shape=spec.shape,
-        codes=config.codes,
-        dim=config.dim,
-        likelihood=likelihood,
-        transform=transform,
-        commitment=config.commitment,
-        decay=None if config.learned else config.decay,
-        revive_below=config.revive_below,
-        halvings=config.halvings or (1 if max(spec.shape[:2]) < 16 else 2),
-        levels=config.levels,
-        width=config.width,
-    )
-
-
-def prior_of(config: Config, options: vae.VQOptions) -> GenerativeModel | None:
-    """The transformer over the codes; None for counts."""
-    if config.prior == "counts":
-        return None
-    return autoregressive.transformer(
-        one_cycle_adam(config.steps, config.prior_rate),
-        shape=(vae.num_codes(vae.code_sides(options)),),
-        vocabulary=config.codes,
-        width=config.prior_network.width,
-        depth=config.prior_network.depth,
-        heads=config.prior_network.heads,
-        dropout=config.prior_network.dropout,
-    )
 
 
 def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:

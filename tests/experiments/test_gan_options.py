@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from experiments import gan
-from experiments.shared.gan_parts import REMEDIES
+from experiments.shared.gan_remedies import REMEDIES
 from gen_jax import data
 from gen_jax.errors import ConfigError
 
