@@ -8,7 +8,8 @@
 A run of images ends with pictures of arcs between latents, of truncations (brock2019) and of sums
 of latents (radford2016). Then `python -m experiments.sample RUN_DIR`, `python -m
 experiments.evaluate RUN_DIR`, which also measures whether the critic has memorised its training
-examples, how many sums of latents are read as asked, and discriminator rejection (azadi2019) where the loss makes a critic of density ratios: the critic is first trained on alone for 500 steps,
+examples, how many sums of latents are read as asked, and discriminator rejection (azadi2019) where
+the loss makes a critic of density ratios: the critic is first trained on alone for 500 steps,
 without the penalty. With --watch the Frechet distance to training images is measured at every save,
 and the best checkpoint is kept; with --patience the run ends when it no longer falls.
 

@@ -317,7 +317,7 @@ def sample_in_batches(
     cut = lambda index: jax.tree.map(lambda leaf: leaf[index], rows)
     run = sample.program({**values, **cut(slice(size)), sample.first: size})
     chunks = []
-    for index in batch_rows(n, size):
+    for index in map(jnp.asarray, batch_rows(n, size)):
         try:
             part = run(keys[index], state, {**values, **cut(index)})
         except (TypeError, ValueError) as error:
