@@ -3,6 +3,7 @@ of latents, truncations, and the parts of a code."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -53,7 +54,7 @@ def arcs(model: GenerativeModel, state: State, seed: int = 0) -> Array:
         z = jnp.concatenate([z, jax.nn.one_hot(row % categories, categories)], 1)
     z = jnp.concatenate([z, jnp.zeros((len(z), numbers))], 1)
     classes = num_classes(options.condition)
-    condition = {"label": row % classes} if classes else {}
+    condition: dict[str, Any] = {"label": row % classes} if classes else {}
     keys = jnp.repeat(jax.random.split(key, ROWS), COLUMNS)  # one noise per row
     return jax.jit(lambda state: gan.generator(model, state, **condition)(z, keys))(state)
 

@@ -64,9 +64,10 @@ def examples(
     z: Float[Array, "n L"],
     conditions: dict[str, Any],
     truncation: float | Float[Array, ""] | None = None,
+    data_units: bool = True,
 ) -> Shaped[Array, "n ..."]:
-    """Examples of the moving average at given latents, in data units; a condition that is not given
-    is drawn. Raises ConfigError where it cannot be.
+    """Examples of the moving average at given latents, in data units or as the generator returns
+    them; a condition that is not given is drawn. Raises ConfigError where it cannot be.
     """
     condition = parts.options.condition
     value = value_of(condition, conditions, len(z))
@@ -76,7 +77,7 @@ def examples(
     offered: dict[str, Any] = {} if truncation is None else {"truncation": truncation}
     params = state.ema["params"]
     x, _ = generate(parts, params, stats, keys, z, value, state.step, **offered)
-    return to_data(parts.options, x)
+    return to_data(parts.options, x) if data_units else x
 
 
 def draw_samples(
@@ -120,6 +121,7 @@ def generator(
     state: State,
     *,
     truncation: float | Float[Array, ""] | None = None,
+    data_units: bool = True,
     **conditions: Any,
 ) -> Callable[..., Shaped[Array, "B ..."]]:
     """`make(z [B, L], key=jax.random.key(0)) -> x [B, ...]` of the moving average, in data units.
@@ -129,6 +131,8 @@ def generator(
 
     Args:
       truncation: as of `model.sample`.
+      data_units: False for what the generator returns at a given z: in data units images are
+        rounded, and have no derivative in z.
       conditions: such as label=3, for all examples, or [B]; drawn where they are not given.
     Raises ConfigError for a model of another family, and for a condition that does not fit.
     """
@@ -138,7 +142,7 @@ def generator(
         if jax.dtypes.issubdtype(z.dtype, jax.dtypes.prng_key):
             return draw_samples(parts, z, own, len(z), truncation=truncation, **conditions)
         keys = sample_keys(jax.random.key(0) if key is None else key, len(z))
-        return examples(parts, own, keys, z, conditions, truncation)
+        return examples(parts, own, keys, z, conditions, truncation, data_units)
 
     return make
 

@@ -8,9 +8,11 @@ from collections.abc import Callable
 
 from gen_jax.inverse.calibration import coverage, ranks
 from gen_jax.inverse.ddrm import ddrm
+from gen_jax.inverse.deep_image_prior import Fitted, deep_image_prior
 from gen_jax.inverse.dps import dps
 from gen_jax.inverse.guides import GUIDES
 from gen_jax.inverse.jpeg import jpeg
+from gen_jax.inverse.latent_search import LatentSearch, latent_log_density, latent_search
 from gen_jax.inverse.mixture_posterior import Posterior, mixture_posterior
 from gen_jax.inverse.moment_matching import moment_matching
 from gen_jax.inverse.null_space import null_space
@@ -46,6 +48,8 @@ OPERATORS: dict[str, Callable[..., LinearOperator | Operator]] = {
 __all__ = [
     "GUIDES",
     "OPERATORS",
+    "Fitted",
+    "LatentSearch",
     "LinearOperator",
     "Operator",
     "Particles",
@@ -54,11 +58,14 @@ __all__ = [
     "colourisation",
     "coverage",
     "ddrm",
+    "deep_image_prior",
     "dense",
     "dps",
     "gaussian_kernel",
     "inpainting",
     "jpeg",
+    "latent_log_density",
+    "latent_search",
     "linear_operator",
     "mixture_posterior",
     "moment_matching",

@@ -1,5 +1,6 @@
 """Replacement (song2021, appendix I.2): known values are set after each step."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
@@ -15,11 +16,12 @@ KNOWN_NOISE = 1
 
 def check_mask(mask, y) -> tuple[Array, Array]:
     """mask and y as arrays; raises ConfigError unless mask is boolean and y ends in its shape."""
-    mask, y = jnp.asarray(mask), jnp.asarray(y)
+    mask = mask if isinstance(mask, jax.Array) else np.asarray(mask)
     if mask.dtype != bool:
         raise ConfigError(f"mask must be boolean (true where x is known), got {mask.dtype}")
-    if not np.any(np.asarray(mask)):
+    if not isinstance(mask, jax.core.Tracer) and not np.any(np.asarray(mask)):
         raise ConfigError(f"mask of shape {mask.shape} measures nothing: no entry is true")
+    mask, y = jnp.asarray(mask), jnp.asarray(y)
     if y.ndim - mask.ndim not in (0, 1) or y.shape[y.ndim - mask.ndim :] != mask.shape:
         raise ConfigError(
             f"y must be an image of the mask's shape {list(mask.shape)}, or one for each sample, "

@@ -46,6 +46,7 @@ IMAGES_ONLY = {
     "jem",
     "manifold",
     "multi_view",
+    "palette",
     "pix2pix",
     "pixelcnn",
     "style_transfer",
@@ -116,7 +117,7 @@ def pixels(path):
         return np.asarray(picture)
 
 
-def check_samples(ok, run, dataset, steps):
+def check_samples(ok, run, dataset, steps, labels):
     """Arrays of two seeds; of a sampler with steps also another one, an animation, guidance."""
     digits = dataset == "digits"
 
@@ -136,7 +137,7 @@ def check_samples(ok, run, dataset, steps):
     with Image.open("drawn/a.gif") as animation:
         assert animation.format == "GIF"
         assert animation.n_frames == 4
-    if digits:
+    if digits and labels:
         guided = ("--seed", 3, "--label", 3, "--guidance", 3, "--stepper", "ddim")
         ok("sample", run, "--num", NUM, *guided, "--output", "drawn/c.png")
         assert size_of("drawn/c.png") == GRID_100
@@ -255,8 +256,9 @@ def test_whole_life(command, tmp_path, monkeypatch, compilations, name, dataset)
     check_compiled_once(saved, compilations)
 
     steps = "grid" in saved.model.conditions
-    check_samples(ok, run, dataset, steps)
-    labels = steps or name in ("few_labels", "jem", "text_gan")
+    guided = steps and "label" in saved.model.conditions
+    check_samples(ok, run, dataset, steps, guided)
+    labels = guided or name in ("few_labels", "jem", "text_gan")
     check_evaluation(ok, run, name, dataset, labels)
     assert "<h2>Evaluation" in (run / "report.html").read_text()
 

@@ -22,13 +22,15 @@ CHOICES = {
 ELSEWHERE = {
     "gan": {"patience", "watch"},
     "mcmc": {"coldest", "leapfrog_steps", "recorded", "temperatures"},
+    "palette": {"blur_std", "border", "factor", "quality"},
     "temperflow": {"margin", *(f"schedule.{field.name}" for field in fields(Schedule))},
     "texture": {"side"},
     "token_diffusion": {"network.name"},
     "transformer": {"network.name"},
     "vqvae": {"prior_network.name"},
 }
-"""Options read outside of `build`: of the watch, the pictures, the chain, within gen_jax."""
+"""Options read outside of `build`: of the watch, the pictures, the chain, within gen_jax; and those
+of operators that are not the default."""
 
 COMMON = {field.name for field in fields(RunConfig)}
 

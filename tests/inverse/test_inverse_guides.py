@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gen_jax import inverse
-from gen_jax.diffusion import STEPPERS, mixture_denoiser, prior, sample
+from gen_jax.diffusion import STEPPERS, classifier_free, mixture_denoiser, prior, sample
 from gen_jax.errors import ConfigError
 from gen_jax.paths import PATHS, linear
 
@@ -25,16 +25,16 @@ def gaussian_denoiser(covariance, path):
     )
 
 
-def given_noisy(covariance, path, t, x):
+def given_noisy(covariance, path, t, x, center=MEAN):
     """Mean [3] and covariance of x0 given x_t = x: the Gaussian conditioned once."""
     a, s = float(path.alpha(t)), float(path.sigma(t))
     gain = a * covariance @ np.linalg.inv(a**2 * covariance + s**2 * np.eye(3))
-    return MEAN + gain @ (x - a * MEAN), covariance - gain @ (a * covariance)
+    return center + gain @ (x - a * center), covariance - gain @ (a * covariance)
 
 
-def given_both(covariance, path, t, x, y, noise_std):
+def given_both(covariance, path, t, x, y, noise_std, center=MEAN):
     """E[x0 | x_t = x, y]: conditioned once more."""
-    mean, covariance = given_noisy(covariance, path, t, x)
+    mean, covariance = given_noisy(covariance, path, t, x, center)
     marginal = MATRIX @ covariance @ MATRIX.T + noise_std**2 * np.eye(2)
     return mean + covariance @ MATRIX.T @ np.linalg.solve(marginal, y - MATRIX @ mean)
 
@@ -143,15 +143,64 @@ def test_every_guide_on_every_path(path, key):
         assert bool(jnp.all(jnp.isfinite(x)))
 
 
+@pytest.mark.parametrize("path", PATHS)
+def test_every_guide_is_finite_at_both_ends(path):
+    """At the data and at pure noise, also where sigma(0) = 0 or alpha(1) = 0."""
+    path = PATHS[path]()
+    points = jnp.asarray(POINTS, jnp.float32)
+
+    @jax.jit
+    def ends(t):
+        found = all_guides(gaussian_denoiser(COVARIANCES["any"], path), path)
+        return {name: guided(points, t) for name, guided in found.items()}
+
+    for t in (0.0, 1.0):
+        for name, x in ends(jnp.full(2, t)).items():
+            assert x.dtype == jnp.float32
+            assert bool(jnp.all(jnp.isfinite(x))), (name, t)
+
+
 @pytest.mark.slow
-def test_every_stepper(key):
-    path = linear()
-    denoise = gaussian_denoiser(COVARIANCES["any"], path)
-    guided = inverse.moment_matching(denoise, path, inverse.dense(MATRIX), Y[0], NOISE, 2)
-    start = prior(key, path, (2, 3))
-    for name, make in STEPPERS.items():
-        x = sample(key, guided, path, start, jnp.array([1.0, 0.5, 0.0]), make())
-        assert bool(jnp.all(jnp.isfinite(x))), name
+@pytest.mark.parametrize("stepper", STEPPERS)
+def test_every_guide_with_every_stepper_on_every_path(stepper, key):
+    for name, make in PATHS.items():
+        path = make()
+        start, times = prior(key, path, (2, 3)), jnp.array([1.0, 0.5, 0.0])
+
+        @jax.jit
+        def run(path=path, start=start, times=times):
+            found = all_guides(gaussian_denoiser(COVARIANCES["any"], path), path)
+            walk = lambda guided: sample(key, guided, path, start, times, STEPPERS[stepper]())
+            return {guide: walk(guided) for guide, guided in found.items()}
+
+        for guide, x in run().items():
+            assert (x.shape, x.dtype) == (start.shape, start.dtype)
+            assert bool(jnp.all(jnp.isfinite(x))), (name, guide)
+
+
+def test_guidance_towards_a_class_goes_inside(x64):
+    """Classes that differ in their means alone: w D_class + (1 - w) D is that of a third Gaussian,
+    of mean w m_class + (1 - w) m, whose measured posterior is known."""
+    path, covariance, weight, t = linear(), COVARIANCES["any"], 3.0, 0.4
+    shift = np.array([0.5, -0.2, 0.3])
+    of_mean = lambda mean: mixture_denoiser(
+        jnp.ones(1), jnp.asarray(mean)[None], jnp.asarray(covariance)[None], path
+    )
+    denoise = classifier_free(of_mean(MEAN + shift), of_mean(MEAN), weight)
+    alone = of_mean(MEAN + weight * shift)
+    operator = inverse.dense(MATRIX)
+    for name, guide in inverse.GUIDES.items():
+        found, expected = (
+            guide(d, path, operator, Y, NOISE, 0.7)(jnp.asarray(POINTS), jnp.full(2, t))
+            for d in (denoise, alone)
+        )
+        np.testing.assert_allclose(found, expected, atol=1e-6, err_msg=name)
+    found = inverse.moment_matching(denoise, path, operator, Y, NOISE)
+    moved = [
+        given_both(covariance, path, t, x, y, NOISE, MEAN + weight * shift)
+        for x, y in zip(POINTS, Y)
+    ]
+    np.testing.assert_allclose(found(jnp.asarray(POINTS), jnp.full(2, t)), moved, atol=1e-5)
 
 
 def test_samples_of_exact_guidance_have_the_posterior(key):
@@ -190,6 +239,14 @@ def test_refusals(guide):
     guided = guide(denoise, path, inverse.dense(MATRIX), np.zeros((3, 2)), NOISE)
     with pytest.raises(ConfigError, match="y must have the shape"):
         guided(points, jnp.full(2, 0.5))
+
+
+@pytest.mark.parametrize("guide", inverse.GUIDES)
+def test_a_measurement_of_another_shape_is_refused(guide):
+    denoise = gaussian_denoiser(COVARIANCES["any"], linear())
+    guided = inverse.GUIDES[guide](denoise, linear(), inverse.dense(MATRIX), np.zeros(3), NOISE, 1)
+    with pytest.raises(ConfigError, match="y must have the shape"):
+        guided(jnp.asarray(POINTS, jnp.float32), jnp.full(2, 0.5))
 
 
 def test_dps_refuses_no_noise():

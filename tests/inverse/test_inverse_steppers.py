@@ -164,6 +164,10 @@ def test_refusals():
         inverse.repaint(stepper, FIRST, jnp.zeros(2), 0)
     with pytest.raises(ConfigError, match="linear"):
         inverse.ddrm(inverse.jpeg((8, 8, 1), 50), jnp.zeros((8, 8, 1)), 0.1)
+    wrong = inverse.ddrm(inverse.dense(np.array([[1.0, 0.0]])), np.zeros(3), 0.1)
+    with pytest.raises(ConfigError, match="y must have the shape"):
+        sample(jax.random.key(0), lambda x, t: x, linear(), jnp.zeros((2, 2)),
+               jnp.array([1.0, 0.0]), wrong)  # fmt: skip
     with pytest.raises(ConfigError, match="eta=2"):
         inverse.ddrm(inverse.dense(np.array([[1.0, 0.0]])), np.zeros(1), 0.1, eta=2)
     with pytest.raises(ConfigError, match="threshold=2"):

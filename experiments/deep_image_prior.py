@@ -1,0 +1,118 @@
+"""Remove noise by a network that was never trained, beside a median filter and a trained prior.
+
+    python -m experiments.deep_image_prior
+    python -m experiments.deep_image_prior --prior runs/diffusion-digits
+
+A U-Net is fitted to each noisy image alone (ulyanov2018): first it finds the image, then the noise.
+The stop is where its iterates move least (wang2023stopping), found without the clean image. With
+`--prior`, the directory of a diffusion run on the same data, DDRM restores the images as well.
+Writes `deep_image_prior.json`, the curves of both errors and a picture in `--directory`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import numpy as np
+import tyro
+from scipy import ndimage
+
+from experiments.shared.option_types import MAX_COUNT, Count, Positive, Seed, within
+from experiments.shared.restoration import by_ddrm, in_pixels, levels, measured, psnr, symmetric
+from gen_jax import data, inverse, metrics, plotting, training
+from gen_jax.errors import ConfigError
+from gen_jax.nets import UNet
+from gen_jax.ranges import check_ranges
+from gen_jax.types import Array
+
+WINDOW = 50
+"""Iterates whose variance is watched."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Which images, how noisy, and how long they are fitted."""
+
+    dataset: str = "digits"
+    """A set of images."""
+    directory: str | None = None
+    """Where it is written; runs/deep_image_prior-DATASET if not given."""
+    prior: str | None = None
+    """Directory of a diffusion run on the same data, for DDRM."""
+    noise_std: Annotated[float, *within(0, 10, open_low=True)] = 0.3
+    """In units of [-1, 1]."""
+    num: Annotated[int, *within(2, MAX_COUNT)] = 8
+    """Test images."""
+    steps: Count = 1500
+    learning_rate: Positive = 0.005
+    seed: Seed = 0
+
+
+def fitted(config: Config, operator: Any, y: Array, clean: Array) -> inverse.Fitted:
+    """A network for each image, one after the other."""
+    network = UNet(widths=(16, 32), blocks=1)
+
+    def fit(inputs: tuple[Array, Array, Array]) -> inverse.Fitted:
+        key, y, clean = inputs
+        return inverse.deep_image_prior(
+            key, network, operator, y, steps=config.steps, learning_rate=config.learning_rate,
+            window=WINDOW, clean=clean,
+        )  # fmt: skip
+
+    keys = jax.random.split(jax.random.key(config.seed), len(y))
+    return jax.jit(lambda *inputs: jax.lax.map(fit, inputs))(keys, y, clean)
+
+
+def report_of(
+    x: np.ndarray, guesses: dict[str, np.ndarray], found: inverse.Fitted
+) -> dict[str, Any]:
+    """PSNR of every guess in dB, of the best iterate too, and the steps of stop and best."""
+    errors = np.asarray(found.errors)
+    decibels = {name: psnr(guess, x) for name, guess in guesses.items()}
+    decibels["best"] = 10 * np.log10(4 / errors.min(1))
+    steps = {"stop": np.asarray(found.stop).tolist(), "best": errors.argmin(1).tolist()}
+    return {f"psnr_{name}": metrics.mean_and_error(d) for name, d in decibels.items()} | steps
+
+
+def curves(found: inverse.Fitted, first: int) -> Any:
+    """Means over images against the step, from the one at which the window is full."""
+    named = {
+        "mean square error to the noisy image": found.losses,
+        "mean square error to the clean image": found.errors,
+        "windowed variance": found.variances,
+    }
+    means = {name: np.asarray(curve).mean(0) for name, curve in named.items()}
+    every = range(first, found.losses.shape[1], max(found.losses.shape[1] // 300, 1))
+    records = [{"step": t} | {name: float(c[t]) for name, c in means.items()} for t in every]
+    return plotting.training_curves(records)
+
+
+def main() -> None:
+    config = tyro.cli(Config, description=__doc__)
+    check_ranges(config)
+    training.configure_backend(1)
+    spec = data.describe(config.dataset)
+    if spec.kind != "images":
+        raise ConfigError(f"dataset={config.dataset!r} is no set of images")
+    folder = Path(config.directory or f"runs/deep_image_prior-{config.dataset}")
+    x = data.examples(config.dataset, "test", config.num)["x"]
+    operator = inverse.uncropping(spec.shape, 0)
+    y = measured(jax.random.key(config.seed), operator, x, config.noise_std)
+    found, noisy = fitted(config, operator, y, symmetric(x)), levels(y)
+    median = ndimage.median_filter(noisy, size=(1, 3, 3, 1))
+    guesses = {"noisy": noisy, "median": median, "stop": levels(found.x), "end": levels(found.last)}
+    if config.prior:
+        guesses |= by_ddrm(config.prior, config.dataset, operator, y, config.noise_std)
+    report = report_of(x, guesses, found)
+    for name, value in report.items():
+        print(f"{name:16s}  {value}")
+    print(f"picture: {plotting.save(curves(found, WINDOW), folder / 'curves.png')}")
+    grid = plotting.image_grid(np.concatenate(in_pixels([x, *guesses.values()])), columns=len(x))
+    plotting.save_image(folder / "denoised.png", plotting.label_rows(grid, ["image", *guesses]))
+    training.write_json(folder / "deep_image_prior.json", report)
+    print(f"written: {folder / 'deep_image_prior.json'}")
+
+
+if __name__ == "__main__":
+    training.run_main(main)
