@@ -7,11 +7,12 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 2
 
-.PHONY: demo test slow lint docs notebooks notebooks-check benchmarks clean help
+.PHONY: demo test slow durations lint docs notebooks notebooks-check benchmarks clean help
 
 help:
 	@echo "demo        train on the bundled digits and show where the picture is"
 	@echo "test        the test suite            slow        its slow part"
+	@echo "durations   measure which tests are slow"
 	@echo "lint        ruff and mypy             notebooks   run all notebooks again"
 	@echo "docs        build the site in docs/_build/html"
 	@echo "benchmarks  measure (wants a quiet machine)       clean   remove $(VENV) and runs"
@@ -32,7 +33,10 @@ test: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
 
 slow: $(READY)
-	$(BIN)/python -m pytest -m slow --timeout 3600
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow --timeout 3600
+
+durations: $(READY)
+	GEN_JAX_DURATIONS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -17,6 +17,8 @@ import jax
 import pytest
 from jax._src import compiler
 
+pytest_plugins = ["durations"]
+
 _compile_options = compiler.get_compile_options
 _CHEAP = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1}
 

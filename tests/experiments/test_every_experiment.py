@@ -78,17 +78,6 @@ IMPLICIT = {
 ALREADY = {("ebm", "digits"), ("score_matching", "8gaussians")}
 """Pairs whose every part another pair runs: an energy on images is jem's, on points ebm's."""
 
-SAME_CODE = {
-    ("diffusion", "8gaussians"),
-    ("ffjord", "digits"),
-    ("flow_matching", "digits"),
-    ("gan", "8gaussians"),
-    ("made", "digits"),
-    ("mixture", "digits"),
-    ("vae", "8gaussians"),
-}
-"""Pairs that differ from a faster one only in the shape of the data: they are run with the slow."""
-
 NUM = 100
 """Samples of every command: those of a picture, so that one program draws them all."""
 
@@ -201,16 +190,48 @@ def check_compiled_once(saved, compilations):
     assert compilations == []
 
 
+PAIRS = [
+    (name, dataset)
+    for name in registry.EXPERIMENTS
+    for dataset in ("digits", "8gaussians")
+    if name not in (POINTS_ONLY if dataset == "digits" else IMAGES_ONLY)
+    and (name, dataset) not in ALREADY
+]
+
+WHOLE = {("diffusion", "digits"), ("gan", "digits"), ("mixture", "8gaussians")}
+"""Pairs of which `make test` runs the whole life; of every experiment it runs the start."""
+
+
+def small_words(name, dataset):
+    """The command line of a small run."""
+    has = {field.name for field in fields(registry.find(name).config)}
+    words = [word for field, option in OPTIONS.items() if field in has for word in option]
+    return [*words, "--dataset", dataset, "--batch-size", 16]
+
+
+FIRST = {name: (name, dataset) for name, dataset in reversed(PAIRS)}
+"""The first pair of every experiment."""
+
+
+@pytest.mark.parametrize(("name", "dataset"), sorted(set(FIRST.values()) - WHOLE))
+def test_start_of_a_life(command, tmp_path, monkeypatch, name, dataset):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(pictures.COUNTS, "points", NUM)
+    ended = command(name, *small_words(name, dataset), "--steps", 2, "--directory", "run")
+    assert ended.code == 0, ended.err
+    assert Path("run/DONE").read_text().strip() == "2"
+    width, height = size_of("run/samples/step_00000002.png")
+    assert (width, height) == GRID_100 if dataset == "digits" else width > 1.5 * height > 150
+    saved = runner.rebuild(Path("run"))
+    assert (saved.name, saved.step, saved.spec.name) == (name, 2, dataset)
+    check_parameters(ended.err, saved)
+
+
 @pytest.mark.parametrize(
     ("name", "dataset"),
     [
-        pytest.param(
-            name, dataset, marks=[pytest.mark.slow] if (name, dataset) in SAME_CODE else []
-        )
-        for name in registry.EXPERIMENTS
-        for dataset in ("digits", "8gaussians")
-        if name not in (POINTS_ONLY if dataset == "digits" else IMAGES_ONLY)
-        and (name, dataset) not in ALREADY
+        pytest.param(*pair, marks=[pytest.mark.essential if pair in WHOLE else pytest.mark.slow])
+        for pair in PAIRS
     ],
 )
 def test_whole_life(command, tmp_path, monkeypatch, compilations, name, dataset):
@@ -223,9 +244,7 @@ def test_whole_life(command, tmp_path, monkeypatch, compilations, name, dataset)
     monkeypatch.setattr(gan_rejection, "RATIOS", ())  # it has a test of its own
     monkeypatch.setitem(pictures.COUNTS, "points", NUM)
     run = tmp_path / "run"
-    has = {field.name for field in fields(registry.find(name).config)}
-    words = [word for field, option in OPTIONS.items() if field in has for word in option]
-    words += ["--dataset", dataset, "--batch-size", 16, "--directory", run]
+    words = [*small_words(name, dataset), "--directory", run]
     train = lambda: ok(name, *words, "--steps", 6, "--save-every", 2)
 
     first = train()
