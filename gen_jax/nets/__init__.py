@@ -14,10 +14,12 @@ gives energies and logits; they take x and perhaps a condition. Autoregressive n
 each place from the places before it. Generators and critics of GANs are in `gen_jax.gan_nets`.
 """
 
+from gen_jax.nets import lora
 from gen_jax.nets.adapters import FunctionNetwork, NNXNetwork, from_functions, from_nnx
 from gen_jax.nets.causal_transformer import CausalTransformer
 from gen_jax.nets.classifier import Classifier
 from gen_jax.nets.conv import ConvNet
+from gen_jax.nets.cross_attention import CrossAttention
 from gen_jax.nets.dit import DiT
 from gen_jax.nets.energy_net import EnergyNet
 from gen_jax.nets.feedforward import Feedforward
@@ -41,6 +43,7 @@ __all__ = [
     "CausalTransformer",
     "Classifier",
     "ConvNet",
+    "CrossAttention",
     "DiT",
     "EnergyNet",
     "Feedforward",
@@ -55,4 +58,5 @@ __all__ = [
     "UNet",
     "from_functions",
     "from_nnx",
+    "lora",
 ]

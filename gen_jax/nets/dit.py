@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
@@ -10,9 +11,11 @@ from gen_jax.nets.blocks import (
     SelfAttention,
     check_image,
     depth_to_space,
+    over_tokens,
     pad_to_multiple,
     space_to_depth,
 )
+from gen_jax.nets.cross_attention import CrossAttention, words_of
 from gen_jax.nets.embeddings import ConditionEmbedding, per_example, position_2d
 from gen_jax.nets.seen import seen, with_image
 from gen_jax.types import Array, Float
@@ -20,11 +23,30 @@ from gen_jax.types import Array, Float
 ZEROS = nn.initializers.zeros
 
 
+def _moments(x: Float[Array, "B N D"]) -> tuple[Array, Array]:
+    """(x - mean) / deviation and 1 / deviation."""
+    centred = x - x.mean(-1, keepdims=True)
+    scale = (jnp.mean(centred * centred, -1, keepdims=True) + 1e-6) ** -0.5
+    return centred * scale, scale
+
+
+@jax.custom_jvp
+def _normalized(x: Float[Array, "B N D"]) -> Float[Array, "B N D"]:
+    return _moments(x)[0]
+
+
+@_normalized.defjvp
+def _derivative(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    """dy = (dx - mean(dx) - y mean(y dx)) / deviation: fewer passes than through the moments."""
+    (x,), (dx,) = primals, tangents
+    y, scale = _moments(x)
+    mean = lambda value: value.mean(-1, keepdims=True)
+    return y, scale * (dx - mean(dx) - y * mean(y * dx))
+
+
 def layer_norm(x: Float[Array, "B N D"]) -> Float[Array, "B N D"]:
     """Zero mean and unit variance over the last axis, without parameters; computed in float32."""
-    h = x.astype(jnp.float32)
-    h = h - h.mean(-1, keepdims=True)
-    return (h * (jnp.mean(h * h, -1, keepdims=True) + 1e-6) ** -0.5).astype(x.dtype)
+    return _normalized(x.astype(jnp.float32)).astype(x.dtype)
 
 
 def modulate(x: Float[Array, "B N D"], shift: Array, scale: Array) -> Float[Array, "B N D"]:
@@ -43,17 +65,25 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "B N D"], condition: Float[Array, "B E"], deterministic: bool = True
+        self,
+        x: Float[Array, "B N D"],
+        condition: Float[Array, "B E"],
+        deterministic: bool = True,
+        words: tuple[Array, Array] | None = None,
     ) -> Float[Array, "B N D"]:
+        """`words`: vectors [B, T, E] of a sentence and which are words; attended to when given."""
         width = x.shape[-1]
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         six = nn.Dense(6 * width, kernel_init=ZEROS, name="modulation", **types)(condition)
         shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = jnp.split(six, 6, axis=-1)
         h = SelfAttention(self.heads, **types)(modulate(layer_norm(x), shift_1, scale_1))
         x = x + gate_1[:, None] * h
-        h = nn.Dense(self.ratio * width, **types)(modulate(layer_norm(x), shift_2, scale_2))
+        if words is not None:
+            x = x + CrossAttention(self.heads, **types)(layer_norm(x), *words)
+        wide = nn.Dense(self.ratio * width, **types)
+        h = over_tokens(wide, modulate(layer_norm(x), shift_2, scale_2))
         h = nn.Dropout(self.dropout)(nn.gelu(h), deterministic=deterministic)
-        return x + gate_2[:, None] * nn.Dense(width, **types)(h)
+        return x + gate_2[:, None] * over_tokens(nn.Dense(width, **types), h)
 
 
 class DiT(nn.Module):
@@ -105,12 +135,14 @@ class DiT(nn.Module):
         whole = pad_to_multiple(with_image(x, beside.image), self.patch)
         patches = space_to_depth(whole, self.patch)
         b, rows, columns, _ = patches.shape
-        h = nn.Dense(self.width, **types)(patches.reshape(b, rows * columns, -1))
+        h = over_tokens(nn.Dense(self.width, **types), patches.reshape(b, rows * columns, -1))
         h = h + position_2d(rows, columns, self.width).astype(h.dtype)
+        words = words_of(beside, self.width, self.param_dtype)
         for _ in range(self.depth):
-            h = Block(self.heads, dropout=self.dropout, **types)(h, modulation, deterministic)
+            block = Block(self.heads, dropout=self.dropout, **types)
+            h = block(h, modulation, deterministic, words)
         two = nn.Dense(2 * self.width, kernel_init=ZEROS, name="modulation", **types)(modulation)
         h = modulate(layer_norm(h), *jnp.split(two, 2, axis=-1))
-        h = nn.Dense(pixels, kernel_init=ZEROS, name="out", **types)(h).astype(jnp.float32)
-        image = depth_to_space(h.reshape(b, rows, columns, pixels), self.patch)
+        h = over_tokens(nn.Dense(pixels, kernel_init=ZEROS, name="out", **types), h)
+        image = depth_to_space(h.astype(jnp.float32).reshape(b, rows, columns, pixels), self.patch)
         return image[:, : x.shape[1], : x.shape[2]]

@@ -6,6 +6,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from gen_jax.errors import ConfigError, check_range
+from gen_jax.nets.blocks import over_tokens
+from gen_jax.nets.cross_attention import words_of
 from gen_jax.nets.dit import Block, layer_norm, modulate
 from gen_jax.nets.embeddings import ConditionEmbedding, per_example
 from gen_jax.nets.seen import seen
@@ -64,11 +66,12 @@ class TokenTransformer(nn.Module):
         places = self.param("places", init, (self.length, self.width), self.param_dtype)
         h = table.at[tokens].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
         h = (h + places).astype(self.dtype)
+        words = words_of(beside, self.width, self.param_dtype)
         for _ in range(self.depth):
             block = Block(self.heads, dropout=self.dropout, **types)
-            h = block(h, modulation, deterministic)
+            h = block(h, modulation, deterministic, words)
         zeros = nn.initializers.zeros
         two = nn.Dense(2 * self.width, kernel_init=zeros, name="modulation", **types)(modulation)
         h = modulate(layer_norm(h), *jnp.split(two, 2, axis=-1))
         out = nn.Dense(self.vocabulary, kernel_init=zeros, name="out", **types)
-        return out(h).astype(jnp.float32)
+        return over_tokens(out, h).astype(jnp.float32)

@@ -15,6 +15,7 @@ from gen_jax.nets.blocks import (
     pad_to_multiple,
     space_to_depth,
 )
+from gen_jax.nets.cross_attention import CrossAttention, words_of
 from gen_jax.nets.embeddings import ConditionEmbedding, per_example
 from gen_jax.nets.seen import seen, with_image
 from gen_jax.types import Array, Float
@@ -79,18 +80,27 @@ class ResidualBlock(nn.Module):
 
 
 class AttentionBlock(nn.Module):
-    """Self-attention over all pixels, zero at first, plus the input; about 32 channels per head."""
+    """Attention over all pixels and over words, zero at first, plus the input.
+
+    A head has about 32 channels.
+    """
 
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
-        b, h, w, c = x.shape
+    def __call__(
+        self, x: Float[Array, "B H W C"], words: tuple[Array, Array] | None = None
+    ) -> Float[Array, "B H W C"]:
+        """`words`: vectors [B, T, E] of a sentence and which are words; attended to when given."""
+        b, height, width, c = x.shape
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        tokens = GroupNorm(**types)(x).reshape(b, h * w, c)
-        attend = SelfAttention(c // 32 if c % 32 == 0 else 1, out_init=ZEROS, **types)
-        return x + attend(tokens).reshape(x.shape)
+        tokens = GroupNorm(**types)(x).reshape(b, height * width, c)
+        heads = c // 32 if c % 32 == 0 else 1
+        h = SelfAttention(heads, out_init=ZEROS, **types)(tokens)
+        if words is not None:
+            h = h + CrossAttention(heads, **types)(tokens, *words)
+        return x + h.reshape(x.shape)
 
 
 class UNet(nn.Module):
@@ -139,12 +149,14 @@ class UNet(nn.Module):
         )
         modulation = nn.silu(embed(per_example(noise, x), beside.label, beside.caption))
 
+        words = words_of(beside, width, self.param_dtype)
+
         def residual(h, width, skip=None):
             block = ResidualBlock(width, self.dropout, **types)
             return block(h, modulation, skip, deterministic=deterministic)
 
         def attend(h):
-            return AttentionBlock(**types)(h) if h.shape[1] in self.attention else h
+            return AttentionBlock(**types)(h, words) if h.shape[1] in self.attention else h
 
         padded = pad_to_multiple(with_image(x, beside.image), 2 ** (len(self.widths) - 1))
         check_attention(self.attention, padded.shape[1], len(self.widths))
@@ -156,7 +168,7 @@ class UNet(nn.Module):
             for _ in range(self.blocks):
                 h = attend(residual(h, width))
                 skips.append(h)
-        h = residual(AttentionBlock(**types)(residual(h, width)), width)
+        h = residual(AttentionBlock(**types)(residual(h, width), words), width)
         for level, width in reversed(list(enumerate(self.widths))):
             for _ in range(self.blocks):
                 h = attend(residual(h, width, skips.pop()))

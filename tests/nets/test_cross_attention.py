@@ -1,0 +1,114 @@
+"""Attention to words: what is padding is never read, and a trained network can start from it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gen_jax import conditions, nets
+from gen_jax.errors import ConfigError
+from gen_jax.nets.blocks import over_tokens
+from gen_jax.nets.dit import layer_norm
+
+X = jax.random.normal(jax.random.key(0), (2, 3, 4))
+CONTEXT = jax.random.normal(jax.random.key(1), (2, 5, 6))
+MASK = jnp.array([[True, True, False, False, True], [False] * 5])
+LAYER = nets.CrossAttention(2, out_init=jax.nn.initializers.lecun_normal())
+VARIABLES = LAYER.init(jax.random.key(2), X, CONTEXT, MASK)
+
+
+def by_hand(x, context, p):
+    """softmax(q k / sqrt(d)) v of each head, written out in NumPy."""
+    dense = lambda name, h: h @ np.asarray(p[name]["kernel"]) + np.asarray(p[name]["bias"])
+    query, key, value = dense("query", x), dense("key", context), dense("value", context)
+    out = []
+    for place in range(len(x)):
+        heads = []
+        for head in (slice(0, 2), slice(2, 4)):
+            scores = key[:, head] @ query[place, head] / np.sqrt(2)
+            weights = np.exp(scores - scores.max())
+            heads.append(weights / weights.sum() @ value[:, head])
+        out.append(np.concatenate(heads))
+    return np.stack(out) @ np.asarray(p["out"]["kernel"])
+
+
+def test_is_softmax_attention_over_the_words_alone():
+    found = LAYER.apply(VARIABLES, X, CONTEXT, MASK)
+    kept = np.asarray(CONTEXT[0])[np.asarray(MASK[0])]
+    wanted = by_hand(np.asarray(X[0]), kept, VARIABLES["params"])
+    np.testing.assert_allclose(found[0], wanted, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(found[1], 0)  # no word
+
+
+def test_padding_is_not_read_in_values_and_gradients():
+    spoilt = jnp.where(MASK[..., None], CONTEXT, jnp.nan)
+
+    def total(variables, x, context):
+        return jnp.sum(LAYER.apply(variables, x, context, MASK) ** 2)
+
+    found = jax.value_and_grad(total, (0, 1, 2))(VARIABLES, X, spoilt)
+    wanted = jax.value_and_grad(total, (0, 1, 2))(VARIABLES, X, CONTEXT)
+    jax.tree.map(np.testing.assert_array_equal, found, wanted)
+    np.testing.assert_array_equal(found[1][2][~MASK], 0)
+
+
+def test_heads_divide_the_width():
+    with pytest.raises(ConfigError, match="heads=3"):
+        nets.CrossAttention(3).init(jax.random.key(0), X, CONTEXT, MASK)
+
+
+TOKENS = jnp.array([[1, 2, 0], [2, 1, 0], [0, 0, 0]])
+CAPTIONS = conditions.captions(4, 3)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        nets.DiT(patch=4, width=8, depth=1, condition=CAPTIONS),
+        nets.UNet((4,), 1, condition=CAPTIONS),
+        nets.TokenTransformer(4, 6, width=8, depth=1, condition=CAPTIONS),
+    ],
+    ids=lambda network: type(network).__name__,
+)
+def test_networks_attend_to_words_by_their_order(network):
+    """At first through no layer; then a sentence differs from its words in another order."""
+    x = (
+        jnp.ones((3, 6), int)
+        if isinstance(network, nets.TokenTransformer)
+        else jnp.ones((3, 8, 8, 1))
+    )
+    variables = network.init(jax.random.key(0), x, jnp.zeros(3), TOKENS)
+    cross = [
+        path for path, _ in jax.tree_util.tree_leaves_with_path(variables) if "Cross" in str(path)
+    ]
+    assert cross
+    moved = jax.tree.map(
+        lambda leaf: leaf + 0.3 * jnp.cos(jnp.arange(leaf.size)).reshape(leaf.shape), variables
+    )
+    out = network.apply(moved, x, jnp.zeros(3), TOKENS)
+    assert not np.allclose(out[0], out[1], atol=1e-4)
+    null = network.apply(moved, x, jnp.zeros(3), None)  # the empty sentence
+    np.testing.assert_allclose(null[2], out[2], rtol=1e-4, atol=1e-5)
+
+
+def test_layer_norm_has_the_derivatives_of_its_formula(x64):
+    def plain(x):
+        centred = x - x.mean(-1, keepdims=True)
+        return centred * (jnp.mean(centred**2, -1, keepdims=True) + 1e-6) ** -0.5
+
+    at = jax.random.normal(jax.random.key(0), (1, 2, 5))
+    # The function computes in float32: a float32 of autodiff through the moments is the truth.
+    at = at.astype(jnp.float32)
+    along = jnp.cos(jnp.arange(10.0)).reshape(at.shape).astype(jnp.float32)
+    first = lambda f: lambda x: jax.jvp(f, (x,), (along,))[1]
+    for order in (first, lambda f: first(first(f)), jax.jacrev):
+        np.testing.assert_allclose(order(layer_norm)(at), order(plain)(at), rtol=2e-4, atol=2e-5)
+
+
+def test_over_tokens_is_the_layer_of_three_axes():
+    kernel = jax.random.normal(jax.random.key(0), (4, 7))
+    loss = lambda kernel, flat: jnp.sum(
+        jnp.sin(over_tokens(lambda h: h @ kernel, X) if flat else X @ kernel)
+    )
+    found, wanted = (jax.value_and_grad(loss)(kernel, flat) for flat in (True, False))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), found, wanted)
