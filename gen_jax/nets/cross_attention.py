@@ -29,8 +29,8 @@ class Words(nn.Module):
         init = nn.initializers.normal(1.0)
         words = self.param("words", init, (self.vocabulary, self.width), self.param_dtype)
         places = self.param("places", init, (tokens.shape[1], self.width), self.param_dtype)
-        found = words.astype(jnp.float32).at[tokens]
-        found = found.get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
+        table = words.astype(jnp.float32)
+        found = table.at[tokens].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
         return found + places.astype(jnp.float32), tokens != 0
 
 
