@@ -23,6 +23,14 @@ class AveragedState(NamedTuple):
     step: Int[Array, ""]
 
 
+class PlainState(NamedTuple):
+    """Parameters, the optimizer's state, the number of steps."""
+
+    params: Any
+    optimizer: Any
+    step: Int[Array, ""]
+
+
 def one_cycle_adam(steps: int, peak: float) -> optax.GradientTransformation:
     """Adam on gradients of norm at most 1, its rate rising to `peak` in a tenth of the steps and
     falling to nearly 0 on a cosine."""

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax import condition_values
 from gen_jax.calls import calls_inside
+from gen_jax.condition_values import value_of
 from gen_jax.data_units import log_det, to_data, to_model_floats
 from gen_jax.diffusion.grids import GRIDS
 from gen_jax.diffusion.guidance import extrapolate
@@ -28,11 +28,6 @@ from gen_jax.solvers import adaptive
 from gen_jax.types import Array, Denoiser, Float, Int, Key, State
 
 
-def value_of(parts: Parts, given: Mapping[str, Any], n: int) -> Any:
-    """The condition's value [n, ...]; None where none is given. Raises ConfigError."""
-    return condition_values.value_of(parts.options.condition, given, n)
-
-
 def names_of(parts: Parts) -> str:
     """The words that give a model its condition, for messages."""
     condition = parts.options.condition
@@ -41,7 +36,8 @@ def names_of(parts: Parts) -> str:
 
 def value_or_null(parts: Parts, given: Mapping[str, Any], n: int) -> Any:
     """The condition's value [n, ...], `null` where none is given, None for a model without."""
-    value, condition = value_of(parts, given, n), parts.options.condition
+    condition = parts.options.condition
+    value = value_of(condition, given, n)
     return condition.null(n) if condition is not None and value is None else value
 
 
@@ -64,7 +60,7 @@ def denoiser(model: GenerativeModel, state: State, **conditions: Any) -> Denoise
 
     def denoise(x: Float[Array, "B ..."], t: Float[Array, "B"]) -> Float[Array, "B ..."]:
         n = x.shape[0]
-        value = value_of(parts, conditions, n)
+        value = value_of(parts.options.condition, conditions, n)
         return _guided(parts, own.ema, value, n, parts.path)(x, t)
 
     return calls_inside(denoise)
@@ -169,7 +165,9 @@ def _start(
         )
     target = parts.path if path is None else resolve_path(path)
     how = {"guidance": guidance, "guidance_interval": guidance_interval}
-    denoise = _guided(parts, state.ema, value_of(parts, conditions, n), n, target, **how)
+    denoise = _guided(
+        parts, state.ema, value_of(parts.options.condition, conditions, n), n, target, **how
+    )
     if given is not None and guide is None:
         raise ConfigError("given needs guide, the function that takes it")
     if guide is not None:
@@ -283,7 +281,7 @@ def _likelihood_inputs(
     if solver.get("method") in adaptive.METHODS:
         settings.pop("num_steps", None)
     settings |= {name: value for name, value in solver.items() if value is not None}
-    denoise = plain_denoiser(parts, state.ema, value_of(parts, conditions, n), n)
+    denoise = plain_denoiser(parts, state.ema, value_of(parts.options.condition, conditions, n), n)
     return (fold_in(keys, 1), denoise, parts.path, u), settings, log_det(options, u)
 
 

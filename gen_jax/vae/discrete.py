@@ -18,7 +18,7 @@ from gen_jax.data_units import Data, log_det
 from gen_jax.errors import ConfigError, check_range, check_shape
 from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel, compiled
-from gen_jax.optimization import optimizer_step, start_moments
+from gen_jax.optimization import PlainState, optimizer_step, start_moments
 from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.ranges import Count, Natural, Positive, Range, Weight, check_ranges
 from gen_jax.types import Array, Batch, Float, Int, Key, Metrics, State
@@ -79,14 +79,6 @@ class DiscreteOptions(NamedTuple):
     evaluation_samples: Count = 64
 
 
-class DiscreteState(NamedTuple):
-    """Parameters of encoder and decoder, the optimizer's state, the number of updates."""
-
-    params: Any
-    optimizer: Any
-    step: Int[Array, ""]
-
-
 class DiscreteParts(NamedTuple):
     """Networks, likelihood and optimizer of a discrete VAE."""
 
@@ -129,11 +121,6 @@ def make_discrete_parts(
     return DiscreteParts(*made, law, optimizer, options)
 
 
-def _encode(parts: DiscreteParts, key: Key[Array, "*batch"], x: Data) -> Array:
-    """Data units to the likelihood's values."""
-    return to_values(parts.options, parts.likelihood, key, x)
-
-
 def _logits(parts: DiscreteParts, params: Any, u: Array) -> Float[Array, "B variables K"]:
     options = parts.options
     inputs = parts.likelihood.network_input(u).reshape(len(u), -1)
@@ -154,26 +141,26 @@ def _log_likelihood(parts: DiscreteParts, params: Any, z: Array, u: Array) -> Fl
     return parts.likelihood.log_prob(_raw(parts, params, z), u).reshape(len(u), -1).sum(1)
 
 
-def init_state(parts: DiscreteParts, key: Key[Array, ""], batch: Batch) -> DiscreteState:
+def init_state(parts: DiscreteParts, key: Key[Array, ""], batch: Batch) -> PlainState:
     """Fresh state; raises ConfigError when the batch does not fit the options."""
     key_encode, key_encoder, key_decoder = jax.random.split(key, 3)
-    u = _encode(parts, key_encode, batch["x"])[:1]
+    u = to_values(parts, key_encode, batch["x"])[:1]
     inputs = parts.likelihood.network_input(u).reshape(1, -1)
     z = jnp.zeros((1, parts.options.variables * parts.options.classes))
     params = {
         "encoder": parts.encoder.init(key_encoder, inputs),
         "decoder": parts.decoder.init(key_decoder, z),
     }
-    return DiscreteState(params, start_moments(parts.optimizer, params), jnp.int32(0))
+    return PlainState(params, start_moments(parts.optimizer, params), jnp.int32(0))
 
 
 def step(
-    parts: DiscreteParts, key: Key[Array, ""], state: DiscreteState, batch: Batch
-) -> tuple[DiscreteState, Metrics]:
+    parts: DiscreteParts, key: Key[Array, ""], state: PlainState, batch: Batch
+) -> tuple[PlainState, Metrics]:
     """One update, by relaxed draws."""
     options = parts.options
     key_encode, key_draw = jax.random.split(key)
-    u = _encode(parts, key_encode, batch["x"])
+    u = to_values(parts, key_encode, batch["x"])
     ends = options.temperature, options.final_temperature
     temperature = annealed(state.step, *ends, options.anneal)
 
@@ -188,13 +175,13 @@ def step(
 
     params, memory, metrics = optimizer_step(loss, parts.optimizer, state.params, state.optimizer)
     metrics["temperature"] = temperature
-    return DiscreteState(params, memory, state.step + 1), metrics
+    return PlainState(params, memory, state.step + 1), metrics
 
 
 def draw_samples(
     parts: DiscreteParts,
     key: Key[Array, "*batch"],
-    state: DiscreteState,
+    state: PlainState,
     n: int,
     *,
     mean: bool = False,
@@ -219,14 +206,14 @@ def draw_samples(
 def log_prob(
     parts: DiscreteParts,
     key: Key[Array, "*batch"],
-    state: DiscreteState,
+    state: PlainState,
     x: Any,
     *,
     num_samples: int,
 ) -> Float[Array, "B"]:
     """The importance weighted bound of log p(x), [B] in nats, from `num_samples` exact draws."""
     options, keys = parts.options, sample_keys(key, len(x))
-    u = _encode(parts, fold_in(keys, 0), x)
+    u = to_values(parts, fold_in(keys, 0), x)
     logits = _logits(parts, state.params, u)
     log_q, log_p = jax.nn.log_softmax(logits), -options.variables * math.log(options.classes)
 
@@ -251,7 +238,7 @@ def model_from_discrete_parts(parts: DiscreteParts) -> GenerativeModel:
         parts=parts,
     )
     codes_of = lambda codes, n: checked_codes(codes, n, parts.options)
-    return compiled(model, per_sample={"codes": codes_of}, encode=partial(_encode, parts))
+    return compiled(model, per_sample={"codes": codes_of}, encode=partial(to_values, parts))
 
 
 @no_type_check
@@ -277,5 +264,5 @@ def code_logits(
       key: of a random transform; the same noise at each call if not given.
     """
     parts, own = parts_of(model, state, DiscreteParts)
-    u = _encode(parts, jax.random.key(0) if key is None else key, x)
+    u = to_values(parts, jax.random.key(0) if key is None else key, x)
     return _logits(parts, own.params, u)

@@ -17,13 +17,13 @@ import optax
 from flax import linen as nn
 
 from gen_jax.checks import no_type_check
-from gen_jax.data_units import Data, log_det
+from gen_jax.data_units import log_det
 from gen_jax.errors import check_range, check_shape
 from gen_jax.model import GenerativeModel, compiled
-from gen_jax.optimization import optimizer_step, start_moments
+from gen_jax.optimization import PlainState, optimizer_step, start_moments
 from gen_jax.randomness import fold_in, normal, sample_keys
 from gen_jax.ranges import Count, Natural, Range, Weight, check_ranges
-from gen_jax.types import Array, Batch, Float, Int, Key, Metrics
+from gen_jax.types import Array, Batch, Float, Key, Metrics
 from gen_jax.vae.elbo import warm_up, with_free_bits
 from gen_jax.vae.evaluate import streaming_log_mean
 from gen_jax.vae.gaussians import residual_kl_terms
@@ -134,14 +134,6 @@ class LadderOptions(NamedTuple):
     evaluation_samples: Count = 64
 
 
-class LadderState(NamedTuple):
-    """Parameters, the optimizer's state and the number of updates."""
-
-    params: Any
-    optimizer: Any
-    step: Int[Array, ""]
-
-
 class LadderParts(NamedTuple):
     """The network and the law that options come to."""
 
@@ -179,27 +171,22 @@ def _run(parts: LadderParts, params: Any, u: Array, keys: Array) -> tuple[Array,
     return parts.likelihood.log_prob(raw, u).reshape(len(u), -1).sum(1), done
 
 
-def _encode(parts: LadderParts, key: Key[Array, "*batch"], x: Data) -> Array:
-    """Data units to the likelihood's values."""
-    return to_values(parts.options, parts.likelihood, key, x)
-
-
-def init_state(parts: LadderParts, key: Key[Array, ""], batch: Batch) -> LadderState:
+def init_state(parts: LadderParts, key: Key[Array, ""], batch: Batch) -> PlainState:
     """Fresh state; raises ConfigError when the batch does not fit the options."""
     key_encode, key_params = jax.random.split(key)
-    u = _encode(parts, key_encode, batch["x"])[:1]
+    u = to_values(parts, key_encode, batch["x"])[:1]
     inputs = parts.likelihood.network_input(u).reshape(1, -1)
     params = parts.network.init(key_params, inputs, level_noise(parts, sample_keys(key, 1)))
-    return LadderState(params, start_moments(parts.optimizer, params), jnp.int32(0))
+    return PlainState(params, start_moments(parts.optimizer, params), jnp.int32(0))
 
 
 def step(
-    parts: LadderParts, key: Key[Array, ""], state: LadderState, batch: Batch
-) -> tuple[LadderState, Metrics]:
+    parts: LadderParts, key: Key[Array, ""], state: PlainState, batch: Batch
+) -> tuple[PlainState, Metrics]:
     """One update."""
     options = parts.options
     key_encode, key_draw = jax.random.split(key)
-    u = _encode(parts, key_encode, batch["x"])
+    u = to_values(parts, key_encode, batch["x"])
     beta = options.beta * warm_up(state.step, options.warm_up)
     floors = options.free_bits * jnp.array(options.latents, jnp.float32)
 
@@ -211,13 +198,13 @@ def step(
         return beta * cost - log_p, aux
 
     params, memory, metrics = optimizer_step(loss, parts.optimizer, state.params, state.optimizer)
-    return LadderState(params, memory, state.step + 1), metrics
+    return PlainState(params, memory, state.step + 1), metrics
 
 
 def draw_samples(
     parts: LadderParts,
     key: Key[Array, "*batch"],
-    state: LadderState,
+    state: PlainState,
     n: int,
     *,
     hold: int = 0,
@@ -242,14 +229,14 @@ def draw_samples(
 def log_prob(
     parts: LadderParts,
     key: Key[Array, "*batch"],
-    state: LadderState,
+    state: PlainState,
     x: Any,
     *,
     num_samples: int,
 ) -> Float[Array, "B"]:
     """The importance weighted bound of log p(x), [B] in nats, from `num_samples` draws."""
     keys = sample_keys(key, len(x))
-    u, chunk = _encode(parts, fold_in(keys, 0), x), min(EVALUATION_CHUNK, num_samples)
+    u, chunk = to_values(parts, fold_in(keys, 0), x), min(EVALUATION_CHUNK, num_samples)
 
     def one(index):
         log_p, done = _run(parts, state.params, u, fold_in(fold_in(keys, 1), index))
@@ -270,7 +257,7 @@ def model_from_ladder(parts: LadderParts) -> GenerativeModel:
         "lower bound",
         parts=parts,
     )
-    return compiled(model, encode=partial(_encode, parts))
+    return compiled(model, encode=partial(to_values, parts))
 
 
 @no_type_check

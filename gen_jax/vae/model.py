@@ -24,14 +24,13 @@ from gen_jax.vae.options import (
     Network,
     Options,
     Parts,
-    encode_data,
     init_params,
     make_functions,
     network_inputs,
     networks_and_laws,
     refuse_unread,
 )
-from gen_jax.vae.units import draw_data
+from gen_jax.vae.units import draw_data, to_values
 from gen_jax.vae.variants import VARIANTS, LossInputs, Variant, codes
 
 MEMORY = 0.99
@@ -101,7 +100,7 @@ def loss_inputs(
     parts: Parts, params: Any, batch: Batch, key: Key[Array, ""], step: Any, critic: Any = None
 ) -> LossInputs:
     """What the losses of a batch are computed from."""
-    u = encode_data(parts, key, batch["x"])
+    u = to_values(parts, key, batch["x"])
     options, label = parts.options, labels_of(parts, batch)
     beta = options.beta * warm_up(step, options.warm_up)
     functions, inputs = make_functions(parts, params, label), network_inputs(parts, u, label)
@@ -142,7 +141,7 @@ def init_state(parts: Parts, key: Key[Array, ""], batch: Batch) -> VAEState:
     options, objective = parts.options, parts.objective
     key_coder, key_critic = jax.random.split(key)
     key_encode, key_params = jax.random.split(key_coder)
-    u = encode_data(parts, key_encode, batch["x"])
+    u = to_values(parts, key_encode, batch["x"])
     params = init_params(parts, key_params, u, labels_of(parts, batch))
     critic: Any = ()
     if objective.critic_loss is not None:
@@ -250,7 +249,7 @@ def log_prob(
     """
     keys = sample_keys(key, len(x))
     label = value_of(parts.options.condition, conditions, len(x))
-    u, own = encode_data(parts, fold_in(keys, 0), x), fold_in(keys, 1)
+    u, own = to_values(parts, fold_in(keys, 0), x), fold_in(keys, 1)
     of_label = lambda label: _bound(parts, state.params, own, u, label, num_samples)
     bound = log_prob_over(parts.options.condition, 0.0, label, len(u), of_label)
     return bound + log_det(parts.options, u)
@@ -269,7 +268,7 @@ def model_from_parts(parts: Parts) -> GenerativeModel:
         parts=parts,
         parameters=lambda state: (state.params, state.critic),
     )
-    return compiled(model, condition=options.condition, encode=partial(encode_data, parts))
+    return compiled(model, condition=options.condition, encode=partial(to_values, parts))
 
 
 @no_type_check

@@ -11,7 +11,6 @@ import optax
 from gen_jax import conditions
 from gen_jax.checks import check_output, no_type_check
 from gen_jax.conditions import Condition
-from gen_jax.data_units import Data
 from gen_jax.errors import ConfigError, check_choice, check_shape
 from gen_jax.ranges import Count, Natural, Weight, check_ranges
 from gen_jax.types import Array, Float, Int, Key, Num, State
@@ -21,7 +20,6 @@ from gen_jax.vae.likelihoods import Likelihood, make_likelihood
 from gen_jax.vae.posterior import PosteriorFamily
 from gen_jax.vae.posteriors import make_posterior
 from gen_jax.vae.priors import Prior, PriorFamily, fixed, make_prior
-from gen_jax.vae.units import to_values
 
 Network = Callable[[int], Any]
 """Number of outputs -> network `[B, E] -> [B, outputs]`: a Flax module, or `nets.from_functions`,
@@ -140,15 +138,6 @@ def networks_and_laws(
         optimizer,
         options,
     )
-
-
-def encode_data(parts: Parts, key: Key[Array, "*batch"], x: Data) -> Array:
-    """Data units to the likelihood's values [B, *shape].
-
-    Raises ConfigError or DataError for data that do not fit the shape or the likelihood.
-    """
-    options = parts.options
-    return to_values(options, parts.likelihood, key, x)
 
 
 def condition_vectors(parts: Parts, label: Int[Array, "L"] | None, n: int) -> Float[Array, "n C"]:

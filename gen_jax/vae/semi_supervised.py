@@ -29,13 +29,13 @@ from gen_jax.vae.options import (
     Network,
     Options,
     Parts,
-    encode_data,
     init_params,
     make_functions,
     networks_and_laws,
     refuse_unread,
 )
 from gen_jax.vae.trained import values
+from gen_jax.vae.units import to_values
 from gen_jax.vae.variants import VARIANTS
 
 READS = ("prior", "num_samples", "kl", "beta", "warm_up", "free_bits", "weight")
@@ -119,7 +119,7 @@ def _logits(parts: Parts, params: dict[str, Any], u: Num[Array, "B ..."]) -> Flo
 def init_state(parts: Parts, key: Key[Array, ""], batch: Batch) -> SemiState:
     """Fresh state; raises ConfigError when the batch does not fit the options."""
     key_encode, key_params, key_classifier = jax.random.split(key, 3)
-    u = encode_data(parts, key_encode, batch["x"])
+    u = to_values(parts, key_encode, batch["x"])
     inputs = parts.likelihood.network_input(u).reshape(len(u), -1)
     label = jnp.minimum(_labels_of(parts, batch), parts.num_classes - 1)
     params = {
@@ -135,7 +135,7 @@ def step(
     """One update of coder and classifier."""
     options = parts.options
     key_encode, key_draw = jax.random.split(key)
-    u, keys = encode_data(parts, key_encode, batch["x"]), sample_keys(key_draw, len(batch["x"]))
+    u, keys = to_values(parts, key_encode, batch["x"]), sample_keys(key_draw, len(batch["x"]))
     labels = _labels_of(parts, batch)
     beta = options.beta * warm_up(state.step, options.warm_up)
 
@@ -168,7 +168,7 @@ def log_prob(
 ) -> Float[Array, "B"]:
     """The bound -U(x) of log p(x), or L's of log p(x | label), [B] in nats."""
     keys, label = sample_keys(key, len(x)), value_of(parts.options.condition, conditions, len(x))
-    u = encode_data(parts, fold_in(keys, 0), x)
+    u = to_values(parts, fold_in(keys, 0), x)
     joint = bounds_of_labels(fold_in(keys, 1), parts, state.params["coder"], u)
     if label is None:
         unknown = jnp.full(len(u), parts.num_classes)
@@ -204,7 +204,7 @@ def model_from_semi_parts(parts: Parts) -> GenerativeModel:
         "lower bound",
         parts=parts,
     )
-    encode = partial(encode_data, parts)
+    encode = partial(to_values, parts)
     return compiled(model, condition=parts.options.condition, encode=encode)
 
 

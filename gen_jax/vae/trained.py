@@ -14,9 +14,9 @@ from gen_jax.model import GenerativeModel
 from gen_jax.types import Array, Float, Key, Num, State
 from gen_jax.vae.coder import VAEFunctions
 from gen_jax.vae.likelihoods import Likelihood
-from gen_jax.vae.options import Parts, encode_data, make_functions
+from gen_jax.vae.options import Parts, make_functions
 from gen_jax.vae.posterior import Posterior
-from gen_jax.vae.units import mean_in_data_units
+from gen_jax.vae.units import mean_in_data_units, to_values
 
 
 def functions(model: GenerativeModel, state: State, **conditions: Any) -> VAEFunctions:
@@ -45,7 +45,7 @@ def values(
     Raises ConfigError or DataError for data that do not fit the shape or the likelihood.
     """
     parts, _ = parts_of(model, state, Parts)
-    return encode_data(parts, jax.random.key(0) if key is None else key, x)
+    return to_values(parts, jax.random.key(0) if key is None else key, x)
 
 
 def encode(

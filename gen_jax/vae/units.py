@@ -1,6 +1,7 @@
 """Between data units and the values of a likelihood: what every model of this family shares."""
 
 from functools import partial
+from typing import Protocol
 
 import jax.numpy as jnp
 
@@ -10,17 +11,25 @@ from gen_jax.types import Array, Float, Key, Num
 from gen_jax.vae.likelihoods import Likelihood, check_values, sample_each
 
 
-def to_values(
-    units: HasUnits, likelihood: Likelihood, key: Key[Array, "*batch"], x: Data
-) -> Num[Array, "B ..."]:
+class HasLaw(Protocol):
+    """The parts of any model of this family."""
+
+    @property
+    def options(self) -> HasUnits: ...
+
+    @property
+    def likelihood(self) -> Likelihood: ...
+
+
+def to_values(parts: HasLaw, key: Key[Array, "*batch"], x: Data) -> Num[Array, "B ..."]:
     """Data units to the likelihood's values [B, *shape].
 
     Raises ConfigError or DataError for data that do not fit the shape or the likelihood.
     """
-    u = to_model(units, key, x)
-    check_values(likelihood, u)
+    u = to_model(parts.options, key, x)
+    check_values(parts.likelihood, u)
     if not is_known(u):
-        check_data(units, x, partial(check_values, likelihood))
+        check_data(parts.options, x, partial(check_values, parts.likelihood))
     return u
 
 

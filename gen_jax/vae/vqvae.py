@@ -183,16 +183,11 @@ def _follow_all(key, parts: VQParts, codebooks, levels: list[Quantised]):
     return tuple(books), restarted
 
 
-def _encode(parts: VQParts, key: Key[Array, "*batch"], x: Data) -> Array:
-    """Data units to the likelihood's values."""
-    return to_values(parts.options, parts.likelihood, key, x)
-
-
 def init_state(parts: VQParts, key: Key[Array, ""], batch: Batch) -> VQState:
     """Fresh state, its codebooks drawn from the codes of the batch."""
     options = parts.options
     key_encode, key_params, key_books, key_prior = jax.random.split(key, 4)
-    inputs = parts.likelihood.network_input(_encode(parts, key_encode, batch["x"]))
+    inputs = parts.likelihood.network_input(to_values(parts, key_encode, batch["x"]))
     params = parts.network.init(key_params, inputs[:1])
     seen: dict[int, Array] = {}
     record = lambda level, z: seen.setdefault(level, z)
@@ -213,7 +208,7 @@ def step(
     """One update of the network and the codebooks, and one of the prior on the codes seen."""
     options = parts.options
     key_encode, key_revive, key_prior = jax.random.split(key, 3)
-    u = _encode(parts, key_encode, batch["x"])
+    u = to_values(parts, key_encode, batch["x"])
     vectors = [book.vectors for book in state.codebooks]
 
     def loss(learned):
@@ -260,7 +255,7 @@ def log_prob(
     parts: VQParts, key: Key[Array, "*batch"], state: VQState, x: Any
 ) -> Float[Array, "B"]:
     """log p(x | codes(x)) + log p(codes(x)), [B] in nats: a lower bound of log p(x)."""
-    u, score_codes = _encode(parts, key, x), parts.prior.log_prob
+    u, score_codes = to_values(parts, key, x), parts.prior.log_prob
     assert score_codes is not None
     maps, levels = _pass(parts, state.params, state.codebooks, u)
     of_pixels = _log_likelihood(parts, state.params, maps, u) + log_det(parts.options, u)
@@ -285,7 +280,7 @@ def model_from_vq_parts(parts: VQParts) -> GenerativeModel:
         parts=parts,
         parameters=partial(_trained, parts),
     )
-    return compiled(model, encode=partial(_encode, parts))
+    return compiled(model, encode=partial(to_values, parts))
 
 
 @no_type_check
@@ -315,7 +310,7 @@ def encode_codes(
       key: of a random transform; the same noise at each call if not given.
     """
     parts, own = parts_of(model, state, VQParts)
-    u = _encode(parts, jax.random.key(0) if key is None else key, x)
+    u = to_values(parts, jax.random.key(0) if key is None else key, x)
     return [level.codes for level in _pass(parts, own.params, own.codebooks, u)[1]]
 
 
