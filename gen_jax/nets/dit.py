@@ -16,8 +16,8 @@ from gen_jax.nets.blocks import (
     space_to_depth,
 )
 from gen_jax.nets.cross_attention import CrossAttention, words_of
-from gen_jax.nets.embeddings import ConditionEmbedding, per_example, position_2d
-from gen_jax.nets.seen import seen, with_image
+from gen_jax.nets.embeddings import position_2d
+from gen_jax.nets.seen import modulation_of, with_image
 from gen_jax.types import Array, Float
 
 ZEROS = nn.initializers.zeros
@@ -126,11 +126,7 @@ class DiT(nn.Module):
         """float32 [B, H, W, C], zero before training; the arguments are those of `gen_jax.nets`."""
         check_image(x)
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        beside = seen(self.condition, self.num_classes, condition, len(x))
-        embed = ConditionEmbedding(
-            self.width, beside.num_classes, self.param_dtype, beside.vocabulary, name="Condition_0"
-        )
-        modulation = nn.silu(embed(per_example(noise, x), beside.label, beside.caption))
+        modulation, beside = modulation_of(self, self.width, noise, x, condition)
         pixels = self.patch**2 * x.shape[-1]
         whole = pad_to_multiple(with_image(x, beside.image), self.patch)
         patches = space_to_depth(whole, self.patch)

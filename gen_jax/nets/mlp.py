@@ -6,8 +6,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from gen_jax.errors import check_range, check_widths
-from gen_jax.nets.embeddings import ConditionEmbedding, per_example
-from gen_jax.nets.seen import seen
+from gen_jax.nets.seen import modulation_of
 from gen_jax.types import Array, Float
 
 
@@ -44,11 +43,7 @@ class MLP(nn.Module):
         """float32 [B, ...], zero before training; the arguments are those of `gen_jax.nets`."""
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         width = 2 * (self.features[0] // 2)
-        beside = seen(self.condition, self.num_classes, condition, len(x))
-        embed = ConditionEmbedding(
-            width, beside.num_classes, self.param_dtype, beside.vocabulary, name="Condition_0"
-        )
-        modulation = nn.silu(embed(per_example(noise, x), beside.label, beside.caption))
+        modulation, beside = modulation_of(self, width, noise, x, condition)
         flat = x.reshape(x.shape[0], -1)
         size = flat.shape[-1]
         if beside.image is not None:

@@ -3,10 +3,12 @@
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+from flax import linen as nn
 
 from gen_jax.conditions import Captions, Image, Joint, Labels
 from gen_jax.errors import ConfigError
-from gen_jax.types import Array, Float, Int
+from gen_jax.nets.embeddings import ConditionEmbedding, per_example
+from gen_jax.types import Array, Float, Int, Num
 
 
 class Seen(NamedTuple):
@@ -53,6 +55,28 @@ def seen(condition: Any, num_classes: int, value: Any, count: int) -> Seen:
         if isinstance(part, Captions):
             sizes["vocabulary"] = part.vocabulary
     return Seen(**sizes, **found)
+
+
+def modulation_of(
+    module: Any,
+    width: int,
+    noise: Float[Array, "*batch"],
+    x: Num[Array, "B ..."],
+    condition: Any,
+    name: str | None = "Condition_0",
+) -> tuple[Float[Array, "B width"], Seen]:
+    """What modulates the layers, of noise level and condition; and what else there is to see.
+
+    Args:
+      module: the network whose `nn.compact` calls it, with the fields `condition`, `num_classes`
+        and `param_dtype`.
+    """
+    beside = seen(module.condition, module.num_classes, condition, len(x))
+    embed = ConditionEmbedding(
+        width, beside.num_classes, module.param_dtype, beside.vocabulary, name=name
+    )
+    level = embed(per_example(noise, x), beside.label, beside.caption)
+    return nn.silu(level), beside
 
 
 def with_image(x: Float[Array, "B H W C"], image: Float[Array, "B H W D"] | None) -> Array:

@@ -9,8 +9,7 @@ from gen_jax.errors import ConfigError, check_range
 from gen_jax.nets.blocks import over_tokens
 from gen_jax.nets.cross_attention import words_of
 from gen_jax.nets.dit import Block, layer_norm, modulate
-from gen_jax.nets.embeddings import ConditionEmbedding, per_example
-from gen_jax.nets.seen import seen
+from gen_jax.nets.seen import modulation_of
 from gen_jax.types import Array, Float, Int
 
 
@@ -52,15 +51,12 @@ class TokenTransformer(nn.Module):
         deterministic: bool = True,
     ) -> Float[Array, "B N V"]:
         """Raises ConfigError for another number of tokens."""
-        count, length = tokens.shape
+        length = tokens.shape[1]
         if length != self.length:
             raise ConfigError(f"{length} tokens were given to a network of length={self.length}")
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        beside = seen(self.condition, self.num_classes, condition, count)
         width = 2 * (self.width // 2)
-        embed = ConditionEmbedding(width, beside.num_classes, self.param_dtype, beside.vocabulary)
-        level = embed(per_example(noise, tokens), beside.label, beside.caption)
-        modulation = nn.silu(level)
+        modulation, _ = modulation_of(self, width, noise, tokens, condition, None)
         init = nn.initializers.normal(1.0)
         table = self.param("tokens", init, (self.vocabulary, self.width), self.param_dtype)
         places = self.param("places", init, (self.length, self.width), self.param_dtype)

@@ -16,8 +16,7 @@ from gen_jax.nets.blocks import (
     space_to_depth,
 )
 from gen_jax.nets.cross_attention import CrossAttention, words_of
-from gen_jax.nets.embeddings import ConditionEmbedding, per_example
-from gen_jax.nets.seen import seen, with_image
+from gen_jax.nets.seen import modulation_of, with_image
 from gen_jax.types import Array, Float
 
 ZEROS = nn.initializers.zeros
@@ -143,11 +142,7 @@ class UNet(nn.Module):
         check_image(x)
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         width = 4 * self.widths[0]
-        beside = seen(self.condition, self.num_classes, condition, len(x))
-        embed = ConditionEmbedding(
-            width, beside.num_classes, self.param_dtype, beside.vocabulary, name="Condition_0"
-        )
-        modulation = nn.silu(embed(per_example(noise, x), beside.label, beside.caption))
+        modulation, beside = modulation_of(self, width, noise, x, condition)
 
         words = words_of(beside, width, self.param_dtype)
 
