@@ -1,5 +1,6 @@
 """What `evaluate` measures of every run: its samples beside real sets, its log-likelihood."""
 
+import math
 from typing import Any
 
 import jax
@@ -9,8 +10,8 @@ from experiments.shared.known_densities import MIXTURES, target_of
 from experiments.shared.likelihoods import in_batches, log_prob
 from experiments.shared.pictures import balanced_labels
 from experiments.shared.registry import Saved, find
-from gen_jax import metrics
-from gen_jax.errors import ConfigError
+from gen_jax import data, metrics
+from gen_jax.errors import ConfigError, DataError
 from gen_jax.metrics import compare_with_exact
 from gen_jax.types import Estimate
 

@@ -56,7 +56,7 @@ class TokenTransformer(nn.Module):
             raise ConfigError(f"{length} tokens were given to a network of length={self.length}")
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         width = 2 * (self.width // 2)
-        modulation, _ = modulation_of(self, width, noise, tokens, condition, None)
+        modulation, beside = modulation_of(self, width, noise, tokens, condition, None)
         init = nn.initializers.normal(1.0)
         table = self.param("tokens", init, (self.vocabulary, self.width), self.param_dtype)
         places = self.param("places", init, (self.length, self.width), self.param_dtype)
