@@ -248,7 +248,14 @@ class Joint(Condition):
 
 
 def labels(num_classes: int, name: str = "label", key: str = "y") -> Labels:
-    """A class of 0 .. num_classes - 1 for each example; batches hold it as `key`."""
+    """A class of 0 .. num_classes - 1 for each example; batches hold it as `key`.
+
+    >>> from gen_jax import conditions
+    >>> conditions.labels(10).num_classes
+    10
+    >>> conditions.labels(3, name="colour", key="c").name
+    'colour'
+    """
     check_range("num_classes", num_classes, 1, integer=True)
     return Labels(check_text("name", name), check_text("key", key), int(num_classes))
 

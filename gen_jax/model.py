@@ -307,6 +307,17 @@ def sample_in_batches(
     whole: arrays that a function (a `guide`) closes over serve every batch. Raises ConfigError for
     numbers out of range, for arrays [n, ...] of which `model.conditions` does not say what they
     are, and for options that make `sample` return more than samples.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from gen_jax.model import GenerativeModel, sample_in_batches
+    >>> from gen_jax.randomness import normal, sample_keys
+    >>> model = GenerativeModel(
+    ...     init=lambda key, batch: jnp.zeros(2),
+    ...     step=lambda key, state, batch: (state, {}),
+    ...     sample=lambda key, state, n: state + normal(sample_keys(key, n), (2,)),
+    ... )
+    >>> sample_in_batches(model, jax.random.key(0), jnp.zeros(2), n=10, batch_size=4).shape
+    (10, 2)
     """
     check_range("batch_size", batch_size, 1, integer=True)
     model = model.held

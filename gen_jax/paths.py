@@ -28,7 +28,14 @@ from gen_jax.types import Array, Denoiser, Float, Shaped
 
 
 class GaussianPath(NamedTuple):
-    """`alpha(t)` scales the data and `sigma(t)` the noise; alpha / sigma falls strictly with t."""
+    """`alpha(t)` scales the data and `sigma(t)` the noise; alpha / sigma falls strictly with t.
+
+    >>> import jax.numpy as jnp
+    >>> from gen_jax import paths
+    >>> path = paths.GaussianPath(alpha=lambda t: 1 - t**2, sigma=lambda t: t)
+    >>> round(float(paths.log_snr(path, jnp.float32(0.5))), 3)
+    0.811
+    """
 
     alpha: Callable[[Array], Array]
     sigma: Callable[[Array], Array]

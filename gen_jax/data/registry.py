@@ -53,6 +53,11 @@ def load(name: str, split: str = "train") -> dict[str, np.ndarray]:
       name: one of DATASETS, or of the forms in PATTERNS.
       split: "train" or "test".
     Raises ConfigError for an unknown name or split, DataError for data that are missing or damaged.
+
+    >>> from gen_jax import data
+    >>> digits = data.load("digits", "train")
+    >>> digits["x"].shape, digits["x"].dtype.name, digits["y"].shape
+    ((1198, 8, 8, 1), 'uint8', (1198,))
     """
     entry = find(name)
     check_choice("split", split, SPLITS)
@@ -93,6 +98,11 @@ def describe(name: str) -> DatasetSpec:
     """The DatasetSpec of a dataset, which is loaded for it (both splits). Raises as `load`.
 
     A target without an exact sampler has no examples; its mean is given as 0, its deviation as 1.
+
+    >>> from gen_jax import data
+    >>> spec = data.describe("digits")
+    >>> spec.kind, spec.shape, spec.num_classes
+    ('images', (8, 8, 1), 10)
     """
     entry = find(name)
     if (dim := entry.dim) is not None:

@@ -182,7 +182,14 @@ def logit(alpha: float = 0.05) -> Transform:
 
 @no_type_check
 def standardize(mean: float | Sequence[float], std: float | Sequence[float]) -> Transform:
-    """u = (x - mean) / std; scalars, or one value per entry of the last axis."""
+    """u = (x - mean) / std; scalars, or one value per entry of the last axis.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from gen_jax import data
+    >>> metres = data.standardize(mean=(10.0, 20.0), std=(2.0, 5.0))
+    >>> metres.decode(jnp.array([[0.0, 1.0]])).tolist()
+    [[10.0, 25.0]]
+    """
     center, spread = (
         np.asarray(as_array(f"standardize: {name}", value, finite=False), np.float32)
         for name, value in (("mean", mean), ("std", std))
@@ -236,7 +243,14 @@ def chain(*transforms: Transform) -> Transform:
 
 
 def symmetric_images() -> Transform:
-    """uint8 images -> dequantised [-1, 1]: the usual units of a diffusion model."""
+    """uint8 images -> dequantised [-1, 1]: the usual units of a diffusion model.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from gen_jax import data
+    >>> transform = data.symmetric_images()
+    >>> transform.decode(jnp.array([-1.0, 0.0, 1.0])).tolist()
+    [0, 128, 255]
+    """
     return chain(dequantize(), to_symmetric())
 
 

@@ -55,6 +55,18 @@ def denoiser(model: GenerativeModel, state: State, **conditions: Any) -> Denoise
     Args:
       conditions: such as label=3, for all examples, or [B]. Without it the condition is hidden.
     Raises ConfigError for a model of another family, and for a condition that does not fit.
+
+    >>> import jax, jax.numpy as jnp, optax
+    >>> from gen_jax import diffusion, nets
+    >>> network = nets.from_functions(
+    ...     lambda key, x, noise, condition: {"scale": jnp.zeros(2)},
+    ...     lambda params, x, noise, condition: params["scale"] * x,
+    ... )
+    >>> model = diffusion.diffusion(network, "linear", optax.sgd(0.1), shape=(2,), prediction="x0")
+    >>> state = model.init(jax.random.key(0), {"x": jnp.ones((16, 2))})
+    >>> denoise = diffusion.denoiser(model, state)
+    >>> denoise(jnp.ones((3, 2)), jnp.full(3, 0.5)).tolist()
+    [[0.0, 0.0], [0.0, 0.0], [0.0, 0.0]]
     """
     parts, own = parts_of(model, state, Parts)
 

@@ -115,5 +115,17 @@ def diffusion(
       path: a `GaussianPath` or a name in PATHS.
     `sample` takes the arguments of `draw_samples`, `log_prob` those of `generate.log_prob`, and
     both the names of the condition. Raises ConfigError for unknown names and values out of range.
+
+    >>> import optax
+    >>> from gen_jax import conditions, diffusion, nets
+    >>> model = diffusion.diffusion(
+    ...     nets.MLP((64, 64)),
+    ...     "cosine",
+    ...     optax.adam(1e-3),
+    ...     shape=(2,),
+    ...     condition=conditions.labels(3),
+    ... )
+    >>> model.log_prob_kind, "label" in model.conditions
+    ('estimate', True)
     """
     return model_from_parts(make_parts(network, path, optimizer, Options(**options)))

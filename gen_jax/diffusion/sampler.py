@@ -141,6 +141,16 @@ def sample(
       data_std: of the data, the unit of the stepper `adams`.
     Raises ConfigError for times that do not fall from at most 1 to at least 0, and for a stepper
     whose step does not return a pair (x, carry) like those that it was given.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from gen_jax import diffusion, paths
+    >>> path = paths.linear()
+    >>> point = lambda x, t: jnp.full_like(x, 3.0)  # the denoiser of data that are 3 everywhere
+    >>> noise = jax.random.normal(jax.random.key(0), (4, 2))
+    >>> times = jnp.linspace(1.0, 0.0, 3)
+    >>> step = diffusion.STEPPERS["ddim"]()
+    >>> diffusion.sample(jax.random.key(1), point, path, noise, times, step).shape
+    (4, 2)
     """
     return _scan(key, denoise, path, x, times, stepper, data_std, False, False)[0]
 

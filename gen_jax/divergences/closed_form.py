@@ -30,6 +30,12 @@ def gaussian_kl(
     """KL(p || q) = 1/2 [tr(Cq^-1 Cp) + |mq - mp|^2_q - D + log(|Cq| / |Cp|)].
 
     The log-ratio is the right way round here, unlike S0's slide "Gaussian KL".
+
+    >>> import jax.numpy as jnp
+    >>> from gen_jax import divergences
+    >>> zero, one = jnp.zeros(2), jnp.eye(2)
+    >>> float(divergences.gaussian_kl(zero, one, zero + 1, one))
+    1.0
     """
     dim = mean_p.shape[0]
     factor_p, factor_q = map(scale_factor, _same_kind(dim, cov_p, cov_q))

@@ -30,6 +30,14 @@ def flow_matching(
       coupling: a name in COUPLINGS, or `(key, x0, x1) -> indices [B]` into x1.
     With a source that is not Gaussian or a coupling that is not independent, samplers that need the
     score are refused; the deterministic ones follow the velocity alone.
+
+    >>> import optax
+    >>> from gen_jax import flow_matching, nets
+    >>> model = flow_matching.flow_matching(
+    ...     nets.MLP((64, 64)), optax.adam(1e-3), shape=(2,), coupling="sinkhorn"
+    ... )
+    >>> model.log_prob_kind
+    'estimate'
     """
     if isinstance(coupling, str):
         check_choice("coupling", coupling, COUPLINGS)

@@ -233,5 +233,12 @@ def flow(layer: Layer, optimizer: optax.GradientTransformation, **options) -> Ge
     the arguments of `draw_samples` that mean something to the model, `log_prob` those of its
     function here, and both the label where there is a condition. Raises ConfigError for what does
     not fit.
+
+    >>> import optax
+    >>> from gen_jax import flows
+    >>> couplings = flows.make_flow("realnvp", layers=4, hidden=(64, 64))
+    >>> model = flows.flow(couplings, optax.adam(1e-3), shape=(2,))
+    >>> model.log_prob_kind
+    'exact'
     """
     return model_from_parts(make_parts(layer, optimizer, Options(**options)))

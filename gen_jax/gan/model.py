@@ -179,6 +179,15 @@ def gan(
     log_prob: the density is implicit.
     Raises ConfigError for options that cannot work, and warns of a "wgan" whose critic nothing
     keeps Lipschitz.
+
+    >>> import optax
+    >>> from gen_jax import gan
+    >>> from gen_jax.gan_nets import MLPCritic, MLPGenerator
+    >>> adam = optax.adam(1e-4)
+    >>> generator, critic = MLPGenerator((2,), (64, 64)), MLPCritic((64, 64))
+    >>> model = gan.gan(generator, critic, adam, adam, shape=(2,), latent=2, loss="hinge")
+    >>> model.log_prob is None
+    True
     """
     settings = Options(**options)
     return model_from_parts(

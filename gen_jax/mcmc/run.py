@@ -85,6 +85,14 @@ def run(
       thin: keep every so many-th step after them.
     Raises ConfigError for numbers out of range, a log-density that does not return [B], or chains
     that start where the density is 0, NaN or infinite.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from gen_jax import mcmc
+    >>> log_density = lambda x: -0.5 * jnp.sum((x - 1) ** 2, axis=-1)
+    >>> kernel = mcmc.mala(log_density, 0.5)
+    >>> samples, info = mcmc.run(jax.random.key(0), kernel, jnp.zeros((64, 2)), 50, burn_in=20)
+    >>> samples.shape, bool(abs(samples.mean() - 1) < 0.1)
+    ((50, 64, 2), True)
     """
     check_range("num_samples", num_samples, 1, integer=True)
     check_range("burn_in", burn_in, 0, integer=True)

@@ -132,6 +132,12 @@ def energy_distance(
 
     Args: points a [N, D] and b [M, D].
     With `unbiased=False` the pairs (i, i) are kept: never negative, and 0 for identical sets.
+
+    >>> import numpy as np
+    >>> from gen_jax import metrics
+    >>> x = np.random.default_rng(0).normal(size=(500, 2)).astype(np.float32)
+    >>> float(metrics.energy_distance(x, x + 3)) > float(metrics.energy_distance(x, -x))
+    True
     """
     check_flag("unbiased", unbiased)
     return _two_sample(_negative_distance, *centred_pair(a, b), unbiased)

@@ -41,6 +41,16 @@ def from_functions(init: Callable[..., Any], apply: Callable[..., Any]) -> Funct
       init: `(key, *inputs) -> params`, any pytree of arrays; the inputs are those of one example
         or two, such as x [1, *shape], noise [1], condition of a denoiser.
       apply: `(params, *inputs) -> output`, pure.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from gen_jax import nets
+    >>> network = nets.from_functions(
+    ...     lambda key, x, noise, condition: {"scale": jnp.zeros(x.shape[1:])},
+    ...     lambda params, x, noise, condition: params["scale"] * x,
+    ... )
+    >>> params = network.init(jax.random.key(0), jnp.ones((1, 2)), jnp.ones(1), None)
+    >>> network.apply(params, jnp.ones((3, 2)), jnp.ones(3), None).shape
+    (3, 2)
     """
     return FunctionNetwork(init, apply)
 
@@ -90,6 +100,20 @@ def from_nnx(build: Callable[[nnx.Rngs], nnx.Module]) -> NNXNetwork:
     Args:
       build: `rngs -> nnx.Module`, whose call takes the family's inputs, such as (x, noise,
         condition). All its state must be `nnx.Param`: batch statistics and dropout are refused.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from flax import nnx
+    >>> from gen_jax import nets
+    >>> class Line(nnx.Module):
+    ...     def __init__(self, rngs):
+    ...         self.line = nnx.Linear(2, 2, rngs=rngs)
+    ...     def __call__(self, x, noise, condition=None):
+    ...         return self.line(x) * noise[:, None]
+    ...
+    >>> network = nets.from_nnx(lambda rngs: Line(rngs))
+    >>> params = network.init(jax.random.key(0), jnp.ones((1, 2)), jnp.ones(1), None)
+    >>> network.apply(params, jnp.ones((3, 2)), jnp.ones(3), None).shape
+    (3, 2)
     """
     if not callable(build):
         raise ConfigError(f"build={shown(build)} must be a function of nnx.Rngs")

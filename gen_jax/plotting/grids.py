@@ -40,6 +40,11 @@ def image_grid(
       columns: images in a row; by default as many as make the grid about square.
       scale: each pixel becomes a square of this side; by default tiny images grow to 32 pixels.
       padding: white pixels between images, and around them.
+
+    >>> import numpy as np
+    >>> from gen_jax import plotting
+    >>> plotting.image_grid(np.zeros((4, 8, 8, 1), np.uint8), columns=2, scale=1).shape
+    (19, 19, 1)
     """
     images = as_images("images", images)
     n, height, width, channels = images.shape

@@ -179,6 +179,25 @@ def fit(
     Raises ConfigError and DataError for what cannot work, NumericalError for a metric that is not
     finite (never saved), CheckpointError, ResourceError, and Stopped after one of
     `stopping.SIGNALS`. Any other error saves first, unless a compiled step lost the state.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from gen_jax import training
+    >>> from gen_jax.model import GenerativeModel
+    >>> from gen_jax.randomness import normal, sample_keys
+    >>> model = GenerativeModel(  # four functions are a model: here the mean of all batches
+    ...     init=lambda key, batch: (jnp.zeros(2), 0),
+    ...     step=lambda key, state, batch: (
+    ...         (state[0] + (batch["x"].mean(0) - state[0]) / (state[1] + 1), state[1] + 1),
+    ...         {"loss": ((batch["x"] - state[0]) ** 2).mean()},
+    ...     ),
+    ...     sample=lambda key, state, n: state[0] + normal(sample_keys(key, n), (2,)),
+    ... )
+    >>> points = {"x": jnp.full((64, 2), 3.0)}
+    >>> mean, count = training.fit(
+    ...     jax.random.key(0), model, points, steps=5, batch_size=16, progress=False
+    ... )
+    >>> mean.tolist(), int(count)
+    ([3.0, 3.0], 5)
     """
     key = as_key("key", key)
     _check_model(model)

@@ -297,6 +297,13 @@ def vae(
     `decode` and `functions` hand out the trained networks.
     Raises ConfigError for unknown names, values out of range, and options that are not at their
     defaults but that the variant does not read (`Variant.reads`).
+
+    >>> import optax
+    >>> from gen_jax import nets, vae
+    >>> network = lambda features: nets.Feedforward(features, hidden=(64,))
+    >>> model = vae.vae(network, network, optax.adam(1e-3), shape=(2,), latent=2)
+    >>> model.log_prob_kind
+    'lower bound'
     """
     parts = make_parts(encoder, decoder, optimizer, Options(**options), variant, critic_optimizer)
     return model_from_parts(parts)
