@@ -131,7 +131,7 @@ def methods() -> str:
     parts = [
         "# Methods and data sets",
         "",
-        "Generated from the registries; `python -m experiments.list` prints the same.",
+        "Generated from the registries; `python -m experiments.list all` prints the same.",
     ]
     for title, rows in sections().items():
         parts += ["", f"## {title[0].upper()}{title[1:]}", "", "| name | |", "| --- | --- |"]

@@ -22,6 +22,7 @@ from experiments.shared.measures import evaluate_data, evaluate_target
 from experiments.shared.option_types import MAX_COUNT, MAX_SAMPLES, within
 from experiments.shared.pictures import draw
 from experiments.shared.provenance import in_report
+from experiments.shared.runner import shown_path
 from experiments.shared.sampling import DECODING, SamplingConfig, prepare
 from gen_jax import data, training
 from gen_jax.data import known_densities
@@ -109,6 +110,7 @@ def main() -> None:
     training.write_json(path, report)
     training.write_report(saved.directory)
     print(f"written: {path}")
+    print(f"next: python -m experiments.record {shown_path(saved.directory)}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """A run from its start to its pictures, and a finished run rebuilt from its directory."""
 
+import contextlib
+import shlex
 from collections.abc import Callable, Collection
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +19,7 @@ from gen_jax import data, training
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import CheckpointError, ConfigError
 from gen_jax.model import GenerativeModel
+from gen_jax.training.events import add_samples
 from gen_jax.types import Array, Key, State
 
 
@@ -116,7 +119,20 @@ def run(
     if after_training is not None:
         print(f"picture: {after_training(begun.directory, model, begun.spec, state)}")
     training.write_report(begun.directory)  # once more, with the last pictures
+    with contextlib.suppress(OSError):
+        add_samples(begun.directory, config.steps)
+    place = shown_path(begun.directory)
+    print(f"next: python -m experiments.sample {place}")
+    print(f"      python -m experiments.evaluate {place}")
     return state
+
+
+def shown_path(directory: Path) -> str:
+    """As it is typed from here: relative where it is below the working folder."""
+    here = Path.cwd()
+    return shlex.quote(
+        str(directory.relative_to(here) if directory.is_relative_to(here) else directory)
+    )
 
 
 def rebuild(

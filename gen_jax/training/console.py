@@ -7,6 +7,7 @@ import contextlib
 import os
 import sys
 import time
+import warnings
 from typing import Any
 
 import jax
@@ -85,8 +86,18 @@ def banner(
     )
 
 
+def bar_here() -> tuple[Any, bool]:
+    """The bar of `tqdm.auto`, and whether it is a widget of a notebook."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a notebook without ipywidgets
+        from tqdm.auto import tqdm as bar
+    return bar, any(kind.__module__ == "tqdm.notebook" for kind in bar.__mro__)
+
+
 class Progress:
-    """A tqdm bar on a terminal, elsewhere a line every `interval` seconds, nothing if not shown."""
+    """A tqdm bar on a terminal or in Jupyter with ipywidgets, elsewhere a line every `interval`
+    seconds, nothing if not shown.
+    """
 
     def __init__(self, start: int, steps: int, shown: bool, interval: float = 30.0):
         self.steps, self.interval = steps, interval
@@ -94,7 +105,8 @@ class Progress:
         self.last_step, self.last_time = start, time.monotonic()
         stream: Any = Steady(sys.stderr)
         options = {"initial": start, "total": steps, "unit": "step", "file": stream}
-        self.bar = tqdm(**options) if self.shown and stream.isatty() else None
+        bar, in_notebook = bar_here()
+        self.bar = bar(**options) if self.shown and (in_notebook or stream.isatty()) else None
 
     def update(self, step: int, metrics: dict[str, float], saved: int | None) -> None:
         """Show the newest numbers; `saved` is the newest durable checkpoint."""

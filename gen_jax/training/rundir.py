@@ -135,7 +135,7 @@ class RunDirectory:
         except BaseException:
             self.close()
             raise
-        self.identity = identity_of(stored)
+        self.identity, self._config = identity_of(stored), body(stored)
         OPENED[self.path] = self.identity
 
     def _cannot_be_written(self, error: OSError) -> ResourceError:
@@ -271,7 +271,14 @@ class RunDirectory:
 
         if self._metrics is None:
             self._metrics = open(self._folder / METRICS, "a", encoding="utf-8")  # noqa: SIM115
-        self._events = events.opened(self._folder / "tensorboard", step)
+        self._events = events.opened(self._folder / events.FOLDER, step)
+        self._events.configuration(step, self._config)
+
+    def show_samples(self, step: int) -> None:
+        """Samples of this step for TensorBoard. Raises OSError."""
+        if self._events is None:
+            self._open_logs(step)
+        self._events.samples(step, self._folder)
 
     def write_report(self, write: Callable, numbers: dict[str, Any]) -> None:
         """`write(directory, numbers)`; a report that fails is a warning, the run is saved."""

@@ -160,6 +160,8 @@ class Session(Saving):
         try:
             with self.saving_when_asked(step, state):
                 self.on_sample(step, state)
+            if self.run is not None:
+                self.run.show_samples(step)
         except OSError as error:
             warn(f"samples of step {step} were not written ({error}); training goes on")
         self.in_hook = False

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from experiments import list as listed
 from experiments.shared import gan_rejection, pictures, registry, runner
 from gen_jax import data
 
@@ -315,11 +316,30 @@ def test_whole_life_of_text(command, tmp_path, monkeypatch):
 
 
 def test_list_has_a_line_for_every_row(command):
-    ended = command("list")
+    ended = command("list", "all")
     rows = [line.split() for line in ended.out.splitlines() if line.startswith("  ")]
     assert ended.code == 0
     assert len(rows) > 60
     assert [row[0] for row in rows if len(row) < 4] == []
+
+
+def test_list_is_one_screen_and_shows_one_section(command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    lines = command("list").out.splitlines()
+    assert len(lines) <= 50
+    assert max(map(len, lines)) <= 100
+    assert {"objectives", "samplers", "operators"} <= {line[17:33].strip() for line in lines}
+    one = command("list", "objectives").out.splitlines()
+    assert one[0] == "losses of diffusion"
+    assert [line.split()[0] for line in one[1:3]] == ["denoising", "ddpm"]
+    wrong = command("list", "sampler")
+    assert wrong.code == 2
+    assert "did you mean 'samplers'?" in wrong.err
+
+
+def test_list_has_every_experiment_once():
+    named = [name for names in listed.SCRIPTS.values() for name in names.split()]
+    assert sorted(named) == sorted([*registry.EXPERIMENTS, *registry.GUIDES])
 
 
 def test_info_names_the_backend_and_the_versions(command):

@@ -209,3 +209,34 @@ def test_steady_streams_are_the_streams_otherwise():
     assert stream.encoding == sys.stdout.encoding
     assert not console.Steady(None).isatty()
     assert console.Steady(None).write("x") == 1
+
+
+def test_notebooks_have_a_bar_of_their_own(monkeypatch):
+    """stderr of a notebook is no terminal; where tqdm.auto has widgets, they are shown."""
+    made = []
+
+    class Widgets:
+        n = 0
+
+        def __init__(self, **options):
+            made.append(options["total"])
+
+        def update(self, steps):
+            self.n += steps
+
+        def set_postfix_str(self, text):
+            made.append(text)
+
+        def close(self):
+            made.append("closed")
+
+    assert console.bar_here()[1] is False
+    assert console.Progress(0, 5, shown=True).bar is None
+    monkeypatch.setattr("tqdm.auto.tqdm", Widgets)
+    assert console.Progress(0, 5, shown=True).bar is None
+    Widgets.__module__ = "tqdm.notebook"
+    progress = console.Progress(0, 5, shown=True)
+    progress.update(2, {"loss": 0.5}, None)
+    progress.close()
+    assert made == [5, "loss 0.5", "closed"]
+    assert progress.bar.n == 2

@@ -1,12 +1,16 @@
 """metrics.jsonl, DONE, the history of environments, and a report that needs nothing else."""
 
+import io
 import json
 import re
 
+import numpy as np
 import pytest
 import tiny
+from PIL import Image
 
-from gen_jax.training import rundir, write_json, write_report
+from gen_jax import plotting
+from gen_jax.training import events, rundir, write_json, write_report
 from gen_jax.training.rundir import RunDirectory
 from gen_jax.types import Estimate
 
@@ -57,20 +61,44 @@ def test_metrics_on_a_full_disk_cost_one_warning(tmp_path, capsys):
     RunDirectory(tmp_path, {}).close()
 
 
-def test_tensorboard_has_the_same_numbers(tmp_path):
+def events_of(path):
+    """(step, value) of every summary of an event file."""
     from tensorboardX.proto.event_pb2 import Event
 
-    tiny.train(tmp_path, steps=4)
-    (path,) = (tmp_path / "tensorboard").iterdir()
     content, found = path.read_bytes(), []
     while content:
         size = int.from_bytes(content[:8], "little")
         event = Event.FromString(content[12 : 12 + size])
-        found += [(event.step, v.tag, v.simple_value) for v in event.summary.value]
+        found += [(event.step, value) for value in event.summary.value]
         content = content[16 + size :]
-    losses = {step: value for step, tag, value in found if tag == "loss"}
+    return found
+
+
+def test_tensorboard_has_the_same_numbers(tmp_path):
+    tiny.train(tmp_path, steps=4)
+    (path,) = (tmp_path / "tensorboard").iterdir()
+    losses = {step: v.simple_value for step, v in events_of(path) if v.tag == "loss"}
     wanted = {record["step"]: record["loss"] for record in records(tmp_path)}
     assert losses == pytest.approx(wanted, rel=1e-6)
+
+
+def test_tensorboard_has_the_options_and_the_samples(tmp_path):
+    grey = np.arange(12, dtype=np.uint8).reshape(3, 4, 1) * 20
+    draw = lambda step: plotting.save_image(tmp_path / f"samples/step_{step:08d}.png", grey)
+    options = {"config": {"colour": "blue"}, "sample_every": 2}
+    tiny.train(tmp_path, steps=4, on_sample=lambda step, state: draw(step), **options)
+    (first,) = (tmp_path / "tensorboard").iterdir()
+    found = events_of(first)
+    (text,) = [v.tensor.string_val[0].decode() for _, v in found if v.tag.startswith("config")]
+    assert '"colour": "blue"' in text
+    assert [step for step, v in found if v.tag == "samples"] == [2, 4]
+    draw(5)
+    events.add_samples(tmp_path, 5)
+    (last,) = {*(tmp_path / "tensorboard").iterdir()} - {first}
+    ((step, value),) = events_of(last)
+    assert (step, value.image.width, value.image.height) == (5, 4, 3)
+    with Image.open(io.BytesIO(value.image.encoded_image_string)) as picture:
+        assert np.array_equal(np.asarray(picture), grey[:, :, 0])
 
 
 def test_done_is_there_only_after_the_end(tmp_path):
