@@ -50,6 +50,12 @@ def test_valid_and_small(path, notebook):
     assert path.stat().st_size < MAX_BYTES
 
 
+def test_says_how_to_install_and_what_a_gpu_changes(notebook):
+    first = notebook.cells[0].source
+    assert "pip install" in first
+    assert "GPU" in first
+
+
 def test_executed_once_from_top_to_bottom(notebook):
     counts = [cell.execution_count for cell in code_cells(notebook)]
     assert counts == list(range(1, len(counts) + 1))
