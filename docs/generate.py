@@ -16,6 +16,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from gallery import gallery
+
 import gen_jax
 
 ROOT = Path(__file__).parents[1]
@@ -173,42 +175,6 @@ def _claims(file: Path) -> Iterable[str]:
             words = node.name.removeprefix("test_").replace("_", " ").removeprefix("a ")
             said = (ast.get_docstring(node) or "").split("\n\n")[0].replace("\n", " ")
             yield f"- {words}{': ' + _cell(said) if said else ''}"
-
-
-# The gallery.
-
-
-def gallery() -> str:
-    """Notebooks, and scripts with the first line of each and its command."""
-    import nbformat
-
-    from experiments.shared.registry import EXPERIMENTS, GUIDES
-
-    parts = ["# Gallery", "", "## Notebooks", "", "Executed, with their pictures.", ""]
-    names = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
-    for name in names:
-        cells = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4).cells
-        text = next(cell.source for cell in cells if cell.cell_type == "markdown")
-        first = text.partition("\n")[2].strip().split("\n\n")[0].replace("\n", " ")
-        said = re.split(r"(?<=[.!?]) ", first)[0]
-        parts.append(f"- [{name.replace('_', ' ')}](notebooks/{name}.ipynb): {said}")
-    parts += ["", "```{toctree}", ":hidden:", "", *(f"notebooks/{name}" for name in names), "```"]
-    trained = {*EXPERIMENTS, *GUIDES}
-    parts += [
-        "",
-        "## Scripts",
-        "",
-        "Each trains and draws, and its runs can be measured; `--help` lists",
-    ]
-    parts += ["its options.", *_commands(name for name in scripts() if name in trained)]
-    parts += ["", "## Commands", *_commands(name for name in scripts() if name not in trained)]
-    return "\n".join(parts) + "\n"
-
-
-def _commands(names: Iterable[str]) -> list[str]:
-    texts = scripts()
-    lines = (f"| `{name}` | {_cell(texts[name].partition(chr(10))[0])} |" for name in names)
-    return ["", "| `python -m experiments.` | |", "| --- | --- |", *lines]
 
 
 def scripts() -> dict[str, str]:

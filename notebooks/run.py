@@ -10,9 +10,12 @@ differs from run to run without meaning (times, versions, ids of progress bars) 
 
 import argparse
 import hashlib
+import json
 import os
+import resource
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import nbformat
@@ -20,6 +23,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 FOLDER = Path(__file__).resolve().parent
+RECORDS = FOLDER.parent / "docs" / "results" / "records"
 CELL_TIMEOUT, STARTUP_TIMEOUT = 900, 300
 """Seconds that one cell and the start of the kernel may take."""
 
@@ -67,6 +71,22 @@ def execute(notebook: nbformat.NotebookNode) -> None:
     )
 
 
+def cpu_seconds() -> float:
+    """CPU time of all kernels that have ended, with what they started."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
+
+
+def record(path: Path, notebook: nbformat.NotebookNode, seconds: float) -> None:
+    """Keep what the execution cost, where the results of this repository are."""
+    if RECORDS.is_dir():
+        kept = {"kind": "notebook", "name": f"notebook-{path.stem}", "cpu_seconds": round(seconds)}
+        kept |= {"code_hash": notebook.metadata.code_hash}
+        kept |= {"python": sys.version.split()[0], "jax": version("jax")}
+        text = json.dumps(kept, indent=1) + "\n"
+        (RECORDS / f"{kept['name']}.json").write_text(text, encoding="utf-8")
+
+
 def chosen(names: list[str]) -> list[Path]:
     """The notebooks of these names (with or without ending), or all of them."""
     available = {path.stem: path for path in sorted(FOLDER.glob("*.ipynb"))}
@@ -88,6 +108,7 @@ def main() -> None:
     for path in chosen(arguments.names):
         print(f"{path.name}: running", flush=True)
         notebook, start = nbformat.read(path, as_version=4), time.perf_counter()
+        spent = cpu_seconds()
         if arguments.check:
             notebook.cells.insert(0, nbformat.v4.new_code_cell(QUICK))
         try:
@@ -96,6 +117,7 @@ def main() -> None:
             sys.exit(f"{path.name}: {error}")
         if not arguments.check:
             nbformat.write(notebook, path)
+            record(path, notebook, cpu_seconds() - spent)
         print(f"{path.name}: {time.perf_counter() - start:.0f} s", flush=True)
 
 
