@@ -46,7 +46,7 @@ def gallery() -> str:
     parts = ["# Gallery", "", "## Notebooks", "", "Executed, with their pictures.", ""]
     names = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
     seconds = {r["name"]: r["cpu_seconds"] for r in records() if r["kind"] == "notebook"}
-    parts += ["| notebook | level | tags | CPU s | |", "| --- | --- | --- | --- | --- |"]
+    parts += ["| notebook | level | tags | CPU&nbsp;s | |", "| --- | --- | --- | --- | --- |"]
     for name in names:
         level, tags = NOTEBOOKS.get(name, ("method", ""))
         link = f"[{name.replace('_', ' ')}](notebooks/{name}.ipynb)"
@@ -61,7 +61,7 @@ def gallery() -> str:
     for family, scripts in SCRIPTS.items():
         parts += ["", f"### {family[0].upper()}{family[1:]}", ""]
         parts += [
-            "| `python -m experiments.` | level | data | CPU s | |",
+            "| experiments. | level | data | CPU&nbsp;s | |",
             "| --- | --- | --- | --- | --- |",
         ]
         parts += [_script(name, lines[name]) for name in scripts.split()]
