@@ -7,10 +7,14 @@ from gen_jax.flow_matching.consistency import consistency_loss
 from gen_jax.flow_matching.lagrangian import lagrangian_loss
 from gen_jax.flow_matching.mean_flow import mean_flow_loss
 from gen_jax.flow_matching.shortcut import shortcut_loss
+from gen_jax.registries import described
 
 FEW_STEP_LOSSES: dict[str, Callable] = {
     "mean_flow": mean_flow_loss,
-    "improved_mean_flow": partial(mean_flow_loss, tangent="model"),
+    "improved_mean_flow": described(
+        "MeanFlow whose derivative runs along the model's own velocity.",
+        partial(mean_flow_loss, tangent="model"),
+    ),
     "shortcut": shortcut_loss,
     "consistency": consistency_loss,
     "lagrangian": lagrangian_loss,
