@@ -18,6 +18,7 @@ from gen_jax.nets import lora
 from gen_jax.nets.adapters import FunctionNetwork, NNXNetwork, from_functions, from_nnx
 from gen_jax.nets.causal_transformer import CausalTransformer
 from gen_jax.nets.classifier import Classifier
+from gen_jax.nets.control import ControlledDiT, beside, control_params
 from gen_jax.nets.conv import ConvNet
 from gen_jax.nets.cross_attention import CrossAttention
 from gen_jax.nets.dit import DiT
@@ -42,6 +43,7 @@ __all__ = [
     "NETWORKS",
     "CausalTransformer",
     "Classifier",
+    "ControlledDiT",
     "ConvNet",
     "CrossAttention",
     "DiT",
@@ -56,6 +58,8 @@ __all__ = [
     "TokenTransformer",
     "Transformer",
     "UNet",
+    "beside",
+    "control_params",
     "from_functions",
     "from_nnx",
     "lora",

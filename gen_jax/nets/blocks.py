@@ -38,6 +38,12 @@ def depth_to_space(x: Float[Array, "B H2 W2 C2"], block: int) -> Float[Array, "B
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h * block, w * block, c // block**2)
 
 
+def patches_of(x: Float[Array, "B H W C"], patch: int) -> Float[Array, "B N P"]:
+    """The image's patch x patch pieces as tokens, row by row, padded below and to the right."""
+    cut = space_to_depth(pad_to_multiple(x, patch), patch)
+    return cut.reshape(len(x), -1, cut.shape[-1])
+
+
 class GroupNorm(nn.Module):
     """Group normalisation of images [B, H, W, C] with learned scale and shift, or with given ones.
 

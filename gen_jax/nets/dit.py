@@ -1,5 +1,6 @@
 """Diffusion transformer with adaLN-zero conditioning (peebles2023)."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -12,8 +13,7 @@ from gen_jax.nets.blocks import (
     check_image,
     depth_to_space,
     over_tokens,
-    pad_to_multiple,
-    space_to_depth,
+    patches_of,
 )
 from gen_jax.nets.cross_attention import CrossAttention, words_of
 from gen_jax.nets.embeddings import position_2d
@@ -114,6 +114,18 @@ class DiT(nn.Module):
         check_range("dropout", self.dropout, 0, 1)
         super().__post_init__()
 
+    def embedded(
+        self, x: Float[Array, "B H W C"], noise: Float[Array, "*batch"], condition: Any
+    ) -> tuple[Float[Array, "B N D"], Float[Array, "B E"], tuple[Array, Array] | None]:
+        """Tokens of patches and places, what modulates the blocks, and words; inside `compact`."""
+        modulation, beside = modulation_of(self, self.width, noise, x, condition)
+        patches = patches_of(with_image(x, beside.image), self.patch)
+        tokens = nn.Dense(self.width, dtype=self.dtype, param_dtype=self.param_dtype)
+        rows, columns = (-(-side // self.patch) for side in x.shape[1:3])
+        h = over_tokens(tokens, patches)
+        h = h + position_2d(rows, columns, self.width).astype(h.dtype)
+        return h, modulation, words_of(beside, self.width, self.param_dtype)
+
     @nn.compact
     def __call__(
         self,
@@ -121,24 +133,24 @@ class DiT(nn.Module):
         noise: Float[Array, "*batch"],
         condition: Any = None,
         *,
+        added: Sequence[Float[Array, "B N D"]] = (),
         deterministic: bool = True,
     ) -> Float[Array, "B ..."]:
-        """float32 [B, H, W, C], zero before training; the arguments are those of `gen_jax.nets`."""
+        """float32 [B, H, W, C], zero before training; the arguments are those of `gen_jax.nets`.
+
+        `added`: what is added to the tokens after each block, of a `ControlledDiT`.
+        """
         check_image(x)
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        modulation, beside = modulation_of(self, self.width, noise, x, condition)
-        pixels = self.patch**2 * x.shape[-1]
-        whole = pad_to_multiple(with_image(x, beside.image), self.patch)
-        patches = space_to_depth(whole, self.patch)
-        b, rows, columns, _ = patches.shape
-        h = over_tokens(nn.Dense(self.width, **types), patches.reshape(b, rows * columns, -1))
-        h = h + position_2d(rows, columns, self.width).astype(h.dtype)
-        words = words_of(beside, self.width, self.param_dtype)
-        for _ in range(self.depth):
+        h, modulation, words = self.embedded(x, noise, condition)
+        for number in range(self.depth):
             block = Block(self.heads, dropout=self.dropout, **types)
             h = block(h, modulation, deterministic, words)
+            h = h + added[number] if added else h
         two = nn.Dense(2 * self.width, kernel_init=ZEROS, name="modulation", **types)(modulation)
         h = modulate(layer_norm(h), *jnp.split(two, 2, axis=-1))
+        pixels = self.patch**2 * x.shape[-1]
         h = over_tokens(nn.Dense(pixels, kernel_init=ZEROS, name="out", **types), h)
-        image = depth_to_space(h.astype(jnp.float32).reshape(b, rows, columns, pixels), self.patch)
-        return image[:, : x.shape[1], : x.shape[2]]
+        rows, columns = (-(-side // self.patch) for side in x.shape[1:3])
+        image = h.astype(jnp.float32).reshape(len(x), rows, columns, pixels)
+        return depth_to_space(image, self.patch)[:, : x.shape[1], : x.shape[2]]

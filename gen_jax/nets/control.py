@@ -1,0 +1,130 @@
+"""Spatial control of a trained transformer by a side copy through zero layers (zhang2023b)."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from gen_jax import conditions
+from gen_jax.errors import ConfigError
+from gen_jax.nets.adapters import FunctionNetwork, from_functions
+from gen_jax.nets.blocks import check_image, over_tokens, patches_of
+from gen_jax.nets.dit import ZEROS, Block, DiT
+from gen_jax.types import Array, Float
+
+
+class ControlCopy(DiT):
+    """A copy of a DiT's blocks that sees the control too; what each block adds to the base's."""
+
+    @nn.compact
+    def __call__(  # type: ignore[override]
+        self,
+        x: Float[Array, "B H W C"],
+        noise: Float[Array, "*batch"],
+        condition: Any,
+        control: Float[Array, "B H W D"],
+        deterministic: bool = True,
+    ) -> list[Float[Array, "B N E"]]:
+        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        tokens, modulation, words = self.embedded(x, noise, condition)
+        zero = lambda name: nn.Dense(self.width, kernel_init=ZEROS, name=name, **types)
+        h = tokens + over_tokens(zero("control"), patches_of(control, self.patch))
+        added = []
+        for block in range(self.depth):
+            h = Block(self.heads, dropout=self.dropout, **types)(
+                h, modulation, deterministic, words
+            )
+            added.append(over_tokens(zero(f"zero_{block}"), h))
+        return added
+
+
+class ControlledDiT(DiT):
+    """A DiT ("base") with a side copy ("side") whose blocks see a control image.
+
+    The control enters and leaves the side copy through layers that are zero at first, so that the
+    network is the base then. The fields are those of the base; `condition` is an image, or a joint
+    condition with one, and the rest of it is the base's. Train it by `beside(network, base)`.
+    """
+
+    @nn.compact
+    def __call__(  # type: ignore[override]
+        self,
+        x: Float[Array, "B ..."],
+        noise: Float[Array, "*batch"],
+        condition: Any = None,
+        *,
+        control: Float[Array, "B ..."] | None = None,
+        deterministic: bool = True,
+    ) -> Float[Array, "B ..."]:
+        """As a DiT's. Raises ConfigError without a control, or for one of another size than x."""
+        check_image(x)
+        rest, value, image = self.taken_apart(condition, len(x))
+        control = image if control is None else control
+        if control is None or control.shape[:3] != x.shape[:3]:
+            given = None if control is None else control.shape
+            raise ConfigError(f"control has shape {given}, must be {[*x.shape[:3]]} and channels")
+        names = ("patch", "width", "depth", "heads", "dropout", "dtype", "param_dtype")
+        fields = {name: getattr(self, name) for name in names} | rest
+        side = ControlCopy(name="side", **fields)
+        added = side(x, noise, value, control, deterministic)
+        base = DiT(name="base", **fields)
+        return base(x, noise, value, added=added, deterministic=deterministic)
+
+    def taken_apart(self, value: Any, n: int) -> tuple[dict[str, Any], Any, Array | None]:
+        """The base's fields for its condition, the value of that, and the control image."""
+        whole = self.condition
+        if whole is None:
+            return {"num_classes": self.num_classes}, value, None
+        value = whole.null(n) if value is None else value
+        if isinstance(whole, conditions.Image):
+            return {"num_classes": self.num_classes}, None, value
+        parts = getattr(whole, "parts", ())
+        images = [part for part in parts if isinstance(part, conditions.Image)]
+        others = [part for part in parts if not isinstance(part, conditions.Image)]
+        if len(images) != 1:
+            raise ConfigError(f"condition={whole.name!r} must hold one image, the control")
+        image = value[images[0].name]
+        if len(others) == 1 and isinstance(others[0], conditions.Labels):
+            return {"num_classes": others[0].num_classes}, value[others[0].name], image
+        left = conditions.Joint(parts=tuple(others))
+        return {"condition": left}, {part.name: value[part.name] for part in others}, image
+
+
+def control_params(variables: Any, base: Any) -> Any:
+    """A `ControlledDiT`'s fresh variables, with a trained DiT's as base and as side copy.
+
+    Args:
+      base: the parameters of the trained DiT, `variables["params"]` of it.
+    Raises ConfigError where the base has other layers, or layers of another shape.
+    """
+    params = variables["params"]
+    wanted, found = (
+        {jax.tree_util.keystr(path): leaf.shape for path, leaf in leaves}
+        for leaves in map(jax.tree_util.tree_leaves_with_path, (params["base"], base))
+    )
+    wrong = sorted(p for p in wanted | found if wanted.get(p) != found.get(p))
+    if wrong:
+        raise ConfigError(
+            f"base{wrong[0]} has shape {found.get(wrong[0])}, the network's has "
+            f"{wanted.get(wrong[0])}"
+        )
+    side = {name: base.get(name, fresh) for name, fresh in params["side"].items()}
+    return {**variables, "params": {"base": base, "side": side}}
+
+
+def beside(network: ControlledDiT, base: Any) -> FunctionNetwork:
+    """The network whose parameters are the side copy alone; the base's stay as they are.
+
+    With `frozen.given(base, lambda base: diffusion(beside(network, base), ...))` the base travels
+    in the state and neither an optimizer nor a moving average sees it. Dropout is off.
+    """
+
+    def init(key: Any, x: Any, noise: Any, condition: Any = None) -> Any:
+        x = jnp.asarray(x, jnp.float32)
+        return control_params(network.init(key, x, noise, condition), base)["params"]["side"]
+
+    def apply(side: Any, *inputs: Any) -> Array:
+        return network.apply({"params": {"base": base, "side": side}}, *inputs)
+
+    return from_functions(init, apply)
