@@ -124,7 +124,7 @@ def beside(network: ControlledDiT, base: Any) -> FunctionNetwork:
         x = jnp.asarray(x, jnp.float32)
         return control_params(network.init(key, x, noise, condition), base)["params"]["side"]
 
-    def apply(side: Any, *inputs: Any) -> Array:
+    def apply(side: Any, *inputs: Any) -> Any:
         return network.apply({"params": {"base": base, "side": side}}, *inputs)
 
     return from_functions(init, apply)
