@@ -1,7 +1,7 @@
 """Between data units and the values of a likelihood: what every model of this family shares."""
 
 from functools import partial
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax.numpy as jnp
 
@@ -11,6 +11,7 @@ from gen_jax.types import Array, Float, Key, Num
 from gen_jax.vae.likelihoods import Likelihood, check_values, sample_each
 
 
+@runtime_checkable
 class HasLaw(Protocol):
     """The parts of any model of this family."""
 
