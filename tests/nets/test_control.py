@@ -81,7 +81,7 @@ def test_trains_beside_a_base_that_stays(base):
         state, metrics = step(jax.random.key(number), state, batch)
     assert np.isfinite(metrics["loss"])
     chex.assert_trees_all_equal(state.frozen, base)
-    assert jnp.abs(state.own.params["zero_1"]["kernel"]).sum() > 0
+    assert jnp.abs(state.own.params["params"]["zero_1"]["kernel"]).sum() > 0
     draw = lambda control: model.sample(jax.random.key(0), state, 2, label=1, control=control)
     assert not np.allclose(draw(CONTROL), draw(-CONTROL))
 
