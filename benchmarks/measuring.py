@@ -12,9 +12,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gen_jax.calls import network_call
+from gen_jax.data.toy import TOY
 from gen_jax.diffusion import GRIDS, Stepper, sample_with_info
+from gen_jax.model import GenerativeModel
 from gen_jax.paths import linear
 
 RESULTS = Path(__file__).parent / "results"
@@ -94,3 +97,32 @@ def network_calls(stepper: Stepper) -> tuple[int, int]:
 
     per_step = calls(4) - calls(3)
     return calls(4) - 3 * per_step, per_step
+
+
+def train_seeds(
+    model: GenerativeModel,
+    dataset: str,
+    seeds: int,
+    steps: int,
+    batch_size: int,
+    draw: Callable[[Any, Any], Any],
+) -> Any:
+    """What `draw(key, state)` gives of each seed, [seeds, ...] of NumPy.
+
+    All seeds are trained on the points of a set of TOY in one compiled call.
+    """
+    points = TOY[dataset](jax.random.key(0), 100_000)
+
+    def one(key):
+        state = model.init(key, {"x": points[:batch_size]})
+
+        def body(state, i):
+            key_rows, key_step = jax.random.split(jax.random.fold_in(key, i))
+            rows = jax.random.randint(key_rows, (batch_size,), 0, len(points))
+            return model.step(key_step, state, {"x": points[rows]})[0], None
+
+        state, _ = jax.lax.scan(body, state, jnp.arange(steps))
+        return draw(jax.random.fold_in(key, steps), state)
+
+    keys = jax.random.split(jax.random.key(1), seeds)
+    return jax.tree.map(np.asarray, jax.jit(jax.vmap(one))(keys))

@@ -29,7 +29,7 @@ import optax
 import tyro
 from flax import linen as nn
 
-from benchmarks.measuring import RESULTS
+from benchmarks.measuring import RESULTS, train_seeds
 from gen_jax import data, gan, metrics, plotting, training
 from gen_jax.data import toy
 from gen_jax.errors import ConfigError, check_choice, check_range
@@ -135,23 +135,10 @@ def model_of(config: Config, loss: str, cure: str) -> GenerativeModel:
         )
 
 
-def train_seeds(config: Config, model: GenerativeModel) -> np.ndarray:
-    """Samples [seeds, samples, 2] of all seeds, trained in one compiled call."""
-    points = toy.TOY[config.dataset](jax.random.key(0), 100_000)
-
-    def one(key):
-        state = model.init(key, {"x": points[: config.batch_size]})
-
-        def body(state, i):
-            key_rows, key_step = jax.random.split(jax.random.fold_in(key, i))
-            rows = jax.random.randint(key_rows, (config.batch_size,), 0, len(points))
-            return model.step(key_step, state, {"x": points[rows]})[0], None
-
-        state, _ = jax.lax.scan(body, state, jnp.arange(config.steps))
-        return model.sample(jax.random.fold_in(key, config.steps), state, config.samples)
-
-    keys = jax.random.split(jax.random.key(1), config.seeds)
-    return np.asarray(jax.jit(jax.vmap(one))(keys))
+def drawn(config: Config, model: GenerativeModel) -> np.ndarray:
+    """Samples [seeds, samples, 2] of all seeds."""
+    draw = lambda key, state: model.sample(key, state, config.samples)
+    return train_seeds(model, config.dataset, config.seeds, config.steps, config.batch_size, draw)
 
 
 def summary(config: Config, samples: np.ndarray) -> dict[str, Any]:
@@ -225,7 +212,7 @@ def main() -> None:
     todo = [pair for pair in todo if " ".join(pair) not in cells]
     for loss, cure in todo[: config.limit]:
         begun = time.perf_counter()
-        found = summary(config, train_seeds(config, model_of(config, loss, cure)))
+        found = summary(config, drawn(config, model_of(config, loss, cure)))
         found["seconds"] = round(time.perf_counter() - begun, 1)
         cells[f"{loss} {cure}"] = found
         print(loss, cure, found, flush=True)

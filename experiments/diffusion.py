@@ -3,27 +3,32 @@
     python -m experiments.diffusion                         # 8x8 digits, class-conditional
     python -m experiments.diffusion --dataset 8gaussians
     python -m experiments.diffusion --dataset mnist --steps 6000 --path vp --prediction eps
+    python -m experiments.diffusion --loss hybrid --stepper learned_ancestral
 
 Then `python -m experiments.sample RUN_DIR` and `python -m experiments.evaluate RUN_DIR`.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar
 
 import jax.numpy as jnp
 import tyro
 
 from experiments.shared.diffusion_options import PathConfig, model_options
 from experiments.shared.networks import make_network
+from experiments.shared.option_types import MAX_COUNT, of
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
 from gen_jax import data
 from gen_jax.data import DatasetSpec
 from gen_jax.diffusion import (
     GRIDS,
+    LOSSES,
     WEIGHTINGS,
+    Options,
     Parts,
     denoiser,
+    denoiser_and_fraction,
     diffusion,
     variational_bound,
 )
@@ -46,12 +51,17 @@ class Config(PathConfig):
     """What the network predicts: x0, eps, score, v, velocity or F."""
     weighting: str = "uniform"
     """uniform, simple, bound, min_snr or edm"""
+    loss: str = "denoising"
+    """denoising; ddpm, at DDPM's 1000 times; or hybrid, which learns the reverse variances too."""
+    variance_steps: Annotated[int, *of(Options, "variance_steps", MAX_COUNT)] = 100
+    """Of the hybrid loss: the number of steps whose variances are learned."""
 
     def check(self) -> None:
         """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
         super().check()
         check_choice("prediction", self.prediction, PARAMETERISATIONS)
         check_choice("weighting", self.weighting, WEIGHTINGS)
+        check_choice("loss", self.loss, LOSSES)
 
 
 def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
@@ -64,6 +74,8 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
         one_cycle_adam(config.steps, config.learning_rate),
         prediction=config.prediction,
         weighting=config.weighting,
+        loss=config.loss,
+        variance_steps=config.variance_steps,
         **model_options(config, spec),
     )
 
@@ -73,11 +85,15 @@ def bound(key: Key[Array, ""], model: GenerativeModel, state: State, x: Array) -
 
     x is uint8; the bound is on the probability of the pixel values, with x0 at the bins' centres.
     """
-    path = parts_of(model, state, Parts)[0].path
+    parts, _ = parts_of(model, state, Parts)
+    fraction: Any = 0.0
+    if parts.learned_variance:
+        fraction = lambda x, t: denoiser_and_fraction(model, state)(x, t)[1]
     x0 = (x.astype(jnp.float32) + 0.5) / 128 - 1
     # Steps uniform in log-SNR: on a uniform grid the first step alone would loosen the bound.
-    times = GRIDS["log_snr"](path, 1000)[-2::-1]
-    terms = variational_bound(key, denoiser(model, state), path, x0, times=times, num_samples=100)
+    times = GRIDS["log_snr"](parts.path, 1000)[-2::-1]
+    options: Any = {"times": times, "num_samples": 100, "fraction": fraction}
+    terms = variational_bound(key, denoiser(model, state), parts.path, x0, **options)
     return -(terms["prior"] + terms["diffusion"] + terms["reconstruction"])
 
 

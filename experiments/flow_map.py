@@ -10,18 +10,18 @@ diffusion model. The parent must have the same network, path, prediction and noi
 """
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from experiments.shared.diffusion_options import PathConfig, model_options
 from experiments.shared.networks import make_network
-from experiments.shared.option_types import Count, of
+from experiments.shared.option_types import MAX_COUNT, Count, Positive, of, within
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
 from gen_jax import data
 from gen_jax.data import DatasetSpec
-from gen_jax.errors import check_choice
+from gen_jax.errors import ConfigError, check_choice
 from gen_jax.flow_matching import FEW_STEP_LOSSES, FewSteps, flow_map_model
 from gen_jax.flow_matching.flow_map_model import SMOOTH
 from gen_jax.model import GenerativeModel
@@ -34,7 +34,12 @@ class Config(PathConfig):
     """A flow map; the defaults train on 8x8 digits in two minutes on two cores."""
 
     loss: str = "improved_mean_flow"
-    """mean_flow, improved_mean_flow, shortcut, consistency or lagrangian"""
+    """mean_flow, improved_mean_flow, shortcut, consistency, lagrangian, moment_matching or, of data
+    without labels, drifting"""
+    group: Annotated[int, *within(2, MAX_COUNT)] = 4
+    """Of moment_matching: examples whose law is compared; divides the batch."""
+    temperature: Positive = 0.1
+    """Of drifting: width of the kernel over the square root of the number of dimensions."""
     prediction: str = "v"
     """What the network predicts: v, velocity or F."""
     velocity_share: Annotated[float, *of(FewSteps, "velocity_share")] = 0.75
@@ -51,6 +56,15 @@ class Config(PathConfig):
         super().check()
         check_choice("loss", self.loss, FEW_STEP_LOSSES)
         check_choice("prediction", self.prediction, SMOOTH)
+        if self.loss == "moment_matching" and self.batch_size % self.group:
+            raise ConfigError(f"group={self.group} must divide batch_size={self.batch_size}")
+
+
+def loss_options(config: Config) -> dict[str, Any]:
+    """What the two losses that compare samples take besides."""
+    if config.loss == "moment_matching":
+        return {"group": config.group}
+    return {"temperature": config.temperature} if config.loss == "drifting" else {}
 
 
 def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
@@ -66,6 +80,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
         velocity_share=config.velocity_share,
         adaptive=config.adaptive,
         gamma=config.gamma,
+        loss_options=loss_options(config),
         **model_options(config, spec),
     )
 

@@ -7,7 +7,10 @@ Then `python -m experiments.sample RUN_DIR` and `python -m experiments.evaluate 
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
+import jax.numpy as jnp
+import numpy as np
 import tyro
 
 from experiments.shared.diffusion_options import PathConfig, model_options
@@ -17,11 +20,13 @@ from experiments.shared.runner import run
 from gen_jax import data
 from gen_jax.data import DatasetSpec
 from gen_jax.divergences.couplings import COUPLINGS
-from gen_jax.errors import check_choice
+from gen_jax.errors import ConfigError, check_choice
 from gen_jax.flow_matching import flow_matching
 from gen_jax.model import GenerativeModel
 from gen_jax.optimization import one_cycle_adam
+from gen_jax.paths import GaussianPath
 from gen_jax.training import run_main
+from gen_jax.types import Array, Key
 
 
 @dataclass(frozen=True)
@@ -32,23 +37,42 @@ class Config(PathConfig):
     time_density: str = "uniform"
     coupling: str = "independent"
     """independent, paired, optimal_assignment or sinkhorn"""
+    pairs: bool = False
+    """Train on the run's own pairs.npz, which `experiments.reflow` makes."""
+    distilled: bool = False
+    """Train at t = 1 alone: one Euler step learns the pairs."""
 
     def check(self) -> None:
         """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
         super().check()
         check_choice("coupling", self.coupling, COUPLINGS)
+        if self.pairs and (self.directory is None or self.coupling not in NO_COUPLING):
+            raise ConfigError("pairs=True needs directory, and no coupling of its own")
+        if self.distilled and not self.pairs:
+            raise ConfigError("distilled=True needs pairs=True: independent noise has no mapping")
+
+
+NO_COUPLING = ("independent", "paired")
+
+
+def at_the_noise(key: Key[Array, ""], path: GaussianPath, n: int) -> Array:
+    """t = 1 for all."""
+    return jnp.ones(n)
 
 
 def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     """The model of a configuration; raises ConfigError for options that cannot work."""
     config.check()
     spec = spec or data.describe(config.dataset)
+    options = model_options(config, spec)
+    if config.distilled:
+        options["time_density"] = at_the_noise
     return flow_matching(
         make_network(config.network, spec),
         one_cycle_adam(config.steps, config.learning_rate),
         path=config.path,
         coupling=config.coupling,
-        **model_options(config, spec),
+        **options,
     )
 
 
@@ -57,7 +81,14 @@ EXPERIMENT = Experiment("flow_matching", Config, build)
 
 def main() -> None:
     config = tyro.cli(Config, description=__doc__)
-    run(EXPERIMENT, config)
+    config.check()
+    train = None
+    if config.pairs:
+        file = Path(config.directory or "") / "pairs.npz"
+        if not file.is_file():
+            raise ConfigError(f"pairs=True, but there is no {str(file)!r}: see experiments.reflow")
+        train = dict(np.load(file))
+    run(EXPERIMENT, config, train=train)
 
 
 if __name__ == "__main__":

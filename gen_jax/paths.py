@@ -133,6 +133,17 @@ def ddpm(betas: Float[Array, "T"]) -> GaussianPath:
     )
 
 
+def from_gamma(gamma: Callable[[Array], Array]) -> GaussianPath:
+    """Variance preserving with log-SNR -gamma(t) (kingma2021 eq. 1-2): sigma^2 = sigmoid(gamma).
+
+    Args:
+      gamma: rising, finite at both ends, differentiable by `jax.jvp`; see `nets.MonotoneSchedule`.
+    """
+    return GaussianPath(
+        lambda t: jnp.sqrt(jax.nn.sigmoid(-gamma(t))), lambda t: jnp.sqrt(jax.nn.sigmoid(gamma(t)))
+    )
+
+
 def check_path(path: Any) -> GaussianPath:
     """Return a path whose functions are as `GaussianPath` says.
 

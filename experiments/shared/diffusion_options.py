@@ -43,7 +43,7 @@ class PathConfig(RunConfig):
         check_choice("path", self.path, PATHS)
         check_choice("time_density", self.time_density, TIME_DENSITIES)
         check_choice("noise_input", self.noise_input, NOISE_INPUTS)
-        check_choice("stepper", self.stepper, STEPPERS)
+        check_choice("stepper", self.stepper, (*STEPPERS, "learned_ancestral"))
         self.network.check()
 
 

@@ -39,8 +39,10 @@ def default_directory(name: str, dataset: str, seed: int = 0) -> str:
     return f"runs/{name}-{slug}" + (f"-seed{seed}" if seed else "")
 
 
-def start(experiment: Experiment, config: RunConfig, load_data: bool = True) -> Run:
-    """Check the options, prepare jax, load the data (zeros in their place if not needed)."""
+def start(
+    experiment: Experiment, config: RunConfig, load_data: bool = True, given: Any = None
+) -> Run:
+    """Check the options, prepare jax, load the data: those `given`, or zeros if not needed."""
     config.check()
     network = getattr(config, "network", None)
     # Sharding pays for convolutions only, which jax 0.10 runs on one core each.
@@ -50,7 +52,9 @@ def start(experiment: Experiment, config: RunConfig, load_data: bool = True) -> 
     if spec.kind == "text" and not experiment.takes_text:
         those = ", ".join(name for name in EXPERIMENTS if find(name).takes_text)
         raise ConfigError(f"dataset={config.dataset!r} is text, which is for: {those}")
-    if load_data:
+    if given is not None:
+        train = given
+    elif load_data:
         train = data.load(config.dataset, "train")
     else:
         train = {"x": np.zeros((config.batch_size, *spec.shape), np.float32)}
@@ -89,15 +93,17 @@ def run(
     after_training: Callable[[Path, GenerativeModel, DatasetSpec, State], Path] | None = None,
     load_data: bool = True,
     fit_options: Callable[[Run, GenerativeModel], dict[str, Any]] | None = None,
+    train: dict[str, np.ndarray] | None = None,
 ) -> State:
     """Train, write the pictures of the last samples, and say what to type next.
 
     Args:
       after_training: `(directory, model, spec, state) -> path` draws another picture at the end.
       load_data: False for models that are fitted to a known density.
+      train: what is trained on in place of the dataset.
       fit_options: `(run, model) -> further options of training.fit`.
     """
-    begun = start(experiment, config, load_data)
+    begun = start(experiment, config, load_data, train)
     model = experiment.build(config, begun.spec)
 
     def on_sample(step: int, state: State) -> None:

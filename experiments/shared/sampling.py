@@ -72,7 +72,7 @@ class SamplingConfig:
         load_plugin(self.plugin)
         check_ranges(self)
         for name, registry in (
-            ("stepper", (*diffusion.STEPPERS, *TOKEN_STEPPERS, "jump")),
+            ("stepper", (*diffusion.STEPPERS, *diffusion.OWN_STEPPERS, *TOKEN_STEPPERS)),
             ("grid", diffusion.GRIDS),
             ("path", PATHS),
         ):

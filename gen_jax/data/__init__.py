@@ -34,6 +34,7 @@ from gen_jax.data.toy import TOY
 from gen_jax.data.transforms import (
     TRANSFORMS,
     Transform,
+    bin_centres,
     binarize,
     chain,
     dequantize,
@@ -57,6 +58,7 @@ __all__ = [
     "Transform",
     "Vocabulary",
     "batch_indices",
+    "bin_centres",
     "binarize",
     "binarized",
     "cache",

@@ -89,6 +89,25 @@ def dequantize(levels: int = 256) -> Transform:
 
 
 @no_type_check
+def bin_centres(levels: int = 256) -> Transform:
+    """u = (2 x + 1) / levels - 1, the centres of bins of width 2 / levels in [-1, 1], as uint8.
+
+    For models that give the probability of each value, not a density: `log_det` is 0. Raises
+    DataError if x is not uint8, or has values >= levels.
+    """
+    check_range("levels", levels, 2, 256, integer=True)
+
+    def encode(key, x):
+        _check("bin_centres", x, jnp.uint8, 0.0, levels - 1.0)
+        return (x.astype(jnp.float32) + 0.5) * (2 / levels) - 1
+
+    def decode(u):
+        return jnp.clip(jnp.floor((u + 1) * (levels / 2)), 0, levels - 1).astype(jnp.uint8)
+
+    return Transform(encode, decode, _per_example(0.0))
+
+
+@no_type_check
 def integers(levels: int = 256) -> Transform:
     """u = x as int32, for models of the levels themselves; decode gives uint8.
 
@@ -259,6 +278,7 @@ TRANSFORMS: dict[str, Callable[[], Transform]] = {
     "dequantize": dequantize,
     "to_symmetric": to_symmetric,
     "to_unit": to_unit,
+    "bin_centres": bin_centres,
     "binarize": binarize,
     "stochastic_binarize": lambda: binarize(stochastic=True),
     "logit": logit,

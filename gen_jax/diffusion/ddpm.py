@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.checks import same_shape
+from gen_jax.diffusion.learned_variance import variance_term
 from gen_jax.diffusion.losses import denoising_loss
 from gen_jax.errors import check_range
 from gen_jax.paths import GaussianPath, expand, log_snr
@@ -45,11 +46,19 @@ def _sum(x: Array) -> Array:
     return jnp.sum(x, axis=tuple(range(1, x.ndim)))
 
 
-def _reconstruction(x0: Array, mean: Array, std: Array, bin_width: float | None) -> Array:
-    """-log p(x0 | x_t) in nats [B]: a normal density, or its mass on x0's bin (ho2020 eq. 13).
+def reconstruction_term(
+    denoise: Denoiser,
+    path: GaussianPath,
+    x0: Float[Array, "B ..."],
+    x_t: Float[Array, "B ..."],
+    t: Float[Array, "B"],
+    bin_width: float | None,
+) -> Float[Array, "B"]:
+    """-log p(x0 | x_t) in nats: normal around D(x_t), or its mass on x0's bin (ho2020 eq. 13).
 
-    The bins at -1 and 1 take the open tails.
+    The bins at -1 and 1 take the open tails; the variance is sigma_t^2.
     """
+    mean, std = denoise(x_t, t), expand(path.sigma(t), x0)
     z = (x0 - mean) / std
     if bin_width is None:
         return _sum(0.5 * z**2 + jnp.log(std) + 0.5 * jnp.log(2 * jnp.pi))
@@ -65,6 +74,14 @@ def _reconstruction(x0: Array, mean: Array, std: Array, bin_width: float | None)
     return -_sum(log_high + jnp.log1p(-jnp.exp(jnp.minimum(log_low - log_high, -1e-7))))
 
 
+def prior_term(path: GaussianPath, x0: Float[Array, "B ..."]) -> Float[Array, "B"]:
+    """KL(q(x_1 | x0) | N(0, alpha_1^2 + sigma_1^2)) in nats."""
+    one = jnp.ones((), x0.dtype)
+    a, s = path.alpha(one), path.sigma(one)
+    prior = a**2 + s**2
+    return 0.5 * _sum(((a * x0) ** 2 + s**2) / prior - 1 - jnp.log(s**2 / prior))
+
+
 def variational_bound(
     key: Key[Array, "*batch"],
     denoise: Denoiser,
@@ -75,6 +92,7 @@ def variational_bound(
     num_samples: int | None = None,
     bin_width: float | None = 2 / 256,
     times: Float[Array, " times"] | None = None,
+    fraction: float | Callable[[Array, Array], Array] = 0.0,
 ) -> dict[str, Float[Array, "B"]]:
     """The bound on -log p(x0) in nats per example: "prior" L_T, "diffusion", "reconstruction" L_0.
 
@@ -88,6 +106,8 @@ def variational_bound(
         grid uniform in log-SNR, `GRIDS["log_snr"](path, T)[-2::-1]`, does not.
       num_samples: of the T - 1 inner terms, how many are evaluated (stratified, unbiased); None is
         all of them. Network calls: that number plus one.
+      fraction: of the reverse variances, see `reverse_log_variance`: 0 is the posterior's, 1 the
+        upper one, or `(x_t [B, ...], t [B]) -> [B, ...]` a learned one.
     """
     num_steps = num_steps if times is None else times.shape[0]
     check_range("num_steps", num_steps, 2, integer=True)
@@ -103,27 +123,29 @@ def variational_bound(
         eps = normal(fold_in(keys, index), x0.shape[1:], x0.dtype)
         return expand(path.alpha(t), x0) * x0 + expand(path.sigma(t), x0) * eps
 
+    def term(x0_hat, x_t, t, s):
+        if isinstance(fraction, int | float) and fraction == 0:
+            weight = 0.5 * (jnp.exp(log_snr(path, s)) - jnp.exp(log_snr(path, t)))
+            return weight * _sum((x0 - x0_hat) ** 2)
+        f = fraction(x_t, t) if callable(fraction) else jnp.full_like(x0, fraction)
+        return variance_term(x0_hat, f, path, x0, x_t, t, s)
+
     def add_term(total, index):
         # One stratum of the inner steps per index, and a step of its own for each example.
         offset = jax.vmap(jax.random.uniform)(fold_in(keys, num_steps + index))
         k = 1 + jnp.floor((index + offset) * terms / num_samples)
         k = jnp.minimum(k, terms).astype(int)
         t, s = grid[k], grid[k - 1]
-        weight = 0.5 * (jnp.exp(log_snr(path, s)) - jnp.exp(log_snr(path, t)))
-        error = _sum((x0 - denoise(noised(index, t), t)) ** 2)
-        return total + weight * error * terms / num_samples, None
+        x_t = noised(index, t)
+        return total + term(denoise(x_t, t), x_t, t, s) * terms / num_samples, None
 
     zero = jnp.zeros(x0.shape[:1], x0.dtype)
     diffusion, _ = jax.lax.scan(add_term, zero, jnp.arange(num_samples))
 
     first = jnp.full(x0.shape[:1], grid[0])
-    mean = denoise(noised(num_samples, first), first)
-    one = jnp.ones((), x0.dtype)
-    a, s = path.alpha(one), path.sigma(one)
-    prior = a**2 + s**2
-    std = expand(path.sigma(first), x0)
+    x_first = noised(num_samples, first)
     return {
-        "prior": 0.5 * _sum(((a * x0) ** 2 + s**2) / prior - 1 - jnp.log(s**2 / prior)),
+        "prior": prior_term(path, x0),
         "diffusion": diffusion,
-        "reconstruction": _reconstruction(x0, mean, std, bin_width),
+        "reconstruction": reconstruction_term(denoise, path, x0, x_first, first, bin_width),
     }

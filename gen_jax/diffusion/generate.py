@@ -14,15 +14,15 @@ from gen_jax.data_units import log_det, to_data, to_model_floats
 from gen_jax.diffusion.grids import GRIDS
 from gen_jax.diffusion.guidance import extrapolate
 from gen_jax.diffusion.likelihood import LikelihoodInfo, ode_log_prob, ode_log_prob_with_error
-from gen_jax.diffusion.network import network_denoiser
-from gen_jax.diffusion.options import Parts, draw_source, resolve, resolve_path
+from gen_jax.diffusion.network import network_denoiser, predict_both
+from gen_jax.diffusion.options import Parts, draw_source, is_normal, resolve, resolve_path
 from gen_jax.diffusion.sampler import Stepper, check_times, prior, sample, sample_with_info
 from gen_jax.diffusion.steppers import STEPPERS
 from gen_jax.errors import ConfigError, check_choice, check_finite
 from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel
 from gen_jax.optimization import AveragedState
-from gen_jax.paths import GaussianPath, transfer
+from gen_jax.paths import GaussianPath, coefficients, convert, transfer
 from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.solvers import adaptive
 from gen_jax.types import Array, Denoiser, Float, Int, Key, State
@@ -76,6 +76,27 @@ def denoiser(model: GenerativeModel, state: State, **conditions: Any) -> Denoise
         return _guided(parts, own.ema, value, n, parts.path)(x, t)
 
     return calls_inside(denoise)
+
+
+def denoiser_and_fraction(
+    model: GenerativeModel, state: State, **conditions: Any
+) -> Callable[[Array, Array], tuple[Array, Array]]:
+    """`(x_t [B, ...], t [B]) -> (E[x0 | x_t], fraction)` of a model with learned variances.
+
+    The fraction is that of `reverse_log_variance`; both are of the moving average. Raises
+    ConfigError for a model of another loss than "hybrid".
+    """
+    parts, own = parts_of(model, state, Parts)
+    if not parts.learned_variance:
+        raise ConfigError("model has fixed reverse variances: train it with loss='hybrid'")
+    p = parts.preconditioned
+
+    def both(x: Float[Array, "B ..."], t: Float[Array, "B"]) -> tuple[Array, Array]:
+        condition = value_or_null(parts, conditions, x.shape[0])
+        value, fraction = predict_both(p, own.ema, x, t, condition)
+        return convert(value, x, coefficients(p.path, t), p.prediction, "x0", p.data_std), fraction
+
+    return both
 
 
 def _guided(parts: Parts, params: Any, value: Any, n: int, path: GaussianPath, **guidance) -> Any:
@@ -165,21 +186,22 @@ def _start(
     """The arguments of `draw_samples` checked and put together."""
     options = parts.options
     stepper = _stepper(parts, state, n, stepper, guidance, path, conditions)
-    if stepper.stochastic and (options.source or options.coupling):
+    normal, value = is_normal(options), value_of(options.condition, conditions, n)
+    if stepper.stochastic and not normal:
         others = [name for name, make in STEPPERS.items() if not make().stochastic]
         raise ConfigError(
-            "stepper needs the score, which this source or coupling does not give "
+            "stepper needs the score, which this source, start or coupling does not give "
             f"(choose from: {', '.join(others)})"
         )
-    if sigma_max is not None and (options.source or options.coupling):
+    if sigma_max is not None and not normal:
         raise ConfigError(
             f"sigma_max={sigma_max}: with its own source or coupling a model starts at t = 1 alone"
         )
+    if options.start is not None and value is None:
+        raise ConfigError(f"{names_of(parts)} is needed: samples start from it")
     target = parts.path if path is None else resolve_path(path)
     how = {"guidance": guidance, "guidance_interval": guidance_interval}
-    denoise = _guided(
-        parts, state.ema, value_of(parts.options.condition, conditions, n), n, target, **how
-    )
+    denoise = _guided(parts, state.ema, value, n, target, **how)
     if given is not None and guide is None:
         raise ConfigError("given needs guide, the function that takes it")
     if guide is not None:
@@ -188,26 +210,27 @@ def _start(
     name = stepper.grid if grid is None else grid
     times = _times(parts, target, num_steps, name, sigma_min, sigma_max)
     keys = sample_keys(key, n)
-    if options.source is None:
+    if options.source is None and options.start is None:
         shape = (n, *options.shape)
         x = prior(fold_in(keys, 0), target, shape, t=times[0], data_std=options.data_std)
     else:
-        x = target.sigma(jnp.ones(())) * draw_source(options, fold_in(keys, 0))
+        x = target.sigma(jnp.ones(())) * draw_source(options, fold_in(keys, 0), value)
     return Start(fold_in(keys, 1), denoise, target, x, times, stepper)
 
 
 def _stepper(
     parts: Parts, state: AveragedState, n: int, stepper: Any, guidance: Any, path: Any, given: Any
 ) -> Stepper:
-    """The stepper of a call; of a few-step model its own jumps, where no other is named."""
-    if parts.jump is None or stepper not in (None, "jump"):
-        make = resolve("stepper", parts.options.stepper if stepper is None else stepper, STEPPERS)
+    """The stepper of a call: one of STEPPERS, or one of the model's own."""
+    name = parts.options.stepper if stepper is None else stepper
+    if not (isinstance(name, str) and name in parts.steppers):
+        make = resolve("stepper", name, {**STEPPERS, **parts.steppers})
         return make if isinstance(make, Stepper) else make()
-    if path is not None or not (isinstance(guidance, int | float) and guidance == 1):
-        raise ConfigError(
-            "jumps take neither guidance nor another path (name a stepper, such as 'adams')"
-        )
-    return parts.jump(parts, state.ema, value_or_null(parts, given, n))
+    guided = not (isinstance(guidance, int | float) and guidance == 1)
+    if path is not None or (guided and name == "jump"):
+        refused = "neither guidance nor another path" if name == "jump" else "no other path"
+        raise ConfigError(f"stepper={name!r} takes {refused} (name another, such as 'adams')")
+    return parts.steppers[name](parts, state.ema, value_or_null(parts, given, n))
 
 
 def draw_samples(

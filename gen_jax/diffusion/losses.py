@@ -157,7 +157,3 @@ def ddpm_steps_loss(
 ) -> tuple[Float[Array, "B"], dict[str, Array]]:
     """`denoising_loss` at the next of DDPM's 1000 times (k + 1) / 1000 (ho2020 eq. 14)."""
     return denoising_loss(predict, path, x0, eps, jnp.ceil(t * 1000) / 1000, **options)
-
-
-LOSSES: dict[str, Callable] = {"denoising": denoising_loss, "ddpm": ddpm_steps_loss}
-"""Losses of a model by name, `(predict, path, x0, eps, t, *, prediction, weighting, data_std)`."""

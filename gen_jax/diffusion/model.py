@@ -1,5 +1,6 @@
 """Diffusion and flow-matching models: a network, a path and a loss as a `GenerativeModel`."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -10,9 +11,11 @@ import optax
 from gen_jax.checks import check_output, no_type_check
 from gen_jax.conditions import drop
 from gen_jax.data_units import check_data, to_model_floats
-from gen_jax.diffusion.generate import draw_samples, log_prob
-from gen_jax.diffusion.network import Preconditioned, predict
+from gen_jax.diffusion.generate import draw_samples
+from gen_jax.diffusion.generate import log_prob as _ode_log_prob
+from gen_jax.diffusion.network import Preconditioned, predict, predict_both
 from gen_jax.diffusion.options import Options, Parts, draw_source, make_parts
+from gen_jax.errors import ConfigError
 from gen_jax.model import GenerativeModel, compiled, one_or_each
 from gen_jax.optimization import AveragedState, init_state_with_ema, optimizer_step_with_ema
 from gen_jax.paths import GaussianPath
@@ -39,17 +42,21 @@ def training_loss(
     """The loss of a batch with its own times, noise, pairing and hidden conditions."""
     options = parts.options
     key_encode, key_time, key_noise, key_pair, key_drop = jax.random.split(key, 5)
-    x0 = to_model_floats(options, key_encode, batch["x"])
-    n = x0.shape[0]
-    eps = draw_source(options, sample_keys(key_noise, n))
+    n = batch["x"].shape[0]
+    value = None if options.condition is None else options.condition.of_batch(batch)
+    if "x1" in batch:
+        x0, eps = own_pairs(options, batch)
+    else:
+        x0 = to_model_floats(options, key_encode, batch["x"])
+        eps = draw_source(options, sample_keys(key_noise, n), value)
     if options.coupling is not None:
         eps = eps[options.coupling(key_pair, x0, eps)]
-    value = None
     if options.condition is not None:
-        value = options.condition.of_batch(batch)
         value = drop(key_drop, options.condition, value, options.condition_dropout, n)
+    output = predict_both if p.learned_variance else predict
+    steps = {"num_steps": options.variance_steps} if p.learned_variance else {}
     return options.loss(
-        lambda x, t: predict(p, params, x, t, value),
+        lambda x, t: output(p, params, x, t, value),
         p.path,
         x0,
         eps,
@@ -57,7 +64,20 @@ def training_loss(
         prediction=p.prediction,
         weighting=options.weighting,
         data_std=p.data_std,
+        **steps,
     )
+
+
+def own_pairs(options: Options, batch: Batch) -> tuple[Array, Array]:
+    """ "x0" and "x1" [B, *shape] of a batch, in the path's units, instead of data and noise.
+
+    Raises ConfigError for a batch without one of them, and for another shape.
+    """
+    shape = (batch["x"].shape[0], *options.shape)
+    if "x0" not in batch:
+        raise ConfigError("batch has 'x1' without 'x0', the data that belongs to it")
+    x0, x1 = (check_output(f"batch {name!r}", batch[name], shape) for name in ("x0", "x1"))
+    return x0, x1
 
 
 def with_dropout(key: Key[Array, ""], parts: Parts) -> tuple[Any, Preconditioned]:
@@ -80,15 +100,21 @@ def step(
     return optimizer_step_with_ema(loss, parts.optimizer, parts.options.ema_decay, state)
 
 
-def model_from_parts(parts: Parts) -> GenerativeModel:
-    """The model of parts that `make_parts` has checked."""
+def model_from_parts(parts: Parts, log_prob: Callable = _ode_log_prob) -> GenerativeModel:
+    """The model of parts that `make_parts` has checked.
+
+    Args:
+      log_prob: `generate.log_prob`, an estimate; any other is a lower bound.
+    """
     options = parts.options
+    replaced = options.source is not None or options.start is not None
+    kind = "estimate" if log_prob is _ode_log_prob else "lower bound"
     model = GenerativeModel(
         init=partial(init_state, parts),
         step=partial(step, parts),
         sample=partial(draw_samples, parts),
-        log_prob=None if options.source else partial(log_prob, parts),
-        log_prob_kind="none" if options.source else "estimate",
+        log_prob=None if replaced else partial(log_prob, parts),
+        log_prob_kind="none" if replaced else kind,
         parts=parts,
     )
     return compiled(

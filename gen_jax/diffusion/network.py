@@ -69,6 +69,7 @@ class Preconditioned(NamedTuple):
       prediction: what it predicts, one of `paths.PARAMETERISATIONS`.
       data_std: standard deviation of the data on the path.
       noise: `(path, t [B]) -> [B]`, what the network sees of the time; see NOISE_INPUTS.
+      learned_variance: whether the network returns twice the channels: see `predict_both`.
     """
 
     apply: Callable
@@ -76,6 +77,7 @@ class Preconditioned(NamedTuple):
     prediction: str
     data_std: float
     noise: Callable = noise_input
+    learned_variance: bool = False
 
 
 def predict(
@@ -86,9 +88,32 @@ def predict(
     condition: Any = None,
 ) -> Float[Array, "B ..."]:
     """The network's raw output: a value of parameterisation `p.prediction` at (x, t)."""
+    if p.learned_variance:
+        return predict_both(p, params, x, t, condition)[0]
+    return check_output("network", _output(p, params, x, t, condition), x.shape)
+
+
+def predict_both(
+    p: Preconditioned,
+    params: Any,
+    x: Float[Array, "B ..."],
+    t: Float[Array, "B"],
+    condition: Any = None,
+) -> tuple[Float[Array, "B ..."], Float[Array, "B ..."]]:
+    """The two halves of an output of twice the channels: the prediction, and a variance's fraction.
+
+    The fraction of `reverse_log_variance` is (1 + v) / 2 of the second half v, which is not bounded
+    (nichol2021 eq. 15). Raises ConfigError for an output that has not twice the channels of x.
+    """
+    out = _output(p, params, x, t, condition)
+    shape = (*x.shape[:-1], 2 * x.shape[-1])
+    value, v = jnp.split(check_output("network", out, shape, "twice the channels of x, "), 2, -1)
+    return value, 0.5 * (1 + v)
+
+
+def _output(p: Preconditioned, params: Any, x: Array, t: Array, condition: Any) -> Array:
     norm = jnp.sqrt((p.path.alpha(t) * p.data_std) ** 2 + p.path.sigma(t) ** 2)
-    out = p.apply(params, x / expand(norm, x), p.noise(p.path, t), condition)
-    return check_output("network", out, x.shape)
+    return p.apply(params, x / expand(norm, x), p.noise(p.path, t), condition)
 
 
 def network_denoiser(p: Preconditioned, params: Any, condition: Any = None) -> Denoiser:

@@ -1,7 +1,7 @@
 """What a diffusion or flow-matching model is made of: its options, their checks, its parts."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,14 +9,16 @@ import optax
 
 from gen_jax.checks import check_output, no_type_check
 from gen_jax.conditions import Condition, checked_condition, configured
-from gen_jax.diffusion.losses import LOSSES, WEIGHTINGS
-from gen_jax.diffusion.network import NOISE_INPUTS, Preconditioned
+from gen_jax.diffusion.learned_variance import ancestral_with, hybrid_steps_loss
+from gen_jax.diffusion.loss_names import LOSSES
+from gen_jax.diffusion.losses import WEIGHTINGS
+from gen_jax.diffusion.network import NOISE_INPUTS, Preconditioned, predict_both
 from gen_jax.diffusion.sampler import Stepper
 from gen_jax.diffusion.steppers import STEPPERS
 from gen_jax.diffusion.time_sampling import TIME_DENSITIES
 from gen_jax.errors import ConfigError, check_choice, check_shape
 from gen_jax.paths import PARAMETERISATIONS, PATHS, GaussianPath, check_path
-from gen_jax.ranges import Count, Positive, Share, check_ranges
+from gen_jax.ranges import Count, Positive, Range, Share, check_ranges
 from gen_jax.types import Array, Denoiser, Float, Key
 
 
@@ -30,12 +32,17 @@ class Options(NamedTuple):
       data_std: standard deviation of the transformed data.
       noise_input: what the network sees of the time: a name in NOISE_INPUTS, or a function like
         theirs.
-      loss: a name in LOSSES, or a function like theirs.
+      loss: a name in LOSSES, or a function like theirs. With "hybrid" the reverse variances are
+        learned (nichol2021): the network returns twice the channels (those of `gen_jax.nets` are
+        made so), and there is a stepper "learned_ancestral".
+      variance_steps: of "hybrid", the number of steps whose variances are learned.
       condition: None, or what batches hold besides "x", such as `conditions.labels(10)`.
       condition_dropout: probability of hiding an example's condition in training.
       ema_decay: of the parameters' moving average, which samples; smaller in the first steps.
       transform: `data.Transform` between data units and the path's x0, or None.
       source: `(key) -> [*shape]`, one example of what replaces standard normal noise, or None.
+      start: `(key, value) -> [*shape]`, the same from one example's value of the condition, such as
+        a degraded image with noise on it, or None.
       coupling: `(key, x0, x1) -> indices [B]` pairing a batch of data with one of noise, or None.
       stepper, num_steps: defaults of `sample`. On the linear path, with 5 to 80 calls, the error of
         "adams" is at most 1.01 times the best peer's on two mixtures (other paths were not
@@ -51,11 +58,13 @@ class Options(NamedTuple):
     data_std: Positive = 1.0
     noise_input: Any = "log_snr"
     loss: Any = "denoising"
+    variance_steps: Annotated[int, Range(2)] = 100
     condition: Condition | None = None
     condition_dropout: Share = 0.1
     ema_decay: Share = 0.999
     transform: Any = None
     source: Callable | None = None
+    start: Callable | None = None
     coupling: Callable | None = None
     stepper: str | Stepper = "adams"
     num_steps: Count = 32
@@ -78,20 +87,40 @@ def checked(options: Options) -> Options:
     check_shape("shape", options.shape)
     check_ranges(options)
     checked_condition(options.condition)
-    resolve("stepper", options.stepper, STEPPERS)
+    if options.start is not None and (options.source or options.coupling):
+        raise ConfigError("start takes the place of noise: not beside a source or coupling")
+    if options.start is not None and options.condition is None:
+        raise ConfigError("start needs a condition, from whose value it draws")
+    loss = resolve("loss", options.loss, LOSSES)
+    if loss is not hybrid_steps_loss or options.stepper != "learned_ancestral":
+        resolve("stepper", options.stepper, STEPPERS)
     return options._replace(
-        loss=resolve("loss", options.loss, LOSSES),
+        loss=loss,
         weighting=resolve("weighting", options.weighting, WEIGHTINGS),
         time_density=resolve("time_density", options.time_density, TIME_DENSITIES),
         noise_input=resolve("noise_input", options.noise_input, NOISE_INPUTS),
     )
 
 
-def draw_source(options: Options, keys: Key[Array, "B"]) -> Float[Array, "B ..."]:
-    """What the path mixes into the data, [B, *shape], from one key per example."""
-    draw = options.source or (lambda key: jax.random.normal(key, options.shape))
+def draw_source(
+    options: Options, keys: Key[Array, "B"], value: Any = None
+) -> Float[Array, "B ..."]:
+    """What the path mixes into the data, [B, *shape], from one key per example.
+
+    Args:
+      value: of the condition, [B, ...]; only `options.start` reads it.
+    """
     shape = (len(keys), *options.shape)
+    if options.start is not None:
+        what = "with a leading axis of samples, "
+        return check_output("start", jax.vmap(options.start)(keys, value), shape, what)
+    draw = options.source or (lambda key: jax.random.normal(key, options.shape))
     return check_output("source", jax.vmap(draw)(keys), shape, "with a leading axis of samples, ")
+
+
+def is_normal(options: Options) -> bool:
+    """Whether the path mixes standard normal noise into the data, independent of them."""
+    return not (options.source or options.start or options.coupling)
 
 
 class Parts(NamedTuple):
@@ -102,7 +131,7 @@ class Parts(NamedTuple):
       guide: `(denoise, condition, path) -> denoise` that is always applied, or None; it sees the
         condition's value [B, ...].
       tell: whether the network sees the condition, and not the guide alone.
-      jump: `(parts, params, condition) -> Stepper` of a few-step model, or None.
+      steppers: the model's own by name, `(parts, params, condition) -> Stepper`.
     """
 
     network: Any
@@ -112,14 +141,24 @@ class Parts(NamedTuple):
     weaker: Any = None
     guide: Callable[[Denoiser, Any, GaussianPath], Denoiser] | None = None
     tell: bool = True
-    jump: Callable[[Any, Any, Any], Stepper] | None = None
+    steppers: Mapping[str, Callable[[Any, Any, Any], Stepper]] = {}
+
+    @property
+    def learned_variance(self) -> bool:
+        """Whether the network returns a variance's fraction beside its prediction."""
+        return self.options.loss is hybrid_steps_loss
 
     @property
     def preconditioned(self) -> Preconditioned:
         """The network with its scalings."""
         o = self.options
         return Preconditioned(
-            self.network.apply, self.path, o.prediction, o.data_std, o.noise_input
+            self.network.apply,
+            self.path,
+            o.prediction,
+            o.data_std,
+            o.noise_input,
+            self.learned_variance,
         )
 
 
@@ -138,4 +177,14 @@ def make_parts(
             f"prediction={options.prediction!r} does not determine x0 at t = 1 of a path with "
             "alpha(1) = 0 (choose from: x0, v, velocity, F; or another path, such as vp)"
         )
-    return Parts(network, path, optimizer, options)
+    parts = Parts(network, path, optimizer, options)
+    if not parts.learned_variance:
+        return parts
+    if hasattr(network, "outputs"):
+        parts = parts._replace(network=network.clone(outputs=2))
+    return parts._replace(steppers={"learned_ancestral": _learned_ancestral})
+
+
+def _learned_ancestral(parts: Parts, params: Any, value: Any) -> Stepper:
+    p = parts.preconditioned
+    return ancestral_with(lambda x, t: predict_both(p, params, x, t, value)[1])

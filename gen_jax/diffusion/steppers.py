@@ -59,3 +59,6 @@ STEPPERS: dict[str, Callable[[], Stepper]] = {
     "adaptive": adaptive,
 }
 """Constructors of every stepper by name."""
+
+OWN_STEPPERS = ("jump", "learned_ancestral")
+"""Steppers that are made of a model's own network, and that other models do not have."""

@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.errors import ConfigError, check_choice, check_range
-from gen_jax.flow_matching.flow_map import mean_square
-from gen_jax.types import Array, Float
+from gen_jax.flow_matching.flow_map import conditional, flow_map, mean_square
+from gen_jax.paths import GaussianPath, expand
+from gen_jax.types import Array, AverageVelocity, Float
 
 LOG_KERNELS: dict[str, Callable] = {
     "laplace": lambda square, h: -jnp.sqrt(jnp.maximum(square, 1e-30)) / h,
@@ -79,3 +80,37 @@ def drifting_loss(
     moved = drift(generated, data, generated, temperature, kernel, exclude_same=True)
     wanted = jax.lax.stop_gradient(generated + moved)
     return mean_square(generated - wanted), {}
+
+
+def drifting_map_loss(
+    average: AverageVelocity,
+    path: GaussianPath,
+    x0: Float[Array, "B ..."],
+    x1: Float[Array, "B ..."],
+    t: Float[Array, "B"],
+    s: Float[Array, "B"],
+    *,
+    temperature: float = 0.1,
+    kernel: str = "laplace",
+    matching_weight: float = 1.0,
+) -> tuple[Float[Array, "B"], dict[str, Array]]:
+    """`drifting_loss` of the one jump X(x_1, 1, 0), and flow matching on the diagonal U(x, t, t).
+
+    Args:
+      temperature: over the square root of the number of dimensions D: sqrt(D) times it is the
+        kernel's width, in units of the data.
+      s: not read: only the jump over the whole path is trained.
+      matching_weight: of |U(x_t, t, t) - u|^2, which keeps the diagonal a denoiser.
+    Returns the sum [B], and both terms under "drift" and "flow_matching".
+    Raises ConfigError for a batch of one.
+    """
+    del s
+    check_range("matching_weight", matching_weight, 0)
+    one = jnp.ones_like(t)
+    start = expand(path.sigma(one), x1) * x1
+    generated = flow_map(average)(start, one, jnp.zeros_like(t))
+    drifted, _ = drifting_loss(generated, x0, temperature * x0[0].size ** 0.5, kernel)
+    x_t, u = conditional(path, x0, x1, t)
+    matching = mean_square(average(x_t, t, t) - u)
+    terms = {"drift": drifted, "flow_matching": matching}
+    return drifted + matching_weight * matching, terms

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from functools import partial
 
 from gen_jax.flow_matching.consistency import consistency_loss
+from gen_jax.flow_matching.drifting import drifting_map_loss
+from gen_jax.flow_matching.inductive_moment_matching import moment_matching_steps_loss
 from gen_jax.flow_matching.lagrangian import lagrangian_loss
 from gen_jax.flow_matching.mean_flow import mean_flow_loss
 from gen_jax.flow_matching.shortcut import shortcut_loss
@@ -18,5 +20,8 @@ FEW_STEP_LOSSES: dict[str, Callable] = {
     "shortcut": shortcut_loss,
     "consistency": consistency_loss,
     "lagrangian": lagrangian_loss,
+    "moment_matching": moment_matching_steps_loss,
+    "drifting": drifting_map_loss,
 }
-"""`(average, path, x0, x1, t, s) -> ([B], aux)`."""
+"""`(average, path, x0, x1, t, s) -> ([B], aux)`; rows of a batch depend on each other in the last
+two."""

@@ -19,7 +19,7 @@ from gen_jax.conditions import drop
 from gen_jax.data_units import to_model_floats
 from gen_jax.diffusion import Options, Parts, make_parts, model_from_parts
 from gen_jax.diffusion.generate import value_or_null
-from gen_jax.diffusion.options import draw_source, resolve
+from gen_jax.diffusion.options import draw_source, is_normal, resolve
 from gen_jax.errors import ConfigError, check_choice
 from gen_jax.flow_matching.few_step import FEW_STEP_LOSSES
 from gen_jax.flow_matching.flow_map import flow_map, jump
@@ -69,6 +69,8 @@ PAIRS: dict[str, Callable] = {
     "lagrangian": nested_pairs,
     "shortcut": halving_pairs,
     "consistency": shrinking_pairs,
+    "moment_matching": nested_pairs,
+    "drifting": nested_pairs,
 }
 """Times s <= t that each loss is trained on: `(key, t [B], share, step) -> s [B]`."""
 
@@ -93,9 +95,11 @@ class FewSteps(NamedTuple):
     loss_options: Mapping[str, Any] = {}
 
 
-def two_times(noise: Callable, path: GaussianPath, t: Array, s: Array) -> Float[Array, "B 2"]:
-    """What the network sees of both times."""
-    return jnp.stack([noise(path, t), noise(path, s)], axis=-1)
+def both_times(noise: Callable) -> Callable[..., Float[Array, "B 2"]]:
+    """`(path, t, s=t) -> [B, 2]`, what the network sees of both times, from that of one."""
+    return lambda path, t, s=None: jnp.stack(
+        [noise(path, t), noise(path, t if s is None else s)], axis=-1
+    )
 
 
 def network_average(parts: Parts, params: Any, value: Any) -> AverageVelocity:
@@ -103,10 +107,10 @@ def network_average(parts: Parts, params: Any, value: Any) -> AverageVelocity:
     p, noise = parts.preconditioned, parts.options.noise_input
 
     def average(x: Float[Array, "B ..."], t: Float[Array, "B"], s: Float[Array, "B"]) -> Array:
-        # The noise input of the parts is the pair (t, t); here the second time is s.
-        seen = jnp.stack([noise(p.path, t)[:, 0], noise(p.path, s)[:, 0]], axis=-1)
         norm = jnp.sqrt((p.path.alpha(t) * p.data_std) ** 2 + p.path.sigma(t) ** 2)
-        raw = check_output("network", p.apply(params, x / expand(norm, x), seen, value), x.shape)
+        raw = check_output(
+            "network", p.apply(params, x / expand(norm, x), noise(p.path, t, s), value), x.shape
+        )
         return convert(raw, x, coefficients(p.path, t), p.prediction, "velocity", p.data_std)
 
     return average
@@ -187,14 +191,15 @@ def flow_map_model(
             f"(choose from: {', '.join(SMOOTH)})"
         )
     parts = make_parts(network, path, optimizer, Options(**options))
-    noise = parts.options.noise_input
-    both = lambda path, t: two_times(noise, path, t, t)
-    parts = parts._replace(
-        options=parts.options._replace(noise_input=both),
-        jump=lambda parts, params, value: jump(
-            flow_map(network_average(parts, params, value)), few.gamma
-        ),
+    if few.loss is FEW_STEP_LOSSES["drifting"] and parts.options.condition is not None:
+        raise ConfigError("loss='drifting' matches the data as a whole: not beside a condition")
+    both = both_times(parts.options.noise_input)
+    jumps = lambda parts, params, value: jump(
+        flow_map(network_average(parts, params, value)), few.gamma
     )
-    if few.gamma and (parts.options.source or parts.options.coupling):
+    parts = parts._replace(
+        options=parts.options._replace(noise_input=both, stepper="jump"), steppers={"jump": jumps}
+    )
+    if few.gamma and not is_normal(parts.options):
         raise ConfigError(f"gamma={few.gamma} adds normal noise: not beside a source or coupling")
     return model_from_parts(parts)._replace(step=partial(_step, parts, few))

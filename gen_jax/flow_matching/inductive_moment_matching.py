@@ -1,10 +1,12 @@
 """Inductive moment matching (zhou2025imm): jumps from t and from r < t to s have the same law."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 from gen_jax.errors import ConfigError, check_range
-from gen_jax.flow_matching.flow_map import conditional, flow_map
+from gen_jax.flow_matching.flow_map import conditional, flow_map, mean_square
 from gen_jax.paths import GaussianPath
 from gen_jax.types import Array, AverageVelocity, Float
 
@@ -46,6 +48,37 @@ def moment_matching_loss(
     mean = lambda p, q: jnp.mean(jax.vmap(_laplace)(p, q), axis=(1, 2))
     discrepancy = mean(a, a) + mean(b, b) - 2 * mean(a, b)
     return jnp.repeat(discrepancy, group), {}
+
+
+def moment_matching_steps_loss(
+    average: AverageVelocity,
+    path: GaussianPath,
+    x0: Float[Array, "B ..."],
+    x1: Float[Array, "B ..."],
+    t: Float[Array, "B"],
+    s: Float[Array, "B"],
+    *,
+    step: float = 1 / 16,
+    matching_weight: float = 1.0,
+    **options: Any,
+) -> tuple[Float[Array, "B"], dict[str, Array]]:
+    """`moment_matching_loss` with r = max(s, t - step), and flow matching on the diagonal.
+
+    Where t - s <= step the law to be met is that of x_s itself, from which longer jumps learn.
+
+    Args:
+      matching_weight: of |U(x_t, t, t) - u|^2, which keeps the diagonal a denoiser.
+      options: those of `moment_matching_loss`.
+    Returns the sum [B], and both terms under "discrepancy" and "flow_matching".
+    """
+    check_range("step", step, 0, 1, open_low=True)
+    check_range("matching_weight", matching_weight, 0)
+    r = jnp.maximum(s, t - step)
+    discrepancy, _ = moment_matching_loss(average, path, x0, x1, t, r, s, **options)
+    x_t, u = conditional(path, x0, x1, t)
+    matching = mean_square(average(x_t, t, t) - u)
+    terms = {"discrepancy": discrepancy, "flow_matching": matching}
+    return discrepancy + matching_weight * matching, terms
 
 
 def _laplace(a: Float[Array, "M D"], b: Float[Array, "M D"]) -> Float[Array, "M M"]:

@@ -28,6 +28,7 @@ def flow_matching(
       network: predicts the velocity; Flax module `(x, noise, label or None) -> [B, *shape]`.
       path: linear (rectified flow, liu2023) unless another is given.
       coupling: a name in COUPLINGS, or `(key, x0, x1) -> indices [B]` into x1.
+    A batch may hold its own pairs, "x0" and "x1" [B, *shape] in the path's units (`paired_data`).
     With a source that is not Gaussian or a coupling that is not independent, samplers that need the
     score are refused; the deterministic ones follow the velocity alone.
 

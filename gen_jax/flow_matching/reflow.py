@@ -1,14 +1,22 @@
 """Rectified flow by rounds (liu2023): train again on the pairs that the last flow connects."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from gen_jax.data_units import to_data
+from gen_jax.diffusion import GRIDS, STEPPERS, Parts, denoiser
 from gen_jax.diffusion.sampler import Stepper, prior, sample
-from gen_jax.errors import ConfigError
+from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.frozen import parts_of
+from gen_jax.model import GenerativeModel
 from gen_jax.paths import GaussianPath, velocity
 from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.solvers.ode import integrate
-from gen_jax.types import Array, Denoiser, Float, Key
+from gen_jax.types import Array, Denoiser, Float, Key, State
 
 
 def straightness(
@@ -36,6 +44,53 @@ def straightness(
     gaps = jax.lax.map(gap, (states, times))
     widths = -jnp.diff(times)[:, None]
     return jnp.sum(0.5 * (gaps[1:] + gaps[:-1]) * widths, axis=0)
+
+
+def paired_data(
+    key: Key[Array, ""],
+    model: GenerativeModel,
+    state: State,
+    conditions: Mapping[str, Any],
+    n: int,
+    *,
+    num_steps: int = 32,
+    stepper: str = "heun",
+    batch_size: int = 500,
+) -> dict[str, np.ndarray]:
+    """n pairs of a trained model as data for `training.fit`: "x0", "x1", and "x" in data units.
+
+    By the moving average, each pair from its own key: the same pairs whatever the batch size.
+
+    Args:
+      conditions: what `diffusion.denoiser` takes, arrays with a row for each pair.
+      num_steps: of a deterministic stepper in STEPPERS; few of them bend the pairs.
+    Raises ConfigError for a stochastic stepper, for a path that ends with signal left, and for a
+    model with another source than noise.
+    """
+    parts, _ = parts_of(model, state, Parts)
+    path = parts.path
+    check_range("n", n, 1, integer=True)
+    check_choice("stepper", stepper, STEPPERS)
+    if float(path.alpha(jnp.ones(()))) > 1e-2 * float(path.sigma(jnp.ones(()))):
+        raise ConfigError("path must end at noise: its pairs would hold data in the noise")
+    if parts.options.source is not None or parts.options.start is not None:
+        raise ConfigError("model must have normal noise as its source")
+    made = STEPPERS[stepper]()
+    times, shape = GRIDS[made.grid](path, num_steps), tuple(parts.options.shape)
+
+    @jax.jit
+    def draw(keys, state, conditions):
+        denoise = denoiser(model, state, **conditions)
+        return reflow_pairs(keys, denoise, path, (len(keys), *shape), times, made)
+
+    keys, size, chunks = sample_keys(key, n), min(batch_size, n), []
+    for start in range(0, n, size):
+        rows = np.minimum(np.arange(start, start + size), n - 1)
+        one = {name: jnp.asarray(value)[rows] for name, value in conditions.items()}
+        chunks.append([np.asarray(a)[: n - start] for a in draw(keys[rows], state, one)])
+    x0, x1 = (np.concatenate(part) for part in zip(*chunks, strict=True))
+    x = np.concatenate([to_data(parts.options, jnp.asarray(part[0])) for part in chunks])
+    return {"x": x, "x0": x0, "x1": x1}
 
 
 def reflow_pairs(

@@ -4,10 +4,11 @@ Conditional networks share one face: `network.apply(variables, x, noise, conditi
 ...], `noise` [B] (or one number) the bounded log noise level log(sigma / alpha) / 4, and the value
 of a condition (see `gen_jax.conditions`), such as labels [B] in 0 .. num_classes, where num_classes
 means "no label" and is also what None stands for. A model sets their `num_classes`. The result has
-x's shape, is float32, and is zero before training. `dtype` is what a network computes in,
-`param_dtype` what it stores. Networks that are no Linen modules enter by `from_functions` and
-`from_nnx`.
+x's shape (with `outputs=2`, twice its channels), is float32, and is zero before training. `dtype`
+is what a network computes in, `param_dtype` what it stores. Networks that are no Linen modules
+enter by `from_functions` and `from_nnx`.
 
+`FourierFeatures` shows such a network the last bits of x. `MonotoneSchedule` is a learned log-SNR.
 `MADE`, `Feedforward`, `ConvNet` and `CausalTransformer` are the conditioners of flows, `EnergyNet`
 gives energies and logits; they take x and perhaps a condition. Autoregressive networks (`MADE`,
 `PixelRNN`, `PixelCNN`, `GatedPixelCNN`, `PixelCNNPlusPlus`, `Transformer`) return the numbers of
@@ -24,9 +25,11 @@ from gen_jax.nets.cross_attention import CrossAttention
 from gen_jax.nets.dit import DiT
 from gen_jax.nets.energy_net import EnergyNet
 from gen_jax.nets.feedforward import Feedforward
+from gen_jax.nets.fourier import FourierFeatures
 from gen_jax.nets.gated_pixelcnn import GatedPixelCNN
 from gen_jax.nets.made import MADE
 from gen_jax.nets.mlp import MLP
+from gen_jax.nets.monotone import MonotoneSchedule
 from gen_jax.nets.pixel_rnn import PixelRNN
 from gen_jax.nets.pixelcnn import PixelCNN
 from gen_jax.nets.pixelcnn_pp import PixelCNNPlusPlus
@@ -49,8 +52,10 @@ __all__ = [
     "DiT",
     "EnergyNet",
     "Feedforward",
+    "FourierFeatures",
     "FunctionNetwork",
     "GatedPixelCNN",
+    "MonotoneSchedule",
     "NNXNetwork",
     "PixelCNN",
     "PixelCNNPlusPlus",

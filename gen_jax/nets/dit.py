@@ -102,6 +102,7 @@ class DiT(nn.Module):
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
     condition: Any = None
+    outputs: int = 1
 
     def __post_init__(self):
         for name, low in (("patch", 1), ("width", 8), ("depth", 1), ("heads", 1)):
@@ -112,6 +113,7 @@ class DiT(nn.Module):
             )
         check_range("num_classes", self.num_classes, 0, integer=True)
         check_range("dropout", self.dropout, 0, 1)
+        check_range("outputs", self.outputs, 1, integer=True)
         super().__post_init__()
 
     def embedded(
@@ -149,7 +151,7 @@ class DiT(nn.Module):
             h = h + added[number] if added else h
         two = nn.Dense(2 * self.width, kernel_init=ZEROS, name="modulation", **types)(modulation)
         h = modulate(layer_norm(h), *jnp.split(two, 2, axis=-1))
-        pixels = self.patch**2 * x.shape[-1]
+        pixels = self.patch**2 * self.outputs * x.shape[-1]
         h = over_tokens(nn.Dense(pixels, kernel_init=ZEROS, name="out", **types), h)
         rows, columns = (-(-side // self.patch) for side in x.shape[1:3])
         image = h.astype(jnp.float32).reshape(len(x), rows, columns, pixels)

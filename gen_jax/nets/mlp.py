@@ -24,11 +24,13 @@ class MLP(nn.Module):
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
     condition: Any = None
+    outputs: int = 1
 
     def __post_init__(self):
         check_widths("features", self.features, 2)
         check_range("num_classes", self.num_classes, 0, integer=True)
         check_range("dropout", self.dropout, 0, 1)
+        check_range("outputs", self.outputs, 1, integer=True)
         super().__post_init__()
 
     @nn.compact
@@ -55,5 +57,7 @@ class MLP(nn.Module):
             h = nn.silu(nn.Dense(width, **types)(nn.silu(h)) * (1 + scale) + shift)
             h = nn.Dropout(self.dropout)(h, deterministic=deterministic)
             h = skip + nn.Dense(width, **types)(h)
+        size = self.outputs * size
         out = nn.Dense(size, kernel_init=nn.initializers.zeros, name="out", **types)
-        return out(nn.silu(h)).astype(jnp.float32).reshape(x.shape)
+        shape = (*x.shape[:-1], self.outputs * x.shape[-1])
+        return out(nn.silu(h)).astype(jnp.float32).reshape(shape)

@@ -120,6 +120,7 @@ class UNet(nn.Module):
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
     condition: Any = None
+    outputs: int = 1
 
     def __post_init__(self):
         check_widths("widths", self.widths, 4)
@@ -127,6 +128,7 @@ class UNet(nn.Module):
         check_heights(self.attention)
         check_range("num_classes", self.num_classes, 0, integer=True)
         check_range("dropout", self.dropout, 0, 1)
+        check_range("outputs", self.outputs, 1, integer=True)
         super().__post_init__()
 
     @nn.compact
@@ -171,5 +173,6 @@ class UNet(nn.Module):
                 h = nn.Dense(self.widths[level - 1], **types)(h)
                 h = h.repeat(2, axis=1).repeat(2, axis=2)
         h = nn.silu(GroupNorm(**types)(h))
-        h = nn.Conv(x.shape[-1], (3, 3), kernel_init=ZEROS, name="out", **types)(h)
+        channels = self.outputs * x.shape[-1]
+        h = nn.Conv(channels, (3, 3), kernel_init=ZEROS, name="out", **types)(h)
         return h.astype(jnp.float32)[:, : x.shape[1], : x.shape[2]]

@@ -9,10 +9,12 @@ import pytest
 from scipy import stats
 
 from gen_jax.data import TRANSFORMS, binarize, chain, dequantize, logit, standardize, to_symmetric
-from gen_jax.data.transforms import identity, symmetric_images, to_unit
+from gen_jax.data.transforms import bin_centres, identity, symmetric_images, to_unit
 from gen_jax.errors import ConfigError, DataError
 
-IMAGES = {"dequantize", "to_unit", "binarize", "stochastic_binarize", "symmetric_images"}
+IMAGES = {"dequantize", "to_unit", "bin_centres", "binarize", "stochastic_binarize"} | {
+    "symmetric_images"
+}
 UNIT = {"to_symmetric", "logit"}
 REAL = {"identity"}
 CONTINUOUS = {
@@ -82,6 +84,7 @@ def test_traces_once_and_jit_agrees(name, key, count_traces):
     "transform",
     [
         dequantize(),
+        bin_centres(),
         to_unit(),
         symmetric_images(),
         chain(to_unit(), standardize(-0.3, 0.7)),

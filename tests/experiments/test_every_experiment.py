@@ -41,6 +41,7 @@ OPTIONS = {
 """What makes a run small, for the experiments that have these fields."""
 
 IMAGES_ONLY = {
+    "coupling",
     "cyclegan",
     "few_labels",
     "glow",
@@ -65,6 +66,7 @@ POINTS_ONLY = {"mcmc", "temperflow"}
 """Experiments that need a known density."""
 
 IMPLICIT = {
+    "coupling",
     "cyclegan",
     "gan",
     "manifold",

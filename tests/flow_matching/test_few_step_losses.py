@@ -20,6 +20,9 @@ from gen_jax.paths import PATHS, linear
 POINT = jnp.array([0.4, -1.1])
 T = np.array([1.0, 0.7, 0.7, 0.3, 0.5])
 S = np.array([0.05, 0.2, 0.7, 0.1, 0.499])
+OF_LAWS = ("moment_matching", "drifting")
+"""Losses that compare the rows of a batch with each other."""
+OF_PAIRS = [name for name in FEW_STEP_LOSSES if name not in OF_LAWS]
 
 
 def one_point(key, path):
@@ -32,10 +35,11 @@ def one_point(key, path):
 def test_no_loss_at_the_map_of_one_point(name, path, key, x64):
     path = PATHS[path]()
     average, x0, x1 = one_point(key, path)
-    t, s = jnp.asarray(T), jnp.asarray(S)
+    n = 4 if name in OF_LAWS else 5
+    x0, x1, t, s = x0[:n], x1[:n], jnp.asarray(T[:n]), jnp.asarray(S[:n])
     loss, _ = FEW_STEP_LOSSES[name](average, path, x0, x1, t, s)
-    assert loss.shape == (5,)
-    np.testing.assert_allclose(loss, 0, atol=1e-18)
+    assert loss.shape == (n,)
+    np.testing.assert_allclose(loss, 0, atol=1e-14 if name in OF_LAWS else 1e-18)
     wrong = lambda x, t, s: average(x, t, s) + 0.1 * x
     assert float(FEW_STEP_LOSSES[name](wrong, path, x0, x1, t, s)[0].max()) > 1e-4
 
@@ -126,7 +130,7 @@ def closed_form(name):
     return value, 2 * error * rise * n2 + 2 * (k(t, t) * n2 - xu) * h(t, t)
 
 
-@pytest.mark.parametrize("name", FEW_STEP_LOSSES)
+@pytest.mark.parametrize("name", OF_PAIRS)
 def test_value_and_gradient_for_gaussian_data(name, x64):
     value, gradient = jax.value_and_grad(lambda theta: expected_loss(name, theta))(THETA)
     wanted, slope = closed_form(name)
@@ -134,7 +138,7 @@ def test_value_and_gradient_for_gaussian_data(name, x64):
     np.testing.assert_allclose(gradient, slope, rtol=1e-9)
 
 
-@pytest.mark.parametrize("name", FEW_STEP_LOSSES)
+@pytest.mark.parametrize("name", OF_PAIRS)
 def test_the_true_map_is_a_fixed_point(name, x64):
     """Without the bump the expected gradient is 0, but that of consistency, whose pair differs."""
     gradient = jax.grad(lambda theta: expected_loss(name, theta))(0.0)
@@ -248,6 +252,30 @@ def test_laplace_drift_by_hand(x64):
     first = (far * 2 - near) / (far + near) - 1
     second = (near * 1 - far * 2) / (near + far) + 1
     np.testing.assert_allclose(found, [first, second], rtol=1e-9)
+
+
+def test_losses_of_laws_are_their_parts(key, x64):
+    """Both add flow matching on the diagonal; at short steps the law to be met is x_s itself."""
+    x0, x1 = jax.random.normal(key, (2, 4, 2))
+    average = lambda x, t, s: 0.3 * x - s[:, None]
+    t, s = jnp.full(4, 0.9), jnp.full(4, 0.1)
+    x_t = 0.1 * x0 + 0.9 * x1
+    matching = ((average(x_t, t, t) - (x1 - x0)) ** 2).mean(1)
+    run = lambda name, s=s, **more: FEW_STEP_LOSSES[name](average, linear(), x0, x1, t, s, **more)
+    found, terms = run("moment_matching", step=0.25, matching_weight=0.5)
+    of_laws, _ = moment_matching_loss(average, linear(), x0, x1, t, jnp.full(4, 0.65), s)
+    np.testing.assert_allclose(terms["flow_matching"], matching, rtol=1e-9)
+    np.testing.assert_allclose(found, of_laws + 0.5 * matching, rtol=1e-9)
+    close, _ = moment_matching_loss(average, linear(), x0, x1, t, jnp.full(4, 0.8), t - 0.1)
+    _, terms = run("moment_matching", t - 0.1, step=0.25)
+    np.testing.assert_allclose(terms["discrepancy"], close, rtol=1e-9)
+    found, terms = run("drifting", temperature=0.5, kernel="gaussian")
+    made = x1 - average(x1, t * 0 + 1, t * 0)
+    drifted, _ = drifting_loss(made, x0, 0.5 * 2**0.5, "gaussian")
+    np.testing.assert_allclose(found, drifted + matching, rtol=1e-9)
+    for name, options in (("moment_matching", {"step": 0.0}), ("drifting", {"temperature": -1.0})):
+        with pytest.raises(ConfigError, match=f"{next(iter(options))}="):
+            run(name, **options)
 
 
 def test_drifting_refusals():

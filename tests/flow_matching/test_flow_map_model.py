@@ -73,15 +73,20 @@ def test_the_diagonal_is_a_denoiser_and_serves_every_stepper(perfect):
 @pytest.mark.parametrize("loss", FEW_STEP_LOSSES)
 def test_every_loss_has_a_finite_step_and_jumps_with_labels(loss):
     options = {"shape": (2,), "condition": conditions.labels(3)}
+    if loss == "drifting":  # it compares the data as a whole
+        with pytest.raises(ConfigError, match="condition"):
+            flow_map_model(nets.MLP((8, 8)), "linear", optax.adam(1e-2), loss, **options)
+        options["condition"] = None
     model = flow_map_model(nets.MLP((8, 8)), "linear", optax.adam(1e-2), loss, **options)
     batch = {"x": X[:12], "y": np.arange(12) % 3}
     state = model.init(KEY, batch)
     state, metrics = jax.jit(model.step)(KEY, state, batch)
     assert all(np.isfinite(value) for value in metrics.values())
-    drawn = model.sample(KEY, state, 3, label=[0, 1, 2], num_steps=2)
+    labels = {} if loss == "drifting" else {"label": [0, 1, 2]}
+    drawn = model.sample(KEY, state, 3, num_steps=2, **labels)
     assert np.isfinite(drawn).all()
     with pytest.raises(ConfigError, match="guidance"):
-        model.sample(KEY, state, 3, label=1, guidance=2.0)
+        model.sample(KEY, state, 3, guidance=2.0, **labels)
 
 
 def test_a_diffusion_model_is_a_valid_start():

@@ -1,0 +1,167 @@
+"""Learned reverse variances (nichol2021): the noise of each reverse step, beside its mean.
+
+q(x_s | x_t) is nearly normal for a short step. Its variance lies between two known ones,
+
+    upper      b = sigma_t^2 (1 - exp(-2 h)),        exact for standard normal data,
+    posterior  b exp(-2 h) alpha_s^2 / alpha_t^2 = sigma_s^2 (1 - exp(-2 h)), for one data point,
+
+h the rise of log(alpha / sigma). A network gives the fraction f of the way between their logarithms
+(eq. 15); its mean is trained by the plain loss, and f by the bound with the mean held (eq. 16).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gen_jax.calls import called
+from gen_jax.diffusion.ddim import ddim_line
+from gen_jax.diffusion.losses import denoising_loss, off_the_poles
+from gen_jax.diffusion.sampler import Stepper, Transition
+from gen_jax.errors import check_range
+from gen_jax.paths import GaussianPath, coefficients, convert, expand, log_snr
+from gen_jax.randomness import normal
+from gen_jax.types import Array, Float, Key
+
+Both = Callable[[Array, Array], tuple[Array, Array]]
+"""`(x_t [B, ...], t [B]) -> (value, fraction)`, both [B, ...]."""
+
+
+def _log_variance(now: Any, arrival: Any, fraction: Array) -> Array:
+    """log variance from (alpha, sigma) at t and at s, where sigma_s > 0."""
+    (a, b), (c, d) = now, arrival
+    rest = (d * a / (c * b)) ** 2
+    return 2 * jnp.log(d) + jnp.log1p(-rest) + fraction * 2 * (jnp.log(b) - jnp.log(d))
+
+
+def reverse_log_variance(
+    path: GaussianPath,
+    t: Float[Array, "*batch"],
+    s: Float[Array, "*batch"],
+    fraction: Float[Array, "..."],
+) -> Float[Array, "..."]:
+    """f log(upper) + (1 - f) log(posterior) of the step t -> s: [] or [B] against f [B, ...].
+
+    The two are those of this very step, also where steps are skipped. -inf at s = 0, where the
+    data are reached.
+    """
+    at = lambda u: (expand(path.alpha(u), fraction), expand(path.sigma(u), fraction))
+    return _log_variance(at(t), at(s), fraction)
+
+
+def variance_term(
+    x0_hat: Float[Array, "B ..."],
+    fraction: Float[Array, "B ..."],
+    path: GaussianPath,
+    x0: Float[Array, "B ..."],
+    x_t: Float[Array, "B ..."],
+    t: Float[Array, "B"],
+    s: Float[Array, "B"],
+) -> Float[Array, "B"]:
+    """KL(q(x_s | x_t, x0) | N(m(x_t, x0_hat), variance of the fraction)) in nats, 0 < s < t.
+
+    With r = log(variance / posterior variance), summed over dimensions,
+
+        [exp(-r) - 1 + r] / 2 + exp(-r) (SNR_s - SNR_t) |x0 - x0_hat|^2 / 2:
+
+    the means are linear in x_t with one slope, so that x_t itself cancels.
+    """
+    del x_t
+    r = fraction * 2 * expand(jnp.log(path.sigma(t)) - jnp.log(path.sigma(s)), x0)
+    rise = expand(jnp.exp(log_snr(path, s)) - jnp.exp(log_snr(path, t)), x0)
+    each = jnp.exp(-r) * (1 + rise * (x0 - x0_hat) ** 2) - 1 + r
+    return 0.5 * jnp.sum(each, axis=tuple(range(1, x0.ndim)))
+
+
+def hybrid_steps_loss(
+    predict: Both,
+    path: GaussianPath,
+    x0: Float[Array, "B ..."],
+    eps: Float[Array, "B ..."],
+    t: Float[Array, "B"],
+    *,
+    prediction: str = "v",
+    data_std: float = 1.0,
+    num_steps: int = 1000,
+    vlb_weight: float = 1e-3,
+    **options: Any,
+) -> tuple[Float[Array, "B"], dict[str, Array]]:
+    """`denoising_loss` + vlb_weight T L_k, at the next of the times k / T; L_k per dimension.
+
+    L_k is `variance_term` of the step to (k - 1) / T with the gradient of the mean stopped; the
+    step to the data has none.
+
+    Args:
+      predict: a value of parameterisation `prediction`, and the fraction.
+    Returns the loss [B], and under "variance_bound" [B] the bound T L_k in nats per dimension.
+    """
+    check_range("num_steps", num_steps, 2, integer=True)
+    check_range("vlb_weight", vlb_weight, 0)
+    k = jnp.maximum(jnp.ceil(t * num_steps), 1)
+    t, s = off_the_poles(path, k / num_steps), (k - 1) / num_steps
+    c = coefficients(path, t)
+    x_t = expand(c.alpha, x0) * x0 + expand(c.sigma, x0) * eps
+    value, fraction = predict(x_t, t)
+    loss, metrics = denoising_loss(
+        lambda *_: value, path, x0, eps, t, prediction=prediction, data_std=data_std, **options
+    )
+    x0_hat = jax.lax.stop_gradient(convert(value, x_t, c, prediction, "x0", data_std))
+    inner = jnp.where(k > 1, s, 0.5 * t)
+    term = variance_term(x0_hat, fraction, path, x0, x_t, t, inner)
+    bound = jnp.where(k > 1, term, 0) * num_steps / x0[0].size
+    return loss + vlb_weight * bound, {**metrics, "variance_bound": bound}
+
+
+def hybrid_loss(
+    key: Key[Array, ""],
+    predict: Both,
+    path: GaussianPath,
+    x0: Float[Array, "B ..."],
+    *,
+    num_steps: int = 1000,
+    prediction: str = "eps",
+    vlb_weight: float = 1e-3,
+) -> tuple[Float[Array, "B"], dict[str, Array]]:
+    """nichol2021 eq. 16 at a uniformly drawn step, per example; see `hybrid_steps_loss`."""
+    key_time, key_noise = jax.random.split(key)
+    t = jax.random.uniform(key_time, x0.shape[:1], x0.dtype)
+    eps = jax.random.normal(key_noise, x0.shape, x0.dtype)
+    steps: Any = {"num_steps": num_steps, "vlb_weight": vlb_weight}
+    return hybrid_steps_loss(
+        predict, path, x0, eps, t, prediction=prediction, weighting="simple", **steps
+    )
+
+
+def learned_ancestral(both: Both) -> Stepper:
+    """Ancestral sampling with the variances of a fraction; the step to the data adds no noise.
+
+    Args:
+      both: `(x_t [B, ...], t [B]) -> (x0_hat, fraction)`, one network call; the `denoise` of
+        `sample` is not called.
+    """
+
+    def step(keys, denoise, path, x, carry, transition):
+        x0_hat, fraction = both(x, jnp.full(x.shape[:1], transition.t))
+        return _step(called(x0_hat), fraction, keys, x, transition), carry
+
+    return Stepper(step, stochastic=True)
+
+
+def ancestral_with(fraction: Callable[[Array, Array], Array]) -> Stepper:
+    """`learned_ancestral` with the x0_hat of the denoiser that is sampled, guided or not."""
+
+    def step(keys, denoise, path, x, carry, transition):
+        t = jnp.full(x.shape[:1], transition.t)
+        return _step(denoise(x, t), fraction(x, t), keys, x, transition), carry
+
+    return Stepper(step, stochastic=True)
+
+
+def _step(x0_hat: Array, fraction: Array, keys: Array, x: Array, transition: Transition) -> Array:
+    mean = ddim_line(x, x0_hat, transition, 1.0, 0.0)
+    now, arrival = transition.now, transition.next
+    sigma = jnp.where(transition.last, 0.5 * now.sigma, arrival.sigma)
+    log_variance = _log_variance((now.alpha, now.sigma), (arrival.alpha, sigma), fraction)
+    std = jnp.where(transition.last, 0.0, jnp.exp(0.5 * log_variance))
+    return (mean + std * normal(keys, x.shape[1:], x.dtype)).astype(x.dtype)
