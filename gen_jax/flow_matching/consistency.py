@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.errors import check_range
-from gen_jax.flow_matching.flow_map import conditional, flow_map, mean_square
+from gen_jax.flow_matching.flow_map import check_order, conditional, flow_map, mean_square
 from gen_jax.paths import GaussianPath, expand, velocity
 from gen_jax.types import Array, AverageVelocity, Denoiser, Float
 
@@ -31,9 +31,10 @@ def consistency_loss(
       target: makes X(x_s, s, 0), `average` by default; or a moving average.
       huber: 0 for the squared error averaged over dimensions; else sqrt(error + huber^2) - huber,
         where huber is the paper's constant over sqrt(D) (song2024ict: 0.00054).
-    Raises ConfigError for a negative huber.
+    Raises ConfigError for a negative huber, and for s > t.
     """
     check_range("huber", huber, 0)
+    check_order(t, s)
     target = average if target is None else target
     x_t, _ = conditional(path, x0, x1, t)
     x_s = conditional(path, x0, x1, s)[0] if teacher is None else _heun(teacher, path, x_t, t, s)

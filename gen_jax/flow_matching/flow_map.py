@@ -10,8 +10,9 @@ So a few-step model is also a denoiser (`denoiser`), and one more stepper (`jump
 import jax.numpy as jnp
 
 from gen_jax.calls import called
+from gen_jax.checks import is_known
 from gen_jax.diffusion.sampler import Stepper
-from gen_jax.errors import check_range
+from gen_jax.errors import ConfigError, check_range, shown
 from gen_jax.paths import GaussianPath, coefficients, convert, expand, log_snr, time_of_log_snr
 from gen_jax.randomness import normal
 from gen_jax.types import Array, AverageVelocity, Denoiser, Float, FlowMap
@@ -63,6 +64,12 @@ def jump(flow_map: FlowMap, gamma: float = 0.0) -> Stepper:
         return ratio.astype(x.dtype) * moved + added.astype(x.dtype) * noise, carry
 
     return Stepper(step, stochastic=gamma > 0)
+
+
+def check_order(t: Float[Array, "B"], s: Float[Array, "B"]) -> None:
+    """Raise ConfigError unless s <= t, where both are known: a map runs from noise to data."""
+    if is_known(t) and is_known(s) and bool((s > t).any()):
+        raise ConfigError(f"s={shown(s)} must be at most t={shown(t)}: s is the cleaner time")
 
 
 def conditional(

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.errors import ConfigError, check_range
-from gen_jax.flow_matching.flow_map import conditional, flow_map, mean_square
+from gen_jax.flow_matching.flow_map import check_order, conditional, flow_map, mean_square
 from gen_jax.paths import GaussianPath
 from gen_jax.types import Array, AverageVelocity, Float
 
@@ -35,6 +35,8 @@ def moment_matching_loss(
     Raises ConfigError when groups do not fill the batch, and for groups of one.
     """
     check_range("group", group, 2, integer=True)
+    check_order(t, r)
+    check_order(r, s)
     if x0.shape[0] % group:
         raise ConfigError(f"group={group} must divide the batch of {x0.shape[0]} examples")
     target = average if target is None else target
@@ -73,6 +75,7 @@ def moment_matching_steps_loss(
     """
     check_range("step", step, 0, 1, open_low=True)
     check_range("matching_weight", matching_weight, 0)
+    check_order(t, s)
     r = jnp.maximum(s, t - step)
     discrepancy, _ = moment_matching_loss(average, path, x0, x1, t, r, s, **options)
     x_t, u = conditional(path, x0, x1, t)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.errors import check_choice
-from gen_jax.flow_matching.flow_map import conditional, mean_square
+from gen_jax.flow_matching.flow_map import check_order, conditional, mean_square
 from gen_jax.paths import GaussianPath, expand
 from gen_jax.types import Array, AverageVelocity, Float
 
@@ -34,9 +34,10 @@ def mean_flow_loss(
         or "model", the network's own U(x, t, t), whose variance is smaller (geng2025imf).
     Returns the loss [B], and under "velocity_gap" [B] the error of U(x, t, t) against the pair's
     velocity, which a falling loss says little about.
-    Raises ConfigError for an unknown tangent.
+    Raises ConfigError for an unknown tangent, and for s > t.
     """
     check_choice("tangent", tangent, ("conditional", "model"))
+    check_order(t, s)
     x_t, u = conditional(path, x0, x1, t)
     own = jax.lax.stop_gradient(average(x_t, t, t))
     direction = own if tangent == "model" else u

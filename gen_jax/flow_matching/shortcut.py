@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from gen_jax.flow_matching.flow_map import conditional, flow_map, mean_square
+from gen_jax.flow_matching.flow_map import check_order, conditional, flow_map, mean_square
 from gen_jax.paths import GaussianPath, expand
 from gen_jax.types import Array, AverageVelocity, Float
 
@@ -28,6 +28,7 @@ def shortcut_loss(
       target: makes the two halves, `average` by default; a moving average is steadier.
     """
     target = average if target is None else target
+    check_order(t, s)
     x_t, u = conditional(path, x0, x1, t)
     middle = 0.5 * (t + s)
     first = target(x_t, t, middle)

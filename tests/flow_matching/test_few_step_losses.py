@@ -278,6 +278,14 @@ def test_losses_of_laws_are_their_parts(key, x64):
             run(name, **options)
 
 
+@pytest.mark.parametrize("name", [*OF_PAIRS, "moment_matching"])
+def test_a_map_back_to_the_noise_is_refused(name, key):
+    average, x0, x1 = one_point(key, linear())
+    t, s = jnp.full(4, 0.3), jnp.array([0.1, 0.2, 0.3, 0.5])
+    with pytest.raises(ConfigError, match=r"s=.* must be at most t"):
+        FEW_STEP_LOSSES[name](average, linear(), x0[:4], x1[:4], t, s)
+
+
 def test_drifting_refusals():
     one, two = jnp.zeros((1, 2)), jnp.zeros((2, 2))
     with pytest.raises(ConfigError, match="at least 2"):

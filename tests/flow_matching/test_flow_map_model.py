@@ -109,6 +109,9 @@ def test_a_diffusion_model_is_a_valid_start():
     [
         ({"prediction": "eps"}, "prediction='eps'"),
         ({"prediction": "x0"}, "prediction='x0'"),
+        ({"prediction": "score"}, "prediction='score'"),
+        ({"gamma": -0.1}, "gamma=-0.1"),
+        ({"gamma": 0.5, "coupling": lambda key, x0, x1: jnp.arange(len(x0))}, "coupling"),
         ({"gamma": 1.5}, "gamma=1.5"),
         ({"velocity_share": 2.0}, "velocity_share=2.0"),
         ({"loss": "mean_flwo"}, "did you mean 'mean_flow'"),
@@ -118,3 +121,10 @@ def test_a_diffusion_model_is_a_valid_start():
 def test_bad_options_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):
         flow_map_model(nets.MLP((8, 8)), "linear", optax.sgd(0.1), shape=(2,), **options)
+
+
+def test_a_batch_of_one_cannot_drift():
+    model = flow_map_model(nets.MLP((8, 8)), "linear", optax.sgd(0.1), "drifting", shape=(2,))
+    batch = {"x": X[:1]}
+    with pytest.raises(ConfigError, match="at least 2"):
+        model.step(KEY, model.init(KEY, batch), batch)

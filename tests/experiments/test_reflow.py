@@ -1,0 +1,65 @@
+"""Reflow by rounds: pairs are drawn once and belong to their run."""
+
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.shared import runner
+from gen_jax import diffusion, paths
+
+SMALL = ("--dataset", "8gaussians", "--network.width", 16, "--network.depth", 1)
+FIRST = (*SMALL, "--steps", 6, "--batch-size", 16, "--directory", "flow")
+REFLOW = ("flow", "--rounds", 2, "--pairs", 64, "--pair-steps", 3, "--num", 60)
+
+
+@pytest.fixture(scope="module")
+def done(command, elsewhere):
+    assert command("flow_matching", *FIRST).code == 0
+    ended = command("reflow", *REFLOW)
+    assert ended.code == 0, ended.err
+    return ended
+
+
+def test_rounds_are_runs_of_their_own(done):
+    report = json.loads(Path("flow/reflow.json").read_text())
+    assert list(report) == ["first", "reflow1", "reflow2", "distilled"]
+    for numbers in report.values():
+        assert numbers["straightness"] >= 0
+        assert 0 <= numbers["1_euler"]["total_variation"] <= 1
+    saved = runner.rebuild("flow-reflow2")
+    assert (saved.name, saved.step, saved.config.pairs) == ("flow_matching", 6, True)
+    assert runner.rebuild("flow-distilled").config.distilled
+
+
+def test_pairs_are_those_that_the_last_flow_connects(done):
+    first, pairs = runner.rebuild("flow"), np.load("flow-reflow1/pairs.npz")
+    assert pairs["x"].shape == pairs["x0"].shape == pairs["x1"].shape == (64, 2)
+    path, times = paths.linear(), np.linspace(1, 0, 4)
+    denoise = diffusion.denoiser(first.model, first.state)
+    x1, heun = jnp.asarray(pairs["x1"][:5]), diffusion.STEPPERS["heun"]()
+    again = diffusion.sample(jax.random.key(0), denoise, path, x1, jnp.asarray(times), heun)
+    np.testing.assert_allclose(again, pairs["x0"][:5], atol=1e-5)
+
+
+def test_a_second_start_draws_no_pairs(done, command, monkeypatch):
+    def refuse(*given, **options):
+        raise AssertionError("pairs were drawn again")
+
+    monkeypatch.setattr("experiments.reflow.paired_data", refuse)
+    ended = command("reflow", *REFLOW)
+    assert ended.code == 0, ended.err
+
+
+def test_refusals(done, command):
+    for words, message in (
+        (("flow_matching", *SMALL, "--pairs"), "needs directory"),
+        (("flow_matching", *SMALL, "--pairs", "--directory", "empty"), "there is no"),
+        (("flow_matching", *SMALL, "--distilled"), "needs pairs=True"),
+    ):
+        ended = command(*words)
+        assert ended.code == 2
+        assert message in ended.err
