@@ -87,11 +87,11 @@ def degradation(config: Config, spec: DatasetSpec) -> tuple[Any, tuple[int, ...]
     if parse(spec.name) is not None:
         return None, (height, width // 2, channels)
     shape = (height, width, channels)
-    operator = OPERATORS[config.operator](config, shape)
+    operator, noise_std = OPERATORS[config.operator](config, shape), config.noise_std
 
     def degrade(key, x0):
         y = operator.apply(x0)
-        return operator.pseudo_inverse(y + config.noise_std * jax.random.normal(key, y.shape))
+        return operator.pseudo_inverse(y + noise_std * jax.random.normal(key, y.shape))
 
     return degrade, shape
 

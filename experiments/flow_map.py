@@ -62,9 +62,11 @@ class Config(PathConfig):
 
 def loss_options(config: Config) -> dict[str, Any]:
     """What the two losses that compare samples take besides."""
-    if config.loss == "moment_matching":
-        return {"group": config.group}
-    return {"temperature": config.temperature} if config.loss == "drifting" else {}
+    further = {
+        "moment_matching": {"group": config.group},
+        "drifting": {"temperature": config.temperature},
+    }
+    return further.get(config.loss, {})
 
 
 def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:

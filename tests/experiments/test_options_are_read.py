@@ -13,6 +13,7 @@ from gen_jax.transport import Schedule
 DATASETS = ("digits", "8gaussians", "genesis", "target:ring", "brick", "edges:digits")
 
 CHOICES = {
+    "coupling": {"operator": "super_resolution"},
     "gan": {"loss": "hinge", "conditional": "info"},
     "pca": {"kind": "gaussian"},
     "score_matching": {"loss": "ncsn"},
@@ -20,6 +21,7 @@ CHOICES = {
 """Choices, besides the defaults, that some options belong to."""
 
 ELSEWHERE = {
+    "flow_matching": {"pairs"},
     "gan": {"patience", "watch"},
     "mcmc": {"coldest", "leapfrog_steps", "recorded", "temperatures"},
     "palette": {"blur_std", "border", "factor", "quality"},
