@@ -243,6 +243,7 @@ CALLS = {
         ("stochastic", at(data.binarize, 3)),
     ],
     "dequantize": [("levels", at(data.dequantize, n)) for n in (1, 2.0, "256", 257)],
+    "bin_centres": [("levels", at(data.bin_centres, n)) for n in (1, None)],
     "integers": [("levels", at(data.integers, n)) for n in (1, None)],
     "logit": [("alpha", at(data.logit, a)) for a in (0, 0.5, NAN, "a")],
     "standardize": [

@@ -14,8 +14,8 @@ from gen_jax.flow_matching import coupled, flow_matching
 KEY, TAU, NOISE = jax.random.key(0), 0.6, 0.3
 COV = jnp.array([[0.9, 0.5], [0.5, 0.6]])
 ROOT = jnp.linalg.cholesky(COV)
-SEEN = inverse.dense([[1.0, 0.4]])
 A = np.array([[1.0, 0.4]])
+SEEN = inverse.dense(A)
 GAIN = COV @ A.T / (A @ COV @ A.T + NOISE**2)
 POSTERIOR = COV - GAIN @ A @ COV
 

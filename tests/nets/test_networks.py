@@ -54,8 +54,9 @@ def test_every_network_of_a_noise_level_is_registered_and_tested():
 
     modules = {n for n in nets.__all__ if isinstance(getattr(nets, n), type)}
     noisy = {name for name in modules if sees_noise(getattr(nets, name))}
-    of_tokens = {"TokenTransformer"}  # tested with the model of tokens
-    assert {v.__name__ for v in nets.NETWORKS.values()} == noisy - of_tokens
+    # Tested with the model of tokens, and with variational diffusion.
+    elsewhere = {"TokenTransformer", "FourierFeatures"}
+    assert {v.__name__ for v in nets.NETWORKS.values()} == noisy - elsewhere
     assert set(SMALL) == set(nets.NETWORKS)
 
 
@@ -66,6 +67,14 @@ def test_starts_at_zero_with_the_shape_of_x(key, name):
     assert y.shape == x.shape
     assert y.dtype == jnp.float32
     assert not np.any(y)
+
+
+def test_twice_the_channels(key, name):
+    network, x = nets.NETWORKS[name](outputs=2), jnp.zeros(SHAPE)
+    whole = lambda key, x: network.init_with_output(key, x, jnp.zeros(3))[0]
+    assert jax.eval_shape(whole, key, x).shape == (*SHAPE[:-1], 2 * SHAPE[-1])
+    with pytest.raises(ConfigError, match="outputs=0"):
+        nets.NETWORKS[name](outputs=0)
 
 
 def mixing(apply, variables, x, noise, label):
