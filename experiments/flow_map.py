@@ -62,7 +62,7 @@ class Config(PathConfig):
 
 def loss_options(config: Config) -> dict[str, Any]:
     """What the two losses that compare samples take besides."""
-    further = {
+    further: dict[str, dict[str, Any]] = {
         "moment_matching": {"group": config.group},
         "drifting": {"temperature": config.temperature},
     }

@@ -19,7 +19,7 @@ import numpy as np
 import tyro
 
 from experiments.shared import measures, pictures
-from experiments.shared.option_types import MAX_SAMPLES, Count, Seed, Steps, within
+from experiments.shared.option_types import MAX_COUNT, MAX_SAMPLES, Count, Seed, within
 from experiments.shared.registry import Saved, find
 from experiments.shared.runner import rebuild, run
 from gen_jax import data, training
@@ -45,7 +45,7 @@ class Config:
     """Of noise and data, drawn once in each round."""
     pair_steps: Count = 32
     """Of Heun's method for a pair: two network calls each."""
-    steps: Steps | None = None
+    steps: Annotated[int | None, *within(1, MAX_COUNT)] = None
     """Of each round's training; those of the run if not given."""
     distil: bool = True
     """Distil the last round into one step."""

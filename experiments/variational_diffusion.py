@@ -8,13 +8,14 @@ Then `python -m experiments.evaluate RUN_DIR` gives the bound in bits/dim.
 """
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import tyro
 
 from experiments.shared.config import RunConfig
 from experiments.shared.diffusion_options import transform_of
 from experiments.shared.networks import NetworkConfig, make_network
-from experiments.shared.option_types import Count, Positive, Share
+from experiments.shared.option_types import Count, Positive, Share, within
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
 from gen_jax import data, nets
@@ -33,15 +34,15 @@ class Config(RunConfig):
 
     prediction: str = "v"
     """What the network predicts: x0, eps, score, v, velocity or F."""
-    low: float = -13.3
+    low: Annotated[float, *within(-20, 20)] = -13.3
     """gamma at the data; its signal-to-noise ratio is exp(-gamma)."""
-    high: float = 5.0
+    high: Annotated[float, *within(-20, 20)] = 5.0
     """gamma at the noise."""
     learned_ends: bool = False
     """Train both ends on the bound."""
     waves: Count = 32
     """Sigmoids of the schedule's shape, which is trained on the variance of the loss."""
-    fourier: tuple[int, ...] = ()
+    fourier: Annotated[tuple[int, ...], *within(-10, 16, entries=0)] = ()
     """Exponents n: the network sees sin and cos of 2^n pi x as well."""
     learning_rate: Positive = 2e-3
     """Peak of a one-cycle schedule of Adam."""
