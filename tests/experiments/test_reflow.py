@@ -24,6 +24,7 @@ def done(command, elsewhere):
     return ended
 
 
+@pytest.mark.slow
 def test_rounds_are_runs_of_their_own(done):
     report = json.loads(Path("flow/reflow.json").read_text())
     assert list(report) == ["first", "reflow1", "reflow2", "distilled"]
@@ -35,6 +36,7 @@ def test_rounds_are_runs_of_their_own(done):
     assert runner.rebuild("flow-distilled").config.distilled
 
 
+@pytest.mark.slow
 def test_pairs_are_those_that_the_last_flow_connects(done):
     first, pairs = runner.rebuild("flow"), np.load("flow-reflow1/pairs.npz")
     assert pairs["x"].shape == pairs["x0"].shape == pairs["x1"].shape == (64, 2)
@@ -45,6 +47,7 @@ def test_pairs_are_those_that_the_last_flow_connects(done):
     np.testing.assert_allclose(again, pairs["x0"][:5], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_second_start_draws_no_pairs(done, command, monkeypatch):
     def refuse(*given, **options):
         raise AssertionError("pairs were drawn again")
@@ -54,7 +57,7 @@ def test_a_second_start_draws_no_pairs(done, command, monkeypatch):
     assert ended.code == 0, ended.err
 
 
-def test_refusals(done, command):
+def test_refusals(command):
     for words, message in (
         (("flow_matching", *SMALL, "--pairs"), "needs directory"),
         (("flow_matching", *SMALL, "--pairs", "--directory", "empty"), "there is no"),

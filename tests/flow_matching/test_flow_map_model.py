@@ -15,6 +15,8 @@ from gen_jax.flow_matching import (
     FEW_STEP_LOSSES,
     average_velocity,
     flow_map_model,
+    flow_matching,
+    paired_data,
     trained_map,
 )
 from gen_jax.model import sample_in_batches
@@ -128,3 +130,29 @@ def test_a_batch_of_one_cannot_drift():
     batch = {"x": X[:1]}
     with pytest.raises(ConfigError, match="at least 2"):
         model.step(KEY, model.init(KEY, batch), batch)
+
+
+def test_pairs_of_a_model_are_noise_and_what_its_flow_makes_of_it():
+    """In batches as in one; and a model that is given them trains on them alone."""
+    options = {"shape": (2,), "time_density": lambda key, path, n: jnp.ones(n)}
+    model = flow_matching(nets.MLP((8,)), optax.sgd(0.1), **options)
+    state = model.init(KEY, {"x": X})
+    pairs = paired_data(KEY, model, state, {}, 5, num_steps=2, batch_size=2)
+    whole = paired_data(KEY, model, state, {}, 5, num_steps=2)
+    np.testing.assert_allclose(pairs["x0"], whole["x0"], atol=1e-6)
+    np.testing.assert_array_equal(pairs["x"], pairs["x0"])  # without a transform
+    # Before training the velocity is 0 at all points, and x0 is x1.
+    np.testing.assert_allclose(pairs["x0"], pairs["x1"], atol=1e-5)
+    batch = {name: jnp.asarray(a) for name, a in pairs.items()} | {"x0": 3 * jnp.ones((5, 2))}
+    _, metrics = model.step(KEY, state, batch)
+    np.testing.assert_allclose(metrics["loss"], ((pairs["x1"] - 3) ** 2).mean(), rtol=1e-5)
+    for wrong, message in (({"x0": None}, "without 'x0'"), ({"x0": jnp.ones((5, 3))}, "x0")):
+        bad = {k: v for k, v in {**batch, **wrong}.items() if v is not None}
+        with pytest.raises(ConfigError, match=message):
+            model.step(KEY, state, bad)
+    for options, message in (({"stepper": "ddpm"}, "deterministic"), ({"n": 0}, "n=0")):
+        with pytest.raises(ConfigError, match=message):
+            paired_data(KEY, model, state, {}, **{"n": 4, **options})
+    ending = diffusion.diffusion(nets.MLP((8,)), paths.ve(0.1, 1.0), optax.sgd(0.1), shape=(2,))
+    with pytest.raises(ConfigError, match="end at noise"):
+        paired_data(KEY, ending, ending.init(KEY, {"x": X}), {}, 4)
