@@ -287,6 +287,26 @@ CALLABLES = {
         LIKE_X,
         POINTS,
     ),
+    "flow_matching.coupled/network": (
+        lambda f: flow_matching.coupled(
+            Damaged(nets.MLP((8,), condition=conditions.image((2,))), f),
+            ADAM,
+            lambda key, x0: x0,
+            shape=(2,),
+        ),
+        LIKE_X,
+        POINTS,
+    ),
+    "flow_matching.coupled/degrade": (
+        lambda f: flow_matching.coupled(MLP, ADAM, lambda key, x0: f(x0), shape=(2,)),
+        LIKE_X,
+        POINTS,
+    ),
+    "diffusion.variational_diffusion/network": (
+        lambda f: diffusion.variational_diffusion(Damaged(MLP, f), ADAM, shape=(2,)),
+        LIKE_X,
+        POINTS,
+    ),
     "discrete_diffusion.discrete_diffusion/network": (
         lambda f: discrete_diffusion.discrete_diffusion(
             Damaged(nets.TokenTransformer(4, 2, 8, 1, 2), f), ADAM, shape=(2,), size=3
