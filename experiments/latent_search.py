@@ -13,13 +13,14 @@ conditional model are tried in turn. Writes `latent_search.json` and a picture i
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from experiments.shared.option_types import Count, Duration, Positive, Weight
+from experiments.shared.option_types import Count, Duration, Positive, Weight, within
 from experiments.shared.provenance import compare, in_report
 from experiments.shared.registry import Saved
 from experiments.shared.restoration import (
@@ -45,7 +46,7 @@ class Config(RestoreOptions):
     """Starts for each image."""
     steps: Count = 300
     learning_rate: Positive = 0.1
-    weight: Weight | None = None
+    weight: Annotated[float | None, *within(0)] = None
     """Of |z|^2; noise_std^2, that of the most probable z, if not given."""
     langevin: Duration = 0
     """Steps of the chains in z, one for each draw, that start at the z found; 0 for none."""

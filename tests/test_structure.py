@@ -4,10 +4,7 @@ Read from the sources, so that an import inside a function counts as well.
 """
 
 import ast
-import builtins
-import dis
 import graphlib
-import importlib
 import pkgutil
 from functools import partial
 from pathlib import Path
@@ -107,21 +104,3 @@ def test_a_row_is_described_by_its_own_words():
     row = partial(int, base=2)
     assert description(row) == description(int)
     assert description(described("Binary numbers.", row)) == "Binary numbers."
-
-
-def global_names(code):
-    """Names that a code object and those inside it read from their module."""
-    found = {i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"}
-    inner = (constant for constant in code.co_consts if hasattr(constant, "co_code"))
-    return found.union(*map(global_names, inner))
-
-
-def test_every_global_name_exists():
-    """Shape strings such as "B D" keep the linter and mypy from looking for undefined names."""
-    missing = {}
-    for name, path in FILES.items():
-        there = {*vars(importlib.import_module(name)), *vars(builtins)}
-        unknown = global_names(compile(path.read_text("utf-8"), str(path), "exec")) - there
-        missing |= {name: unknown} if unknown else {}
-    assert missing == {}
-    assert global_names(compile("def f(): return planted", "", "exec")) == {"planted"}
