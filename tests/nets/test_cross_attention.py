@@ -71,38 +71,36 @@ CAPTIONS = conditions.captions(4, 3)
     ids=lambda network: type(network).__name__,
 )
 def test_networks_attend_to_words_by_their_order(network):
-    """At first through no layer; then a sentence differs from its words in another order."""
-    x = (
-        jnp.ones((3, 6), int)
-        if isinstance(network, nets.TokenTransformer)
-        else jnp.ones((3, 8, 8, 1))
-    )
-    variables = network.init(jax.random.key(0), x, jnp.zeros(3), TOKENS)
-    cross = [
-        path for path, _ in jax.tree_util.tree_leaves_with_path(variables) if "Cross" in str(path)
-    ]
-    assert cross
-    moved = jax.tree.map(
-        lambda leaf: leaf + 0.3 * jnp.cos(jnp.arange(leaf.size)).reshape(leaf.shape), variables
-    )
-    out = network.apply(moved, x, jnp.zeros(3), TOKENS)
+    """A sentence differs from its words in another order, and no sentence is the empty one."""
+    tokens = isinstance(network, nets.TokenTransformer)
+    x = np.ones((3, 6), int) if tokens else np.ones((3, 8, 8, 1), np.float32)
+    noise = np.zeros(3, np.float32)
+    variables = jax.jit(network.init)(jax.random.key(0), x, noise, TOKENS)
+    assert "Cross" in str(jax.tree.structure(variables))
+    wave = lambda leaf: np.float32(leaf + 0.3 * np.cos(np.arange(leaf.size)).reshape(leaf.shape))
+    moved = jax.tree.map(wave, jax.device_get(variables))
+
+    @jax.jit
+    def both(variables):
+        return [network.apply(variables, x, noise, words) for words in (TOKENS, None)]
+
+    out, null = both(moved)
     assert not np.allclose(out[0], out[1], atol=1e-4)
-    null = network.apply(moved, x, jnp.zeros(3), None)  # the empty sentence
     np.testing.assert_allclose(null[2], out[2], rtol=1e-4, atol=1e-5)
 
 
-def test_layer_norm_has_the_derivatives_of_its_formula(x64):
+def test_layer_norm_has_the_derivatives_of_its_formula():
     def plain(x):
         centred = x - x.mean(-1, keepdims=True)
         return centred * (jnp.mean(centred**2, -1, keepdims=True) + 1e-6) ** -0.5
 
     at = jax.random.normal(jax.random.key(0), (1, 2, 5))
-    # The function computes in float32: a float32 of autodiff through the moments is the truth.
-    at = at.astype(jnp.float32)
-    along = jnp.cos(jnp.arange(10.0)).reshape(at.shape).astype(jnp.float32)
+    along = jnp.cos(jnp.arange(10.0)).reshape(at.shape)
     first = lambda f: lambda x: jax.jvp(f, (x,), (along,))[1]
     for order in (first, lambda f: first(first(f)), jax.jacrev):
-        np.testing.assert_allclose(order(layer_norm)(at), order(plain)(at), rtol=2e-4, atol=2e-5)
+        np.testing.assert_allclose(
+            jax.jit(order(layer_norm))(at), jax.jit(order(plain))(at), rtol=2e-4, atol=2e-5
+        )
 
 
 def test_over_tokens_is_the_layer_of_three_axes():
