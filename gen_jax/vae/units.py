@@ -12,6 +12,7 @@ from gen_jax.vae.likelihoods import Likelihood, check_values, sample_each
 
 
 @runtime_checkable
+@runtime_checkable
 class HasLaw(Protocol):
     """The parts of any model of this family."""
 
