@@ -7,6 +7,7 @@ import pytest
 SMALL = ("--num", 2, "--steps", 60)
 
 
+@pytest.mark.slow
 def test_numbers_and_pictures(command, digits_run, tmp_path):
     words = (*SMALL, "--prior", digits_run, "--directory", tmp_path)
     ended = command("deep_image_prior", *words)
