@@ -73,8 +73,8 @@ CAPTIONS = conditions.captions(4, 3)
 def test_networks_attend_to_words_by_their_order(network):
     """A sentence differs from its words in another order, and no sentence is the empty one."""
     tokens = isinstance(network, nets.TokenTransformer)
-    x = np.ones((3, 6), int) if tokens else np.ones((3, 8, 8, 1), np.float32)
-    noise = np.zeros(3, np.float32)
+    x = jnp.ones((3, 6), int) if tokens else jnp.ones((3, 8, 8, 1))
+    noise = jnp.zeros(3)
     variables = jax.jit(network.init)(jax.random.key(0), x, noise, TOKENS)
     assert "Cross" in str(jax.tree.structure(variables))
     wave = lambda leaf: np.float32(leaf + 0.3 * np.cos(np.arange(leaf.size)).reshape(leaf.shape))
