@@ -14,7 +14,9 @@ MIN_LOG_SCALE = -7.0
 """Smallest log standard deviation, or log scale, that a network can ask for."""
 
 
-def bernoulli_log_prob(logit: Float[Array, "..."], x: Num[Array, "..."]) -> Float[Array, "..."]:
+def bernoulli_log_prob(
+    logit: Float[Array, "..."], x: Num[Array | np.ndarray, "..."]
+) -> Float[Array, "..."]:
     """log P(x) = log sigmoid(logit) for x = 1, log sigmoid(-logit) for x = 0.
 
     Of a large logit neither the value nor the slope is a difference of equal numbers, as they are
@@ -24,7 +26,7 @@ def bernoulli_log_prob(logit: Float[Array, "..."], x: Num[Array, "..."]) -> Floa
 
 
 def categorical_log_prob(
-    logits: Float[Array, "... K"], x: Num[Array, "..."]
+    logits: Float[Array, "... K"], x: Num[Array | np.ndarray, "..."]
 ) -> Float[Array, "..."]:
     """log softmax(logits)[x] for x in 0 .. K - 1, NaN for others; leading axes broadcast."""
     shape = jnp.broadcast_shapes(logits.shape[:-1], x.shape)
