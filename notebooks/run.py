@@ -36,9 +36,13 @@ training.fit = lambda *given, steps, **rest: whole(*given, steps=min(steps, {QUI
 """
 """Put before a notebook that is only checked."""
 
+EMITTERS = "--xla_cpu_use_fusion_emitters=false "
+"""Not a flag of jax 0.12 and later, which end at a flag that they have not."""
+
+OLD = tuple(map(int, version("jax").split(".")[:2])) < (0, 12)
 CHEAP = {
     "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-    "XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
+    "XLA_FLAGS": f"{EMITTERS if OLD else ''}--xla_cpu_parallel_codegen_split_count=1",
 }
 """Environment of a check, most of which is compiling: XLA compiles several times faster so."""
 
@@ -103,6 +107,9 @@ def main() -> None:
         "--check", action="store_true", help="execute with short trainings, write nothing"
     )
     arguments = parser.parse_args()
+    os.environ.setdefault(
+        "TF_CPP_MIN_LOG_LEVEL", "3"
+    )  # XLA says when a busy machine compiles slowly
     if arguments.check:
         os.environ.update({**CHEAP, **os.environ})
     for path in chosen(arguments.names):
