@@ -208,6 +208,7 @@ WHOLE = {("diffusion", "digits"), ("gan", "digits"), ("mixture", "8gaussians")}
 def small_words(name, dataset):
     """The command line of a small run."""
     has = {field.name for field in fields(registry.find(name).config)}
+    has -= {"hidden"} if "operator" in has else set()  # there it is a share of the pixels
     words = [word for field, option in OPTIONS.items() if field in has for word in option]
     return [*words, "--dataset", dataset, "--batch-size", 16]
 
