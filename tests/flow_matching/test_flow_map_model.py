@@ -142,7 +142,7 @@ def test_pairs_of_a_model_are_noise_and_what_its_flow_makes_of_it():
     np.testing.assert_allclose(pairs["x0"], whole["x0"], atol=1e-6)
     np.testing.assert_array_equal(pairs["x"], pairs["x0"])  # without a transform
     # Before training the velocity is 0 at all points, and x0 is x1.
-    np.testing.assert_allclose(pairs["x0"], pairs["x1"], atol=1e-5)
+    np.testing.assert_allclose(pairs["x0"], pairs["x1"], atol=1e-4)
     batch = {name: jnp.asarray(a) for name, a in pairs.items()} | {"x0": 3 * jnp.ones((5, 2))}
     _, metrics = model.step(KEY, state, batch)
     np.testing.assert_allclose(metrics["loss"], ((pairs["x1"] - 3) ** 2).mean(), rtol=1e-5)

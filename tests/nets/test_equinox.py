@@ -31,7 +31,7 @@ def of_equinox(outputs, number=False):
     kinds = {}
 
     def init(key, *inputs):
-        module = Columns(sum(x.size for x in inputs if x is not None), outputs, key)
+        module = Columns(sum(x[0].size for x in inputs if x is not None), outputs, key)
         params, kinds["static"] = eqx.partition(module, eqx.is_array)
         return params
 
