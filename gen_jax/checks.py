@@ -115,12 +115,16 @@ def as_array(argument: str, value: Any, *, finite: bool = True) -> Any:
 
 
 @no_type_check
-def as_floats(argument: str, value: Any, *, finite: bool = False) -> Array:
-    """`as_array` as floating-point numbers, so that no option is rounded to whole ones with it."""
+def as_floats(argument: str, value: Any, *, finite: bool = False, least: Any = None) -> Array:
+    """`as_array` as floating-point numbers, so that no option is rounded to whole ones with it.
+
+    Args:
+      least: narrower numbers become of this dtype: linear algebra takes no half precision.
+    """
     array = as_array(argument, value, finite=finite)
-    if jnp.issubdtype(array.dtype, jnp.floating):
-        return jnp.asarray(array)
-    return jnp.asarray(array, jnp.result_type(float))
+    floating = jnp.issubdtype(array.dtype, jnp.floating)
+    floats = jnp.asarray(array) if floating else jnp.asarray(array, jnp.result_type(float))
+    return floats if least is None else floats.astype(jnp.promote_types(floats.dtype, least))
 
 
 @no_type_check

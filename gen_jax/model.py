@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.batching import batch_rows
-from gen_jax.checks import as_array, as_batch, as_key, is_known
+from gen_jax.checks import as_array, as_batch, as_key, is_known, no_type_check
 from gen_jax.compiled import Check, Compiled, is_arrays
 from gen_jax.conditions import Condition
 from gen_jax.errors import ConfigError, DataError, GenJaxError, check_range, shown
@@ -297,6 +297,7 @@ def _rows(model: GenerativeModel, values: Mapping[str, Any], n: int) -> dict[str
     return {name: values[name] for name in whole if kind_of(name) == PER_SAMPLE}
 
 
+@no_type_check
 def sample_in_batches(
     model: GenerativeModel, key: Key[Array, ""], state: State, n: int, batch_size: int, **condition
 ) -> Shaped[Array, "n ..."]:
@@ -319,6 +320,8 @@ def sample_in_batches(
     >>> sample_in_batches(model, jax.random.key(0), jnp.zeros(2), n=10, batch_size=4).shape
     (10, 2)
     """
+    if not isinstance(model, GenerativeModel):
+        raise ConfigError(f"model={shown(model)} must be a GenerativeModel")
     check_range("batch_size", batch_size, 1, integer=True)
     model = model.held
     sample: Any = sampler_of(model)

@@ -60,9 +60,10 @@ def test_models_that_are_not_compiled_are_drawn_in_batches_too(key):
 
 def test_a_model_that_is_not_compiled_holds_its_batches(key, compilations):
     bare = GenerativeModel(None, None, lambda key, state, n: normal(sample_keys(key, n), ()))
+    other = jax.random.fold_in(key, 1)
     sample_in_batches(bare, key, (), 5, 2)
     compilations.clear()
-    sample_in_batches(bare, jax.random.fold_in(key, 1), (), 5, 2)
+    sample_in_batches(bare, other, (), 5, 2)
     assert compilations == []
 
 
@@ -71,6 +72,8 @@ def test_batches_refuse_what_they_cannot_join(key):
     model = compiled(GenerativeModel(None, None, both))
     with pytest.raises(ConfigError, match="more than samples.*info"):
         sample_in_batches(model, key, (), 4, 2, info=True)
+    with pytest.raises(ConfigError, match="model=.* must be a GenerativeModel"):
+        sample_in_batches(key, model, (), 4, 2)
     for size in (0, -1):
         with pytest.raises(ConfigError, match="batch_size="):
             sample_in_batches(model, key, (), 4, size)

@@ -128,7 +128,7 @@ def checked_points(
     check_choice("covariance", covariance, COVARIANCES)
     check_range("k", k, 1, integer=True)
     check_range("epsilon", epsilon, 0)
-    x = as_floats("x", x)
+    x = as_floats("x", x, least=jnp.float32)
     if x.ndim != 2:
         raise DataError(f"the points have shape {x.shape}, allowed: [N, D]")
     n, dim = x.shape
@@ -175,7 +175,7 @@ def fit_em(
     finite or all equal, and for singular data with epsilon = 0; NumericalError when a covariance
     becomes singular.
     """
-    x = as_floats("x", x)
+    x = as_floats("x", x, least=jnp.float32)
     if start is not None:
         covariance = "diagonal" if start.covariances.ndim == 2 else "full"
         if start.means.shape != (k, x.shape[1]):

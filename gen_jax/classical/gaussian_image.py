@@ -86,7 +86,7 @@ def principal_axes(
     x: Num[Array | np.ndarray, "N D"],
 ) -> tuple[Float[Array, "D"], Float[Array, "D R"], Float[Array, "R"]]:
     """Mean, axes and variances in falling order, R = min(N, D), by a thin SVD: no [D, D] matrix."""
-    x = as_floats("x", x)
+    x = as_floats("x", x, least=jnp.float32)
     check_examples(x)
     mean = x.mean(0)
     _, singular, axes = jnp.linalg.svd(x - mean, full_matrices=False)
@@ -105,7 +105,7 @@ def fit(
     part of it that is kept, is singular.
     """
     check_range("epsilon", epsilon, 0)
-    x = as_floats("x", x)
+    x = as_floats("x", x, least=jnp.float32)
     mean, axes, variances = principal_axes(x)
     if rank is not None:
         check_range("rank", rank, 1, min(x.shape), integer=True)

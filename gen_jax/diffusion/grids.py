@@ -155,8 +155,22 @@ def karras(
     """karras2022 eq. 5: noise levels sig with sig^(1 / rho) uniform; the warp is not on t."""
     check_range("num_steps", n, 1, integer=True)
     low, high, start = _finite(path, data_std, sigma_min, sigma_max)
-    levels = jnp.linspace(high ** (1 / rho), low ** (1 / rho), n) ** rho
-    return _levels_to_times(path, levels, start)
+    return _levels_to_times(path, _karras_levels(low, high, n, rho), start)
+
+
+def _karras_levels(low: Array | float, high: Array | float, n: int, rho: float) -> Array:
+    return jnp.linspace(high ** (1 / rho), low ** (1 / rho), n) ** rho
+
+
+def rising(path: GaussianPath, n: int, data_std: float | Array) -> Float[Array, " times"]:
+    """The times of the Karras grid from its last noise level up to t = 1, n steps.
+
+    For the flow from data to noise: where the path has no end of its own the levels reach SIGMA_MAX
+    also for small data, since x there changes with the noise, whatever the size of the data.
+    """
+    low = _finite(path, data_std, None, None)[0]
+    _, high, start = _finite(path, jnp.maximum(data_std, 1.0), None, None)
+    return _levels_to_times(path, _karras_levels(low, high, n + 1, 7.0), start)[-2::-1]
 
 
 def log_snr_uniform(

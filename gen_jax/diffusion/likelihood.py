@@ -4,8 +4,8 @@ Along dx / dt = u(x, t): d log p_t(x_t) / dt = -div u, so that
 
     log p_0(x_0) = log p_1(x_1) + integral over t from 0 to 1 of div u.
 
-Integration starts a little above t = 0, at noise level SIGMA_MIN of the grids: the result is the
-density of data with that much noise.
+Integration starts a little above t = 0, at noise level SIGMA_MIN of the grids (in units of
+`data_std`, or at the path's own end): the result is the density of data with that much noise.
 
 Far from the data the equation is stiff: between two modes the flow towards noise draws points onto
 the ridge where both are equally likely, at a rate without bound in the distance, and there a fixed
@@ -21,7 +21,7 @@ import jax.numpy as jnp
 
 from gen_jax.calls import counted, network_call
 from gen_jax.diffusion.flow_ode import for_each_sample
-from gen_jax.diffusion.grids import karras
+from gen_jax.diffusion.grids import rising
 from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.paths import GaussianPath, velocity
 from gen_jax.randomness import sample_keys
@@ -74,9 +74,10 @@ def ode_log_prob(
       times: rising times from near 0 to 1 instead of that grid; of an adaptive method, the first
         and the last of them.
       divergence: "exact" (D jvps per evaluation) or "hutchinson" (one jvp, unbiased).
-      data_std: the end point is scored by N(0, sigma(1)^2 + alpha(1)^2 data_std^2). On a path that
-        ends with some signal this is one more error, for far points up to alpha(1)^2 / sigma(1)^2
-        of their square distance over the data's variance.
+      data_std: of the data; the unit of the grid's noise levels. The end point is scored by
+        N(0, sigma(1)^2 + alpha(1)^2 data_std^2). On a path that ends with some signal this is one
+        more error, for far points up to alpha(1)^2 / sigma(1)^2 of their square distance over the
+        data's variance.
     Raises ConfigError for an unknown method or divergence, a tolerance or a number of steps that is
     not positive, and num_steps of an adaptive method.
     """
@@ -141,7 +142,8 @@ def _solver(
         raise ConfigError(f"num_steps={num_steps} is not for the adaptive method={method!r}")
     check_range("tolerance", tolerance, 0, open_low=True)
     num_steps = check_range("num_steps", 64 if num_steps is None else num_steps, 1, integer=True)
-    times = karras(path, num_steps + 1)[-2::-1] if times is None else times
+    if times is None:
+        times = rising(path, num_steps, data_std)
     times = jnp.asarray(times, float)
     if twice and not adapts and len(times) < 3:
         raise ConfigError("an error needs num_steps >= 2: it is seen with half of the steps")

@@ -166,6 +166,11 @@ def test_whole_numbers_are_points_too(points):
     whole, floats = (gm.fit_em(jax.random.key(0), jnp.asarray(a), 3) for a in (x, x.astype("f4")))
     assert bool(whole.converged)
     jax.tree.map(np.testing.assert_array_equal, whole, floats)
+    half = points[:300].astype(np.float16)  # of which there is no Cholesky factor
+    narrow, wide = (
+        gm.fit_em(jax.random.key(0), jnp.asarray(a), 3) for a in (half, half.astype("f4"))
+    )
+    jax.tree.map(np.testing.assert_array_equal, narrow, wide)
 
 
 def test_a_floor_is_a_share_of_each_variance(x64, points):

@@ -126,6 +126,16 @@ def test_data_std_scores_the_noisy_end(x64, key):
     assert abs(wrong[0] - density) > 0.05
 
 
+def test_noise_levels_are_in_units_of_the_data(key):
+    """Noise of deviation 0.002 would drown data of deviation 0.001, and 80 would not hide 1000."""
+    path, x = paths.linear(), jnp.array([[0.5], [-2.0]])
+    for std in (1e-3, 1e3):
+        denoise = exact.gaussian_denoiser(0.0, std, path)
+        found = diffusion.ode_log_prob(key, denoise, path, std * x, num_steps=64, data_std=std)
+        density = jax.scipy.stats.norm.logpdf(std * x[:, 0], scale=std)
+        np.testing.assert_allclose(found, density, atol=1e-2)
+
+
 def test_hutchinson_is_exact_for_a_diagonal_jacobian(x64, key):
     path = paths.vp()
     denoise = exact.gaussian_denoiser(jnp.array([0.3, -1.0, 0.0]), 0.6, path)
