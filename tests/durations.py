@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 FILE = Path(__file__).with_name("slow.json")
-FUNCTION_LIMIT = 2.0
+FUNCTION_LIMIT = 1.5
 """CPU seconds of the cheapest case of a test function."""
 CASE_LIMIT = 0.7
 """CPU seconds of a further case of a test function."""

@@ -111,7 +111,7 @@ def predict_both(
     return value, 0.5 * (1 + v)
 
 
-def _output(p: Preconditioned, params: Any, x: Array, t: Array, condition: Any) -> Array:
+def _output(p: Preconditioned, params: Any, x: Array, t: Array, condition: Any) -> Any:
     norm = jnp.sqrt((p.path.alpha(t) * p.data_std) ** 2 + p.path.sigma(t) ** 2)
     return p.apply(params, x / expand(norm, x), p.noise(p.path, t), condition)
 

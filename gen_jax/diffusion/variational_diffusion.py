@@ -115,7 +115,7 @@ class Scheduled:
         schedule = self.schedule.init(key_schedule, jnp.zeros(()))
         return {"network": self.network.init(key_network, *inputs), "schedule": schedule}
 
-    def apply(self, variables: Any, *inputs: Any, **options: Any) -> Array:
+    def apply(self, variables: Any, *inputs: Any, **options: Any) -> Any:
         return self.network.apply(variables["network"], *inputs, **options)
 
     def path(self, variables: Any) -> GaussianPath:

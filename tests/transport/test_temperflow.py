@@ -69,12 +69,14 @@ def ring(optimized):
     return Trained(target, state, *drawn, joined, counts)
 
 
+@pytest.mark.slow
 def test_the_ring_is_covered_evenly(ring):
     report = metrics.mode_report(ring.x, ring.target.modes, 0.5)
     assert report.covered == 8
     assert report.total_variation < 0.05
 
 
+@pytest.mark.slow
 def test_log_z_and_the_density_agree_with_the_target(ring):
     log_weights = ring.target.log_density(jnp.asarray(ring.x)) - ring.log_q
     log_z = log_normalizer(log_weights)
@@ -83,6 +85,7 @@ def test_log_z_and_the_density_agree_with_the_target(ring):
     assert abs(ring.state.stage.log_z) < 0.1
 
 
+@pytest.mark.slow
 def test_refined_samples_are_nearer(ring):
     """Gaussian scores around the nearest mode: the flow's tails are too wide, 1e-67 by chance."""
 
@@ -98,16 +101,19 @@ def test_refined_samples_are_nearer(ring):
     assert distance(ring.refined) < 0.9 * distance(ring.x)
 
 
+@pytest.mark.slow
 def test_samples_do_not_depend_on_their_batch(ring):
     np.testing.assert_allclose(ring.some, ring.x[7:9], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_one_trace_serves_all_stages(ring):
     assert int(ring.state.stage.phase) == DONE
     assert int(ring.state.stage.index) > 5
     assert len(set(ring.traces)) == 1
 
 
+@pytest.mark.slow
 def test_the_curve_rises_to_one_and_kl_falls(ring):
     state, rows = ring.state, ring.rows
     assert rows["beta"][0] == pytest.approx(0.1)
