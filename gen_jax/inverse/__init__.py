@@ -32,7 +32,7 @@ from gen_jax.inverse.proximal import proximal
 from gen_jax.inverse.pseudo_inverse_guidance import pseudo_inverse_guidance
 from gen_jax.inverse.repaint import repaint
 from gen_jax.inverse.replacement import replacement
-from gen_jax.inverse.twisted_smc import Particles, twisted_smc
+from gen_jax.inverse.twisted_smc import Particles, gaussian_twist, twisted_smc
 
 OPERATORS: dict[str, Callable[..., LinearOperator | Operator]] = {
     "inpainting": inpainting,
@@ -62,6 +62,7 @@ __all__ = [
     "dense",
     "dps",
     "gaussian_kernel",
+    "gaussian_twist",
     "inpainting",
     "jpeg",
     "latent_log_density",

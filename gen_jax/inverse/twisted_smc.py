@@ -17,11 +17,19 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
+from jax.typing import ArrayLike
 
 from gen_jax.diffusion.ddim import ddim_line, remaining_noise
 from gen_jax.diffusion.guidance import classifier
 from gen_jax.diffusion.sampler import call, transitions
 from gen_jax.errors import check_range
+from gen_jax.inverse.measurements import (
+    check_noise,
+    checked_linear,
+    measurements,
+    posterior_variance,
+)
+from gen_jax.inverse.operators import LinearOperator, Operator
 from gen_jax.paths import GaussianPath
 from gen_jax.randomness import normal, sample_keys
 from gen_jax.types import Array, Denoiser, Float, Key
@@ -52,6 +60,32 @@ def systematic_resampling(key: Key[Array, ""], log_weights: Float[Array, "P"]) -
     return jnp.minimum(jnp.searchsorted(total, points), size - 1)
 
 
+def gaussian_twist(
+    denoise: Denoiser,
+    path: GaussianPath,
+    operator: LinearOperator | Operator,
+    y: ArrayLike,
+    noise_std: float,
+    data_std: float = 1.0,
+) -> Callable[[Array, Array], Float[Array, "P"]]:
+    """log N(y; A D, noise_std^2 I + q^2 A A^T) of `twisted_smc`, up to a function of t.
+
+    q^2 is Var[x0 | x_t] for data N(m, data_std^2 I), as in `pseudo_inverse_guidance`. The default
+    twist has q = 0: where noise_std is small beside the data's deviation its weights have heavy
+    tails, and single runs miss log p(y) by much more than their effective sample size suggests.
+    Raises ConfigError for an operator that is not linear, y of another shape, and noise_std = 0.
+    """
+    linear = checked_linear("gaussian_twist", operator)
+    check_noise(noise_std, data_std, positive=True)
+
+    def log_twist(x, t):
+        residual = measurements(operator, y, x) - linear.apply(denoise(x, t))
+        solved = linear.solve(residual, posterior_variance(path, t, data_std), noise_std**2)
+        return -0.5 * jnp.sum(residual * solved, axis=tuple(range(1, residual.ndim)))
+
+    return log_twist
+
+
 def twisted_smc(
     key: Key[Array, ""],
     denoise: Denoiser,
@@ -72,7 +106,8 @@ def twisted_smc(
       log_likelihood: `x0 [P, ...] -> log p(y | x0)` [P] in nats.
       x: noise to start from, see `diffusion.prior`.
       log_twist: `(x_t, t [P]) -> log p~(y | x_t)` [P]; by default the likelihood of the denoised
-        point. It decides how many particles are needed, not what they converge to.
+        point (wu2023); for linear operators `gaussian_twist` is better. It decides how many
+        particles are needed, not what they converge to.
       threshold: particles are resampled when the effective sample size is below this share of P.
     Raises ConfigError for a threshold outside [0, 1].
     """
