@@ -83,7 +83,8 @@ def denoiser_and_fraction(
 ) -> Callable[[Array, Array], tuple[Array, Array]]:
     """`(x_t [B, ...], t [B]) -> (E[x0 | x_t], fraction)` of a model with learned variances.
 
-    The fraction is that of `reverse_log_variance`; both are of the moving average. Raises
+    The fraction is that of `reverse_log_variance`, clipped to [0, 1]: it is not trained below the
+    time 1 / variance_steps. Both are of the moving average. Raises
     ConfigError for a model of another loss than "hybrid".
     """
     parts, own = parts_of(model, state, Parts)
@@ -94,7 +95,8 @@ def denoiser_and_fraction(
     def both(x: Float[Array, "B ..."], t: Float[Array, "B"]) -> tuple[Array, Array]:
         condition = value_or_null(parts, conditions, x.shape[0])
         value, fraction = predict_both(p, own.ema, x, t, condition)
-        return convert(value, x, coefficients(p.path, t), p.prediction, "x0", p.data_std), fraction
+        x0 = convert(value, x, coefficients(p.path, t), p.prediction, "x0", p.data_std)
+        return x0, jnp.clip(fraction, 0, 1)
 
     return both
 

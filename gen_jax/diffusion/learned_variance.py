@@ -87,19 +87,19 @@ def hybrid_steps_loss(
     vlb_weight: float = 1e-3,
     **options: Any,
 ) -> tuple[Float[Array, "B"], dict[str, Array]]:
-    """`denoising_loss` + vlb_weight T L_k, at the next of the times k / T; L_k per dimension.
+    """`denoising_loss` + vlb_weight T L, at all times, so that any sampler and grid can be used.
 
-    L_k is `variance_term` of the step to (k - 1) / T with the gradient of the mean stopped; the
-    step to the data has none.
+    L is `variance_term` per dimension of the step from t to max(t - 1 / T, t / 2), with the
+    gradient of the mean stopped; below t = 1 / T, where a step would end in the data, it is 0.
 
     Args:
       predict: a value of parameterisation `prediction`, and the fraction.
-    Returns the loss [B], and under "variance_bound" [B] the bound T L_k in nats per dimension.
+    Returns the loss [B], and under "variance_bound" [B] the bound T L in nats per dimension.
     """
     check_range("num_steps", num_steps, 2, integer=True)
     check_range("vlb_weight", vlb_weight, 0)
-    k = jnp.maximum(jnp.ceil(t * num_steps), 1)
-    t, s = off_the_poles(path, k / num_steps), (k - 1) / num_steps
+    t = off_the_poles(path, t)
+    s = jnp.maximum(t - 1 / num_steps, 0.5 * t)
     c = coefficients(path, t)
     x_t = expand(c.alpha, x0) * x0 + expand(c.sigma, x0) * eps
     value, fraction = predict(x_t, t)
@@ -107,9 +107,9 @@ def hybrid_steps_loss(
         lambda *_: value, path, x0, eps, t, prediction=prediction, data_std=data_std, **options
     )
     x0_hat = jax.lax.stop_gradient(convert(value, x_t, c, prediction, "x0", data_std))
-    inner = jnp.where(k > 1, s, 0.5 * t)
-    term = variance_term(x0_hat, fraction, path, x0, x_t, t, inner)
-    bound = jnp.where(k > 1, term, 0) * num_steps / x0[0].size
+    inner = jnp.where(t * num_steps > 1, t, 0.5)  # a time whose term is finite in place of others
+    term = variance_term(x0_hat, fraction, path, x0, x_t, inner, jnp.where(inner == t, s, 0.25))
+    bound = jnp.where(inner == t, term, 0) * num_steps / x0[0].size
     return loss + vlb_weight * bound, {**metrics, "variance_bound": bound}
 
 
@@ -123,7 +123,7 @@ def hybrid_loss(
     prediction: str = "eps",
     vlb_weight: float = 1e-3,
 ) -> tuple[Float[Array, "B"], dict[str, Array]]:
-    """nichol2021 eq. 16 at a uniformly drawn step, per example; see `hybrid_steps_loss`."""
+    """nichol2021 eq. 16 at a uniformly drawn time, per example; see `hybrid_steps_loss`."""
     key_time, key_noise = jax.random.split(key)
     t = jax.random.uniform(key_time, x0.shape[:1], x0.dtype)
     eps = jax.random.normal(key_noise, x0.shape, x0.dtype)

@@ -187,4 +187,4 @@ def make_parts(
 
 def _learned_ancestral(parts: Parts, params: Any, value: Any) -> Stepper:
     p = parts.preconditioned
-    return ancestral_with(lambda x, t: predict_both(p, params, x, t, value)[1])
+    return ancestral_with(lambda x, t: jnp.clip(predict_both(p, params, x, t, value)[1], 0, 1))

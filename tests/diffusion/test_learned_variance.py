@@ -125,7 +125,7 @@ def test_the_mean_is_held_in_the_bound_and_the_fraction_is_not(key):
             return value, jnp.full_like(x, f)
 
         each, _ = diffusion.hybrid_steps_loss(
-            predict, path, x0, jnp.flip(x0) / STD, jnp.full(4000, 0.55), prediction="x0",
+            predict, path, x0, jnp.flip(x0) / STD, jnp.full(4000, 0.6), prediction="x0",
             num_steps=10, vlb_weight=weight,
         )  # fmt: skip
         return each.mean()
@@ -138,6 +138,22 @@ def test_the_mean_is_held_in_the_bound_and_the_fraction_is_not(key):
     assert abs(slopes[1]) < 0.15 * slopes[2]
     each, aux = diffusion.hybrid_loss(key, lambda x, t: (x, x), path, x0[:8], num_steps=4)
     assert each.shape == aux["variance_bound"].shape == (8,)
+
+
+def test_every_time_is_trained_and_no_term_leaves_the_floats(key):
+    """The times between the steps and below the first one are seen too; terms are finite there."""
+    path, seen = paths.cosine(), []
+
+    def predict(x, t):
+        seen.append(t)
+        return jnp.zeros_like(x), jnp.zeros_like(x)
+
+    t = jnp.array([0.0, 1e-4, 0.003, 0.0101, 0.55, 1.0])
+    x0 = jax.random.normal(key, (6, 2))
+    each, aux = diffusion.hybrid_steps_loss(predict, path, x0, jnp.flip(x0), t, num_steps=100)
+    np.testing.assert_allclose(seen[0], t, atol=1e-3)
+    assert np.isfinite(each).all()
+    np.testing.assert_array_equal(np.asarray(aux["variance_bound"]) > 0, t > 0.01)
 
 
 @pytest.fixture(scope="module")
