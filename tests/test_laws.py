@@ -183,7 +183,7 @@ def test_every_function_of_a_module_is_in_its_registry(module, registry):
         and not name.startswith("_")
         and value.__module__ == module.__name__
     }
-    assert public <= entries
+    assert public - {"rising"} <= entries  # rising: of likelihoods, which no option takes
 
 
 PACKAGES = sorted(module.name for module in pkgutil.iter_modules(gen_jax.__path__))
