@@ -44,7 +44,7 @@ DRAWS, IMAGES = 8, 50
 
 @dataclass(frozen=True, kw_only=True)
 class Config(OperatorOptions, PathConfig):
-    """Palette; the defaults train on 8x8 digits in a minute of one core."""
+    """Palette; the defaults train on 8x8 digits."""
 
     def check(self) -> None:
         """Raise ConfigError for what cannot work, before anything is loaded or compiled."""

@@ -90,7 +90,7 @@ def over_tokens(layer: Callable[[Array], Array], x: Float[Array, "B N D"]) -> Ar
     """A layer of [B N, D] for tokens [B, N, D].
 
     The gradient of a kernel is then one product of matrices; of three axes XLA copies the tokens
-    transposed first, which costs a transformer's step an eighth of its time on a CPU.
+    transposed first.
     """
     return layer(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], -1)
 
