@@ -1,6 +1,7 @@
 """A model's function compiled once for each size and choice of options, and held by the model."""
 
 import functools
+import hashlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from types import NoneType
@@ -16,6 +17,9 @@ from gen_jax.types import State
 
 PROGRAMS = 16
 """Compiled programs that one function holds; beyond them the one used longest ago goes."""
+
+MAX_TEXT = 2**24
+"""Characters of a program with a function of the user's beyond which it is not held."""
 
 Check = Callable[[Any, int], Any]
 """`(value, n) -> value`, checked for n samples or examples, and brought into its usual form."""
@@ -73,14 +77,61 @@ def _with_options(function: Callable, first: str, static: tuple) -> Callable:
     return run
 
 
+@functools.lru_cache(PROGRAMS)
+def _place_of(digest: bytes) -> list[Any]:
+    """Where the compiled program of a digest is, once there is one."""
+    return []
+
+
+def _placed(leaf: Any) -> tuple[Any, ...]:
+    return jax.typeof(leaf), getattr(leaf, "sharding", None), getattr(leaf, "committed", None)
+
+
+def _traced(constants: Any) -> bool:
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(constants))
+
+
+def by_trace(run: Any) -> Callable[..., Any]:
+    """A function from `jax.jit` that was made for one use, without compiling an equal one again.
+
+    It is traced at its first call for each kind of arguments, so that what its functions read from
+    outside is read then. The compiled program is that of an earlier function whose lowered text,
+    with the arrays that it closes over, was the same. `PROGRAMS` of them are held, none of them
+    with a text of over `MAX_TEXT` characters, which may hold many parameters.
+    """
+    found: dict[Any, Callable] = {}
+
+    def call(*arguments: Any) -> Any:
+        if _traced(arguments):
+            return run(*arguments)
+        leaves, form = jax.tree.flatten(arguments)
+        kind = form, tuple(map(_placed, leaves))
+        if kind not in found:
+            traced = run.trace(*arguments)
+            constants = jax.tree.leaves(traced.jaxpr.consts)
+            if _traced(constants):
+                return run(*arguments)
+            lowered = traced.lower()
+            parts = [lowered.as_text().encode(), repr((kind, lowered.out_tree)).encode()]
+            parts += [np.asarray(constant).tobytes() for constant in constants]
+            short = sum(map(len, parts)) <= MAX_TEXT
+            place = _place_of(hashlib.sha256(b"".join(parts)).digest()) if short else []
+            if not place:
+                place.append(lowered.compile())
+            found[kind] = place[0]
+        return found[kind](*arguments)
+
+    return call
+
+
 class Compiled:
     """`function(key, state, n or x, **options)`, traced and compiled at the first call of a kind.
 
     Arrays and pytrees of them are arguments of the program. All other options are part of it.
     Programs whose options are plain (numbers, names, types of numbers, None, tuples of these) are
-    held for the next call, and go with this object. With any other option, such as a function of
-    the user's, which may read what changes between calls, a program is compiled for one call and
-    not held. The function itself must be pure.
+    held for the next call, and go with this object. Any other option, such as a function of the
+    user's, may read what changes between calls: each call is traced (`by_trace`). The function
+    itself must be pure.
 
     Args:
       check: of n or x, called before the program, which sees no values, is traced.
@@ -147,7 +198,7 @@ class Compiled:
             held = None if _has_functions(arrays) else self.held(static, _kinds(static), shapes)
         except TypeError:
             held = None
-        program = held or self.once(static)
+        program = held or by_trace(self.once(static))
         return lambda key, state, values: program(
             key, state, {name: values[name] for name in arrays}
         )

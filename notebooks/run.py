@@ -15,6 +15,7 @@ import os
 import resource
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,6 +25,9 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 
 FOLDER = Path(__file__).resolve().parent
 RECORDS = FOLDER.parent / "docs" / "results" / "records"
+AT_ONCE = 2
+"""Notebooks that are checked at the same time."""
+
 CELL_TIMEOUT, STARTUP_TIMEOUT = 900, 300
 """Seconds that one cell and the start of the kernel may take."""
 
@@ -53,8 +57,11 @@ def code_hash(notebook: nbformat.NotebookNode) -> str:
     return hashlib.sha256(code.encode()).hexdigest()[:16]
 
 
-def execute(notebook: nbformat.NotebookNode) -> None:
-    """Run every cell in a fresh kernel, then leave nothing but code, results and the hash."""
+def execute(notebook: nbformat.NotebookNode, path: Path) -> None:
+    """Run every cell in a fresh kernel, then leave nothing but code, results and the hash.
+
+    Raises SystemExit at the first cell that raises.
+    """
     client = NotebookClient(
         notebook,
         timeout=CELL_TIMEOUT,
@@ -64,7 +71,10 @@ def execute(notebook: nbformat.NotebookNode) -> None:
         coalesce_streams=True,
         resources={"metadata": {"path": str(FOLDER)}},
     )
-    client.execute()
+    try:
+        client.execute()
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+        raise SystemExit(f"{path.name}: {error}") from None
     for cell in notebook.cells:
         cell.metadata.clear()
     notebook.metadata.clear()
@@ -100,6 +110,23 @@ def chosen(names: list[str]) -> list[Path]:
     return [available[name] for name in wanted]
 
 
+def check(path: Path) -> str:
+    """Execute a notebook with short trainings, and write nothing."""
+    notebook, start = nbformat.read(path, as_version=4), time.perf_counter()
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(QUICK))
+    execute(notebook, path)
+    return f"{path.name}: {time.perf_counter() - start:.0f} s"
+
+
+def renew(path: Path) -> str:
+    """Execute a notebook and write it, with what that cost."""
+    notebook, start, spent = nbformat.read(path, as_version=4), time.perf_counter(), cpu_seconds()
+    execute(notebook, path)
+    nbformat.write(notebook, path)
+    record(path, notebook, cpu_seconds() - spent)
+    return f"{path.name}: {time.perf_counter() - start:.0f} s"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="notebooks; all when none is named")
@@ -112,20 +139,10 @@ def main() -> None:
     )  # XLA says when a busy machine compiles slowly
     if arguments.check:
         os.environ.update({**CHEAP, **os.environ})
-    for path in chosen(arguments.names):
-        print(f"{path.name}: running", flush=True)
-        notebook, start = nbformat.read(path, as_version=4), time.perf_counter()
-        spent = cpu_seconds()
-        if arguments.check:
-            notebook.cells.insert(0, nbformat.v4.new_code_cell(QUICK))
-        try:
-            execute(notebook)
-        except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-            sys.exit(f"{path.name}: {error}")
-        if not arguments.check:
-            nbformat.write(notebook, path)
-            record(path, notebook, cpu_seconds() - spent)
-        print(f"{path.name}: {time.perf_counter() - start:.0f} s", flush=True)
+    one = check if arguments.check else renew
+    with ThreadPoolExecutor(AT_ONCE if arguments.check else 1) as workers:
+        for line in workers.map(one, chosen(arguments.names)):
+            print(line, flush=True)
 
 
 if __name__ == "__main__":

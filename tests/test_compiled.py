@@ -152,7 +152,48 @@ def test_a_function_that_reads_what_changes_is_read_at_each_call(key, make, batc
     assert count == [batch_size or 4] * 2
 
 
-def test_a_program_with_a_function_is_not_held(key):
+def compiled_ones(names):
+    # Not the tracings, which each call has.
+    return [name for name in names if "backend_compile" in name]
+
+
+def test_equal_programs_with_functions_are_compiled_once(key, compilations):
+    guided = lambda key, state, n, guide=None: guide(normal(sample_keys(key, n), (2,)))
+    model = compiled(GenerativeModel(None, None, guided))
+
+    def draw(shift, key=key, n=3):
+        guide = lambda x: jax.nn.softplus(x) @ jnp.asarray(shift)
+        return np.asarray(model.sample(key, (), n, guide=guide))
+
+    one, two = np.eye(2, dtype=np.float32), 2 * np.eye(2, dtype=np.float32)
+    first, scaled = draw(one), draw(two)
+    other = jax.random.fold_in(key, 1)
+    compilations.clear()
+    np.testing.assert_array_equal(draw(one.copy()), first)
+    np.testing.assert_array_equal(draw(two), scaled)
+    assert np.abs(np.subtract(draw(one, other), first)).max() > 1e-3
+    assert not compiled_ones(compilations)
+    np.testing.assert_allclose(scaled, 2 * first, rtol=1e-6)
+    assert draw(one, n=4).shape == (4, 2)
+    assert compiled_ones(compilations)
+
+
+def test_constants_inside_of_a_derivative_rule_tell_programs_apart(key):
+    """`custom_jvp` keeps what it closes over in a program of its own."""
+
+    def draw(value):
+        inner = jax.custom_jvp(lambda x: x + jnp.float32(value))
+        inner.defjvp(lambda primals, tangents: (inner(*primals), tangents[0]))
+        return model.sample(key, (), 2, guide=inner)
+
+    guided = lambda key, state, n, guide=None: guide(jnp.zeros((n, 2)))
+    model = compiled(GenerativeModel(None, None, guided))
+    for value in ([1.0, 2.0], [3.0, 4.0], [1.0, 2.0]):
+        np.testing.assert_array_equal(draw(value), [value, value])
+
+
+def test_a_large_program_with_a_function_is_not_held(key, monkeypatch):
+    monkeypatch.setattr("gen_jax.compiled.MAX_TEXT", 100)
     executables = lambda: len(jax.devices()[0].client.live_executables())
     guided = lambda key, state, n, guide=None: guide(normal(sample_keys(key, n), ()))
     model = compiled(GenerativeModel(None, None, guided))

@@ -19,8 +19,8 @@ class Batches:
     """The batches of a stream, checked against the first; None for ever when data are arrays.
 
     `check(batch)` raises for values that the model does not take. It is called with the batches
-    that hold the extremes of the data: of arrays before training, of a stream where its whole
-    numbers (labels, tokens) leave the range seen so far.
+    that hold the extremes of the data: of arrays before training, of a stream where an array of
+    it leaves the range seen so far.
     """
 
     def __init__(self, data: Any, batch_size: int):
@@ -29,7 +29,7 @@ class Batches:
         self.check: Callable[[Mapping[str, Any]], Any] = lambda batch: None
         self._iterator: Any = None
         self._form: dict[str, tuple] = {}
-        self._seen: dict[str, tuple[int, int]] = {}
+        self._seen: dict[str, tuple[float, float]] = {}
 
     def first(self, key: Key[Array, ""]) -> dict[str, np.ndarray]:
         """One batch, for its shapes and for `model.init`; of arrays, examples that the key draws.
@@ -114,7 +114,8 @@ def _form(batch: Mapping[str, Any]) -> dict[str, tuple]:
     return {name: (tuple(np.shape(v)), str(v.dtype)) for name, v in batch.items()}
 
 
-def _ranges(batch: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
-    """Smallest and largest of each array of whole numbers."""
-    whole = {n: v for n, v in batch.items() if jnp.issubdtype(v.dtype, jnp.integer)}
-    return {name: (int(v.min()), int(v.max())) for name, v in whole.items() if v.size}
+def _ranges(batch: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """Smallest and largest of each array of real numbers."""
+    real = (jnp.integer, jnp.floating)
+    numbers = {n: v for n, v in batch.items() if any(jnp.issubdtype(v.dtype, k) for k in real)}
+    return {name: (v.min().item(), v.max().item()) for name, v in numbers.items() if v.size}

@@ -14,6 +14,7 @@ import numpy as np
 from jax.scipy.special import logsumexp
 
 from gen_jax.checks import as_key, no_type_check
+from gen_jax.compiled import by_trace
 from gen_jax.errors import check_choice, check_range
 from gen_jax.mcmc import annealed_importance, hmc
 from gen_jax.mcmc.checks import check_step_size
@@ -70,14 +71,15 @@ def estimate_log_prob(
       proposal: "posterior" (importance weighted, IWAE-k) or "prior" (naive Monte Carlo).
       chunk: draws in memory at a time.
     The error is the delta method's and misleads when few draws carry the sum. The functions are
-    traced and compiled at each call, with what they read from outside at that time; for many calls
-    `jax.jit` one with the parameters as arguments, as a model's `log_prob` does.
+    traced at each call, with what they read from outside at that time, and compiled again where
+    they have changed; for many parameters `jax.jit` one function with these as arguments, as a
+    model's `log_prob` does.
     """
     check_choice("proposal", proposal, PROPOSALS)
     check_range("num_samples", num_samples, 1, integer=True)
     check_range("chunk", chunk, 1, integer=True)
     run = partial(_estimate, functions, proposal, num_samples, min(chunk, num_samples))
-    return jax.jit(run)(key, x)
+    return by_trace(jax.jit(run))(key, x)
 
 
 def _estimate(functions: VAEFunctions, proposal, num_samples, chunk, key, x) -> Estimate:
@@ -117,7 +119,7 @@ def annealed_log_prob(
     """log p(x) [B] in nats with its standard error [B] by annealed importance sampling (wu2017).
 
     Each example has `chains` Hamiltonian chains, which walk over `levels` steps from the proposal
-    to p(x, z). The functions are traced and compiled at each call, as by `estimate_log_prob`.
+    to p(x, z). The functions are traced at each call, as by `estimate_log_prob`.
     """
     check_choice("proposal", proposal, PROPOSALS)
     check_range("chains", chains, 2, integer=True)
@@ -125,7 +127,7 @@ def annealed_log_prob(
     check_step_size(step_size)
     key = as_key("key", key)
     run = partial(_annealed, functions, proposal, chains, levels, leapfrog_steps)
-    return jax.jit(run)(key, x, step_size)
+    return by_trace(jax.jit(run))(key, x, step_size)
 
 
 def _annealed(

@@ -2,12 +2,17 @@
 
 import itertools
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
 
+from gen_jax import training
+from gen_jax.data import transforms
 from gen_jax.data.loader import stream
 from gen_jax.errors import DataError
+from gen_jax.model import GenerativeModel
 
 
 def batch(step):
@@ -60,3 +65,22 @@ def test_stream_of_another_form():
     wide = lambda start: iter([batch(0), {"x": batch(1)["x"].astype(np.float64)}])
     with pytest.raises(DataError, match=r"batch 1 is .*float64"):
         tiny.train(data=wide)
+
+
+def test_floats_of_a_later_batch_that_leave_their_range_are_refused():
+    """Such as pictures in 0..255 after the first ones, of which all were dark."""
+    to_symmetric = transforms.to_symmetric()
+
+    def init(key, batch):
+        to_symmetric.encode(key, batch["x"])
+        return jnp.zeros(())
+
+    model = GenerativeModel(init, lambda key, state, batch: (state + 1, {"loss": state}), None)
+    fit = lambda rows: training.fit(
+        jax.random.key(0), model, lambda start: iter(rows[start:]), steps=3, batch_size=2,
+        progress=False,
+    )  # fmt: skip
+    of = lambda value: {"x": np.full((2, 3), value, np.float32)}
+    assert float(fit([of(0.1), of(0.0), of(1.0)])) == 3
+    with pytest.raises(DataError, match="x"):
+        fit([of(0.1), of(0.2), of(200.0)])
