@@ -4,6 +4,8 @@
     python -m experiments.diffusion --dataset 8gaussians
     python -m experiments.diffusion --dataset mnist --steps 6000 --path vp --prediction eps
     python -m experiments.diffusion --loss hybrid --stepper learned_ancestral
+    python -m experiments.diffusion --dataset captions:digits --network.patch 2   # from sentences
+    python -m experiments.diffusion --dataset shapes:16                           # scenes of shapes
 
 Then `python -m experiments.sample RUN_DIR` and `python -m experiments.evaluate RUN_DIR`.
 """
@@ -14,6 +16,7 @@ from typing import Annotated, Any, ClassVar
 import jax.numpy as jnp
 import tyro
 
+from experiments.shared.caption_checks import picture_of
 from experiments.shared.diffusion_options import PathConfig, model_options
 from experiments.shared.networks import make_network
 from experiments.shared.option_types import MAX_COUNT, of
@@ -102,7 +105,7 @@ EXPERIMENT = Experiment("diffusion", Config, build, bound=bound)
 
 def main() -> None:
     config = tyro.cli(Config, description=__doc__)
-    run(EXPERIMENT, config)
+    run(EXPERIMENT, config, picture_of(config.dataset))
 
 
 if __name__ == "__main__":

@@ -12,18 +12,19 @@ refused, unless --allow-changed-data.
 
 import time
 from dataclasses import asdict, dataclass, fields
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
 
+from experiments.shared import caption_checks
 from experiments.shared.likelihoods import has_option
 from experiments.shared.measures import evaluate_data, evaluate_target
 from experiments.shared.option_types import MAX_COUNT, MAX_SAMPLES, within
 from experiments.shared.pictures import draw
 from experiments.shared.provenance import in_report
 from experiments.shared.runner import shown_path
-from experiments.shared.sampling import DECODING, SamplingConfig, prepare
+from experiments.shared.sampling import DECODING, Sampler, SamplingConfig, prepare
 from gen_jax import data, training
 from gen_jax.data import known_densities
 from gen_jax.errors import ConfigError, DataError
@@ -66,6 +67,19 @@ def load_both(name: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     return train, test
 
 
+def as_captions_say(
+    config: Config, sampler: Sampler, samples: np.ndarray, test: dict[str, np.ndarray]
+) -> dict[str, Any]:
+    """Of a model of captions, how often its images are as asked."""
+    if "caption" not in sampler.model.conditions:
+        return {}
+    model, spec, state = sampler.model, sampler.saved.spec, sampler.state
+    told = lambda caption: draw(
+        model, spec, state, len(caption), config.seed, caption=caption, **sampler.options
+    )
+    return caption_checks.measure(spec.name, samples, test, told)
+
+
 def main() -> None:
     config = tyro.cli(Config, description=__doc__)
     sampler = prepare(config, needs_data=True)
@@ -93,6 +107,7 @@ def main() -> None:
         measured = evaluate_target(saved, samples, config.seed)
     else:
         measured = evaluate_data(saved, samples, train, test, config.likelihood, **given)
+        measured |= as_captions_say(config, sampler, samples, test)
     report = {
         "run": saved.name,
         "dataset": saved.spec.name,

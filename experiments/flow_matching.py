@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
+from experiments.shared.caption_checks import picture_of
 from experiments.shared.diffusion_options import PathConfig, model_options
 from experiments.shared.networks import make_network
 from experiments.shared.registry import Experiment
@@ -88,7 +89,7 @@ def main() -> None:
         if not file.is_file():
             raise ConfigError(f"pairs=True, but there is no {str(file)!r}: see experiments.reflow")
         train = dict(np.load(file))
-    run(EXPERIMENT, config, train=train)
+    run(EXPERIMENT, config, picture_of(config.dataset), train=train)
 
 
 if __name__ == "__main__":

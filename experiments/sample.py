@@ -7,6 +7,7 @@ python -m experiments.sample runs/diffusion-digits --stepper ddim --steps 10 --l
 python -m experiments.sample runs/diffusion-digits --guidance 2
 python -m experiments.sample runs/diffusion-digits --classifier runs/noisy_classifier-digits
 python -m experiments.sample runs/transformer-genesis --num 3 --prompt "And God said" --top-p 0.9
+python -m experiments.sample runs/text_gan-captions_digits --prompt "a thick seven in black"
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,8 @@ import tyro
 
 from experiments.shared.exports import LABELS, write_arrays, write_pictures
 from experiments.shared.option_types import MAX_SAMPLES, within
-from experiments.shared.pictures import balanced_labels, draw, picture
+from experiments.shared.pictures import balanced, balanced_labels, draw, picture
+from experiments.shared.prompts import sentences_of
 from experiments.shared.registry import Saved
 from experiments.shared.sampling import Sampler, SamplingConfig, prepare
 from gen_jax import diffusion, plotting, training
@@ -46,7 +48,7 @@ class Config(SamplingConfig):
     """A .png (one picture), .txt (text), .npz (arr_0 and labels), or a folder, with a / at the end:
     a PNG for each image, and labels.csv. In samples/ of the run if not given."""
     prompt: str | None = None
-    """Text that the samples continue."""
+    """Text that the samples continue, or what pictures are to show."""
     animate: bool = False
     """Also write a GIF of the way from noise to data."""
 
@@ -65,18 +67,30 @@ def labels_of(chosen: Sequence[int], saved: Saved, n: int) -> np.ndarray | None:
         check_range("label", label, 0, spec.num_classes - 1, integer=True)
     if chosen:
         return np.resize(np.asarray(chosen, np.int32), n)
-    balanced = balanced_labels(saved.model, spec, n)
-    return None if balanced is None else np.asarray(balanced)
+    every = balanced_labels(saved.model, spec, n)
+    return None if every is None else np.asarray(every)
 
 
-def prompt_of(prompt: str | None, saved: Saved) -> dict[str, Any]:
+def prompt_of(prompt: str, saved: Saved) -> dict[str, Any]:
     """The option of the sampler. Raises ConfigError or DataError for text that does not fit."""
-    if prompt is None:
-        return {}
+    if "caption" in saved.model.conditions:
+        return {"caption": sentences_of(saved.spec).encode(prompt)}
     if saved.spec.kind != "text":
-        raise ConfigError(f"prompt={prompt!r} was given to a run on {saved.spec.name!r}, no text")
+        raise ConfigError(
+            f"prompt={prompt!r} was given to a run on {saved.spec.name!r}, whose model takes none"
+        )
     vocabulary = Vocabulary.from_json(saved.spec.vocabulary)
     return {"prompt": prompt_tokens(vocabulary, prompt, saved.spec.shape[0])}
+
+
+def condition_of(config: Config, saved: Saved, n: int) -> dict[str, Any]:
+    """What n samples are told: the prompt, or labels. Raises ConfigError or DataError."""
+    labels = labels_of(config.label, saved, n) if config.prompt is None or config.label else None
+    if config.prompt is None:
+        return {} if labels is None else {"label": labels}
+    if labels is not None:
+        raise ConfigError(f"prompt={config.prompt!r} and label: give one of them")
+    return prompt_of(config.prompt, saved)
 
 
 def output_of(config: Config, sampler: Sampler) -> Path:
@@ -105,8 +119,8 @@ def animate(config: Config, sampler: Sampler, path: Path) -> Path:
     """A GIF of 36 images, or of 2000 points, along the sampling path."""
     spec = sampler.saved.spec
     n = 36 if spec.kind == "images" else 2000
-    label = labels_of(config.label, sampler.saved, n)
-    options = sampler.options | ({} if label is None else {"label": label})
+    told = condition_of(config, sampler.saved, n) or balanced(sampler.model, spec, n)
+    options = sampler.options | told
     key = jax.random.key(config.seed)
     draw = jax.jit(
         lambda key, state: diffusion.trajectory(key, sampler.model, state, n, **options).states
@@ -120,12 +134,13 @@ def main() -> None:
     config = tyro.cli(Config, description=__doc__)
     sampler = prepare(config)
     saved = sampler.saved
-    labels = labels_of(config.label, saved, config.num)
+    condition = condition_of(config, saved, config.num)
     if config.animate and "grid" not in sampler.model.conditions:
         raise ConfigError(f"animate=True needs a sampler of steps, which {saved.name!r} has not")
     output = output_of(config, sampler)
-    options = {**sampler.options, "label": labels, **prompt_of(config.prompt, saved)}
+    options = {**sampler.options, **condition}
     samples = draw(sampler.model, saved.spec, sampler.state, config.num, config.seed, **options)
+    labels = condition.get("label")
     if is_folder(config.output):
         write_pictures(output, samples, labels)
     elif output.suffix == ".npz":

@@ -30,6 +30,7 @@ class PathConfig(RunConfig):
     """Peak of a one-cycle schedule of Adam."""
     ema_decay: Share = 0.998
     label_dropout: Share = 0.1
+    """Share of the labels or captions that training hides; captions are then empty."""
     stepper: str = "adams"
     """Default sampler; adams is as good as any at 5 to 80 network calls (`python -m
     experiments.list` shows all). ddpm and dpm_solver_pp_sde add fresh noise in each step; edm_heun
@@ -55,7 +56,7 @@ def model_options(config: PathConfig, spec: DatasetSpec) -> dict[str, Any]:
         "time_density": config.time_density,
         "noise_input": config.noise_input,
         "data_std": data_std,
-        "condition": spec.condition,
+        "condition": spec.sentences.condition if spec.sentences else spec.condition,
         "condition_dropout": config.label_dropout,
         "ema_decay": config.ema_decay,
         "transform": transform,

@@ -19,7 +19,8 @@ DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """A conditional network; "auto" is an MLP for points and tiny images, a DiT for larger ones."""
+    """A conditional network; "auto" is an MLP for points and tiny images, a DiT for larger ones and
+    for captions, whose words DiT and U-Net attend to."""
 
     name: str = "auto"
     """auto, mlp, unet, dit, or one that a plugin adds to NETWORKS"""
@@ -68,7 +69,8 @@ def make_network(config: NetworkConfig, spec: DatasetSpec) -> Any:
     }
     image = spec.kind == "images"
     if name == "auto":
-        name = "dit" if image and max(spec.shape[:2]) > 12 else "mlp"
+        large = image and max(spec.shape[:2]) > 12
+        name = "dit" if large or spec.sentences is not None else "mlp"
     if name != "mlp" and not image:
         raise ConfigError(f"network.name={name!r} needs images; dataset {spec.name!r} has points")
     width = 128 if config.width is None else config.width

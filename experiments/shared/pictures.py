@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.shared.caption_checks import subject_of
 from gen_jax import data, plotting, training
 from gen_jax.data import DatasetSpec, Vocabulary
 from gen_jax.errors import DataError
@@ -26,14 +27,24 @@ def balanced_labels(model: GenerativeModel, spec: DatasetSpec, n: int) -> Array 
     return jnp.arange(n, dtype=jnp.int32) % spec.num_classes
 
 
+def balanced(model: GenerativeModel, spec: DatasetSpec, n: int) -> dict[str, Array]:
+    """What n samples are told when nothing is said: captions or labels in turn, as the model takes
+    them."""
+    subject = subject_of(spec.name)
+    if subject is not None and "caption" in model.conditions:
+        return {"caption": jnp.asarray(subject.asked(n)["caption"])}
+    labels = balanced_labels(model, spec, n)
+    return {} if labels is None else {"label": labels}
+
+
 def draw(
     model: GenerativeModel, spec: DatasetSpec, state: State, n: int, seed: int = 0, **condition
 ) -> np.ndarray:
-    """n samples in data units, with balanced labels unless labels are given."""
-    labels = condition.pop("label", None)
-    labels = balanced_labels(model, spec, n) if labels is None else labels
-    if labels is not None:
-        condition["label"] = labels
+    """n samples in data units, with `balanced` labels or captions unless some are given."""
+    if condition.get("label") is None:
+        condition.pop("label", None)
+    if not condition.keys() & {"label", "caption"}:
+        condition |= balanced(model, spec, n)
     key = jax.random.key(seed)
     return np.asarray(sample_in_batches(model, key, state, n, min(n, BATCH_SIZE), **condition))
 

@@ -1,5 +1,6 @@
 """A model of sentences that is also sampled by labels, each of which stands for some sentences."""
 
+import inspect
 from functools import partial
 from typing import Any
 
@@ -7,10 +8,16 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.conditions import Captions, labels
+from gen_jax.data import DatasetSpec, Sentences, captions
 from gen_jax.errors import ConfigError
 from gen_jax.model import GenerativeModel, compiled, sampler_of
 from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.types import Array, Batch, Int, Key
+
+
+def sentences_of(spec: DatasetSpec) -> Sentences:
+    """The words of a model of captions: those of the digits where the set itself has none."""
+    return spec.sentences or captions.SENTENCES
 
 
 def with_captions(prompts: Int[Any, "K M T"], batch: Batch) -> Batch:
@@ -42,19 +49,23 @@ def prompted(
       prompts: M sentences of each of K labels. Of data without captions the first is taken.
     """
 
-    def sample(key, state, n, *, label=None, caption=None, truncation=None):
+    def sample(key, state, n, *, label=None, caption=None, **options):
         if label is not None and caption is not None:
             raise ConfigError("give a label or a caption, not both")
         keys = sample_keys(key, n)
         caption = sentences(prompts, keys, label) if caption is None else caption
-        return sampler_of(model)(keys, state, n, caption=caption, truncation=truncation)
+        return sampler_of(model)(keys, state, n, caption=caption, **options)
 
+    own, inner = (inspect.signature(f).parameters for f in (sample, sampler_of(model)))
+    named = {name: p for name, p in inner.items() if name not in own}
+    both = [p for p in own.values() if p.kind is not p.VAR_KEYWORD] + [*named.values()]
+    sample.__signature__ = inspect.Signature(both)  # type: ignore[attr-defined]
     whole = partial(with_captions, prompts)
     wrapped = model._replace(
         init=lambda key, batch: model.init(key, whole(batch)),
         step=lambda key, state, batch: model.step(key, state, whole(batch)),
         sample=sample,
-        conditions={},
+        conditions={name: model.conditions[name] for name in named},
     )
     checks = condition.checks | labels(len(prompts)).checks
-    return compiled(wrapped, per_sample=checks, shared=("truncation",))
+    return compiled(wrapped, per_sample=checks)

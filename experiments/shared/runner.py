@@ -178,4 +178,7 @@ def abstract_state(model: GenerativeModel, spec: DatasetSpec, batch_size: int) -
     batch = {"x": jax.ShapeDtypeStruct((batch_size, *spec.shape), jnp.dtype(spec.dtype))}
     if spec.num_classes:
         batch["y"] = jax.ShapeDtypeStruct((batch_size,), jnp.int32)
+    if spec.sentences is not None:
+        tokens = (batch_size, spec.sentences.length)
+        batch["caption"] = jax.ShapeDtypeStruct(tokens, jnp.int32)
     return jax.eval_shape(model.init, jax.random.key(0), batch)

@@ -17,6 +17,7 @@ from gen_jax.data import (
     loader,
     pairs,
     registry,
+    shapes,
     text,
     textures,
     toy,
@@ -29,6 +30,7 @@ from gen_jax.data.loader import batch_indices, check_batchable, stream, subset, 
 from gen_jax.data.named import DATASETS
 from gen_jax.data.prefixes import PATTERNS, PREFIXES
 from gen_jax.data.registry import describe, examples, load
+from gen_jax.data.sentences import Sentences
 from gen_jax.data.text import Vocabulary
 from gen_jax.data.toy import TOY
 from gen_jax.data.transforms import (
@@ -55,6 +57,7 @@ __all__ = [
     "TRANSFORMS",
     "DatasetEntry",
     "DatasetSpec",
+    "Sentences",
     "Transform",
     "Vocabulary",
     "batch_indices",
@@ -80,6 +83,7 @@ __all__ = [
     "logit",
     "pairs",
     "registry",
+    "shapes",
     "standardize",
     "stream",
     "subset",

@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from gen_jax.checks import as_array, no_type_check
+from gen_jax.checks import no_type_check
 from gen_jax.data.pairs import thicken
-from gen_jax.errors import ConfigError, DataError, check_flag, check_range, check_text
+from gen_jax.data.sentences import Sentences
+from gen_jax.errors import ConfigError, check_flag, check_range
 from gen_jax.types import Int, UInt8
 
 PREFIX = "captions:"
@@ -29,8 +30,6 @@ TEMPLATES = (
 )
 """Every sentence names all three; the order of the words differs."""
 
-LENGTH = 8
-
 
 @no_type_check
 def sentence(digit: int, thick: int, black: int, template: int = 0) -> str:
@@ -42,36 +41,22 @@ def sentence(digit: int, thick: int, black: int, template: int = 0) -> str:
     return TEMPLATES[template].format(**words)
 
 
-def _words() -> tuple[str, ...]:
-    fixed = {w for t in TEMPLATES for w in t.split() if "{" not in w}
-    return ("", *sorted(fixed.union(DIGITS, STROKES, INKS)))
-
-
-WORDS = _words()
-"""The vocabulary; token 0 is the end."""
+SENTENCES = Sentences.of(
+    {*DIGITS, *STROKES, *INKS, *(w for t in TEMPLATES for w in t.split() if "{" not in w)}, 8
+)
+WORDS, LENGTH = SENTENCES.words, SENTENCES.length
 
 
 @no_type_check
 def encode(text: str) -> Int[np.ndarray, "LENGTH"]:
-    """Tokens of a sentence. Raises DataError for unknown words, and for too many."""
-    words = check_text("text", text).lower().replace(",", " , ").split()
-    unknown = sorted(set(words) - set(WORDS))
-    if unknown:
-        raise DataError(f"caption {text!r} has unknown words {unknown} (known: {WORDS[1:]})")
-    if len(words) > LENGTH:
-        raise DataError(f"caption {text!r} has {len(words)} words (at most {LENGTH})")
-    tokens = [WORDS.index(word) for word in words]
-    return np.array(tokens + [0] * (LENGTH - len(tokens)), np.int32)
+    """As `Sentences.encode`."""
+    return SENTENCES.encode(text)
 
 
 @no_type_check
 def decode(tokens: Sequence[int] | np.ndarray) -> str:
-    """The sentence of tokens [LENGTH]. Raises DataError for what are none."""
-    found = np.asarray(as_array("tokens", tokens))
-    whole = found.ndim == 1 and np.issubdtype(found.dtype, np.integer)
-    if not whole or ((found < 0) | (found >= len(WORDS))).any():
-        raise DataError(f"tokens must be integers [L] from 0 to {len(WORDS) - 1}")
-    return " ".join(WORDS[token] for token in found if token)
+    """As `Sentences.decode`."""
+    return SENTENCES.decode(tokens)
 
 
 @no_type_check

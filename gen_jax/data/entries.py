@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gen_jax.conditions import Labels, labels
+from gen_jax.data.sentences import Sentences
 from gen_jax.data.text import Vocabulary
 from gen_jax.errors import DataError
 
@@ -21,7 +22,7 @@ class DatasetEntry(NamedTuple):
       kind: "points", "images" or "text".
       num_classes: number of labels, 0 without labels, None when only the data can tell.
       load: `split -> {"x": ..., "y": ...}`.
-      vocabulary: of text, `() -> Vocabulary`.
+      vocabulary: of text, `() -> Vocabulary`; of images with captions, `() -> Sentences`.
       dim: of points without examples, those of a density that has no exact sampler.
     """
 
@@ -29,7 +30,7 @@ class DatasetEntry(NamedTuple):
     kind: str
     num_classes: int | None
     load: Callable[[str], dict[str, np.ndarray]]
-    vocabulary: Callable[[], Vocabulary] | None = None
+    vocabulary: Callable[[], Vocabulary | Sentences] | None = None
     dim: int | None = None
 
 
@@ -44,7 +45,8 @@ class DatasetSpec:
       num_classes: 0 without labels.
       mean, std: of the training set; for images one number each, after scaling to [-1, 1] (without
         dequantisation noise); for points one per dimension; of text 0 and 1.
-      vocabulary: of text, what `Vocabulary.from_json` reads; else empty.
+      vocabulary: of text, what `Vocabulary.from_json` reads; of images with captions, what
+        `Sentences.from_json` reads; else empty.
     """
 
     name: str
@@ -62,6 +64,12 @@ class DatasetSpec:
     def condition(self) -> Labels | None:
         """What a class-conditional model of these data takes, None where there are no labels."""
         return labels(self.num_classes) if self.num_classes else None
+
+    @property
+    def sentences(self) -> Sentences | None:
+        """Of images with captions."""
+        captioned = self.kind == "images" and self.vocabulary
+        return Sentences.from_json(self.vocabulary) if captioned else None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types."""

@@ -6,7 +6,7 @@ from functools import lru_cache, partial
 import jax
 import numpy as np
 
-from gen_jax.data import images, text, textures, toy
+from gen_jax.data import images, shapes, text, textures, toy
 from gen_jax.data.entries import DatasetEntry
 from gen_jax.types import Array, Float, Key
 
@@ -43,6 +43,13 @@ def text_entry(description: str, path: str, size: int | None) -> DatasetEntry:
     return DatasetEntry(description, "text", 0, load, partial(text.vocabulary_of, path, size))
 
 
+def shapes_entry(side: int) -> DatasetEntry:
+    """The entry of scenes on side x side pixels."""
+    line = f"two shapes and a sentence about them, {side}x{side} colour, drawn"
+    load = partial(shapes.read_shapes, side)
+    return DatasetEntry(line, "images", 0, load, lambda: shapes.SENTENCES)
+
+
 DATASETS: dict[str, DatasetEntry] = {
     **{
         name: DatasetEntry(toy.DESCRIPTIONS[name], "points", 0, partial(_points, name))
@@ -63,6 +70,7 @@ DATASETS: dict[str, DatasetEntry] = {
         )
         for name in textures.TEXTURES
     },
+    "shapes": shapes_entry(shapes.SIDE),
     "genesis": text_entry(
         "the book of Genesis (King James), 197 kB, by characters", str(text.GENESIS), None
     ),

@@ -14,11 +14,12 @@ from gen_jax.data import (
     known_densities,
     mutated,
     pairs,
+    shapes,
     text,
     textures,
 )
 from gen_jax.data.entries import SPLITS, DatasetEntry
-from gen_jax.data.named import DATASETS, text_entry
+from gen_jax.data.named import DATASETS, shapes_entry, text_entry
 from gen_jax.errors import check_choice
 
 
@@ -107,7 +108,8 @@ def _pairs(name: str) -> DatasetEntry:
     entries = [_images(base, name) for base in bases]
     description = " beside ".join(entry.description for entry in entries)
     load = partial(_read_pairs, kind, bases)
-    return entries[0]._replace(description=f"{kind}: {description}", load=load)
+    description = f"{kind}: {description}"
+    return entries[0]._replace(description=description, load=load, vocabulary=None)
 
 
 @lru_cache
@@ -119,7 +121,8 @@ def _captioned(name: str) -> DatasetEntry:
     base = name.removeprefix(captions.PREFIX)
     entry = _images(base, name)
     description = f"{entry.description}; with captions"
-    return entry._replace(description=description, load=partial(_read_captioned, base))
+    load, words = partial(_read_captioned, base), lambda: captions.SENTENCES
+    return entry._replace(description=description, load=load, vocabulary=words)
 
 
 PREFIXES: dict[str, Prefix] = {
@@ -149,6 +152,10 @@ PREFIXES: dict[str, Prefix] = {
     ),
     captions.PREFIX: Prefix(
         _captioned, {"NAME": "digits with a sentence about each: which one, its strokes, its ink"}
+    ),
+    shapes.PREFIX: Prefix(
+        lambda name: shapes_entry(shapes.parse(name)),
+        {"SIZE": "two shapes and a sentence about them, SIZE x SIZE, 16 or more"},
     ),
     "edges:": Prefix(
         _pairs, {"NAME": "pairs: the outlines of an image, and the image, side by side"}
