@@ -26,6 +26,7 @@ READERS = {
     "images": {"parse", "read_digits", "read_tfds", "tfds_folder"},
     "known_densities": {"read_target"},
     "pairs": {"join", "luma", "make", "outlines", "paint", "parse", "thicken", "unpaired"},
+    "shapes": {"parse", "read_shapes"},
     "text": {"parse", "read_file", "read_windows", "vocabulary_of"},
     "textures": {"parse", "patches", "read_faces", "read_patches", "read_picture"},
 }

@@ -309,6 +309,24 @@ CALLS = {
         ("tokens", at(data.captions.decode, t)) for t in (None, "abc", [999], [-5], [0.5], [[1]])
     ],
     "captions.prompts": [("every", at(data.captions.prompts, every)) for every in (3, "no")],
+    "shapes.scenes": [
+        ("count", at(data.shapes.scenes, 0)),
+        ("seed", at(data.shapes.scenes, 3, -1)),
+        ("held_out", at(data.shapes.scenes, 3, held_out="no")),
+    ],
+    "shapes.sentence": [
+        ("scene", at(data.shapes.sentence, row)) for row in (None, [9] * 7, [0, 1], 3, [0.5] * 7)
+    ],
+    "shapes.tokens": [("rows", at(data.shapes.tokens, rows)) for rows in (None, [[9] * 7], [0])],
+    "shapes.told": [("rows", at(data.shapes.told, rows)) for rows in (None, [[-1] * 7], [0])],
+    "shapes.render": [
+        ("rows", at(data.shapes.render, [[0] * 6])),
+        ("side", at(data.shapes.render, [[0] * 7], 4)),
+        ("seed", at(data.shapes.render, [[0] * 7], 16, "a")),
+    ],
+    "shapes.attributes": [
+        ("images", at(data.shapes.attributes, x)) for x in (None, IMAGE, np.zeros((2, 8, 9, 3)))
+    ],
     "views.random_view": [
         ("key", at(data.views.random_view, 0, IMAGE, 1.0, 1.0, 0.1)),
         ("x", at(data.views.random_view, KEY, None, 1.0, 1.0, 0.1)),

@@ -14,7 +14,7 @@ from gen_jax.data import DATASETS, PATTERNS, TOY, DatasetSpec, describe, load, t
 from gen_jax.errors import ConfigError, DataError, GenJaxError
 
 TEXTS = ["genesis", "genesis_pairs"]
-BUNDLED = [*TOY, "digits", "faces", *textures.TEXTURES, *TEXTS]
+BUNDLED = [*TOY, "digits", "faces", "shapes", *textures.TEXTURES, *TEXTS]
 DTYPES = {"points": "float32", "images": "uint8", "text": "int32"}
 PREPARED = ["mnist", "fashion_mnist"]
 

@@ -1,25 +1,36 @@
 """The count of images that are as asked: of real ones nearly all, of wrong captions few."""
 
+import json
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import text_gan
-from experiments.shared.caption_checks import as_asked, asked, caption_picture
+from experiments import sample, text_gan
+from experiments.shared.caption_checks import (
+    SUBJECTS,
+    asked,
+    caption_picture,
+    digits_as_asked,
+    measure,
+)
+from experiments.shared.pictures import balanced
 from experiments.shared.prompts import prompted
-from gen_jax import conditions, data, metrics
-from gen_jax.data import captions
+from experiments.shared.registry import Saved
+from gen_jax import data
+from gen_jax.data import captions, shapes
 from gen_jax.errors import ConfigError, DataError
 from gen_jax.model import GenerativeModel
 
 
 def test_real_images_are_as_their_captions_say_and_not_as_others():
-    test, classifier = data.load("captions:digits", "test"), metrics.load_classifier("digits")
-    right = as_asked(classifier, test["x"], test, test)
+    test = data.load("captions:digits", "test")
+    right = digits_as_asked("captions:digits", test["x"], test, test)
     assert min(estimate.value for estimate in right.values()) > 0.98
     turned = {name: np.roll(test[name], 1, axis=0) for name in ("y", "thick", "black")}
-    wrong = as_asked(classifier, test["x"], turned, test)
+    wrong = digits_as_asked("captions:digits", test["x"], turned, test)
     assert wrong["digit"].value < 0.3
     for name in ("ink", "strokes"):
         assert abs(wrong[name].value - 0.5) < 0.15
@@ -51,12 +62,12 @@ def test_points_are_refused():
 
 def test_labels_stand_for_their_sentences():
     """A model whose images are its tokens: what it draws is a sentence of the label."""
-    tokens = lambda key, state, n, *, caption, truncation: caption
+    tokens = lambda key, state, n, *, caption: caption
     init = lambda key, batch: batch["caption"]
     step = lambda key, state, batch: (batch["caption"], {})
     table = captions.prompts()
-    words = conditions.captions(len(captions.WORDS), captions.LENGTH)
-    model = prompted(GenerativeModel(init, step, tokens), words, table)
+    model = prompted(GenerativeModel(init, step, tokens), captions.SENTENCES.condition, table)
+    assert [*model.conditions] == ["label", "caption"]
     key, label = jax.random.key(0), jnp.arange(40) % 10
     drawn = np.asarray(model.sample(key, 0, 40, label=label))
     for row, digit in zip(drawn, np.asarray(label)):
@@ -75,3 +86,86 @@ def test_labels_stand_for_their_sentences():
         model.init(key, {"x": batch["x"]})
     with pytest.raises(DataError, match="'y'"):
         model.init(key, {**batch, "y": np.array([1, 2, 10])})
+
+
+def test_scenes_are_judged_by_their_pixels():
+    """Drawn ones are all as asked; of those in other colours every attribute but the colour is."""
+    test, n = shapes.scenes(20, 1), 30
+    real = {"x": shapes.render(test, 16), "scene": test}
+    wanted = SUBJECTS["shapes"].asked(n)["scene"]
+    unseen = lambda tokens: shapes.render(shapes.scenes(n, 2, held_out=True), 16)
+    found = measure("shapes:16", shapes.render(wanted, 16), real, unseen)
+    assert len(found) == 15
+    assert all(share.value == 1 for share in found.values())
+    other = wanted.copy()
+    other[:, [1, 5]] = (other[:, [1, 5]] + 1) % len(shapes.COLOURS)
+    wrong = measure("shapes:16", shapes.render(other, 16), real, unseen)
+    assert wrong["colour_as_asked"].value == wrong["all_as_asked"].value == 0
+    assert all(wrong[f"{word}_as_asked"].value == 1 for word in ("size", "shape", "relation"))
+    assert measure("digits", real["x"], real, unseen) == {}
+
+
+def saved_of(spec, *names):
+    """A run whose model takes these, and draws nothing."""
+    nothing = GenerativeModel(
+        lambda key, batch: 0, lambda *_: 0, lambda *_: 0, conditions=dict.fromkeys(names, "static")
+    )
+    return Saved("diffusion", Path("run"), None, spec, nothing, 0, 1)
+
+
+def test_prompts_become_what_the_model_takes():
+    saved = saved_of(data.describe("shapes:16"), "caption")
+    text = "a large red circle left of a small blue square"
+    found = sample.condition_of(sample.Config("run", prompt=text), saved, 3)
+    np.testing.assert_array_equal(found["caption"], shapes.SENTENCES.encode(text))
+    assert sample.condition_of(sample.Config("run"), saved, 3) == {}
+    told = balanced(saved.model, saved.spec, 3)["caption"]
+    np.testing.assert_array_equal(told, shapes.tokens(SUBJECTS["shapes"].asked(3)["scene"]))
+    digits = saved_of(data.describe("digits"), "label", "caption")
+    found = sample.condition_of(sample.Config("run", prompt="a thin two in white"), digits, 3)
+    np.testing.assert_array_equal(found["caption"], captions.prompts()[2, 0])
+
+
+@pytest.mark.parametrize(
+    ("dataset", "names", "words", "message"),
+    [
+        ("shapes:16", ["caption"], {"prompt": "a large red dog"}, "unknown words ['dog']"),
+        ("shapes:16", ["caption"], {"prompt": "a " * 11}, "11 words (at most 10)"),
+        ("digits", ["label"], {"prompt": "a thin two"}, "takes none"),
+        ("digits", ["label", "caption"], {"prompt": "two", "label": (2,)}, "give one of them"),
+    ],
+)
+def test_wrong_prompts_are_one_line(dataset, names, words, message):
+    saved = saved_of(data.describe(dataset), *names)
+    with pytest.raises((ConfigError, DataError)) as caught:
+        sample.condition_of(sample.Config("run", **words), saved, 4)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dataset", ["captions:digits", "shapes:16"])
+def test_whole_life_of_captions(command, small, tmp_path, monkeypatch, dataset):
+    """A diffusion model that is told sentences: trained, resumed, sampled by a prompt, measured."""
+    monkeypatch.chdir(tmp_path)
+
+    def ok(*words):
+        ended = command(*words)
+        assert ended.code == 0, ended.err
+        return ended
+
+    words = ("--dataset", dataset, *small, "--directory", "run")
+    ok("diffusion", *words, "--steps", 2)
+    assert Path("run/samples/captions.png").stat().st_size > 500
+    subject = SUBJECTS[dataset.partition(":")[0] + ":" if "digits" in dataset else "shapes"]
+    spec = data.describe(dataset)
+    prompt = spec.sentences.decode(subject.asked(1)["caption"][0])
+    draw = lambda file, *more: ok("sample", "run", "--num", 4, "--output", file, *more)
+    draw("a.npz", "--prompt", prompt, "--guidance", 2)
+    assert np.load("a.npz")["arr_0"].shape == (4, *spec.shape)
+    ended = command("sample", "run", "--prompt", "a purple cow")
+    assert (ended.code, ended.err.count("\n")) == (3, 1)
+    ok("evaluate", "run", "--num", 20, "--likelihood", 0)
+    report = json.loads(Path("run/evaluation.json").read_text())
+    measured = [name for name in report if "_as_asked" in name]
+    assert len(measured) == (6 if "digits" in dataset else 15)
