@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import tyro
 
 from experiments.shared.caption_checks import picture_of
-from experiments.shared.diffusion_options import PathConfig, model_options
+from experiments.shared.diffusion_options import PathConfig, bound_in_steps, model_options
 from experiments.shared.networks import make_network
 from experiments.shared.option_types import MAX_COUNT, of
 from experiments.shared.registry import Experiment
@@ -25,7 +25,6 @@ from experiments.shared.runner import run
 from gen_jax import data
 from gen_jax.data import DatasetSpec
 from gen_jax.diffusion import (
-    GRIDS,
     LOSSES,
     WEIGHTINGS,
     Options,
@@ -33,7 +32,6 @@ from gen_jax.diffusion import (
     denoiser,
     denoiser_and_fraction,
     diffusion,
-    variational_bound,
 )
 from gen_jax.errors import check_choice
 from gen_jax.frozen import parts_of
@@ -93,11 +91,7 @@ def bound(key: Key[Array, ""], model: GenerativeModel, state: State, x: Array) -
     if parts.learned_variance:
         fraction = lambda x, t: denoiser_and_fraction(model, state)(x, t)[1]
     x0 = (x.astype(jnp.float32) + 0.5) / 128 - 1
-    # Steps uniform in log-SNR: on a uniform grid the first step alone would loosen the bound.
-    times = GRIDS["log_snr"](parts.path, 1000)[-2::-1]
-    options: Any = {"times": times, "num_samples": 100, "fraction": fraction}
-    terms = variational_bound(key, denoiser(model, state), parts.path, x0, **options)
-    return -(terms["prior"] + terms["diffusion"] + terms["reconstruction"])
+    return bound_in_steps(key, denoiser(model, state), parts.path, x0, fraction=fraction)
 
 
 EXPERIMENT = Experiment("diffusion", Config, build, bound=bound)

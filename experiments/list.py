@@ -44,7 +44,7 @@ SCRIPTS = {
     "energy": "ebm score_matching jem",
     "vae": "vae vqvae hierarchical_vae discrete_vae few_labels",
     "gan": "gan stylegan text_gan multi_view pix2pix cyclegan style_transfer",
-    "diffusion": "diffusion variational_diffusion palette classifier",
+    "diffusion": "diffusion variational_diffusion latent_diffusion palette classifier",
     "flow matching": "flow_matching flow_map coupling",
     "tokens": "token_diffusion",
     "mcmc": "mcmc temperflow",

@@ -4,6 +4,7 @@ are swapped by one option each.
     python -m experiments.vae                                              # 8x8 digits
     python -m experiments.vae --dataset binarized:mnist --steps 4690 --hidden 400 --latent 20
     python -m experiments.vae --dataset binarized:mnist --prior vamp --posterior iaf --variant iwae
+    python -m experiments.vae --convolutional --latent 4  # latents [2, 2, 4]: latent_diffusion
 
 Then `python -m experiments.sample RUN_DIR`, `python -m experiments.evaluate RUN_DIR`. Measured with
 the second command (ten epochs, MNIST binarised with seed 0, three minutes on two busy cores), on
@@ -23,20 +24,11 @@ from typing import Annotated
 import tyro
 
 from experiments.shared.annealed_gap import measure_test
-from experiments.shared.config import RunConfig
 from experiments.shared.latent_pictures import latent_pictures
-from experiments.shared.option_types import (
-    MAX_COUNT,
-    MAX_STEPS,
-    MAX_WIDTH,
-    Positive,
-    Width,
-    Widths,
-    of,
-)
+from experiments.shared.option_types import MAX_COUNT, MAX_STEPS, Positive, Width, of
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
-from experiments.shared.vae_options import check_shared, options_of
+from experiments.shared.vae_options import CoderConfig, check_shared, coders_of, options_of
 from gen_jax import data, vae
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import check_choice
@@ -46,7 +38,7 @@ from gen_jax.training import run_main
 
 
 @dataclass(frozen=True)
-class Config(RunConfig):
+class Config(CoderConfig):
     """A VAE; the defaults train on 8x8 digits in half a minute on two cores."""
 
     likelihood: str = "auto"
@@ -60,8 +52,6 @@ class Config(RunConfig):
     """vae, iwae, dreg, factor, info, wae_mmd, wae_gan, vae_gan, autoencoder or denoising"""
     conditional: bool = False
     """Encoder and decoder see the label (CVAE)."""
-    latent: Annotated[int, *of(vae.Options, "latent", MAX_WIDTH)] = 8
-    hidden: Widths = (256,)
     components: Width = 50
     """Of a mixture prior, or pseudo-inputs of VampPrior."""
     num_samples: Annotated[int, *of(vae.Options, "num_samples", MAX_COUNT)] = 1
@@ -91,9 +81,15 @@ class Config(RunConfig):
 def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     """The model of a configuration; raises ConfigError for options that cannot work."""
     config.check()
-    options = options_of(config, spec or data.describe(config.dataset))._asdict()
-    network, optimizer = vae.mlp(config.hidden), one_cycle_adam(config.steps, config.learning_rate)
-    return vae.vae(network, network, optimizer, variant=config.variant, **options)
+    options = options_of(config, spec or data.describe(config.dataset))
+    encoder, decoder, latent = coders_of(config, options)
+    return vae.vae(
+        encoder,
+        decoder,
+        one_cycle_adam(config.steps, config.learning_rate),
+        variant=config.variant,
+        **options._replace(latent=latent)._asdict(),
+    )
 
 
 EXPERIMENT = Experiment("vae", Config, build, measure_test=measure_test)

@@ -16,6 +16,8 @@ from gen_jax.types import Array, Int, State
 from gen_jax.vae.gaussians import kl_terms
 
 ROWS = 8
+MOST = 20
+"""Latents whose KL is shown, the largest ones."""
 
 
 def grey(likelihood: vae.Likelihood, raw: Array) -> np.ndarray:
@@ -31,7 +33,9 @@ def use_of_latents(posterior: vae.Posterior, z: Array, prior: vae.Prior) -> str:
     line = f"latents: {int(count)} of {z.shape[1]} active"
     if posterior.moments is not None and prior.moments is not None:
         costs = kl_terms(*posterior.moments, *prior.moments).mean(0)
-        line += ", KL " + " ".join(f"{cost:.2f}" for cost in np.sort(np.asarray(costs))[::-1])
+        largest = np.sort(np.asarray(costs))[::-1][:MOST]
+        line += ", KL " + " ".join(f"{cost:.2f}" for cost in largest)
+        line += " ..." if len(costs) > MOST else ""
     shared = vae.information(key, posterior, prior, n)
     holes = float(vae.hole_score(key, posterior, prior, n))
     return (

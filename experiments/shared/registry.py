@@ -69,17 +69,20 @@ class Experiment(NamedTuple):
     Fields:
       name: of its module.
       build: `(config, spec) -> model`; describes the data itself where `spec` is None.
+      bases: the experiments of which it needs a trained run (`--from`), whose model is frozen in
+        its own; `build` is then `(config, spec, base: Saved) -> model`.
       measure_test, measure_target, bound: further measures of `evaluate`.
       takes_text: whether its model is one of text.
     """
 
     name: str
     config: type[RunConfig]
-    build: Callable[[Any, DatasetSpec | None], GenerativeModel]
+    build: Callable[..., GenerativeModel]
     measure_test: MeasureTest | None = None
     measure_target: MeasureTarget | None = None
     bound: Bound | None = None
     takes_text: bool = False
+    bases: tuple[str, ...] = ()
 
 
 SOURCES = {

@@ -2,7 +2,7 @@
 
 import contextlib
 import shlex
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,13 +24,14 @@ from gen_jax.types import Array, Key, State
 
 
 class Run(NamedTuple):
-    """A run that is about to start: its data, its key, and the options of `training.fit`."""
+    """A run that is about to start: its data, its key, the options of `training.fit`, its base."""
 
     directory: Path
     spec: DatasetSpec
     train: dict[str, np.ndarray]
     key: Key[Array, ""]
     fit_options: dict[str, Any]
+    base: Saved | None = None
 
 
 def default_directory(name: str, dataset: str, seed: int = 0) -> str:
@@ -79,12 +80,28 @@ def start(
         "allow_changed": config.allow_changed,
         "renamed": renamed_options(type(config), "config."),
     }
-    if config.initial_run is not None:
-        parent = rebuild(config.initial_run)
-        options["initial"] = parent.state
+    parent = parent_of(experiment, config)
+    if parent is not None:
         options["config"]["from"] = {"run": parent.name, "step": parent.step}
         print(f"from: step {parent.step} of {parent.directory}")
+    if experiment.bases and parent is not None:
+        stored = training.read_config(parent.directory)
+        kept = ("experiment", "config", "data", "digests", "from")
+        options["config"]["from"]["base"] = {k: stored[k] for k in kept if k in stored}
+        return Run(directory, spec, train, jax.random.key(config.seed), options, parent)
+    if parent is not None:
+        options["initial"] = parent.state
     return Run(directory, spec, train, jax.random.key(config.seed), options)
+
+
+def parent_of(experiment: Experiment, config: RunConfig) -> Saved | None:
+    """The run that this one starts from. Raises ConfigError where it needs one and has none."""
+    if config.initial_run is not None:
+        return rebuild(config.initial_run, experiments=experiment.bases or EXPERIMENTS)
+    if experiment.bases:
+        needed = " or ".join(experiment.bases)
+        raise ConfigError(f"from=None must be the directory of a run of {needed}")
+    return None
 
 
 def run(
@@ -104,7 +121,7 @@ def run(
       fit_options: `(run, model) -> further options of training.fit`.
     """
     begun = start(experiment, config, load_data, train)
-    model = experiment.build(config, begun.spec)
+    model = experiment.build(config, begun.spec, *([begun.base] if begun.base else []))
 
     def on_sample(step: int, state: State) -> None:
         pictures.write_samples(begun.directory, model, begun.spec, state, step)
@@ -154,11 +171,24 @@ def rebuild(
     Raises ConfigError when there is no such run, CheckpointError when its files are damaged.
     """
     directory = Path(directory).absolute()
-    path, stored = directory / "config.json", training.read_config(directory)
+    found = untrained(directory, training.read_config(directory), experiments)
+    state, step = training.restore_state(directory, found.state, step)
+    return found._replace(state=state, step=step)
+
+
+def untrained(
+    directory: Path, stored: Mapping[str, Any], experiments: Collection[str] = EXPERIMENTS
+) -> Saved:
+    """What a run's config.json says, with the shapes of its state in place of the state.
+
+    Raises ConfigError for a run of another experiment, CheckpointError for what cannot be read.
+    """
     try:
         name, values = str(stored["experiment"]), dict(stored["config"])
         spec, digests = DatasetSpec.from_dict(stored["data"]), dict(stored.get("digests", {}))
+        below = dict(stored.get("from", {})).get("base")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
+        path = directory / "config.json"
         raise CheckpointError(f"{path} is damaged ({type(error).__name__}: {error})") from error
     if name not in experiments:
         needed = ", ".join(experiments)
@@ -166,11 +196,18 @@ def rebuild(
     experiment = find(name)
     config = from_dict(experiment.config, values)
     load_plugin(config.plugin)
-    model = experiment.build(config, spec)
-    state, step = training.restore_state(
-        directory, abstract_state(model, spec, config.batch_size), step
-    )
-    return Saved(name, directory, config, spec, model, state, step, digests)
+    bases: list[Saved] = []
+    if experiment.bases:
+        bases = [with_zeros(untrained(directory, {} if below is None else below, experiment.bases))]
+    model = experiment.build(config, spec, *bases)
+    state = abstract_state(model, spec, config.batch_size)
+    return Saved(name, directory, config, spec, model, state, 0, digests)
+
+
+def with_zeros(saved: Saved) -> Saved:
+    """An `untrained` run with zeros as its state: a base whose arrays a checkpoint will give."""
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), saved.state)
+    return saved._replace(state=zeros)
 
 
 def abstract_state(model: GenerativeModel, spec: DatasetSpec, batch_size: int) -> State:

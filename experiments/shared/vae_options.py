@@ -1,8 +1,11 @@
 """Decoder likelihoods by name, with the units of data that each needs."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 from experiments.shared.autoregressive_options import check_black_and_white
+from experiments.shared.config import RunConfig
+from experiments.shared.option_types import MAX_WIDTH, Width, Widths, of, within
 from gen_jax import data, vae
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError, check_choice
@@ -20,9 +23,37 @@ MODEL_OPTIONS = (
 """Options of the experiment vae that are the model's own."""
 
 
+@dataclass(frozen=True)
+class CoderConfig(RunConfig):
+    """Networks of the experiment vae."""
+
+    latent: Annotated[int, *of(vae.Options, "latent", MAX_WIDTH)] = 8
+    """Dimension of z; of convolutional coders the channels of each place."""
+    hidden: Widths = (256,)
+    convolutional: bool = False
+    """Coders are convolutions, and the latents are a small image."""
+    halvings: Annotated[int, *within(1, 16)] = 2
+    """Of an image's sides to those of its latents, where convolutional."""
+    width: Width = 32
+    """Channels of the convolutions."""
+
+
 def check_shared(config: Any) -> None:
     """Raise ConfigError for options of the VAEs' experiments that cannot work."""
     check_choice("likelihood", config.likelihood, ["auto", *vae.LIKELIHOODS])
+
+
+def coders_of(config: Any, options: vae.Options) -> tuple[Any, Any, int]:
+    """Encoder, decoder and the dimension of the latents of the experiment vae.
+
+    Raises ConfigError for convolutions of points, or beside labels.
+    """
+    if not config.convolutional:
+        network = vae.mlp(config.hidden)
+        return network, network, options.latent
+    if config.conditional:
+        raise ConfigError("convolutional=True takes no labels: not beside conditional=True")
+    return vae.convolutional(options.shape, config.latent, config.halvings, config.width)
 
 
 def likelihood_of(name: str, spec: DatasetSpec) -> tuple[vae.Likelihood, data.Transform]:

@@ -16,15 +16,15 @@ def start_from(fresh: State, trained: State, name: str = "initial") -> State:
     """A state in the form of `fresh` with the parameters, averages and buffers of `trained`.
 
     Moments of optimizers and counts of steps stay fresh, and so do entries that `trained` has not,
-    such as a second time embedding. Raises ConfigError for entries of another shape, and for those
-    that `fresh` has not.
+    such as a second time embedding, and fields that are None in it. Raises ConfigError for entries
+    of another shape, and for those that `fresh` has not.
     """
     own: dict[str, Any] = getattr(fresh, "_asdict", dict)()
     if own:
         fields: dict[str, Any] = getattr(trained, "_asdict", dict)()
         if fields.keys() != own.keys():
             raise ConfigError(f"{name} is {shown(trained)}, must be a {type(fresh).__name__}")
-        keep = lambda field: field.endswith(FRESH)
+        keep = lambda field: field.endswith(FRESH) or fields[field] is None
         return type(fresh)(
             *(
                 value if keep(field) else start_from(value, fields[field], f"{name}.{field}")

@@ -25,6 +25,17 @@ from gen_jax.vae.discrete import (
 )
 from gen_jax.vae.elbo import KL_KINDS, elbo, warm_up
 from gen_jax.vae.evaluate import PROPOSALS, annealed_log_prob, estimate_log_prob
+from gen_jax.vae.first_stage import (
+    Coder,
+    FirstStage,
+    coder,
+    first_stage,
+    latent_draws,
+    latent_model,
+    latent_shape,
+    untouched,
+    with_prior,
+)
 from gen_jax.vae.hierarchical import LadderOptions, LadderParts, hierarchical_vae, make_ladder
 from gen_jax.vae.iwae import GRADIENTS, iwae
 from gen_jax.vae.latent import interpolate, manifold, traversal
@@ -52,6 +63,7 @@ from gen_jax.vae.priors import (
 )
 from gen_jax.vae.quantize import Codebook
 from gen_jax.vae.semi_supervised import label_logits, semi_supervised
+from gen_jax.vae.spatial import SpatialDecoder, SpatialEncoder, convolutional
 from gen_jax.vae.trained import decode, encode, functions, likelihood, values
 from gen_jax.vae.variants import VARIANTS, Variant
 from gen_jax.vae.vqvae import (
@@ -75,9 +87,11 @@ __all__ = [
     "VARIANTS",
     "Codebook",
     "CodebookUse",
+    "Coder",
     "DiscreteOptions",
     "DiscreteParts",
     "Draw",
+    "FirstStage",
     "Information",
     "LadderOptions",
     "LadderParts",
@@ -88,6 +102,8 @@ __all__ = [
     "PosteriorFamily",
     "Prior",
     "PriorFamily",
+    "SpatialDecoder",
+    "SpatialEncoder",
     "VAEFunctions",
     "VAEState",
     "VQOptions",
@@ -102,6 +118,8 @@ __all__ = [
     "code_logits",
     "code_sides",
     "codebook_use",
+    "coder",
+    "convolutional",
     "decode",
     "decode_codes",
     "diagonal_gaussian",
@@ -111,6 +129,7 @@ __all__ = [
     "encode",
     "encode_codes",
     "estimate_log_prob",
+    "first_stage",
     "functions",
     "hierarchical_vae",
     "hole_score",
@@ -120,6 +139,9 @@ __all__ = [
     "interpolate",
     "iwae",
     "label_logits",
+    "latent_draws",
+    "latent_model",
+    "latent_shape",
     "likelihood",
     "linear",
     "make_ladder",
@@ -141,8 +163,10 @@ __all__ = [
     "semi_supervised",
     "standard_normal",
     "traversal",
+    "untouched",
     "vae",
     "values",
     "vqvae",
     "warm_up",
+    "with_prior",
 ]

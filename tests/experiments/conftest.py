@@ -98,6 +98,13 @@ def points_run(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def coder_run(tmp_path_factory):
+    """A VAE of digits whose latents are images [2, 2, 2], hardly trained."""
+    words = ("--convolutional", "--latent", 2, "--width", 8, "--batch-size", 16, "--steps", 2)
+    return _trained(tmp_path_factory, "vae", *words)
+
+
+@pytest.fixture(scope="session")
 def mixture_run(tmp_path_factory):
     """A mixture of digits: a run without steps of sampling and without labels."""
     words = ("--dataset", "digits", "--batch-size", 16, "--components", 2, "--steps", 1)

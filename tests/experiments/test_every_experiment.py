@@ -46,6 +46,7 @@ IMAGES_ONLY = {
     "few_labels",
     "glow",
     "jem",
+    "latent_diffusion",
     "manifold",
     "multi_view",
     "palette",
@@ -205,6 +206,17 @@ WHOLE = {("diffusion", "digits"), ("gan", "digits"), ("mixture", "8gaussians")}
 """Pairs of which `make test` runs the whole life; of every experiment it runs the start."""
 
 
+@pytest.fixture
+def base_of(request):
+    """`base_of(name)` -> options that name a trained run, for an experiment that needs one."""
+
+    def words(name):
+        fixture = {"latent_diffusion": "coder_run"}.get(name)
+        return () if fixture is None else ("--from", request.getfixturevalue(fixture))
+
+    return words
+
+
 def small_words(name, dataset):
     """The command line of a small run."""
     has = {field.name for field in fields(registry.find(name).config)}
@@ -218,10 +230,11 @@ FIRST = {name: (name, dataset) for name, dataset in reversed(PAIRS)}
 
 
 @pytest.mark.parametrize(("name", "dataset"), sorted(set(FIRST.values()) - WHOLE))
-def test_start_of_a_life(command, tmp_path, monkeypatch, name, dataset):
+def test_start_of_a_life(command, tmp_path, monkeypatch, base_of, name, dataset):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(pictures.COUNTS, "points", NUM)
-    ended = command(name, *small_words(name, dataset), "--steps", 2, "--directory", "run")
+    words = [*small_words(name, dataset), *base_of(name)]
+    ended = command(name, *words, "--steps", 2, "--directory", "run")
     assert ended.code == 0, ended.err
     assert Path("run/DONE").read_text().strip() == "2"
     width, height = size_of("run/samples/step_00000002.png")
@@ -238,7 +251,7 @@ def test_start_of_a_life(command, tmp_path, monkeypatch, name, dataset):
         for pair in PAIRS
     ],
 )
-def test_whole_life(command, tmp_path, monkeypatch, compilations, name, dataset):
+def test_whole_life(command, tmp_path, monkeypatch, compilations, base_of, name, dataset):
     def ok(module, *words):
         ended = command(module, *words)
         assert ended.code == 0, ended.err
@@ -248,7 +261,7 @@ def test_whole_life(command, tmp_path, monkeypatch, compilations, name, dataset)
     monkeypatch.setattr(gan_rejection, "RATIOS", ())  # it has a test of its own
     monkeypatch.setitem(pictures.COUNTS, "points", NUM)
     run = tmp_path / "run"
-    words = [*small_words(name, dataset), "--directory", run]
+    words = [*small_words(name, dataset), *base_of(name), "--directory", run]
     train = lambda: ok(name, *words, "--steps", 6, "--save-every", 2)
 
     first = train()

@@ -1,10 +1,11 @@
 """No experiment has an option that nothing reads."""
 
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import asdict, fields, is_dataclass, replace
+from pathlib import Path
 
 import pytest
 
-from experiments.shared import registry
+from experiments.shared import registry, runner
 from experiments.shared.config import RunConfig
 from gen_jax import data
 from gen_jax.errors import ConfigError
@@ -17,6 +18,7 @@ CHOICES = {
     "gan": {"loss": "hinge", "conditional": "info"},
     "pca": {"kind": "gaussian"},
     "score_matching": {"loss": "ncsn"},
+    "vae": {"convolutional": True},
 }
 """Choices, besides the defaults, that some options belong to."""
 
@@ -33,6 +35,22 @@ ELSEWHERE = {
 }
 """Options read outside of `build`: of the watch, the pictures, the chain, within gen_jax; and those
 of operators that are not the default."""
+
+
+def bases_of(experiment, dataset):
+    """Untrained runs of what the experiment is built on, as `build` takes them."""
+    found = []
+    if experiment.bases and data.describe(dataset).kind != "images":
+        raise ConfigError("no image")
+    for name in experiment.bases[:1]:
+        config, spec = (
+            registry.find(name).config(dataset=dataset, **CHOICES.get(name, {})),
+            data.describe(dataset),
+        )
+        stored = {"experiment": name, "config": asdict(config), "data": spec.to_dict()}
+        found.append(runner.with_zeros(runner.untrained(Path("nowhere"), stored)))
+    return found
+
 
 COMMON = {field.name for field in fields(RunConfig)}
 
@@ -77,7 +95,8 @@ def read_by_build(name, experiment):
     for config in [default, *configs, replace(default, **CHOICES.get(name, {}))]:
         try:
             config.check()
-            experiment.build(recorder(config, seen), data.describe(config.dataset))
+            bases = bases_of(experiment, config.dataset)
+            experiment.build(recorder(config, seen), data.describe(config.dataset), *bases)
         except ConfigError:
             continue
     return seen

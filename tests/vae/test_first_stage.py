@@ -1,0 +1,185 @@
+"""A trained VAE under a model of its latents: the bound in closed form, moments, convolutions."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from scipy import stats
+
+from gen_jax import conditions, diffusion, nets, vae
+from gen_jax.errors import ConfigError
+from gen_jax.frozen import Given
+
+SCALE, BIAS = 0.5, np.array([0.2, -0.1, 0.0, 0.5])
+W = np.array([[1.0, 0.4], [0.5, -0.8], [0.0, 0.3], [-0.5, 0.0]])
+MEAN, STD = np.array([0.7, -0.4]), np.array([1.5, 0.6])
+ZERO = nets.from_functions(
+    lambda key, x, noise, condition: {"none": jnp.zeros(1)},
+    lambda params, x, noise, condition: 0 * x + params["none"],
+)
+"""On the cosine path v = 0 is the exact prediction for N(0, I)."""
+
+
+def second_stage(transform):
+    options = {"shape": (2,), "transform": transform, "prediction": "v", "num_steps": 2}
+    options["likelihood"] = {"num_steps": 2}  # of an equation whose right side is 0
+    return diffusion.diffusion(ZERO, "cosine", optax.sgd(0.1), **options)
+
+
+@pytest.fixture(scope="module")
+def linear_coder():
+    """p(x | z) = N(W z + b, s^2 I) with orthogonal columns, and q = p(z | x) for z ~ N(m, S)."""
+    assert abs(W[:, 0] @ W[:, 1]) < 1e-12
+    likelihood = vae.make_likelihood("gaussian", scale=SCALE)
+    networks = [vae.linear(), vae.linear()]
+    model = vae.vae(*networks, optax.sgd(0.1), shape=(4,), latent=2, likelihood=likelihood)
+    state = model.init(jax.random.key(0), {"x": jnp.zeros((2, 4))})
+    variance = 1 / (1 / STD**2 + np.sum(W**2, 0) / SCALE**2)
+    slope = variance[:, None] * W.T / SCALE**2
+    encoder = {
+        "kernel": np.concatenate([slope.T, np.zeros((4, 2))], 1),
+        "bias": np.concatenate([variance * MEAN / STD**2 - slope @ BIAS, np.log(variance) / 2]),
+    }
+    parts = {"encoder": encoder, "decoder": {"kernel": W.T, "bias": BIAS}}
+    floats = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), parts)
+    params = state.params | {name: {"params": part} for name, part in floats.items()}
+    return model, state._replace(params=params)
+
+
+def whole_of(coder, density=None):
+    model, state = coder
+    stage = vae.untouched(model, state)._replace(
+        mean=jnp.asarray(MEAN, jnp.float32), std=jnp.asarray(STD, jnp.float32)
+    )
+    whole = vae.latent_model(model, stage, second_stage, density)
+    return whole, whole.init(jax.random.key(0), {"x": jnp.zeros((2, 4))})
+
+
+X = jnp.array([[1.1, -0.6, 0.4, 1.9], [0.0, 0.5, 0.0, -1.0]])
+TRUTH = stats.multivariate_normal.logpdf(
+    X, W @ MEAN + BIAS, W @ np.diag(STD**2) @ W.T + SCALE**2 * np.eye(4)
+)
+
+
+def test_bound_of_a_linear_gaussian_coder_is_log_p_for_every_draw(key, linear_coder):
+    whole, state = whole_of(linear_coder)
+    assert whole.log_prob_kind == "estimate"
+    for number in range(2):
+        found = whole.log_prob(jax.random.fold_in(key, number), state, X)
+        np.testing.assert_allclose(found, TRUTH, atol=2e-3)
+    # Planted: the latents' moments forgotten.
+    forgotten = state.frozen._replace(mean=jnp.zeros(2), std=jnp.ones(2))
+    wrong = whole.log_prob(key, state._replace(frozen=forgotten), X)
+    assert np.abs(np.asarray(wrong) - TRUTH).max() > 0.2
+
+
+def test_density_of_ones_own_is_given_each_draw_with_its_key(key, linear_coder):
+    def exact(keys, model, state, u):
+        assert keys.shape == (len(u),)
+        noise = jax.vmap(jax.random.normal)(keys)
+        return jax.scipy.stats.norm.logpdf(u).sum(1) + noise
+
+    whole, state = whole_of(linear_coder, density=exact)
+    assert whole.log_prob_kind == "lower bound"
+    keys = jax.random.split(key, len(X))
+    both = whole.log_prob(keys, state, X) - TRUTH
+    assert abs(both[0] - both[1]) > 1e-3
+    np.testing.assert_allclose(whole.log_prob(keys[1:], state, X[1:])[0] - TRUTH[1], both[1], 1e-3)
+
+
+def test_samples_are_decoded_means_and_the_first_stage_stays(key, linear_coder):
+    whole, state = whole_of(linear_coder)
+    drawn = np.asarray(whole.sample(key, state, 20_000))
+    residual = (drawn - BIAS) @ np.linalg.svd(W)[0][:, 2:]
+    np.testing.assert_allclose(residual, 0, atol=1e-5)
+    z = np.linalg.lstsq(W, (drawn - BIAS).T, rcond=None)[0].T
+    np.testing.assert_allclose(z.mean(0), MEAN, atol=5 * STD.max() / 20_000**0.5)
+    np.testing.assert_allclose(z.std(0), STD, rtol=0.04)
+    after, metrics = whole.step(key, state, {"x": X})
+    assert isinstance(after, Given)
+    assert np.isfinite(metrics["loss"])
+    same = jax.tree.map(np.array_equal, after.frozen.state.params, linear_coder[1].params)
+    assert all(jax.tree.leaves(same))
+    assert after.frozen.state.optimizer == ()
+
+
+def convolutional(channels=3, **options):
+    encoder, decoder, latent = vae.convolutional((12, 32, 1), channels, 2, 8)
+    options = {"shape": (12, 32, 1), "likelihood": "gaussian", "latent": latent, **options}
+    return vae.vae(encoder, decoder, optax.adam(1e-2), **options)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return jax.random.normal(jax.random.key(5), (40, 12, 32, 1))
+
+
+@pytest.fixture(scope="module")
+def trained(images):
+    model = convolutional()
+    state = model.init(jax.random.key(0), {"x": images})
+    return model, jax.jit(model.step)(jax.random.key(1), state, {"x": images})[0]
+
+
+def test_moments_are_those_of_posterior_draws_by_channel(trained, images):
+    """Mean and variance of a draw by the law of total variance, from the posterior's moments."""
+    model, state = trained
+    assert vae.latent_shape(model, state) == (3, 8, 3)
+    many = jnp.tile(images, (50, 1, 1, 1))
+    stage = vae.first_stage(jax.random.key(2), model, state, many, threshold=1e-5)
+    mean, log_std = (
+        np.float64(part).reshape(-1, 3) for part in vae.encode(*trained, images).moments
+    )
+    variance = (mean**2 + np.exp(2 * log_std)).mean(0) - mean.mean(0) ** 2
+    gap, spread = mean - mean.mean(0), np.exp(2 * log_std)
+    fourth = (gap**4 + 6 * gap**2 * spread + 3 * spread**2).mean(0)
+    n = 50 * len(mean)
+    assert (np.abs(stage.mean - mean.mean(0)) < 5 * np.sqrt(variance / n)).all()
+    error = np.sqrt((fourth - variance**2) / n)
+    assert (np.abs(np.square(stage.std) - variance) < 5 * error).all()
+    assert (error < 0.05 * variance).all()
+    assert (np.sqrt(variance) > 1.5 * mean.std(0)).all()  # moments of means would be others
+
+
+def test_latents_move_with_the_image(trained):
+    """Four pixels are one place: both networks are convolutions between channels and places."""
+    model, state = trained
+    x = (
+        jnp.zeros((1, 12, 32, 1))
+        .at[:, 4:8, 4:8]
+        .set(jax.random.normal(jax.random.key(3), (4, 4, 1)))
+    )
+    empty = vae.encode(model, state, jnp.zeros((1, 12, 32, 1))).moments[0]
+    place = lambda x: (vae.encode(model, state, x).moments[0] - empty).reshape(3, 8, 3)
+    here, there = place(x), place(jnp.roll(x, 4, 2))
+    assert jnp.abs(here).max() > 1e-3
+    np.testing.assert_allclose(there[:, 4], here[:, 3], atol=1e-5)
+    z = jnp.zeros((1, 3, 8, 3)).at[0, 1, 3].set(1.0)
+    decoded = lambda z: (
+        vae.decode(model, state, z.reshape(1, -1)) - vae.decode(model, state, jnp.zeros((1, 72)))
+    )
+    moved = decoded(jnp.roll(z, 1, 2))
+    assert jnp.abs(moved).max() > 1e-3
+    np.testing.assert_allclose(moved[:, 4:8, 16:20], decoded(z)[:, 4:8, 12:16], atol=1e-5)
+
+
+def test_first_stages_that_will_not_do_are_refused_in_one_line(trained, images):
+    model, state = trained
+    heads = state.params["encoder"]["params"]["Conv_2"]
+    silent = jax.tree.map(lambda leaf: leaf.at[..., 1].set(0), heads)  # a channel's mean
+    encoder = {"params": state.params["encoder"]["params"] | {"Conv_2": silent}}
+    dead = state._replace(params=state.params | {"encoder": encoder})
+    with pytest.raises(ConfigError, match="1 of 3 latent channels are dead .first: 1"):
+        vae.first_stage(jax.random.key(0), model, dead, images, threshold=1e-5)
+    labelled = vae.vae(
+        vae.mlp((4,)), vae.mlp((4,)), optax.sgd(0.1), shape=(2,), latent=1,
+        likelihood="gaussian", condition=conditions.labels(2),
+    )  # fmt: skip
+    fresh = labelled.init(jax.random.key(0), {"x": X[:, :2], "y": jnp.array([0, 1])})
+    with pytest.raises(ConfigError, match="without labels"):
+        vae.untouched(labelled, fresh)
+    with pytest.raises(ConfigError, match="cannot be halved 3 times"):
+        vae.convolutional((28, 28, 1), halvings=3)
+    with pytest.raises(ConfigError, match="must be \\[H, W, C\\]"):
+        vae.convolutional((2,))
