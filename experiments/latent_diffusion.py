@@ -18,6 +18,7 @@ import jax
 import numpy as np
 import tyro
 
+from experiments.shared.bases import check_same_data
 from experiments.shared.diffusion_options import PathConfig, bound_in_steps, model_options
 from experiments.shared.networks import NetworkConfig, make_network
 from experiments.shared.provenance import compare
@@ -27,7 +28,7 @@ from experiments.shared.runner import Run, run
 from gen_jax import vae
 from gen_jax.data import DatasetSpec
 from gen_jax.diffusion import Parts, denoiser, diffusion
-from gen_jax.errors import ConfigError, check_choice
+from gen_jax.errors import check_choice
 from gen_jax.flow_matching import flow_map_model, flow_matching
 from gen_jax.frozen import Given, parts_of
 from gen_jax.model import GenerativeModel
@@ -70,13 +71,7 @@ def density(keys: Key[Array, "B"], model: GenerativeModel, state: State, u: Arra
 def build(config: Config, spec: DatasetSpec, base: Saved) -> GenerativeModel:
     """The model of a configuration; raises ConfigError for options that cannot work."""
     config.check()
-    if (base.spec.name, base.spec.shape) != (spec.name, spec.shape):
-        raise ConfigError(
-            f"from={config.initial_run!r} was trained on {base.spec.name!r} {base.spec.shape}, "
-            f"dataset={spec.name!r} has {spec.shape}"
-        )
-    if spec.kind != "images":
-        raise ConfigError(f"dataset={spec.name!r} has no images")
+    check_same_data(config, spec, base)
     shape = vae.latent_shape(base.model, base.state)
     kind = "images" if len(shape) == 3 else "points"
     inner = replace(spec, kind=kind, shape=shape, mean=0.0, std=1.0)

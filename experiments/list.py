@@ -45,6 +45,7 @@ SCRIPTS = {
     "vae": "vae vqvae hierarchical_vae discrete_vae few_labels",
     "gan": "gan stylegan text_gan multi_view pix2pix cyclegan style_transfer",
     "diffusion": "diffusion variational_diffusion latent_diffusion palette classifier",
+    "adaptation": "control personalise",
     "flow matching": "flow_matching flow_map coupling",
     "tokens": "token_diffusion",
     "mcmc": "mcmc temperflow",

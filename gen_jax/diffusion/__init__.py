@@ -49,6 +49,7 @@ from gen_jax.diffusion.network import (
 )
 from gen_jax.diffusion.noisy_classifier import label_log_prob, noisy_classifier
 from gen_jax.diffusion.options import Options, Parts, make_parts
+from gen_jax.diffusion.prior_preservation import with_prior_preservation
 from gen_jax.diffusion.sampler import (
     SampleInfo,
     Stepper,
@@ -147,4 +148,5 @@ __all__ = [
     "variance_term",
     "variational_bound",
     "variational_diffusion",
+    "with_prior_preservation",
 ]

@@ -30,6 +30,7 @@ from gen_jax.nets.gated_pixelcnn import GatedPixelCNN
 from gen_jax.nets.made import MADE
 from gen_jax.nets.mlp import MLP
 from gen_jax.nets.monotone import MonotoneSchedule
+from gen_jax.nets.personal import personal, with_class
 from gen_jax.nets.pixel_rnn import PixelRNN
 from gen_jax.nets.pixelcnn import PixelCNN
 from gen_jax.nets.pixelcnn_pp import PixelCNNPlusPlus
@@ -68,4 +69,6 @@ __all__ = [
     "from_functions",
     "from_nnx",
     "lora",
+    "personal",
+    "with_class",
 ]

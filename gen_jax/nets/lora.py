@@ -28,6 +28,13 @@ def _sides(leaf: Array) -> tuple[int, int]:
     return prod(leaf.shape[:-1]), leaf.shape[-1]
 
 
+def wide_kernels(params: Any, rank: int) -> frozenset[str]:
+    """Paths of the kernels whose sides are no smaller than the rank."""
+    leaves = {_path(keys): leaf for keys, leaf in jax.tree_util.tree_leaves_with_path(params)}
+    wide = lambda leaf: leaf.ndim > 1 and min(_sides(leaf)) >= rank
+    return frozenset(path for path, leaf in leaves.items() if is_kernel(path) and wide(leaf))
+
+
 def init(
     key: Key[Array, ""], params: Any, rank: int, match: Callable[[str], bool] = is_kernel
 ) -> Adapters:

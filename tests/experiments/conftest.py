@@ -91,6 +91,13 @@ def digits_run(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def dit_run(tmp_path_factory):
+    """A diffusion run of digits with a transformer."""
+    words = ("--network.name", "dit", "--network.patch", 4, "--steps", 2)
+    return _trained(tmp_path_factory, "diffusion", *SMALL, *words)
+
+
+@pytest.fixture(scope="session")
 def points_run(tmp_path_factory):
     """A flow-matching run on points, with an optimal coupling."""
     words = ("--dataset", "8gaussians", "--coupling", "optimal_assignment", "--steps", 2)

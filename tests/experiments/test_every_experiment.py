@@ -41,6 +41,7 @@ OPTIONS = {
 """What makes a run small, for the experiments that have these fields."""
 
 IMAGES_ONLY = {
+    "control",
     "coupling",
     "cyclegan",
     "few_labels",
@@ -50,6 +51,7 @@ IMAGES_ONLY = {
     "manifold",
     "multi_view",
     "palette",
+    "personalise",
     "pix2pix",
     "pixelcnn",
     "style_transfer",
@@ -211,7 +213,8 @@ def base_of(request):
     """`base_of(name)` -> options that name a trained run, for an experiment that needs one."""
 
     def words(name):
-        fixture = {"latent_diffusion": "coder_run"}.get(name)
+        runs = {"latent_diffusion": "coder_run", "control": "dit_run", "personalise": "digits_run"}
+        fixture = runs.get(name)
         return () if fixture is None else ("--from", request.getfixturevalue(fixture))
 
     return words

@@ -7,6 +7,7 @@ import pytest
 
 from experiments.shared import registry, runner
 from experiments.shared.config import RunConfig
+from experiments.shared.networks import NetworkConfig
 from gen_jax import data
 from gen_jax.errors import ConfigError
 from gen_jax.transport import Schedule
@@ -26,6 +27,7 @@ ELSEWHERE = {
     "flow_matching": {"pairs"},
     "gan": {"patience", "watch"},
     "mcmc": {"coldest", "leapfrog_steps", "recorded", "temperatures"},
+    "personalise": {"instances", "mirrored", "num_instances", "prior_images", "prior_labels"},
     "palette": {"blur_std", "border", "factor", "quality"},
     "temperflow": {"margin", *(f"schedule.{field.name}" for field in fields(Schedule))},
     "texture": {"side"},
@@ -35,6 +37,10 @@ ELSEWHERE = {
 }
 """Options read outside of `build`: of the watch, the pictures, the chain, within gen_jax; and those
 of operators that are not the default."""
+
+
+OF_BASES = {"vae": CHOICES["vae"], "diffusion": {"network": NetworkConfig("dit")}}
+"""Choices of the runs that others are built on."""
 
 
 def bases_of(experiment, dataset):

@@ -1,0 +1,86 @@
+"""Whether controlled samples follow their outlines, and a picture of them."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.shared.registry import Saved
+from experiments.shared.translation import rows
+from gen_jax import data, metrics
+from gen_jax.data import DatasetSpec
+from gen_jax.data.pairs import outlines, thicken
+from gen_jax.errors import ConfigError
+from gen_jax.model import GenerativeModel, sample_in_batches
+from gen_jax.types import Float, State, UInt8
+
+EXAMPLES, BATCH_SIZE = 1000, 250
+
+
+def agreement(
+    wanted: UInt8[np.ndarray, "N H W 1"], found: UInt8[np.ndarray, "N H W 1"]
+) -> Float[np.ndarray, "N"]:
+    """F1 score of outlines [N]: 2 P R / (P + R), a pixel counting as found with one of the other at
+    most one pixel above, below or beside it. 1 where both have no outline."""
+    there, made = wanted > 0, found > 0
+    count = lambda pixels: pixels.sum((1, 2, 3))
+    near = lambda pixels: thicken(np.where(pixels, np.uint8(255), np.uint8(0))) > 0
+    right, kept = count(made & near(there)), count(there & near(made))
+    precision = np.where(count(made) > 0, right / np.maximum(count(made), 1), 1.0)
+    recall = np.where(count(there) > 0, kept / np.maximum(count(there), 1), 1.0)
+    return 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+
+
+def without_control(state: State) -> State:
+    """The state with the layers zero that lead from the side copy to the base: the base itself."""
+    zero = lambda path, leaf: leaf * ("zero_" not in jax.tree_util.keystr(path))
+    return state._replace(own=jax.tree_util.tree_map_with_path(zero, state.own))
+
+
+def drawn(
+    model: GenerativeModel, state: State, wanted: np.ndarray, labels: np.ndarray | None
+) -> np.ndarray:
+    """One sample for each of the outlines, with the labels of their images."""
+    told = {"control": 2 * wanted.astype(np.float32) / 255 - 1}
+    if labels is not None and "label" in model.conditions:
+        told["label"] = labels
+    n, key = len(wanted), jax.random.key(0)
+    return np.asarray(sample_in_batches(model, key, state, n, min(n, BATCH_SIZE), **told))
+
+
+def compared(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[str, Any]:
+    """Agreement of outlines, of the base and of other images too; labels and Frechet distance."""
+    x, y = test["x"][: min(num, EXAMPLES)], test.get("y")
+    y = None if y is None else y[: len(x)]
+    wanted = outlines(x)
+    made = drawn(saved.model, saved.state, wanted, y)
+    plain = drawn(saved.model, without_control(saved.state), wanted, y)
+    of = lambda images: metrics.mean_and_error(agreement(wanted, outlines(images)))
+    report: dict[str, Any] = {
+        "outline_agreement": of(made),
+        "outline_agreement_of_base": of(plain),
+        "outline_agreement_of_others": of(np.roll(x, 1, 0)),
+        "controlled_examples": len(x),
+    }
+    try:
+        judge = metrics.load_classifier(saved.spec.name)
+    except ConfigError:
+        return report
+    real = judge.features(x)
+    for name, images in (("controlled", made), ("base", plain)):
+        distance = metrics.frechet_from_features(real, judge.features(images))
+        report[f"{name}_frechet"] = float(distance)
+        if y is not None:
+            report[f"{name}_label_accuracy"] = float((judge.predict(images) == y).mean())
+    return report
+
+
+def picture(path: Path, model: GenerativeModel, spec: DatasetSpec, state: State) -> Path:
+    """Outlines of twelve test images, the base's samples, the controlled ones, the images."""
+    test = data.examples(spec.name, "test", 12)
+    wanted, y = outlines(test["x"]), test.get("y")
+    made = drawn(model, state, wanted, y)
+    plain = drawn(model, without_control(state), wanted, y)
+    shown = np.broadcast_to(wanted, test["x"].shape)
+    return rows(path, [shown, plain, made, test["x"]])

@@ -1,0 +1,47 @@
+"""Training on a few images of an instance beside images that the model drew before (ruiz2023)."""
+
+from typing import Any
+
+import jax
+
+from gen_jax.diffusion.model import training_loss, with_dropout
+from gen_jax.diffusion.options import Parts
+from gen_jax.errors import ConfigError, check_range
+from gen_jax.model import GenerativeModel
+from gen_jax.optimization import AveragedState, optimizer_step_with_ema
+from gen_jax.types import Array, Batch, Key, Metrics
+
+
+def with_prior_preservation(model: GenerativeModel, weight: float = 1.0) -> GenerativeModel:
+    """The diffusion model trained on the mean loss of a batch, plus `weight` times that of images
+    drawn from the model before, "prior_x" [P, ...] and their labels "prior_y" [P] (ruiz2023 eq. 2).
+
+    Each mean is over its own images, and is one of the metrics: "instance_loss" and "prior_loss".
+    With weight 0 the drawn images are not needed. Raises ConfigError for a model of another family,
+    and for a batch without drawn images.
+    """
+    check_range("weight", weight, 0)
+    parts: Any = model.parts
+    if not isinstance(parts, Parts):
+        raise ConfigError("model must be one of gen_jax.diffusion")
+
+    def step(
+        key: Key[Array, ""], state: AveragedState, batch: Batch
+    ) -> tuple[AveragedState, Metrics]:
+        key, network = with_dropout(key, parts)
+        key_own, key_prior = jax.random.split(key)
+        own = {name: value for name, value in batch.items() if not name.startswith("prior_")}
+        if weight and "prior_x" not in batch:
+            raise ConfigError("batch has no 'prior_x', the images that the model drew before")
+        prior = {name: batch.get(f"prior_{name}", value) for name, value in own.items()}
+
+        def loss(params: Any) -> tuple[Array, Metrics]:
+            instance = training_loss(parts, network, params, key_own, own)[0].mean()
+            if not weight:
+                return instance, {"instance_loss": instance}
+            kept = training_loss(parts, network, params, key_prior, prior)[0].mean()
+            return instance + weight * kept, {"instance_loss": instance, "prior_loss": kept}
+
+        return optimizer_step_with_ema(loss, parts.optimizer, parts.options.ema_decay, state)
+
+    return model._replace(step=step)
