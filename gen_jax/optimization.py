@@ -93,7 +93,7 @@ def optimizer_step(
     (value, metrics), gradient = jax.value_and_grad(mean_loss, has_aux=True)(params)
     of_params = lambda params: mean_loss(params)[0]
     params, moments = apply_gradient(optimizer, gradient, moments, params, value, of_params)
-    metrics = {"loss": value, **metrics, "gradient_norm": optax.global_norm(gradient)}
+    metrics = {"loss": value, **metrics, "gradient_norm": optax.tree.norm(gradient)}
     return params, moments, metrics
 
 

@@ -11,7 +11,7 @@ import pytest
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 PICTURES = {"image/png", "image/svg+xml"}
-MAX_BYTES = 3_000_000
+MAX_BYTES = 1_000_000
 
 
 @pytest.fixture(scope="module")

@@ -115,6 +115,7 @@ def open_image(path: str) -> Any:
         reason = "the file is empty" if empty else " ".join(str(error).split())
         raise DataError(f"image {path!r} cannot be read ({reason})") from error
     if image.width * image.height > MAX_PIXELS:
+        image.close()
         pixels = f"{image.width} x {image.height}"
         raise DataError(f"image {path!r} is too large: {pixels} pixels (at most {MAX_PIXELS})")
     image.filename = ""  # else Pillow maps a TIFF that lies on its side with width for height

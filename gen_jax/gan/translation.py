@@ -115,6 +115,6 @@ def report(metrics: dict[str, Array], network: str, params: Any) -> dict[str, Ar
       params: after the update: where they are lost, the first of the names that a run stops with is
         this network's, and not that of the other, which meets them next.
     """
-    metrics = metrics | {"norm": optax.global_norm(params)}
+    metrics = metrics | {"norm": optax.tree.norm(params)}
     own = {name: f"{network}_{name}" for name in ("loss", "adversarial", "gradient_norm", "norm")}
     return {own.get(name, name): value for name, value in metrics.items()}

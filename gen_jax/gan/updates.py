@@ -75,7 +75,7 @@ def update_critic(
     options, scenes = parts.options, _scenes(parts, state, key, part)
     loss = lambda critic, scene: critic_loss(parts, critic, state.generator, scene)
     (value, (metrics, stats)), gradient = _descend(loss, state.critic, scenes)
-    metrics["critic_gradient"] = optax.global_norm(gradient)
+    metrics["critic_gradient"] = optax.tree.norm(gradient)
     if options.consensus:
         extra, _ = _consensus(parts, state, scenes[0])
         gradient = add_scaled(gradient, extra, options.consensus)
@@ -84,7 +84,7 @@ def update_critic(
     critic, moments = _critic_step(
         parts, state.critic, state.critic_optimizer, gradient, accuracy, value, of_critic
     )
-    metrics["critic_norm"] = optax.global_norm(critic)
+    metrics["critic_norm"] = optax.tree.norm(critic)
     if options.freeze_above < 1:
         metrics["critic_frozen"] = (accuracy > options.freeze_above).astype(jnp.float32)
     return state._replace(critic=critic, critic_optimizer=moments, critic_stats=stats), metrics
@@ -118,7 +118,7 @@ def update_generator(
         return generator_loss(parts, critic, generator, scene)
 
     (value, (metrics, stats)), gradient = _descend(loss, state.generator, scenes)
-    metrics["generator_gradient"] = optax.global_norm(gradient)
+    metrics["generator_gradient"] = optax.tree.norm(gradient)
     if options.consensus:
         _, extra = _consensus(parts, state, scenes[0])
         gradient = add_scaled(gradient, extra, options.consensus)
@@ -130,7 +130,7 @@ def update_generator(
         value,
         lambda generator: loss(generator, scenes[0])[0],
     )
-    metrics["generator_norm"] = optax.global_norm(generator)
+    metrics["generator_norm"] = optax.tree.norm(generator)
     present = {"params": generator, **stats}
     after = state._replace(
         generator=generator,

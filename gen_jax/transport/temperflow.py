@@ -216,7 +216,7 @@ def _improve(parts: Parts, state: TemperState, key: Array) -> tuple[TemperState,
     gradients = [jax.value_and_grad(partial(loss, parts), has_aux=True) for loss in losses]
     (loss, log_z), gradient = jax.lax.switch(stage.phase, gradients, state.params, state, key)
     rate = one_cycle(stage.count, stage.length, stage.peak)
-    usable = jnp.isfinite(loss) & jnp.isfinite(optax.global_norm(gradient))
+    usable = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradient))
     updates, moments = ADAM.update(gradient, state.optimizer)
     params = jax.tree.map(lambda p, u: p - rate * u, state.params, updates)
     keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(usable, a, b), new, old)

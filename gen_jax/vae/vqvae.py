@@ -230,7 +230,7 @@ def step(
     metrics = {"loss": value, **aux, "restarted": restarted}
     for level, each in enumerate(seen):
         metrics[f"perplexity_{level}"] = codebook_use(each, options.codes).perplexity
-    metrics["gradient_norm"] = optax.global_norm(gradient[0])
+    metrics["gradient_norm"] = optax.tree.norm(gradient[0])
     metrics |= {f"prior_{name}": value for name, value in learnt.items()}
     return VQState(params, books, after, memory, state.step + 1), metrics
 
