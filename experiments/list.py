@@ -39,7 +39,7 @@ from gen_jax.training import run_main
 
 SCRIPTS = {
     "classical": "mixture pca texture",
-    "autoregressive": "made pixelcnn transformer",
+    "autoregressive": "made pixelcnn transformer text_to_image",
     "flows": "flow glow tarflow ffjord manifold",
     "energy": "ebm score_matching jem",
     "vae": "vae vqvae hierarchical_vae discrete_vae few_labels",

@@ -18,16 +18,14 @@ still at 59 nats for 20 codes. MNIST with `--steps 2500 --batch-size 64 --width 
 Frechet distance 4.3 +- 0.2 (real 0.10), prior 87 nats for 49 codes.
 """
 
-from dataclasses import dataclass, field
-from typing import Annotated
+from dataclasses import dataclass
 
 import tyro
 
-from experiments.shared.code_options import options_of, prior_of
+from experiments.shared.code_options import CodeConfig, options_of, prior_of
 from experiments.shared.code_report import measure_test, reconstructions
 from experiments.shared.config import RunConfig
-from experiments.shared.networks import TransformerNetwork
-from experiments.shared.option_types import MAX_LAYERS, MAX_WIDTH, MaybeLayers, Positive, Steps, of
+from experiments.shared.option_types import Positive, Steps
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
 from gen_jax import data, vae
@@ -39,40 +37,18 @@ from gen_jax.training import run_main
 
 
 @dataclass(frozen=True)
-class Config(RunConfig):
+class Config(CodeConfig, RunConfig):
     """A VQ-VAE; the defaults train on 8x8 digits in a minute on two cores."""
 
     steps: Steps = 1000
-    likelihood: str = "auto"
-    """auto, gaussian, gaussian_diagonal, bernoulli, categorical, discretized_logistic or
-    discretized_logistic_mixture"""
-    codes: Annotated[int, *of(vae.VQOptions, "codes", MAX_WIDTH)] = 64
-    """Size of each codebook."""
-    dim: Annotated[int, *of(vae.VQOptions, "dim", MAX_WIDTH)] = 16
-    width: Annotated[int, *of(vae.VQOptions, "width", MAX_WIDTH)] = 64
-    halvings: MaybeLayers = None
-    """The codes' map has the image's side divided by 2^halvings; 1 below 16 pixels, else 2."""
-    levels: Annotated[int, *of(vae.VQOptions, "levels", MAX_LAYERS)] = 1
-    """Maps of codes, each of half the side of the one before (VQ-VAE-2)."""
-    commitment: Annotated[float, *of(vae.VQOptions, "commitment")] = 0.25
-    decay: Annotated[float, *of(vae.VQOptions, "decay")] = 0.98
-    """Of the codebook's running averages."""
-    learned: bool = False
-    """Codebooks learn by gradient instead."""
-    revive_below: Annotated[float, *of(vae.VQOptions, "revive_below")] = 0.1
-    """Running count under which a code restarts; 0 for never."""
     learning_rate: Positive = 2e-3
     """Peak of a one-cycle schedule of Adam."""
     prior: str = "transformer"
     """transformer, or counts: of the codes."""
-    prior_network: TransformerNetwork = field(default_factory=TransformerNetwork)
-    prior_rate: Positive = 1e-3
-    """Peak of the prior's own schedule."""
 
     def check(self) -> None:
         """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
         super().check()
-        check_choice("likelihood", self.likelihood, ["auto", *vae.LIKELIHOODS])
         check_choice("prior", self.prior, ("transformer", "counts"))
 
 

@@ -1,13 +1,48 @@
 """Options of a VQ-VAE and of the model of its codes, as a configuration describes them."""
 
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Annotated, Any
 
+from experiments.shared.networks import TransformerNetwork
+from experiments.shared.option_types import MAX_LAYERS, MAX_WIDTH, MaybeLayers, Positive, of
 from experiments.shared.vae_options import likelihood_of
 from gen_jax import autoregressive, vae
-from gen_jax.data import DatasetSpec
-from gen_jax.errors import ConfigError
+from gen_jax.data import DatasetSpec, Sentences
+from gen_jax.errors import ConfigError, check_choice
 from gen_jax.model import GenerativeModel
 from gen_jax.optimization import one_cycle_adam
+
+
+@dataclass(frozen=True)
+class CodeConfig:
+    """Options of the coder, and of a transformer over its codes."""
+
+    likelihood: str = "auto"
+    """auto, gaussian, gaussian_diagonal, bernoulli, categorical, discretized_logistic or
+    discretized_logistic_mixture"""
+    codes: Annotated[int, *of(vae.VQOptions, "codes", MAX_WIDTH)] = 64
+    """Size of each codebook."""
+    dim: Annotated[int, *of(vae.VQOptions, "dim", MAX_WIDTH)] = 16
+    width: Annotated[int, *of(vae.VQOptions, "width", MAX_WIDTH)] = 64
+    halvings: MaybeLayers = None
+    """The codes' map has the image's side divided by 2^halvings; 1 below 16 pixels, else 2."""
+    levels: Annotated[int, *of(vae.VQOptions, "levels", MAX_LAYERS)] = 1
+    """Maps of codes, each of half the side of the one before (VQ-VAE-2)."""
+    commitment: Annotated[float, *of(vae.VQOptions, "commitment")] = 0.25
+    decay: Annotated[float, *of(vae.VQOptions, "decay")] = 0.98
+    """Of the codebook's running averages."""
+    learned: bool = False
+    """Codebooks learn by gradient instead."""
+    revive_below: Annotated[float, *of(vae.VQOptions, "revive_below")] = 0.1
+    """Running count under which a code restarts; 0 for never."""
+    prior_network: TransformerNetwork = field(default_factory=TransformerNetwork)
+    prior_rate: Positive = 1e-3
+    """Peak of the transformer's own schedule."""
+
+    def check(self) -> None:
+        """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
+        super().check()  # type: ignore[misc]
+        check_choice("likelihood", self.likelihood, ["auto", *vae.LIKELIHOODS])
 
 
 def options_of(config: Any, spec: DatasetSpec) -> vae.VQOptions:
@@ -42,4 +77,21 @@ def prior_of(config: Any, options: vae.VQOptions) -> GenerativeModel | None:
         depth=config.prior_network.depth,
         heads=config.prior_network.heads,
         dropout=config.prior_network.dropout,
+    )
+
+
+def text_prior_of(config: Any, options: vae.VQOptions, sentences: Sentences) -> GenerativeModel:
+    """The transformer over sentences and codes."""
+    return autoregressive.text_to_codes(
+        one_cycle_adam(config.steps, config.prior_rate),
+        caption_length=sentences.length,
+        words=len(sentences.words),
+        num_codes=vae.num_codes(vae.code_sides(options)),
+        codes=config.codes,
+        width=config.prior_network.width,
+        depth=config.prior_network.depth,
+        heads=config.prior_network.heads,
+        dropout=config.prior_network.dropout,
+        text_weight=config.text_weight,
+        condition_dropout=config.label_dropout,
     )

@@ -9,9 +9,10 @@ import numpy as np
 
 from experiments.shared.latent_pictures import grey
 from experiments.shared.registry import Saved
-from gen_jax import data, plotting, vae
+from gen_jax import data, metrics, plotting, vae
 from gen_jax.batching import in_batches
 from gen_jax.data import DatasetSpec
+from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel
 from gen_jax.types import State
 
@@ -39,3 +40,21 @@ def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[st
         result[f"codes_perplexity_{level}"] = float(use.perplexity)
         result[f"codes_unused_{level}"] = float(use.dead)
     return result
+
+
+def codes_of_sentences(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[str, Any]:
+    """`measure_test`, and log p in nats of the codes of `num` test images (at least 100), given
+    their sentences and without: the difference is what the sentences say. Nothing of pixels.
+    """
+    if saved.config.model != "tokens":
+        return {}
+    parts, own = parts_of(saved.model, saved.state, vae.VQParts)
+    few = {name: values[: max(num, 100)] for name, values in test.items()}
+    codes = vae.to_sequence(vae.encode_codes(saved.model, saved.state, few["x"]))
+    found = {}
+    if "caption" in few:
+        told = {"caption": jnp.asarray(few["caption"])}
+        for name, given in (("_given_text", told), ("", {})):
+            nats = parts.prior.log_prob(None, own.prior, codes, **given)
+            found[f"log_prob_codes{name}"] = metrics.mean_and_error(np.asarray(nats))
+    return measure_test(saved, test, num) | found

@@ -69,3 +69,15 @@ def prompted(
     )
     checks = condition.checks | labels(len(prompts)).checks
     return compiled(wrapped, per_sample=checks)
+
+
+def prompted_by_labels(model: GenerativeModel, spec: DatasetSpec) -> GenerativeModel:
+    """The model itself on data with captions; on digits without, labels stand for sentences.
+
+    Raises ConfigError for data with neither.
+    """
+    if spec.sentences is not None:
+        return model
+    if spec.kind != "images" or spec.num_classes != len(captions.DIGITS):
+        raise ConfigError(f"dataset={spec.name!r} has neither captions nor digits")
+    return prompted(model, captions.SENTENCES.condition, captions.prompts(every=False))

@@ -44,7 +44,7 @@ def init_state(parts: Parts, key: Key[Array, ""], batch: Batch) -> AveragedState
 def training_loss(
     parts: Parts, params: Any, key: Key[Array, ""], batch: Batch
 ) -> tuple[Float[Array, "B"], Metrics]:
-    """-log p in nats for one ordering drawn at random."""
+    """-log p in nats, of weighted places, for one ordering drawn at random."""
     options, f = parts.options, parts.factorisation
     key_encode, key_drop, key_order, key_dropout = jax.random.split(key, 4)
     u, value = parts.encode(key_encode, batch["x"]), None
@@ -55,7 +55,8 @@ def training_loss(
     training: dict[str, Any] = {}
     if options.dropout:
         training = {"deterministic": False, "rngs": {"dropout": key_dropout}}
-    nats = -parts.log_units(params, u, value, k, **training).sum(-1)
+    units = parts.log_units(params, u, value, k, **training)
+    nats = -(units if options.weights is None else units * options.weights).sum(-1)
     return nats, {"bits_per_dim": nats / (u[0].size * np.log(2))}
 
 

@@ -26,6 +26,7 @@ class Options(NamedTuple):
       ema_decay: of the parameters' moving average, which samples; smaller in the first steps.
       transform: `data.Transform` between data units and the likelihood's values, or None.
       dropout: whether the network has some to turn on in training.
+      weights: of each place's log p in the loss [N], or None for 1.
     """
 
     shape: tuple[int, ...]
@@ -34,6 +35,7 @@ class Options(NamedTuple):
     ema_decay: Share = 0.999
     transform: Any = None
     dropout: bool = False
+    weights: Any = None
 
 
 def check_values(likelihood: Likelihood, u: Array) -> None:

@@ -4,7 +4,7 @@ The mathematics takes `encode(x) -> Posterior` and `decode(z) -> raw` numbers fo
 """
 
 from gen_jax.vae.aggregate import aggregate_target
-from gen_jax.vae.code_prior import independent_codes, num_codes
+from gen_jax.vae.code_prior import independent_codes, num_codes, to_sequence
 from gen_jax.vae.coder import VAEFunctions
 from gen_jax.vae.diagnostics import (
     CodebookUse,
@@ -162,6 +162,7 @@ __all__ = [
     "relaxed_one_hot",
     "semi_supervised",
     "standard_normal",
+    "to_sequence",
     "traversal",
     "untouched",
     "vae",

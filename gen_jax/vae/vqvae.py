@@ -18,6 +18,7 @@ import numpy as np
 import optax
 
 from gen_jax.checks import no_type_check
+from gen_jax.conditions import Condition, checked_condition
 from gen_jax.data_units import Data, log_det
 from gen_jax.errors import ConfigError, check_shape
 from gen_jax.frozen import parts_of
@@ -56,6 +57,7 @@ class VQOptions(NamedTuple):
       decay: of the codebook's running averages; None for codebooks that learn by gradient.
       revive_below: running count under which a code restarts; 0 for never.
       halvings, levels, width: of `CodeNetwork`.
+      condition: of the prior, whose `sample` and `log_prob` take it; None for a prior without one.
     """
 
     shape: tuple[int, ...]
@@ -69,6 +71,7 @@ class VQOptions(NamedTuple):
     halvings: Count = 2
     levels: Count = 1
     width: Count = 64
+    condition: Condition | None = None
 
 
 class VQState(NamedTuple):
@@ -104,6 +107,7 @@ def make_vq_parts(
 ) -> VQParts:
     """The parts of a model; see `vqvae`. Raises ConfigError for values out of range."""
     check_ranges(options)
+    checked_condition(options.condition)
     if len(check_shape("shape", options.shape)) != 3:
         raise ConfigError(f"shape={options.shape} must be [H, W, C]: a VQ-VAE is for images")
     law = options.likelihood
@@ -197,7 +201,8 @@ def init_state(parts: VQParts, key: Key[Array, ""], batch: Batch) -> VQState:
     levels = range(options.levels)
     books = tuple(start_codebook(fold(level), flat(level), options.codes) for level in levels)
     learned = (params, [book.vectors for book in books])
-    none = {"x": jnp.zeros((1, num_codes(parts.sides)), jnp.int32)}
+    beside = {name: values[:1] for name, values in batch.items()}
+    none = {**beside, "x": jnp.zeros((1, num_codes(parts.sides)), jnp.int32)}
     first, moments = parts.prior.init(key_prior, none), start_moments(parts.optimizer, learned)
     return VQState(params, books, first, moments, jnp.int32(0))
 
@@ -226,7 +231,8 @@ def step(
         books = tuple(b._replace(vectors=v) for b, v in zip(books, vectors))
     books, restarted = _follow_all(key_revive, parts, books, levels)
     seen = [level.codes for level in levels]
-    after, learnt = parts.prior.step(key_prior, state.prior, {"x": to_sequence(seen)})
+    told = {**batch, "x": to_sequence(seen)}
+    after, learnt = parts.prior.step(key_prior, state.prior, told)
     metrics = {"loss": value, **aux, "restarted": restarted}
     for level, each in enumerate(seen):
         metrics[f"perplexity_{level}"] = codebook_use(each, options.codes).perplexity
@@ -242,17 +248,24 @@ def _decode(parts: VQParts, state: VQState, codes: Sequence[Array]) -> Float[Arr
 
 
 def draw_samples(
-    parts: VQParts, key: Key[Array, "*batch"], state: VQState, n: int, *, mean: bool = False
+    parts: VQParts,
+    key: Key[Array, "*batch"],
+    state: VQState,
+    n: int,
+    *,
+    mean: bool = False,
+    **conditions: Any,
 ) -> Array:
     """Samples [n, ...] in data units; with `mean` E[x | codes] instead of draws of x."""
     keys = sample_keys(key, n)
-    drawn = to_maps(sampler_of(parts.prior)(fold_in(keys, 0), state.prior, n), parts.sides)
+    codes = sampler_of(parts.prior)(fold_in(keys, 0), state.prior, n, **conditions)
+    drawn = to_maps(codes, parts.sides)
     raw = _decode(parts, state, drawn)
     return draw_data(parts.options, parts.likelihood, fold_in(keys, 1), raw, mean)
 
 
 def log_prob(
-    parts: VQParts, key: Key[Array, "*batch"], state: VQState, x: Any
+    parts: VQParts, key: Key[Array, "*batch"], state: VQState, x: Any, **conditions: Any
 ) -> Float[Array, "B"]:
     """log p(x | codes(x)) + log p(codes(x)), [B] in nats: a lower bound of log p(x)."""
     u, score_codes = to_values(parts, key, x), parts.prior.log_prob
@@ -260,7 +273,7 @@ def log_prob(
     maps, levels = _pass(parts, state.params, state.codebooks, u)
     of_pixels = _log_likelihood(parts, state.params, maps, u) + log_det(parts.options, u)
     codes = to_sequence([level.codes for level in levels])
-    return of_pixels + score_codes(key, state.prior, codes)
+    return of_pixels + score_codes(key, state.prior, codes, **conditions)
 
 
 def _trained(parts: VQParts, state: VQState) -> tuple[Any, list[Any], Any]:
@@ -280,7 +293,8 @@ def model_from_vq_parts(parts: VQParts) -> GenerativeModel:
         parts=parts,
         parameters=partial(_trained, parts),
     )
-    return compiled(model, encode=partial(to_values, parts))
+    condition = parts.options.condition
+    return compiled(model, condition=condition, encode=partial(to_values, parts))
 
 
 @no_type_check
@@ -291,7 +305,8 @@ def vqvae(
 
     Args:
       prior: a model of integers [T] in 0 .. codes - 1, T being the `num_codes` of
-        `code_sides`; `independent_codes` if not given.
+        `code_sides`; `independent_codes` if not given. It finds in a batch what is there beside
+        "x", such as captions; with `condition` it is told so in `sample` and `log_prob` too.
     Metrics hold each level's perplexity over the batch, the number of codes that restarted, and the
     prior's own with "prior_" before them.
     `sample` takes `mean=True` for E[x | codes]. `encode_codes` and `decode_codes` hand out the

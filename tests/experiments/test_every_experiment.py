@@ -58,6 +58,7 @@ IMAGES_ONLY = {
     "stylegan",
     "tarflow",
     "text_gan",
+    "text_to_image",
     "texture",
     "token_diffusion",
     "transformer",
@@ -297,7 +298,7 @@ def test_whole_life(command, tmp_path, monkeypatch, compilations, base_of, name,
     steps = "grid" in saved.model.conditions
     guided = steps and "label" in saved.model.conditions
     check_samples(ok, run, dataset, steps, guided)
-    labels = guided or name in ("few_labels", "jem", "text_gan")
+    labels = guided or name in ("few_labels", "jem", "text_gan", "text_to_image")
     check_evaluation(ok, run, name, dataset, labels)
     assert "<h2>Evaluation" in (run / "report.html").read_text()
 

@@ -20,6 +20,7 @@ CHOICES = {
     "pca": {"kind": "gaussian"},
     "score_matching": {"loss": "ncsn"},
     "vae": {"convolutional": True},
+    "text_to_image": {"model": "pixels"},
 }
 """Choices, besides the defaults, that some options belong to."""
 
@@ -30,6 +31,7 @@ ELSEWHERE = {
     "personalise": {"instances", "mirrored", "num_instances", "prior_images", "prior_labels"},
     "palette": {"blur_std", "border", "factor", "quality"},
     "temperflow": {"margin", *(f"schedule.{field.name}" for field in fields(Schedule))},
+    "text_to_image": {"prior_network.name"},
     "texture": {"side"},
     "token_diffusion": {"network.name"},
     "transformer": {"network.name"},

@@ -1,0 +1,83 @@
+"""Train a model that draws what a sentence says, by tokens or by pixels.
+
+    python -m experiments.text_to_image                                  # codes of a VQ-VAE
+    python -m experiments.text_to_image --model pixels --network.patch 2 # diffusion
+    python -m experiments.text_to_image --dataset shapes:16
+
+tokens: a VQ-VAE turns images into codes, and beside it one transformer learns sentences followed by
+codes (ramesh2021). pixels: `experiments.diffusion`, whose network attends to the words. Then
+`python -m experiments.sample RUN_DIR --prompt "a thick seven in black"`, and `python -m
+experiments.evaluate RUN_DIR` counts how often images are as asked.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import tyro
+
+from experiments.shared.caption_checks import caption_picture
+from experiments.shared.code_options import CodeConfig, options_of, text_prior_of
+from experiments.shared.code_report import codes_of_sentences
+from experiments.shared.diffusion_options import PathConfig, model_options
+from experiments.shared.networks import make_network
+from experiments.shared.option_types import Count, Steps, of
+from experiments.shared.prompts import prompted_by_labels, sentences_of
+from experiments.shared.registry import Experiment
+from experiments.shared.runner import run
+from gen_jax import data, vae
+from gen_jax.autoregressive import TextOptions
+from gen_jax.data import DatasetSpec
+from gen_jax.diffusion import diffusion
+from gen_jax.errors import check_choice
+from gen_jax.model import GenerativeModel
+from gen_jax.optimization import one_cycle_adam
+from gen_jax.training import run_main
+
+MODELS = ("tokens", "pixels")
+
+
+@dataclass(frozen=True)
+class Config(CodeConfig, PathConfig):
+    """Images from sentences; the defaults train on 8x8 digits in some minutes on two cores. Options
+    of the codes are for tokens; of path, network and sampler for pixels.
+    """
+
+    dataset: str = "captions:digits"
+    """captions:NAME or shapes; of digits without captions the sentence of their label is taken."""
+    steps: Steps = 2000
+    batch_size: Count = 64
+    model: str = "tokens"
+    """tokens or pixels"""
+    text_weight: Annotated[float, *of(TextOptions, "text_weight")] = 1 / 8
+    """Of the sentence's own log p in the loss of tokens."""
+
+    def check(self) -> None:
+        """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
+        super().check()
+        check_choice("model", self.model, MODELS)
+
+
+def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
+    """The model of a configuration; raises ConfigError for options that cannot work."""
+    config.check()
+    spec = spec or data.describe(config.dataset)
+    sentences = sentences_of(spec)
+    adam = one_cycle_adam(config.steps, config.learning_rate)
+    if config.model == "tokens":
+        options = options_of(config, spec)._replace(condition=sentences.condition)
+        prior = text_prior_of(config, options, sentences)
+        return prompted_by_labels(vae.vqvae(adam, prior, **options._asdict()), spec)
+    told: Any = model_options(config, spec) | {"condition": sentences.condition}
+    network = make_network(config.network, spec)
+    return prompted_by_labels(diffusion(network, config.path, adam, **told), spec)
+
+
+EXPERIMENT = Experiment("text_to_image", Config, build, measure_test=codes_of_sentences)
+
+
+def main() -> None:
+    run(EXPERIMENT, tyro.cli(Config, description=__doc__), caption_picture)
+
+
+if __name__ == "__main__":
+    run_main(main)
