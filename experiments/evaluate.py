@@ -5,9 +5,10 @@
     python -m experiments.evaluate runs/vae-binarized_mnist --likelihood 10000 \\
         --importance-samples 500
 
-Writes `evaluation.json` in the run directory, and its numbers into `report.html`. Real examples are
-a random part of each split, always the same one; data that are not those of the training are
-refused, unless --allow-changed-data.
+Writes `evaluation.json` and the curve of precision and recall in the run directory, and both into
+`report.html`. Real examples are a random part of each split, always the same one; data that are not
+those of the training are refused, unless --allow-changed-data. docs/guides/evaluation.md says what
+each number means.
 """
 
 import time
@@ -17,34 +18,35 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
-from experiments.shared import caption_checks
-from experiments.shared.likelihoods import has_option
-from experiments.shared.measures import evaluate_data, evaluate_target
-from experiments.shared.option_types import MAX_COUNT, MAX_SAMPLES, within
+from experiments.shared import caption_checks, measures
+from experiments.shared.likelihoods import options_of
+from experiments.shared.option_types import MAX_COUNT, MAX_SAMPLES, Duration, within
 from experiments.shared.pictures import draw
 from experiments.shared.provenance import in_report
 from experiments.shared.runner import shown_path
 from experiments.shared.sampling import DECODING, Sampler, SamplingConfig, prepare
-from gen_jax import data, training
+from gen_jax import training
 from gen_jax.data import known_densities
-from gen_jax.errors import ConfigError, DataError
+from gen_jax.errors import ConfigError
 
 OPTIONS = frozenset(field.name for field in fields(SamplingConfig)) - {"run", "allow_changed_data"}
 """Fields that the report repeats: they decide what was measured."""
-
-MIN_EXAMPLES = 10
 
 
 @dataclass(frozen=True)
 class Config(SamplingConfig):
     """How to sample and how much to measure."""
 
-    num: Annotated[int | None, *within(MIN_EXAMPLES, MAX_SAMPLES)] = None
+    num: Annotated[int | None, *within(measures.MIN_EXAMPLES, MAX_SAMPLES)] = None
     """Samples; as many as the test set has (at most 10000) if not given."""
     likelihood: Annotated[int, *within(0, MAX_SAMPLES)] = 500
     """Test examples whose log-likelihood is computed; 0 for none."""
     importance_samples: Annotated[int | None, *within(1, MAX_COUNT)] = None
     """For log p of a VAE (1: its bound); as many as the run says if not given."""
+    likelihood_steps: Annotated[int | None, *within(1, MAX_COUNT)] = None
+    """Of an ODE; chosen on few examples, see `log_prob_nats_steps_change`, if not given."""
+    downstream: Duration = 0
+    """Updates of classifiers trained on labelled samples and on real images; 0 for none."""
 
     def check(self) -> None:
         """Raise ConfigError for what cannot work, before the run is read."""
@@ -53,18 +55,13 @@ class Config(SamplingConfig):
             raise ConfigError("likelihood=1 gives no standard error (allowed: 0, or at least 2)")
 
 
-def load_both(name: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Training and test set in random order, so that the first of them are a sample of all.
-
-    Raises DataError when they are too small to measure a run.
-    """
-    train, test = (data.examples(name, split) for split in ("train", "test"))
-    if min(len(train["x"]), len(test["x"])) < MIN_EXAMPLES:
-        raise DataError(
-            f"dataset {name!r} has {len(train['x'])} training and {len(test['x'])} test "
-            f"examples; {MIN_EXAMPLES} of each are needed to measure a run"
-        )
-    return train, test
+def show(report: dict[str, Any]) -> None:
+    """One line for each number."""
+    width = max(map(len, report))
+    for name, value in report.items():
+        parts = value if isinstance(value, list) else [value]
+        shown = [f"{part:.4g}" if isinstance(part, float) else str(part) for part in parts]
+        print(f"{name:{width}s}  {', '.join(shown)}")
 
 
 def as_captions_say(
@@ -85,11 +82,11 @@ def main() -> None:
     sampler = prepare(config, needs_data=True)
     saved = sampler.saved
     path = training.check_writable("evaluation", saved.directory / "evaluation.json")
-    given = {} if (n := config.importance_samples) is None else {"num_samples": n}
-    if given and not has_option(saved, "num_samples"):
-        raise ConfigError(f"importance_samples={n} is no option of a {saved.name!r} run")
+    given = options_of(saved, config.importance_samples, config.likelihood_steps)
+    if config.downstream and not measures.has_labels(saved):
+        raise ConfigError(f"downstream={config.downstream} needs a run of images of given labels")
     is_known = saved.spec.name.startswith(known_densities.PREFIX)
-    train, test = ({}, {}) if is_known else load_both(saved.spec.name)
+    train, test = ({}, {}) if is_known else measures.load_both(saved.spec.name)
     if saved.spec.kind == "text":
         num, seconds, samples = 0, 0.0, np.zeros(0)
     else:
@@ -104,10 +101,12 @@ def main() -> None:
     options = {*options, "importance_samples"}
     chosen = {k: v for k, v in asdict(config).items() if k in options and v is not None}
     if is_known:
-        measured = evaluate_target(saved, samples, config.seed)
+        measured = measures.evaluate_target(saved, samples, config.seed)
     else:
-        measured = evaluate_data(saved, samples, train, test, config.likelihood, **given)
+        measured = measures.evaluate_data(saved, samples, train, test, config.likelihood, **given)
         measured |= as_captions_say(config, sampler, samples, test)
+        if config.downstream:
+            measured |= measures.evaluate_downstream(saved, samples, train, test, config.downstream)
     report = {
         "run": saved.name,
         "dataset": saved.spec.name,
@@ -118,10 +117,7 @@ def main() -> None:
         "sampling_seconds_with_compilation": round(seconds, 2),
         **measured,
     }
-    width = max(map(len, report))
-    for name, value in report.items():
-        text = f"{value:.4g}" if isinstance(value, float) else str(value)
-        print(f"{name:{width}s}  {text}")
+    show(report)
     training.write_json(path, report)
     training.write_report(saved.directory)
     print(f"written: {path}")

@@ -1,12 +1,23 @@
 """Functions of many rows within memory: batches of one shape, so that one program serves all."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
 import numpy as np
+from tqdm import tqdm
 
 from gen_jax.types import Int
+
+PATIENCE = 5.0
+"""Seconds before a bar of progress is shown."""
+
+
+def watched(items: Iterable[Any], title: str) -> Iterable[Any]:
+    """The items; work that lasts shows a bar with the time left, on a terminal alone."""
+    quiet = not getattr(sys.stderr, "isatty", lambda: False)()
+    return tqdm(items, title, disable=quiet, delay=PATIENCE, leave=False)
 
 
 def batch_rows(n: int, size: int) -> Int[np.ndarray, "batches size"]:
@@ -14,10 +25,13 @@ def batch_rows(n: int, size: int) -> Int[np.ndarray, "batches size"]:
     return np.minimum(np.arange(-(-n // size) * size), n - 1).reshape(-1, size)
 
 
-def in_batches(function: Callable[[Any], Any], size: int, x: np.ndarray) -> Any:
+def in_batches(
+    function: Callable[[Any], Any], size: int, x: np.ndarray, title: str = "batches"
+) -> Any:
     """`function(x [size, ...])`, an array or a pytree of arrays [size, ...], of all rows [n, ...].
 
-    The results lie on the host.
+    The results lie on the host; work that lasts shows its progress under `title`.
     """
-    parts = [jax.tree.map(np.asarray, function(x[rows])) for rows in batch_rows(len(x), size)]
+    batches = watched(batch_rows(len(x), size), title)
+    parts = [jax.tree.map(np.asarray, function(x[rows])) for rows in batches]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(x)], *parts)

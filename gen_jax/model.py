@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.batching import batch_rows
+from gen_jax.batching import batch_rows, watched
 from gen_jax.checks import as_array, as_batch, as_key, is_known, no_type_check
 from gen_jax.compiled import Check, Compiled, is_arrays
 from gen_jax.conditions import Condition
@@ -331,7 +331,7 @@ def sample_in_batches(
     cut = lambda index: jax.tree.map(lambda leaf: leaf[index], rows)
     run = sample.program({**values, **cut(slice(size)), sample.first: size})
     chunks = []
-    for index in map(jnp.asarray, batch_rows(n, size)):
+    for index in map(jnp.asarray, watched(batch_rows(n, size), "samples")):
         try:
             part = run(keys[index], state, {**values, **cut(index)})
         except (TypeError, ValueError) as error:

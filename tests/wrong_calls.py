@@ -57,6 +57,16 @@ for name, options in OPTIONS.items():
         for option, values in options.items()
         for value in values
     ]
+SETS_OF = ("generated", "real", "test")
+PICTURES, ANSWERS = np.zeros((4, 8, 8, 1), np.uint8), np.array([0, 1, 2, 0])
+LABELLED = {
+    "key": KEY,
+    **{f"{n}_{w}": v for n in SETS_OF for w, v in (("x", PICTURES), ("y", ANSWERS))},
+    "num_classes": 3,
+    "steps": 1,
+    "network": None,
+}
+BAD_PAIRS = [("a", (BAD, X)), ("a", (X[:3], X)), ("b", (X, WORDS)), ("b", (X, X[:, :2]))]
 PROBABILITIES = np.full((12, 3), 1 / 3)
 METADATA = {
     "architecture": "Classifier",
@@ -91,6 +101,66 @@ CALLS = {
         ("training", at(metrics.memorisation_ratio, X, BAD, X)),
         ("training", at(metrics.memorisation_ratio, X, None, X)),
         ("heldout", at(metrics.memorisation_ratio, X, X, X)),
+    ],
+    "authenticity": [
+        ("samples", at(metrics.authenticity, BAD, X)),
+        ("samples", at(metrics.authenticity, None, X)),
+        ("training", at(metrics.authenticity, X, WORDS)),
+        ("training", at(metrics.authenticity, X, X[:1])),
+        ("training", at(metrics.authenticity, X, X[:, :1])),
+    ],
+    "novelty_report": [
+        ("samples", at(metrics.novelty_report, BAD, X, X + 1)),
+        ("training", at(metrics.novelty_report, X, X[:1], X)),
+        ("heldout", at(metrics.novelty_report, X, X, BAD)),
+        ("heldout", at(metrics.novelty_report, X, X, X)),
+    ],
+    "binomial_tail": [("successes", at(metrics.binomial_tail, k, 3)) for k in (-1, 4, 1.5, None)]
+    + [("trials", at(metrics.binomial_tail, 0, n)) for n in (0, 1.5, "a")]
+    + [("rate", at(metrics.binomial_tail, 1, 3, p)) for p in (-0.1, 1.1, NAN, "a")],
+    "proportion_interval": [
+        ("successes", at(metrics.proportion_interval, 4, 3)),
+        ("trials", at(metrics.proportion_interval, 0, 0)),
+        ("confidence", at(metrics.proportion_interval, 1, 3, 1.0)),
+        ("confidence", at(metrics.proportion_interval, 1, 3, NAN)),
+        ("method", at(metrics.proportion_interval, 1, 3, 0.9, "normal")),
+    ],
+    "classifier_two_sample": [
+        ("key", at(metrics.classifier_two_sample, 0, X, X)),
+        *((n, at(metrics.classifier_two_sample, KEY, *pair)) for n, pair in BAD_PAIRS),
+        ("hidden", at(metrics.classifier_two_sample, KEY, X, X, hidden=0)),
+        ("steps", at(metrics.classifier_two_sample, KEY, X, X, steps=1.5)),
+    ],
+    "downstream_accuracy": [
+        (argument, at(metrics.downstream_accuracy, *{**LABELLED, argument: wrong}.values()))
+        for argument, wrong in (
+            ("key", 0),
+            ("generated_x", X),
+            ("generated_x", np.zeros((4, 9, 8, 1), np.uint8)),
+            ("generated_y", np.array([0, 1, 2, 3])),
+            ("real_x", None),
+            ("real_y", np.zeros(3, int)),
+            ("test_x", BAD),
+            ("test_y", np.full(4, 0.5)),
+            ("num_classes", 1),
+            ("steps", 0),
+            ("network", 3),
+        )
+    ],
+    "prd_curve": [
+        ("p", at(metrics.prd_curve, [-1.0, 2.0], [1.0, 1.0])),
+        ("p", at(metrics.prd_curve, [0.0, 0.0], [1.0, 1.0])),
+        ("q", at(metrics.prd_curve, [1.0, 2.0], [1.0, NAN])),
+        ("q", at(metrics.prd_curve, [1.0, 2.0], [1.0])),
+        ("num_angles", at(metrics.prd_curve, [1.0], [1.0], 1)),
+    ],
+    "precision_recall_curve": [
+        ("key", at(metrics.precision_recall_curve, 0, X, X)),
+        ("real", at(metrics.precision_recall_curve, KEY, BAD, X)),
+        ("fake", at(metrics.precision_recall_curve, KEY, X, X[:, :2])),
+        ("clusters", at(metrics.precision_recall_curve, KEY, X, X, clusters=1)),
+        ("clusters", at(metrics.precision_recall_curve, KEY, X, X, clusters=25)),
+        ("repeats", at(metrics.precision_recall_curve, KEY, X, X, repeats=0)),
     ],
     "mode_weights": [
         ("samples", at(metrics.mode_weights, BAD, X)),

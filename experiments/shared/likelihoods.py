@@ -1,4 +1,4 @@
-"""log p of a whole set by a run's own `log_prob`, in batches of one shape."""
+"""log p of a whole set by a run's own `log_prob`, and the error of what estimates it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,19 +7,27 @@ import jax
 import numpy as np
 
 from experiments.shared.registry import Saved
-from gen_jax.batching import batch_rows
+from gen_jax.batching import batch_rows, watched
 from gen_jax.errors import ConfigError
-from gen_jax.types import Array, Float, Key
+from gen_jax.metrics import mean_and_error
+from gen_jax.types import Array, Estimate, Float, Key
 
 BATCH_SIZE = 100
 
+FEW = 32
+"""Examples that try two numbers of steps, or two draws, before all are measured."""
+
+STEPS = (8, 16, 32, 64, 128)
+SHARE = 0.25
+"""Most that the error of the steps may be of the standard error over examples."""
+
 
 def in_batches(
-    function: Callable[[Key[Array, ""], np.ndarray], Array], x: np.ndarray
+    function: Callable[[Key[Array, ""], np.ndarray], Array], x: np.ndarray, seed: int = 0
 ) -> Float[np.ndarray, "N"]:
     """`function(key, batch)` of every example in float64, each batch with its own key."""
-    batches = enumerate(batch_rows(len(x), min(BATCH_SIZE, len(x))))
-    key_of = lambda i: jax.random.fold_in(jax.random.key(0), i)
+    batches = watched([*enumerate(batch_rows(len(x), min(BATCH_SIZE, len(x))))], "likelihood")
+    key_of = lambda i: jax.random.fold_in(jax.random.key(seed), i)
     parts = [np.asarray(function(key_of(i), x[rows]), np.float64) for i, rows in batches]
     return np.concatenate(parts)[: len(x)]
 
@@ -30,12 +38,67 @@ def has_option(saved: Saved, option: str) -> bool:
     return compute is not None and option in compute.options
 
 
-def log_prob(saved: Saved, x: np.ndarray, **options: int | str) -> Float[np.ndarray, "N"]:
-    """log p(x) in nats; `options` are those of the model's `log_prob`.
+def log_prob(
+    saved: Saved, x: np.ndarray, *, draw: int = 0, **options: Any
+) -> Float[np.ndarray, "N"]:
+    """log p(x) in nats; `options` are those of the model's `log_prob`, `draw` seeds its noise.
 
     Raises ConfigError for a run without likelihoods.
     """
     compute = saved.model.log_prob
     if compute is None:
         raise ConfigError(f"run {str(saved.directory)!r} has no log-likelihood")
-    return in_batches(lambda key, x: compute(key, saved.state, x, **options), x)
+    return in_batches(lambda key, x: compute(key, saved.state, x, **options), x, draw)
+
+
+def takes_steps(saved: Saved) -> bool:
+    """Whether log p is the solution of an equation, in a number of steps."""
+    return saved.model.log_prob_kind == "estimate" and has_option(saved, "num_steps")
+
+
+def options_of(saved: Saved, num_samples: int | None, steps: int | None) -> dict[str, int]:
+    """Options of `measures.likelihoods` that were given; ConfigError for what the run has not."""
+    options = {}
+    if num_samples is not None:
+        if not has_option(saved, "num_samples"):
+            raise ConfigError(
+                f"importance_samples={num_samples} is no option of a {saved.name!r} run"
+            )
+        options["num_samples"] = num_samples
+    if steps is not None:
+        if not takes_steps(saved):
+            raise ConfigError(f"likelihood_steps={steps} is no option of a {saved.name!r} run")
+        options["likelihood_steps"] = steps
+    return options
+
+
+def chosen_steps(
+    saved: Saved, x: np.ndarray, num: int, steps: int | None = None
+) -> tuple[int, Estimate]:
+    """Fewest of STEPS whose error is small, and the change of mean log p by twice as many.
+
+    On few examples, with the same noise for both: small is at most SHARE of the standard error of
+    the mean over `num` examples, two standard errors of the change included. `steps` given are
+    taken, and their change is measured.
+    """
+    few = x[:FEW]
+    counts = STEPS if steps is None else (steps,)
+    coarse = log_prob(saved, few, num_steps=counts[0])
+    for count in counts:
+        fine = log_prob(saved, few, num_steps=2 * count)
+        change = mean_and_error(coarse - fine)
+        most = SHARE * float(fine.std(ddof=1)) / np.sqrt(num)
+        if abs(change.value) + 2 * change.error <= most:
+            break
+        coarse = fine
+    return count, change
+
+
+def draws_error(saved: Saved, x: np.ndarray, num: int, **options: int | str) -> float:
+    """Standard error of a mean of `num` estimates of log p that is due to their draws alone.
+
+    Dequantisation, probes, importance samples: by two seeds on few examples. 0 where nothing is
+    drawn. The standard error over examples holds it already.
+    """
+    first, second = (log_prob(saved, x[:FEW], draw=seed, **options) for seed in (0, 1))
+    return float(np.sqrt(np.mean((first - second) ** 2) / 2 / num))

@@ -1,61 +1,62 @@
 """What `evaluate` measures of every run: its samples beside real sets, its log-likelihood."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
 from experiments.shared.known_densities import MIXTURES, target_of
-from experiments.shared.likelihoods import in_batches, log_prob
+from experiments.shared.likelihoods import (
+    chosen_steps,
+    draws_error,
+    in_batches,
+    log_prob,
+    takes_steps,
+)
 from experiments.shared.pictures import balanced_labels
 from experiments.shared.registry import Saved, find
+from experiments.shared.set_measures import (
+    RESAMPLES,
+    compare_features,
+    compare_with_training,
+    inception_scores,
+)
 from gen_jax import data, metrics
 from gen_jax.errors import ConfigError, DataError
 from gen_jax.metrics import compare_with_exact
 from gen_jax.types import Estimate
 
-RESAMPLES, FEWEST = 20, 12
-"""Of an error; and the rows that it needs."""
+MIN_EXAMPLES = 10
+MOST_HELDOUT = 1000
+"""Held-out examples beside fewer samples, whose nearest neighbours calibrate novelty."""
 
 
-def neighbour_scores(real: np.ndarray, fake: np.ndarray) -> dict[str, float]:
-    """The statistics that compare pairs of rows of features [N, D]."""
-    return {
-        "kernel": metrics.kernel_distance(real, fake),
-        **metrics.precision_recall(real, fake)._asdict(),
-        **metrics.density_coverage(real, fake)._asdict(),
-    }
+def load_both(name: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Training and test set in random order, so that the first of them are a sample of all.
 
-
-def compare_features(real: np.ndarray, fake: np.ndarray, other: np.ndarray) -> dict[str, Any]:
-    """Distances of real features [N, D] to `fake`, with errors, and to `other` real ones.
-
-    The error of a share is at least 1 / N, the weight of one example: where all halves agree, as
-    where nothing is covered, resampling shows none. Below FEWEST rows there are no errors but the
-    first, because half of the rows are too few neighbours.
+    Raises DataError when they are too small to measure a run.
     """
-    key, frechet = jax.random.key(0), metrics.frechet_from_features
-    report: dict[str, Any] = {
-        "frechet": metrics.bootstrap(key, frechet, real, fake, num_resamples=RESAMPLES),
-        "frechet_real_train_test": frechet(real, other),
-    }
-    values = lambda *sets: [*neighbour_scores(*sets).values()]
-    options: dict[str, Any] = {"num_resamples": RESAMPLES, "replace": False}
-    enough = len(real) >= FEWEST
-    found = metrics.bootstrap(key, values, real, fake, **options) if enough else None
-    scores = values(real, fake) if found is None else found.value.tolist()
-    for i, (name, calibration) in enumerate(neighbour_scores(real, other).items()):
-        report[name] = scores[i]
-        if found is not None:
-            least = 0.0 if name == "kernel" else 1 / len(real)
-            report[name] = Estimate(scores[i], max(float(found.error[i]), least))
-        report[f"{name}_real_train_test"] = calibration
-    return report
+    train, test = (data.examples(name, split) for split in ("train", "test"))
+    if min(len(train["x"]), len(test["x"])) < MIN_EXAMPLES:
+        raise DataError(
+            f"dataset {name!r} has {len(train['x'])} training and {len(test['x'])} test "
+            f"examples; {MIN_EXAMPLES} of each are needed to measure a run"
+        )
+    return train, test
+
+
+def _heldout(test: dict[str, np.ndarray], n: int) -> np.ndarray:
+    return test["x"][: max(n, MOST_HELDOUT)]
 
 
 def evaluate_images(
-    saved: Saved, samples: np.ndarray, train: dict[str, np.ndarray], test: dict[str, np.ndarray]
+    saved: Saved,
+    samples: np.ndarray,
+    train: dict[str, np.ndarray],
+    test: dict[str, np.ndarray],
+    picture: Path | None = None,
 ) -> dict[str, Any]:
     """Distances in feature space, coverage, label accuracy and novelty of images."""
     extractor: metrics.ClassifierFeatures | metrics.PixelFeatures
@@ -68,25 +69,35 @@ def evaluate_images(
     other = extractor.features(train["x"][:n])
     result: dict[str, Any] = {
         "features": extractor.label,
-        **compare_features(real, fake, other),
-        "memorisation_ratio": metrics.memorisation_ratio(samples[:n], train["x"], test["x"]),
+        **compare_features(real, fake, other, picture),
+        **compare_with_training(samples[:n], train["x"], _heldout(test, n)),
     }
-    labels = balanced_labels(saved.model, saved.spec, len(samples))
-    if labels is not None and isinstance(extractor, metrics.ClassifierFeatures):
-        right = (extractor.predict(samples) == np.asarray(labels)).astype(float)
-        result["label_accuracy"] = metrics.mean_and_error(right)
+    if isinstance(extractor, metrics.ClassifierFeatures):
+        result |= inception_scores(extractor, samples[:n], test["x"][:n])
+        labels = balanced_labels(saved.model, saved.spec, len(samples))
+        if labels is not None:
+            right = (extractor.predict(samples) == np.asarray(labels)).astype(float)
+            result["label_accuracy"] = metrics.mean_and_error(right)
     return result
 
 
 def evaluate_points(
-    saved: Saved, samples: np.ndarray, train: dict[str, np.ndarray], test: dict[str, np.ndarray]
+    saved: Saved,
+    samples: np.ndarray,
+    train: dict[str, np.ndarray],
+    test: dict[str, np.ndarray],
+    picture: Path | None = None,
 ) -> dict[str, Any]:
-    """Transport distance and, for a known mixture, its modes."""
+    """Distances and coverage of points, their novelty and, for a known mixture, its modes."""
     key, n = jax.random.key(0), min(len(samples), len(test["x"]), len(train["x"]))
     distance = lambda a, b: float(metrics.sliced_wasserstein(key, a, b))
+    real, fake, other = test["x"][:n], samples[:n], train["x"][:n]
+    options: dict[str, Any] = {"num_resamples": RESAMPLES, "replace": False}
     result: dict[str, Any] = {
-        "sliced_wasserstein": distance(test["x"][:n], samples[:n]),
-        "sliced_wasserstein_real_train_test": distance(test["x"][:n], train["x"][:n]),
+        "sliced_wasserstein": metrics.bootstrap(key, distance, real, fake, **options),
+        "sliced_wasserstein_real_train_test": distance(real, other),
+        **compare_features(real, fake, other, picture),
+        **compare_with_training(fake, train["x"], _heldout(test, n)),
     }
     if saved.spec.name in MIXTURES:
         weights, means, covariances = (np.asarray(a) for a in MIXTURES[saved.spec.name]())
@@ -106,11 +117,20 @@ def evaluate_target(saved: Saved, samples: np.ndarray, seed: int) -> dict[str, A
 def likelihoods(
     saved: Saved, test: dict[str, np.ndarray], num: int, **options: int
 ) -> dict[str, Any]:
-    """log p in nats and bits/dim of test examples by the model's own `log_prob`."""
+    """log p in nats and bits/dim of test examples by the model's own `log_prob`.
+
+    Beside the error over examples stand those of the estimate: its steps, its draws.
+    """
     if num == 0 or saved.model.log_prob is None:
         return {}
     result: dict[str, Any] = {}
     x = test["x"][:num]
+    steps = options.pop("likelihood_steps", None)
+    if takes_steps(saved):
+        count, change = chosen_steps(saved, x, len(x), steps)
+        options["num_steps"] = count
+        result = {"likelihood_steps": count, "log_prob_nats_steps_change": change}
+    result["log_prob_nats_draws_error"] = draws_error(saved, x, len(x), **options)
     nats = log_prob(saved, x, **options)
     bits = lambda nats: metrics.mean_and_error(
         np.asarray(metrics.bits_per_dim(nats, int(np.prod(saved.spec.shape))))
@@ -119,7 +139,7 @@ def likelihoods(
     if bound is not None and saved.spec.kind == "images":
         below = jax.jit(lambda key, state, x: bound(key, saved.model, state, x))
         lower = in_batches(lambda key, x: below(key, saved.state, x), x)
-        result = {"bits_per_dim_bound": bits(lower)}
+        result["bits_per_dim_bound"] = bits(lower)
     return {
         **result,
         "likelihood_examples": len(x),
@@ -146,6 +166,35 @@ def evaluate_text(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[s
     return {**result, "bits_per_character": -nats.value / (length * math.log(2))}
 
 
+def has_labels(saved: Saved) -> bool:
+    """Whether the run draws images of given labels."""
+    return saved.spec.kind == "images" and balanced_labels(saved.model, saved.spec, 1) is not None
+
+
+def evaluate_downstream(
+    saved: Saved,
+    samples: np.ndarray,
+    train: dict[str, np.ndarray],
+    test: dict[str, np.ndarray],
+    steps: int,
+) -> dict[str, Any]:
+    """A classifier trained on samples with their labels, beside one trained on real images."""
+    labels = np.asarray(balanced_labels(saved.model, saved.spec, len(samples)))
+    found = metrics.downstream_accuracy(
+        jax.random.key(0),
+        samples,
+        labels,
+        train["x"],
+        train["y"],
+        test["x"],
+        test["y"],
+        saved.spec.num_classes,
+        steps,
+    )
+    accuracy = {f"downstream_accuracy_{name}": value for name, value in found._asdict().items()}
+    return {"downstream_steps": steps, **accuracy}
+
+
 def evaluate_data(
     saved: Saved,
     samples: np.ndarray,
@@ -161,6 +210,8 @@ def evaluate_data(
     if saved.spec.kind == "text":
         return evaluate_text(saved, test, num)
     measure = evaluate_images if saved.spec.kind == "images" else evaluate_points
-    measured = measure(saved, samples, train, test) | likelihoods(saved, test, num, **options)
+    picture = saved.directory / "precision_recall.png"
+    measured = measure(saved, samples, train, test, picture)
+    measured |= likelihoods(saved, test, num, **options)
     more = find(saved.name).measure_test
     return measured | (more(saved, test, num) if more else {})

@@ -1,6 +1,7 @@
 """Scores that tell images of other data from those of a run."""
 
 import contextlib
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from gen_jax.types import Float
 
 def far_log_prob(saved: Saved, x: np.ndarray) -> Float[np.ndarray, "N"]:
     """log p(x), of a diffusion model by an adaptive solver: fixed steps fail far from the data."""
-    options = {"method": "dopri5"} if has_option(saved, "method") else {}
+    options: dict[str, Any] = {"method": "dopri5"} if has_option(saved, "method") else {}
     return log_prob(saved, x, **options)
 
 

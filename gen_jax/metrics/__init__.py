@@ -12,6 +12,7 @@ import jax
 
 from gen_jax.divergences.wasserstein import sliced_wasserstein, wasserstein_1d
 from gen_jax.metrics.detection import auroc, classifier_scores, likelihood_scores, png_nats
+from gen_jax.metrics.downstream import Downstream, downstream_accuracy
 from gen_jax.metrics.exact_samples import compare_with_exact
 from gen_jax.metrics.features import (
     FEATURES,
@@ -25,14 +26,23 @@ from gen_jax.metrics.inception_score import inception_score
 from gen_jax.metrics.kernel import energy_distance, kernel_distance, kernel_distance_blocks, mmd
 from gen_jax.metrics.likelihood import bits_per_dim
 from gen_jax.metrics.modes import ModeReport, mode_report, mode_weights
-from gen_jax.metrics.novelty import memorisation_ratio, nearest_neighbour_distances
+from gen_jax.metrics.novelty import (
+    NoveltyReport,
+    authenticity,
+    memorisation_ratio,
+    nearest_neighbour_distances,
+    novelty_report,
+)
+from gen_jax.metrics.prd import PrecisionRecallCurve, prd_curve, precision_recall_curve
 from gen_jax.metrics.precision_recall import (
     DensityCoverage,
     PrecisionRecall,
     density_coverage,
     precision_recall,
 )
+from gen_jax.metrics.proportion import binomial_tail, proportion_interval
 from gen_jax.metrics.resampling import Estimate, bootstrap, calibrate, mean_and_error
+from gen_jax.metrics.two_sample import TwoSampleTest, classifier_two_sample
 from gen_jax.registries import described
 
 METRICS: dict[str, Callable[..., float]] = {
@@ -61,7 +71,8 @@ METRICS: dict[str, Callable[..., float]] = {
         lambda a, b: density_coverage(a, b).coverage,
     ),
 }
-"""`METRICS[name](real [N, D], other [M, D]) -> float`, at the defaults of each."""
+"""`METRICS[name](real [N, D], other [M, D]) -> float`, at the defaults of each; without those
+whose value depends on a key (`classifier_two_sample`, `precision_recall_curve`)."""
 
 LARGER_IS_BETTER = frozenset({"precision", "recall", "density", "coverage"})
 """The metrics that fall as the sets part; all others are distances and grow."""
@@ -72,18 +83,26 @@ __all__ = [
     "METRICS",
     "ClassifierFeatures",
     "DensityCoverage",
+    "Downstream",
     "Estimate",
     "ModeReport",
     "Moments",
+    "NoveltyReport",
     "PixelFeatures",
     "PrecisionRecall",
+    "PrecisionRecallCurve",
+    "TwoSampleTest",
     "auroc",
+    "authenticity",
+    "binomial_tail",
     "bits_per_dim",
     "bootstrap",
     "calibrate",
     "classifier_scores",
+    "classifier_two_sample",
     "compare_with_exact",
     "density_coverage",
+    "downstream_accuracy",
     "energy_distance",
     "frechet_distance",
     "frechet_from_features",
@@ -99,8 +118,12 @@ __all__ = [
     "mode_weights",
     "moments",
     "nearest_neighbour_distances",
+    "novelty_report",
     "png_nats",
+    "prd_curve",
     "precision_recall",
+    "precision_recall_curve",
+    "proportion_interval",
     "save_classifier",
     "sliced_wasserstein",
     "wasserstein_1d",

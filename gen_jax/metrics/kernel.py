@@ -5,6 +5,7 @@ estimate leaves the pairs (i, i) out: its mean is 0 for equal laws at any N, so 
 negative.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 
 import jax
@@ -14,13 +15,15 @@ import numpy as np
 from gen_jax.checks import as_numbers, no_type_check
 from gen_jax.divergences.distances import squared_distances
 from gen_jax.errors import ConfigError, check_flag, check_range
-from gen_jax.metrics.pairwise import as_pair, centred_pair, map_rows
+from gen_jax.metrics.pairwise import as_pair, centred_pair, map_rows, sum_of_pairs
 from gen_jax.metrics.resampling import Estimate, mean_and_error
 from gen_jax.types import Array, Num
 
 
-def _polynomial(x, y, degree):
-    return (x @ y.T / x.shape[1] + 1) ** degree[0]
+@functools.cache
+def _polynomial(degree: int) -> Callable:
+    """The kernel of one degree: the same function each time, so that it is compiled once."""
+    return lambda x, y: (x @ y.T / x.shape[1] + 1) ** degree
 
 
 def _gaussian(x, y, bandwidths):
@@ -45,10 +48,10 @@ def _two_sample(
     kernel: Callable, a: np.ndarray, b: np.ndarray, unbiased: bool, *options: np.ndarray
 ) -> float:
     def mean_within(x):
-        total, n = map_rows(_row_sums, x, x, *options, kernel=kernel).sum(), len(x)
-        if not unbiased:
-            return total / n**2
-        return (total - map_rows(_diagonal, x, *options, kernel=kernel).sum()) / (n * (n - 1))
+        total, n = sum_of_pairs(kernel, x, *options), len(x)
+        if unbiased:
+            return total / (n * (n - 1))
+        return (total + map_rows(_diagonal, x, *options, kernel=kernel).sum()) / n**2
 
     between = map_rows(_row_sums, a, b, *options, kernel=kernel).sum() / (len(a) * len(b))
     return float(mean_within(a) + mean_within(b) - 2 * between)
@@ -63,7 +66,7 @@ def kernel_distance(
     Args: features a [N, D] and b [M, D]. Uses all pairs, so the order does not matter.
     """
     check_range("degree", degree, 1, integer=True)
-    return _two_sample(_polynomial, *as_pair(a, b), True, np.array([int(degree)]))
+    return _two_sample(_polynomial(int(degree)), *as_pair(a, b), True)
 
 
 @no_type_check

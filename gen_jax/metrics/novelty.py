@@ -1,17 +1,48 @@
 """Are samples new, or copies of the training set?"""
 
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.checks import as_array, no_type_check
+from gen_jax.divergences.distances import squared_distances
 from gen_jax.errors import ConfigError
 from gen_jax.metrics.pairwise import centred_pair, map_rows
-from gen_jax.metrics.precision_recall import nearest
-from gen_jax.types import Array, Float, Num
+from gen_jax.metrics.precision_recall import nearest, nearest_other
+from gen_jax.metrics.resampling import bootstrap
+from gen_jax.types import Array, Estimate, Float, Num
+
+
+class NoveltyReport(NamedTuple):
+    """What the nearest training examples say of samples.
+
+    Fields:
+      memorisation_ratio: as `memorisation_ratio`, with its bootstrap error.
+      authenticity: share of samples as `authenticity`.
+      heldout_authenticity: that of held-out data, which no model has seen.
+    """
+
+    memorisation_ratio: Estimate
+    authenticity: Estimate
+    heldout_authenticity: Estimate
 
 
 def _unit(x: Num[Array | np.ndarray, "..."]) -> np.ndarray:
     x = np.asarray(x)
     return x / 255.0 if x.dtype == np.uint8 else x
+
+
+def _pair(samples, training, minimum: int, name: str = "samples"):
+    names = name, "training"
+    a, b = (_unit(as_array(*pair)) for pair in zip(names, (samples, training)))
+    return centred_pair(a, b, minimum, names)
+
+
+def _nearest_row(x, y):
+    squares = squared_distances(x, y)
+    return jnp.min(squares, 1), jnp.argmin(squares, 1)
 
 
 @no_type_check
@@ -23,9 +54,48 @@ def nearest_neighbour_distances(
     uint8 images are scaled to [0, 1]; floats are taken as they are, so both sets must have the same
     units.
     """
-    names = "samples", "training"
-    a, b = (_unit(as_array(*pair)) for pair in zip(names, (samples, training)))
-    return map_rows(nearest, *centred_pair(a, b, 1, names))
+    return map_rows(nearest, *_pair(samples, training, 1))
+
+
+def _near_and_new(samples, training, name: str = "samples") -> tuple[np.ndarray, np.ndarray]:
+    """Squared distance [N] to the nearest training example, and whether it is not the closest
+    to that example, [N]."""
+    a, b = _pair(samples, training, 1, name)
+    if len(b) < 2:
+        raise ConfigError("training has 1 example, allowed: at least 2, which have neighbours")
+    distance, row = map_rows(_nearest_row, a, b)
+    used, place = np.unique(row, return_inverse=True)
+    radius = map_rows(nearest_other, b[used], b)[place]
+    return distance, distance > radius
+
+
+def _share(flags: np.ndarray) -> Estimate:
+    """A share with its binomial standard error."""
+    share = float(np.mean(flags))
+    return Estimate(share, float(np.sqrt(share * (1 - share) / len(flags))))
+
+
+@no_type_check
+def authenticity(
+    samples: Num[Array | np.ndarray, "N ..."], training: Num[Array | np.ndarray, "M ..."]
+) -> Estimate:
+    """Share of samples that are no near copies, with its binomial error (alaa2022 sec. 3.3).
+
+    A sample is authentic when its nearest training example lies closer to another training example
+    than to it. Copies score 0; new data of the same law score what held-out data do, about a half,
+    or more where the training set is clustered. Units are as in `nearest_neighbour_distances`.
+    Raises ConfigError for a training set of one example.
+    """
+    return _share(_near_and_new(samples, training)[1])
+
+
+def _ratio(of_samples, of_heldout) -> float:
+    usual = np.median(of_heldout)
+    if usual == 0:
+        raise ConfigError(
+            "at least half of heldout also lies in training; the ratio needs new data"
+        )
+    return float(np.median(of_samples) / usual)
 
 
 @no_type_check
@@ -39,10 +109,23 @@ def memorisation_ratio(
     About 1 for a model that has learnt the law, towards 0 for one that copies; above 1 samples lie
     off the data.
     """
-    heldout = as_array("heldout", heldout)
-    usual = np.median(nearest_neighbour_distances(heldout, training))
-    if usual == 0:
-        raise ConfigError(
-            "at least half of heldout also lies in training; the ratio needs new data"
-        )
-    return float(np.median(nearest_neighbour_distances(samples, training)) / usual)
+    of_heldout = map_rows(nearest, *_pair(heldout, training, 1, "heldout"))
+    return _ratio(nearest_neighbour_distances(samples, training), of_heldout)
+
+
+@no_type_check
+def novelty_report(
+    samples: Num[Array | np.ndarray, "N ..."],
+    training: Num[Array | np.ndarray, "M ..."],
+    heldout: Num[Array | np.ndarray, "L ..."],
+) -> NoveltyReport:
+    """`memorisation_ratio` and `authenticity` with errors, from one search for neighbours.
+
+    Args: at least four samples, training examples and held-out examples, in the same units.
+    """
+    distance, new = _near_and_new(samples, training)
+    usual, usual_new = _near_and_new(heldout, training, "heldout")
+    _ratio(distance, usual)
+    medians = lambda a, b: np.median(a) / max(np.median(b), np.finfo(float).tiny)
+    ratio = bootstrap(jax.random.key(0), medians, distance, usual)
+    return NoveltyReport(ratio, _share(new), _share(usual_new))

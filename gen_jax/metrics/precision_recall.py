@@ -47,6 +47,11 @@ def nearest(x, y):
     return jnp.min(squared_distances(x, y), 1)
 
 
+def nearest_other(x, y):
+    """Of rows x that are among y, squared distance to the nearest other row of y."""
+    return _kth_nearest(x, y, 2)
+
+
 def _sets(real, fake, k: Any) -> tuple[np.ndarray, np.ndarray]:
     real, fake = centred_pair(real, fake, names=("real", "fake"))
     check_range("k", k, 1, min(len(real), len(fake)) - 1, integer=True)

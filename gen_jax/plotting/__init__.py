@@ -6,7 +6,12 @@ imports matplotlib.
 """
 
 from gen_jax.plotting.animations import image_animation, point_animation
-from gen_jax.plotting.curves import quality_versus_calls, read_metrics, training_curves
+from gen_jax.plotting.curves import (
+    precision_recall_curves,
+    quality_versus_calls,
+    read_metrics,
+    training_curves,
+)
 from gen_jax.plotting.densities import density_curve, density_map, point_panels
 from gen_jax.plotting.grids import image_grid, label_rows, save_image, to_image
 from gen_jax.plotting.heat_map import heat_map
@@ -30,6 +35,7 @@ __all__ = [
     "line_animation",
     "point_animation",
     "point_panels",
+    "precision_recall_curves",
     "quality_versus_calls",
     "read_metrics",
     "save",

@@ -145,3 +145,19 @@ def quality_versus_calls(
         [handles[i] for i in order], [labels[i] for i in order], loc="outside right upper"
     )
     return figure
+
+
+@styled
+def precision_recall_curves(
+    curves: Mapping[str, tuple[Float[np.ndarray, "A"], Float[np.ndarray, "A"]]],
+) -> Figure:
+    """Precision against recall on the unit square, one line per name -> (recall, precision)."""
+    if not curves:
+        raise ConfigError("curves must map names to (recall, precision)")
+    figure = Figure((4.2, 3.8), layout="constrained")
+    axes = figure.subplots()
+    for index, (name, (recall, precision)) in enumerate(curves.items()):
+        axes.plot(recall, precision, color=COLOURS[index % len(COLOURS)], label=name)
+    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal")
+    axes.legend(loc="lower left")
+    return figure

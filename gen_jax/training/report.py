@@ -55,6 +55,11 @@ def _sample(path: Path) -> str:
     return f"<p>{name}</p><pre>{text}</pre>"
 
 
+def _precision_recall(directory: Path) -> str:
+    path = directory / "precision_recall.png"
+    return _embedded(path.read_bytes(), "png", "precision and recall") if path.exists() else ""
+
+
 def _samples(directory: Path, limit: int = 6) -> str:
     """Pictures and texts over the whole run, the last among them."""
     found = (directory / "samples").glob("step_*")
@@ -104,7 +109,7 @@ def write_report(directory: str | Path, numbers: dict[str, Any] | None = None) -
         f"<style>{STYLE}</style><h1>{title}</h1>"
         f"{_table('Run', _read_json(directory / 'report.json'))}"
         f"{_table('Evaluation', _read_json(directory / 'evaluation.json'))}"
-        f"{_samples(directory)}{_curves(directory)}"
+        f"{_precision_recall(directory)}{_samples(directory)}{_curves(directory)}"
         f"<h2>Configuration</h2><pre>{config}</pre><h2>Environment</h2><pre>{machine}</pre>"
     )
     path = directory / "report.html"

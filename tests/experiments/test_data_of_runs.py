@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.evaluate import load_both
-from experiments.shared.measures import compare_features, neighbour_scores
+from experiments.shared.measures import load_both
+from experiments.shared.set_measures import compare_pairs, pair_scores
 from gen_jax import data, metrics
 from gen_jax.errors import DataError
 
@@ -123,8 +123,8 @@ def test_errors_are_the_spread_of_fresh_sets():
     two (the spread has a relative error of 9 %, the root mean square of four errors one of 8 %)."""
     rng = np.random.default_rng(3)
     sets = lambda: [rng.normal(shift, 1, (150, 3)) for shift in (0.0, 0.7)]
-    drawn = [neighbour_scores(*sets()) for _ in range(60)]
-    reports = [compare_features(*sets(), sets()[0]) for _ in range(4)]
+    drawn = [pair_scores(*sets(), scale=6**0.5) for _ in range(60)]
+    reports = [compare_pairs(*sets(), sets()[0]) for _ in range(4)]
     for name in drawn[0]:
         spread = np.std([scores[name] for scores in drawn], ddof=1)
         stated = np.sqrt(np.mean([report[name].error ** 2 for report in reports]))

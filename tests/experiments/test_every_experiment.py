@@ -141,6 +141,10 @@ def check_samples(ok, run, dataset, steps, labels):
         assert not np.array_equal(pixels("drawn/c.png"), pixels(plain))
 
 
+STEPS = "log_prob_nats_steps_change"
+"""The change of a mean, which may be 0."""
+
+
 def check_evaluation(ok, run, name, dataset, labels):
     """Finite numbers, those that are estimates with standard errors."""
     ok("evaluate", run, "--num", NUM, "--likelihood", 4)
@@ -148,14 +152,18 @@ def check_evaluation(ok, run, name, dataset, labels):
     assert all(math.isfinite(number) for number in numbers(report))
     estimates = {name for name, value in report.items() if isinstance(value, dict)} - {"options"}
     assert (estimates >= {"log_prob_nats", "bits_per_dim"}) == (name not in IMPLICIT)
-    assert all(report[name]["standard_error"] > 0 for name in estimates)
+    assert all(report[name]["standard_error"] > 0 for name in estimates - {STEPS})
+    assert (STEPS in estimates) == ("likelihood_steps" in report)
+    assert {"kernel", "energy", "two_sample_accuracy", "f_8", "authenticity"} <= estimates
+    assert (run / "precision_recall.png").stat().st_size
     if dataset == "digits":
         assert estimates >= {"frechet"}
         assert ("label_accuracy" in estimates) == labels
         assert report["frechet"]["value"] > report["frechet_real_train_test"] > 0
     else:
         # Of so few samples a distance may fall below that of real sets.
-        assert report["sliced_wasserstein"] > 0.5 * report["sliced_wasserstein_real_train_test"] > 0
+        usual = report["sliced_wasserstein_real_train_test"]
+        assert report["sliced_wasserstein"]["value"] > 0.5 * usual > 0
 
 
 FITTED = {

@@ -37,6 +37,7 @@ def test_does_not_depend_on_the_order(name):
 def test_does_not_depend_on_the_size_of_blocks(name, pairs, monkeypatch):
     usual = METRICS[name](REAL, OTHER)
     monkeypatch.setattr(pairwise, "MAX_ELEMENTS", pairs)
+    monkeypatch.setattr(pairwise, "MIN_ROWS", 1)
     np.testing.assert_allclose(METRICS[name](REAL, OTHER), usual, rtol=1e-9)
 
 
