@@ -125,12 +125,44 @@ def test_a_run_is_put_on_a_page_with_its_labels_beside_their_like(command, digit
     assert text.count("data:image/png") == 12
 
 
-KEYS = """<script>
+KEYS = """
 for (const key of ["ArrowLeft", "ArrowRight", "ArrowLeft", "Backspace", "ArrowRight"])
   document.dispatchEvent(new KeyboardEvent("keydown", { key }));
-get("left").click();
+get("left").onclick();
 document.title = saved();
-</script>"""
+"""
+CHOSEN = [0, 1, 1, 0]
+"""What KEYS choose: the third pair, left at first, is chosen again."""
+
+STUB = """
+const made = {}, listeners = [];
+globalThis.KeyboardEvent = class {
+  constructor(type, fields) { Object.assign(this, fields) }
+  preventDefault() {}
+};
+globalThis.document = {
+  getElementById: (name) => (made[name] ??= { style: {} }),
+  addEventListener: (kind, f) => listeners.push(f),
+  dispatchEvent: (event) => listeners.forEach((f) => f(event)),
+};
+"""
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="no node on this machine")
+def test_the_script_takes_keys_and_clicks(page):
+    """With an element of nothing but its name in the place of a browser's."""
+    script = re.search(r"<script>(.*)</script>", page, re.S)[1]
+    after = "console.log(made.count.textContent); console.log(document.title);"
+    ended = subprocess.run(
+        ["node", "-"],
+        input=STUB + script + KEYS + after,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    count, saved = ended.stdout.strip().split("\n")
+    assert count == f"pair 5 of {N}, 4 chosen", ended.stderr
+    assert json.loads(saved)["choices"] == CHOSEN + [None] * (N - 4)
 
 
 @pytest.mark.slow
@@ -138,7 +170,7 @@ def test_a_browser_takes_keys_and_clicks(tmp_path, page):
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
     if browser is None:
         pytest.skip("no Chromium on this machine")
-    (tmp_path / "a.html").write_text(page.replace("</html>", f"{KEYS}</html>"))
+    (tmp_path / "a.html").write_text(page.replace("</script>", f"{KEYS}</script>"))
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000"]
     ended = subprocess.run(
         [browser, *flags, "--dump-dom", (tmp_path / "a.html").as_uri()],
@@ -146,5 +178,5 @@ def test_a_browser_takes_keys_and_clicks(tmp_path, page):
         text=True,
         timeout=240,
     )
-    assert "pair 5 of 30, 4 chosen" in ended.stdout
+    assert f"pair 5 of {N}, 4 chosen" in ended.stdout
     assert '"choices":[0,1,1,0,null' in ended.stdout
