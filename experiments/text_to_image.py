@@ -5,7 +5,8 @@
     python -m experiments.text_to_image --dataset shapes:16
 
 tokens: a VQ-VAE turns images into codes, and beside it one transformer learns sentences followed by
-codes (ramesh2021). pixels: `experiments.diffusion`, whose network attends to the words. Then
+codes (ramesh2021). pixels: `experiments.diffusion`, whose network attends to the words; of latents
+it is `experiments.latent_diffusion --dataset captions:digits --from RUN_OF_A_VAE`. Then
 `python -m experiments.sample RUN_DIR --prompt "a thick seven in black"`, and `python -m
 experiments.evaluate RUN_DIR` counts how often images are as asked.
 """
@@ -21,7 +22,7 @@ from experiments.shared.code_report import codes_of_sentences
 from experiments.shared.diffusion_options import PathConfig, model_options
 from experiments.shared.networks import make_network
 from experiments.shared.option_types import Count, Steps, of
-from experiments.shared.prompts import prompted_by_labels, sentences_of
+from experiments.shared.prompts import check_captioned, prompted_by_labels
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
 from gen_jax import data, vae
@@ -61,7 +62,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     """The model of a configuration; raises ConfigError for options that cannot work."""
     config.check()
     spec = spec or data.describe(config.dataset)
-    sentences = sentences_of(spec)
+    sentences = check_captioned(spec)
     adam = one_cycle_adam(config.steps, config.learning_rate)
     if config.model == "tokens":
         options = options_of(config, spec)._replace(condition=sentences.condition)

@@ -71,13 +71,19 @@ def prompted(
     return compiled(wrapped, per_sample=checks)
 
 
-def prompted_by_labels(model: GenerativeModel, spec: DatasetSpec) -> GenerativeModel:
-    """The model itself on data with captions; on digits without, labels stand for sentences.
+def check_captioned(spec: DatasetSpec) -> Sentences:
+    """`sentences_of` images with captions, or of digits, whose labels stand for sentences.
 
     Raises ConfigError for data with neither.
     """
+    digits = spec.kind == "images" and spec.num_classes == len(captions.DIGITS)
+    if spec.sentences is None and not digits:
+        raise ConfigError(f"dataset={spec.name!r} has neither captions nor digits")
+    return sentences_of(spec)
+
+
+def prompted_by_labels(model: GenerativeModel, spec: DatasetSpec) -> GenerativeModel:
+    """The model itself on data with captions; on digits without, labels stand for sentences."""
     if spec.sentences is not None:
         return model
-    if spec.kind != "images" or spec.num_classes != len(captions.DIGITS):
-        raise ConfigError(f"dataset={spec.name!r} has neither captions nor digits")
     return prompted(model, captions.SENTENCES.condition, captions.prompts(every=False))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import sample, text_gan
+from experiments import diffusion, flow_matching, sample, text_gan, text_to_image
 from experiments.shared.caption_checks import (
     SUBJECTS,
     asked,
@@ -141,6 +141,38 @@ def test_wrong_prompts_are_one_line(dataset, names, words, message):
         sample.condition_of(sample.Config("run", **words), saved, 4)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dataset", ["captions:digits", "shapes:16"])
+@pytest.mark.parametrize("script", [diffusion, flow_matching])
+def test_a_set_with_captions_gives_models_of_captions(script, dataset):
+    """The condition is the sentence, hidden ones are empty, and the network attends to words."""
+    spec = data.describe(dataset)
+    model = script.build(script.Config(dataset=dataset), spec)
+    assert "caption" in model.conditions
+    assert "label" not in model.conditions
+    condition = model.parts.options.condition
+    assert condition == spec.sentences.condition
+    assert not np.asarray(condition.null(2)).any()
+    assert type(model.parts.network).__name__ == "DiT"
+    assert model.parts.network.condition == condition
+
+
+@pytest.mark.parametrize("model", ["tokens", "pixels"])
+def test_text_to_image_takes_labels_where_there_are_no_captions(model):
+    """On digits without captions a label stands for its sentence; elsewhere there is none."""
+    config = text_to_image.Config(dataset="digits", model=model)
+    names = text_to_image.build(config, data.describe("digits")).conditions
+    assert {"label", "caption"} <= names.keys()
+    config = text_to_image.Config(dataset="captions:digits", model=model)
+    names = text_to_image.build(config, data.describe("captions:digits")).conditions
+    assert ("label" in names, "caption" in names) == (False, True)
+    for dataset in ("faces", "moons"):
+        with pytest.raises(ConfigError, match="neither captions nor digits") as caught:
+            text_to_image.build(
+                text_to_image.Config(dataset=dataset, model=model), data.describe(dataset)
+            )
+        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.slow
