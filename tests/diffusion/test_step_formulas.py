@@ -188,10 +188,12 @@ def test_langevin_steps_are_score_steps(x64, key, name):
     close(one_step(key, denoise, path, x, t, s, stepper), truth, 1e-9)
 
 
-CARRIED_THROUGH = {"euler", "heun", "midpoint", "rk4", "adams", "adaptive"}
+def carries_velocity(name):
+    """Whether a stepper integrates dx / dt to the end, on grids whose last interval is short."""
+    return name == "adaptive" or diffusion.STEPPERS[name]().grid in ("flow", "power")
 
 
-@pytest.mark.parametrize("name", sorted(set(diffusion.STEPPERS) - CARRIED_THROUGH))
+@pytest.mark.parametrize("name", [n for n in diffusion.STEPPERS if not carries_velocity(n)])
 def test_the_last_step_returns_the_denoised_point(x64, key, name):
     path, t = paths.cosine(), jnp.array(0.02)  # below the levels that churn acts on
     denoise, x, _ = problem(path, key, t)
