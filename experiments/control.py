@@ -87,7 +87,7 @@ def build(config: Config, spec: DatasetSpec, base: Saved) -> GenerativeModel:
 
 def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[str, Any]:
     """How well samples keep the outlines of test images, with the control and without."""
-    return compared(saved, test, max(num, 100))
+    return compared(saved, test)
 
 
 def comparison(directory: Path, model: GenerativeModel, spec: DatasetSpec, state: State) -> Path:

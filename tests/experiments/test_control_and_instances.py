@@ -15,18 +15,18 @@ from gen_jax.errors import ConfigError
 SMALL = ("--batch-size", 16, "--steps", 3)
 
 
-def test_agreement_forgives_one_pixel():
-    """By hand: the same line and its neighbour agree, a line two pixels off does not."""
+def test_agreement_of_pixels_by_hand():
     line = np.zeros((4, 8, 8, 1), np.uint8)
     line[:, 2:6, 3] = 255
     other = line.copy()
-    other[1], other[2], other[3] = np.roll(line[1], 1, 1), np.roll(line[2], 2, 1), 0
-    other[3, 2:4, 3] = 255  # half of it: precision 1; three of four pixels are near: recall 3/4
+    other[1] = np.roll(line[1], 1, 1)  # beside it
+    other[2, 4:] = 0  # half of it: precision 1, recall 1/2
+    other[3, 2:6, 4] = 255  # twice as wide: precision 1/2, recall 1
     found = control_report.agreement(line, other)
-    np.testing.assert_allclose(found, [1, 1, 0, 2 * 0.75 / 1.75])
+    np.testing.assert_allclose(found, [1, 0, 2 / 3, 2 / 3])
     empty = np.zeros_like(line)
     np.testing.assert_allclose(control_report.agreement(empty, empty), 1)
-    np.testing.assert_allclose(control_report.agreement(line, empty), 0, atol=1e-9)
+    np.testing.assert_allclose(control_report.agreement(line, empty), 0)
 
 
 def test_instances_are_of_the_class_and_mirrored():
