@@ -53,6 +53,8 @@ class SamplingConfig:
     """Draw from the fewest values whose probability reaches p (the nucleus)."""
     guidance: Annotated[float, *within(-1e3, 1e3)] = 1.0
     """Weight of classifier-free guidance, or of autoguidance; 1 is none."""
+    guidance_interval: Annotated[tuple[float, float], *within(0, 1)] = (0.0, 1.0)
+    """Times, of 0 (data) to 1 (noise), in which guidance acts."""
     autoguide: SavedStep = None
     """An earlier saved step, whose weaker model is the guide (see --keep of training)."""
     classifier: str | None = None
@@ -104,6 +106,8 @@ def prepare(config: SamplingConfig, needs_data: bool = False) -> Sampler:
     options = {name: value for name in chosen if (value := getattr(config, name)) is not None}
     if config.guidance != 1:
         options["guidance"] = config.guidance
+    if config.guidance_interval != (0, 1):
+        options["guidance_interval"] = config.guidance_interval
     model, state = saved.model, saved.state
     for name, value in options.items():
         if name not in model.conditions:
