@@ -1,7 +1,7 @@
 """log p of a whole set by a run's own `log_prob`, and the error of what estimates it."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -14,7 +14,7 @@ from gen_jax.types import Array, Estimate, Float, Key
 
 BATCH_SIZE = 100
 
-FEW = 32
+FEW = 16
 """Examples that try two numbers of steps, or two draws, before all are measured."""
 
 STEPS = (8, 16, 32, 64, 128)
@@ -72,33 +72,42 @@ def options_of(saved: Saved, num_samples: int | None, steps: int | None) -> dict
     return options
 
 
-def chosen_steps(
-    saved: Saved, x: np.ndarray, num: int, steps: int | None = None
-) -> tuple[int, Estimate]:
-    """Fewest of STEPS whose error is small, and the change of mean log p by twice as many.
+class Steps(NamedTuple):
+    """Steps taken, the change of mean log p by twice as many, and log p of few examples."""
 
-    On few examples, with the same noise for both: small is at most SHARE of the standard error of
-    the mean over `num` examples, two standard errors of the change included. `steps` given are
-    taken, and their change is measured.
+    taken: int
+    change: Estimate
+    nats: Float[np.ndarray, "n"]
+
+
+def chosen_steps(saved: Saved, x: np.ndarray, num: int, steps: int | None = None) -> Steps:
+    """Fewest of STEPS whose error is small, on few examples, with the same noise for both numbers.
+
+    Small is at most SHARE of the standard error of the mean over `num` examples, two standard
+    errors of the change included. `steps` given are taken, and their change is measured.
     """
     few = x[:FEW]
     counts = STEPS if steps is None else (steps,)
-    coarse = log_prob(saved, few, num_steps=counts[0])
+    fine = log_prob(saved, few, num_steps=counts[0])
     for count in counts:
-        fine = log_prob(saved, few, num_steps=2 * count)
+        coarse, fine = fine, log_prob(saved, few, num_steps=2 * count)
         change = mean_and_error(coarse - fine)
         most = SHARE * float(fine.std(ddof=1)) / np.sqrt(num)
         if abs(change.value) + 2 * change.error <= most:
             break
-        coarse = fine
-    return count, change
+    return Steps(count, change, coarse)
 
 
-def draws_error(saved: Saved, x: np.ndarray, num: int, **options: int | str) -> float:
+def draws_error(
+    saved: Saved, x: np.ndarray, num: int, first: np.ndarray | None = None, **options: Any
+) -> float:
     """Standard error of a mean of `num` estimates of log p that is due to their draws alone.
 
-    Dequantisation, probes, importance samples: by two seeds on few examples. 0 where nothing is
-    drawn. The standard error over examples holds it already.
+    Dequantisation, probes, importance samples: by two draws for few examples, `first` those of
+    draw 0 where they are known. 0 where nothing is drawn. The standard error over examples holds it
+    already.
     """
-    first, second = (log_prob(saved, x[:FEW], draw=seed, **options) for seed in (0, 1))
+    few = x[:FEW]
+    first = log_prob(saved, few, **options) if first is None else first
+    second = log_prob(saved, few, draw=1, **options)
     return float(np.sqrt(np.mean((first - second) ** 2) / 2 / num))

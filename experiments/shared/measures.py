@@ -126,11 +126,12 @@ def likelihoods(
     result: dict[str, Any] = {}
     x = test["x"][:num]
     steps = options.pop("likelihood_steps", None)
+    first = None
     if takes_steps(saved):
-        count, change = chosen_steps(saved, x, len(x), steps)
+        count, change, first = chosen_steps(saved, x, len(x), steps)
         options["num_steps"] = count
         result = {"likelihood_steps": count, "log_prob_nats_steps_change": change}
-    result["log_prob_nats_draws_error"] = draws_error(saved, x, len(x), **options)
+    result["log_prob_nats_draws_error"] = draws_error(saved, x, len(x), first, **options)
     nats = log_prob(saved, x, **options)
     bits = lambda nats: metrics.mean_and_error(
         np.asarray(metrics.bits_per_dim(nats, int(np.prod(saved.spec.shape))))

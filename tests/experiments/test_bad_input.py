@@ -215,6 +215,12 @@ OTHERS = {
         2,
         "importance_samples=5 'diffusion'",
     ),
+    "downstream of points": ("evaluate POINTS --downstream 5", 2, "downstream=5 images labels"),
+    "zero steps of a likelihood": (
+        "evaluate RUN --likelihood-steps 0",
+        2,
+        "likelihood_steps=0 [1,",
+    ),
     "zero steps of evaluation": ("evaluate RUN --steps 0", 2, "steps=0 [1,"),
 }
 """The same for the other commands, which come first."""

@@ -188,3 +188,14 @@ def test_traces_have_a_row_for_each_coordinate():
     np.testing.assert_array_equal(figure.axes[1].lines[0].get_ydata(), samples[:, 0, 1])
     with pytest.raises(ConfigError, match="must be"):
         plotting.trace_plot(samples[0])
+
+
+def test_precision_and_recall_are_drawn_on_the_unit_square():
+    ends = np.array([0.0, 0.5, 1.0])
+    figure = plotting.precision_recall_curves({"a": (ends, 1 - ends), "b": (ends, 1 - ends**2)})
+    (axes,) = figure.axes
+    lines = {line.get_label(): line.get_xydata() for line in axes.get_lines()}
+    np.testing.assert_array_equal(lines["b"], np.stack([ends, 1 - ends**2], 1))
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("recall", "precision")
+    with pytest.raises(ConfigError, match="curves"):
+        plotting.precision_recall_curves({})
