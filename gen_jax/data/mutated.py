@@ -1,6 +1,6 @@
 """Images with some pixels replaced by noise: `mutated:NAME` or `mutated:NAME@RATE`, by default 0.1.
 
-A model of such images knows the background statistics of NAME and little of what it shows: the
+A model of such images learns the background statistics of NAME and little of its content: the
 denominator of a likelihood ratio (ren2019, section 3).
 """
 

@@ -2,10 +2,10 @@
 
     a large red circle left of a small blue square
 
-Scenes are drawn, so that there are as many as one wants, and every word of a sentence can be
+Scenes are drawn, so that there are as many as needed, and every word of a sentence can be
 checked by the pixels alone (`attributes`). Pairs of a colour and a shape in HELD_OUT occur in
 neither split: `scenes(held_out=True)` asks for them, which shows what a model makes of words that
-it knows in combinations that it has never seen.
+it has learnt in combinations that were not in its training set.
 """
 
 from functools import lru_cache

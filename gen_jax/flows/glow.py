@@ -19,7 +19,7 @@ def glow(
     mixing: str = "plain",
 ) -> Layer:
     """Glow (kingma2018): at each level squeeze, then `depth` steps of actnorm, 1x1 convolution and
-    coupling; between levels half of the channels leave, with a prior that knows the others.
+    coupling; between levels half of the channels leave, with a prior conditioned on the others.
 
     Args:
       width, network_depth: of the couplings' networks.

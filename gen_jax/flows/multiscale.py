@@ -65,7 +65,7 @@ def factor_out(inner: Layer) -> Layer:
     """`inner` on the first half of the channels; the others are left as they are.
 
     The base has the shape of the data: first inner's base, shaped back to the pixels, then the
-    rest. For a prior of the rest that knows the first half (kingma2018), put an image coupling with
+    rest. For a prior of the rest given the first half (kingma2018), put an image coupling with
     mask "first_channels" between it and the data.
     """
 

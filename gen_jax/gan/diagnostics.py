@@ -1,4 +1,4 @@
-"""What a GAN has learnt: paths and sums of latents, and whether the critic has learnt by heart.
+"""What a GAN has learnt: paths and sums of latents, and whether the critic has memorised its data.
 
 Modes covered and nearest neighbours are those of `gen_jax.metrics`, optimal critics are in
 `optimal`.
@@ -33,7 +33,7 @@ def analogy(
 
 
 class Overfitting(NamedTuple):
-    """Signs that a critic knows its training examples.
+    """Signs that a critic has memorised its training examples.
 
     Fields:
       ratio: (train - heldout) / (train - fake) of mean scores: 0 where training and held-out

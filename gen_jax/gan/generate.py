@@ -93,7 +93,7 @@ def draw_samples(
     """n examples of the moving average in data units; labels and codes are drawn if not given.
 
     Args:
-      truncation: passed to the generator if it wants one, else the largest |z| (`truncated`).
+      truncation: passed to the generator if it takes one, else the largest |z| (`truncated`).
       code: [C] or [n, C] for "info", a one-hot category and then numbers in [-1, 1].
     """
     check_finite("truncation", truncation)

@@ -55,7 +55,7 @@ def non_saturating() -> GanLoss:
 
 
 def lsgan(a: float = 0.0, b: float = 1.0, c: float = 1.0) -> GanLoss:
-    """Least squares to the values a (fake), b (real), and c (what the generator wants)."""
+    """Least squares to the values a (fake), b (real), and c (the generator's target)."""
     return GanLoss(
         lambda real, fake: 0.5 * (real - b) ** 2 + 0.5 * (fake - a) ** 2,
         lambda real, fake: 0.5 * (fake - c) ** 2,

@@ -23,7 +23,7 @@ def apply(
     train: bool,
     **offered: Any,
 ) -> tuple[Any, Any]:
-    """(output, collections after the call). Of `offered`, the network is given what it wants."""
+    """(output, collections after the call). Of `offered`, the network gets what it names."""
     extra = wanted(network, offered)
     variables = {"params": params, **stats}
     if not train:

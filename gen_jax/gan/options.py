@@ -175,7 +175,7 @@ def _check_together(options: Options) -> None:
     if options.clip and options.penalty in ("wgan_gp", "dragan"):
         raise ConfigError(
             f"clip={options.clip} with penalty={options.penalty!r}: the one keeps slopes small, "
-            "the other wants slope 1; choose one"
+            "the other a slope of 1; choose one"
         )
     if options.unroll and options.consensus:
         raise ConfigError("unroll and consensus cannot be combined; choose one")

@@ -8,7 +8,7 @@ shapes or dtypes differ.
     checkpoints/STEP/state/...         the arrays, by Orbax
     checkpoints/STEP/manifest.json     step, run, digest of config.json, metrics, leaves, files
     checkpoints/STEP/numbers.json      what `evaluate` gave, which is called after the step is saved
-    checkpoints/STEP.damaged           a step that did not verify, kept for whoever wants to look
+    checkpoints/STEP.damaged           a step that did not verify, kept for inspection
     checkpoints/saving-*, trash-*      a save or a removal under way; cleaned up at the next start
 """
 

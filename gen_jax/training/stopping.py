@@ -1,4 +1,4 @@
-"""Stopping on request: the loop asks between two calls whether somebody wants the run to end."""
+"""Stopping on request: the loop looks for a request between two calls."""
 
 import signal
 import threading

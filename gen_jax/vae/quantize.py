@@ -71,7 +71,7 @@ def follow(
     """Running averages after one more batch; with decay 0 one step of k-means (Lloyd).
 
     A code's vector is its sum by its count. With decay 0 a code without encodings goes to 0 and is
-    for `revive` to mend.
+    for `revive` to repair.
     """
     z = jax.lax.stop_gradient(z).astype(jnp.float32)
     chosen = jax.nn.one_hot(codes, len(codebook.counts))

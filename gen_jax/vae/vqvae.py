@@ -306,7 +306,7 @@ def vqvae(
     Args:
       prior: a model of integers [T] in 0 .. codes - 1, T being the `num_codes` of
         `code_sides`; `independent_codes` if not given. It finds in a batch what is there beside
-        "x", such as captions; with `condition` it is told so in `sample` and `log_prob` too.
+        "x", such as captions; with `condition` it is given in `sample` and `log_prob` too.
     Metrics hold each level's perplexity over the batch, the number of codes that restarted, and the
     prior's own with "prior_" before them.
     `sample` takes `mean=True` for E[x | codes]. `encode_codes` and `decode_codes` hand out the
