@@ -1,7 +1,8 @@
 """The error of every deterministic sampler to the exact flow, beside diffusers and k-diffusion.
 
     python -m benchmarks.solvers                                # two mixtures in the plane
-    python -m benchmarks.solvers --run runs/diffusion-digits    # and a trained network
+    python -m benchmarks.solvers --runs runs/diffusion-digits   # and a trained network
+    python -m benchmarks.solvers --runs RUN --no-mixtures       # keep the mixtures' rows
 
 Samplers x grids x paths at 5 to 80 network calls: root mean square distance of the end points to
 those of the exact flow from the same noise. For mixtures of Gaussians the denoiser is exact; for a
@@ -10,6 +11,7 @@ network the truth is its own flow by 300 steps of the classical Runge-Kutta meth
 `pip install torch diffusers k-diffusion`; `--no-peers` leaves them out.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
@@ -251,8 +253,10 @@ def table(own: list[dict[str, Any]], others: list[dict[str, Any]]) -> str:
 class Config:
     """What to measure."""
 
-    run: str | None = None
-    """Directory of a trained run of `experiments.diffusion` on images, or none."""
+    runs: tuple[str, ...] = ()
+    """Directories of trained runs of `experiments.diffusion` on images."""
+    mixtures: bool = True
+    """Measure the mixtures; otherwise the rows of the last time are kept, as of other runs."""
     num: int = 512
     """Points; images are a quarter of it."""
     peers: bool = True
@@ -279,17 +283,25 @@ def main() -> None:
     config = tyro.cli(Config, description=__doc__)
     training.configure_backend(1)
     facts = machine(*(("torch", "diffusers", "k-diffusion") if config.peers else ()))
-    problems = mixtures(config.num)
-    if config.run:
-        problems["network"] = network(config.run, config.num // 4)
-    truths = {n: Truth(p, TRUTH_STEPS if p.unit == 1 else 300) for n, p in problems.items()}
-    own, others = [], []
-    for group in (("three modes", "25 modes"), ("network",)):
-        chosen = {name: problems[name] for name in group if name in problems}
-        own += own_rows(chosen, truths, config) if chosen else []
-        for name, problem in chosen.items():
+    groups = [mixtures(config.num)] if config.mixtures else []
+    for directory in config.runs:
+        name = f"a network, {rebuild(directory).spec.name}"
+        groups.append({name: network(directory, config.num // 4)})
+    for problems in groups:
+        truths = {n: Truth(p, TRUTH_STEPS if p.unit == 1 else 300) for n, p in problems.items()}
+        others = []
+        own = own_rows(problems, truths, config)
+        for name, problem in problems.items():
             others += peer_rows(name, problem, truths[name]) if config.peers else []
-        report(config, facts, own, others)
+        report(config, facts, *kept(set(problems), own, others))
+
+
+def kept(measured: set[str], own: list, others: list) -> tuple[list, list]:
+    """The rows measured now, after those of other problems that the file has."""
+    path = RESULTS / "solvers_cpu.json"
+    before = json.loads(path.read_text()) if path.exists() else {"own": [], "peers": []}
+    old = [[r for r in before[k] if r["problem"] not in measured] for k in ("own", "peers")]
+    return old[0] + own, old[1] + others
 
 
 def report(config: Config, facts: dict[str, Any], own: list, others: list) -> None:
