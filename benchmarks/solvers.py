@@ -186,7 +186,7 @@ def own_rows(
                 rows.append({
                     "problem": name, "path": path, "solver": stepper, "grid": grid,
                     "own_grid": grid == make().grid, "budget": calls, "calls": int(used),
-                    "rms": float(np.sqrt((gap**2).mean()) * problem.unit),
+                    "rms": float(f"{np.sqrt((gap**2).mean()) * problem.unit:.4g}"),
                 })  # fmt: skip
         print(stepper, flush=True)
     return rows
@@ -205,7 +205,7 @@ def peer_rows(name: str, problem: Problem, truth: Truth) -> list[dict[str, Any]]
             gap = x - truth(first)
             rows.append({
                 "problem": name, "path": path, "solver": title, "budget": calls, "calls": used,
-                "rms": float(np.sqrt((gap**2).mean()) * problem.unit),
+                "rms": float(f"{np.sqrt((gap**2).mean()) * problem.unit:.4g}"),
             })  # fmt: skip
     print(name, "peers", flush=True)
     return rows
@@ -305,7 +305,13 @@ def kept(measured: set[str], own: list, others: list) -> tuple[list, list]:
 
 
 def report(config: Config, facts: dict[str, Any], own: list, others: list) -> None:
-    """Write what has been measured so far as JSON, Markdown and a picture."""
+    """Write what has been measured so far as JSON, Markdown and a picture.
+
+    Of the grids of a sampler, its own and the best one are written.
+    """
+    case = lambda r: (r["problem"], r["path"], r["solver"], r["budget"])
+    least = {case(r): r for r in sorted(own, key=lambda r: -r["rms"])}
+    own = [r for r in own if r["own_grid"] or r is least[case(r)]]
     write("solvers", facts, {"points": config.num, "own": own, "peers": others})
     text = f"# Root mean square error to the exact flow, {config.num} points\n" + table(own, others)
     (RESULTS / "solvers_cpu.md").write_text(text + "\n", encoding="utf-8")
