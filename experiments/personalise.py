@@ -6,8 +6,8 @@
 
 The instance becomes one more class, number K, that starts as a copy of its own class; `--rank`
 adapts by low-rank updates (hu2022), 0 tunes everything. Prior preservation (ruiz2023) trains beside
-it on images that the frozen base drew. Then `python -m experiments.evaluate RUN_DIR`: the damage
-done to the old classes, and how alike the instance's samples are, by the cosine of features.
+it on images that the frozen base drew. Then `python -m experiments.sample RUN_DIR --label 10`, and
+`evaluate`: the damage to the old classes, and the likeness of samples, by the cosine of features.
 """
 
 from dataclasses import dataclass
@@ -106,7 +106,7 @@ def comparison(directory: Path, model: GenerativeModel, spec: DatasetSpec, state
 
 
 BASES = ("diffusion", "flow_matching")
-EXPERIMENT = Experiment("personalise", Config, build, measure_test, bases=BASES)
+EXPERIMENT = Experiment("personalise", Config, build, measure_test, bases=BASES, more_labels=1)
 
 
 def main() -> None:

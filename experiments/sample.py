@@ -23,7 +23,7 @@ from experiments.shared.exports import LABELS, write_arrays, write_pictures
 from experiments.shared.option_types import MAX_SAMPLES, within
 from experiments.shared.pictures import balanced, balanced_labels, draw, picture
 from experiments.shared.prompts import sentences_of
-from experiments.shared.registry import Saved
+from experiments.shared.registry import Saved, find
 from experiments.shared.sampling import Sampler, SamplingConfig, prepare
 from gen_jax import diffusion, plotting, training
 from gen_jax.data import Vocabulary
@@ -64,7 +64,8 @@ def labels_of(chosen: Sequence[int], saved: Saved, n: int) -> np.ndarray | None:
             raise ConfigError(f"label={label} was given, but dataset {spec.name!r} has no labels")
         if "label" not in saved.model.conditions:
             raise ConfigError(f"label={label} is no option of a {saved.name!r} run")
-        check_range("label", label, 0, spec.num_classes - 1, integer=True)
+        last = spec.num_classes - 1 + find(saved.name).more_labels
+        check_range("label", label, 0, last, integer=True)
     if chosen:
         return np.resize(np.asarray(chosen, np.int32), n)
     every = balanced_labels(saved.model, spec, n)

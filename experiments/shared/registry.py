@@ -73,6 +73,7 @@ class Experiment(NamedTuple):
         its own; `build` is then `(config, spec, base: Saved) -> model`.
       measure_test, measure_target, bound: further measures of `evaluate`.
       takes_text: whether its model is one of text.
+      more_labels: classes that its model knows besides those of the data.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Experiment(NamedTuple):
     bound: Bound | None = None
     takes_text: bool = False
     bases: tuple[str, ...] = ()
+    more_labels: int = 0
 
 
 SOURCES = {

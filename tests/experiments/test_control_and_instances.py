@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import control, personalise
+from experiments import control, personalise, sample
 from experiments.shared import control_report, instances, runner
 from gen_jax import data
 from gen_jax.errors import ConfigError
@@ -47,6 +47,15 @@ def test_instances_are_of_the_class_and_mirrored():
 def test_likeness_is_the_mean_cosine():
     a, b = np.array([[1.0, 0.0], [3.0, 3.0]]), np.array([[0.0, 2.0], [5.0, 0.0]])
     np.testing.assert_allclose(instances.likeness(a, b), [0.5, np.sqrt(0.5)])
+
+
+def test_the_new_class_can_be_asked_for(digits_run):
+    saved = runner.rebuild(digits_run)
+    own = saved._replace(name="personalise")
+    assert sample.labels_of((10,), own, 2).tolist() == [10, 10]
+    for run, label in ((own, 11), (saved, 10)):
+        with pytest.raises(ConfigError, match=f"label={label}"):
+            sample.labels_of((label,), run, 2)
 
 
 @pytest.mark.slow
