@@ -9,6 +9,9 @@ codes (ramesh2021). pixels: `experiments.diffusion`, whose network attends to th
 it is `experiments.latent_diffusion --dataset captions:digits --from RUN_OF_A_VAE`. Then
 `python -m experiments.sample RUN_DIR --prompt "a thick seven in black"`, and `python -m
 experiments.evaluate RUN_DIR` counts how often images are as asked.
+
+Measured with `--prior-network.width 96 --prior-network.depth 3` (285 CPU seconds): digits as asked
+0.883 +- 0.019, ink 1, strokes 0.998, recall 0.88; bound 5.28 +- 0.05 bits/dim without the sentence.
 """
 
 from dataclasses import dataclass
