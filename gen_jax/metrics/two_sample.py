@@ -17,6 +17,9 @@ from gen_jax.metrics.pairwise import as_pair
 from gen_jax.metrics.proportion import binomial_tail, proportion_interval
 from gen_jax.types import Array, Estimate, Float, Key, Num
 
+RATES = (2e-4, 1e-2)
+"""Of learning, falling to 0: the first for few rows and faint differences, the second for many."""
+
 
 class TwoSampleTest(NamedTuple):
     """What the held-out half says.
@@ -49,18 +52,19 @@ def classifier_two_sample(
     key: Key[Array, ""],
     a: Num[Array | np.ndarray, "N ..."],
     b: Num[Array | np.ndarray, "M ..."],
-    hidden: int = 20,
-    steps: int = 1000,
+    hidden: int = 64,
+    steps: int = 2000,
 ) -> TwoSampleTest:
     """Held-out accuracy of a network that tells rows of a from rows of b (lopezpaz2017 sec. 3).
 
-    As many random rows of each set as the smaller one has; a half of each trains, the other is
-    tried. Equal laws give at most the variance of the binomial law that the interval and the
-    p-value assume: it is 2 q (1 - q) where the network names the second set with probability q.
+    As many random rows of each set as the smaller one has; a half of each trains, of which a
+    quarter chooses between two rates of learning, the other half is tried. Equal laws give at most
+    the variance of the binomial law that the interval and the p-value assume: 2 q (1 - q) in the
+    place of 1/2 where the network names the second set with probability q.
 
     Args:
       a, b: points [N, D] and [M, D], N and M at least 4.
-      hidden: rectified units of the one hidden layer (20 in the paper).
+      hidden: rectified units of the one hidden layer; 20, as in the paper, see less.
       steps: of AdamW on batches of 128; inputs are standardised by the training half.
     """
     key, (a, b) = as_key("key", key), as_pair(a, b, minimum=4)
@@ -68,16 +72,23 @@ def classifier_two_sample(
     check_range("steps", steps, 1, integer=True)
     key_fit, *keys = jax.random.split(key, 3)
     n, half = min(len(a), len(b)), min(len(a), len(b)) // 2
-    rows = [np.asarray(jax.random.permutation(k, len(x)))[:n] for k, x in zip(keys, (a, b))]
-    train = np.concatenate([x[order[:half]] for x, order in zip((a, b), rows)])
-    tried = np.concatenate([x[order[half:]] for x, order in zip((a, b), rows)])
+    orders = [np.asarray(jax.random.permutation(k, len(x)))[:n] for k, x in zip(keys, (a, b))]
+    # Of both sets in turn: rows that train, rows that choose the rate, rows that are tried.
+    cut = lambda start, stop: np.concatenate(
+        [x[order[start:stop]] for x, order in zip((a, b), orders)]
+    )
+    kept = half - half // 4
+    train, choose, tried = cut(0, kept), cut(kept, half), cut(half, n)
     mean, std = train.mean(0), train.std(0)
     scaled = lambda x: (x - mean) / np.where(std > 0, std, 1)
-    network = TwoLayers(int(hidden))
-    predict = fit_network(
-        key_fit, network, scaled(train), np.repeat([0, 1], half), steps=int(steps)
+    sides = lambda x: np.repeat([0, 1], len(x) // 2)
+    fit = lambda rate: fit_network(
+        key_fit, TwoLayers(int(hidden)), scaled(train), sides(train), steps=int(steps), rate=rate
     )
-    right = predict(scaled(tried)) == np.repeat([0, 1], n - half)
+    right_of = lambda predict, x: predict(scaled(x)) == sides(x)
+    fitted = [fit(rate) for rate in RATES]
+    best = max(fitted, key=lambda f: right_of(f, choose).mean()) if len(choose) else fitted[0]
+    right = right_of(best, tried)
     count, trials = int(right.sum()), len(right)
     share = count / trials
     error = float(np.sqrt(share * (1 - share) / trials))
