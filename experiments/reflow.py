@@ -115,7 +115,7 @@ def measured(config: Config, saved: Saved, train: dict, test: dict) -> dict[str,
         drawn = pictures.draw(
             saved.model, saved.spec, saved.state, config.num, config.seed, **options
         )
-        found = compare(saved, drawn, train, test)
+        found = compare(saved, drawn, train, test, brief=True)
         report[f"{calls}_euler"] = {name: found[name] for name in SHOWN if name in found}
     return report
 

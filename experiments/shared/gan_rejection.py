@@ -56,6 +56,6 @@ def after_rejection(saved: Saved, test: dict[str, np.ndarray]) -> dict[str, Any]
     kept = {}
     if found.num_filled == n:
         measure = evaluate_images if images else evaluate_points
-        numbers = measure(saved, np.asarray(found.x), train, test)
+        numbers = measure(saved, np.asarray(found.x), train, test, brief=not images)
         kept = {k: v for k, v in numbers.items() if "real" not in k and k != "features"}
     return {f"rejection_{k}": v for k, v in {**rates, **kept}.items()}

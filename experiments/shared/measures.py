@@ -20,6 +20,7 @@ from experiments.shared.registry import Saved, find
 from experiments.shared.set_measures import (
     RESAMPLES,
     compare_features,
+    compare_moments,
     compare_with_training,
     inception_scores,
 )
@@ -57,8 +58,12 @@ def evaluate_images(
     train: dict[str, np.ndarray],
     test: dict[str, np.ndarray],
     picture: Path | None = None,
+    brief: bool = False,
 ) -> dict[str, Any]:
-    """Distances in feature space, coverage, label accuracy and novelty of images."""
+    """Distances in feature space, coverage, label accuracy and novelty of images.
+
+    `brief` leaves the Frechet distance and the label accuracy.
+    """
     extractor: metrics.ClassifierFeatures | metrics.PixelFeatures
     try:
         extractor = metrics.load_classifier(saved.spec.name)
@@ -67,13 +72,15 @@ def evaluate_images(
     n = min(len(samples), len(test["x"]), len(train["x"]))
     real, fake = extractor.features(test["x"][:n]), extractor.features(samples[:n])
     other = extractor.features(train["x"][:n])
-    result: dict[str, Any] = {
-        "features": extractor.label,
-        **compare_features(real, fake, other, picture),
-        **compare_with_training(samples[:n], train["x"], _heldout(test, n)),
-    }
+    result: dict[str, Any] = {"features": extractor.label}
+    if brief:
+        result |= compare_moments(real, fake, other)
+    else:
+        result |= compare_features(real, fake, other, picture)
+        result |= compare_with_training(samples[:n], train["x"], _heldout(test, n))
     if isinstance(extractor, metrics.ClassifierFeatures):
-        result |= inception_scores(extractor, samples[:n], test["x"][:n])
+        if not brief:
+            result |= inception_scores(extractor, samples[:n], test["x"][:n])
         labels = balanced_labels(saved.model, saved.spec, len(samples))
         if labels is not None:
             right = (extractor.predict(samples) == np.asarray(labels)).astype(float)
@@ -87,8 +94,12 @@ def evaluate_points(
     train: dict[str, np.ndarray],
     test: dict[str, np.ndarray],
     picture: Path | None = None,
+    brief: bool = False,
 ) -> dict[str, Any]:
-    """Distances and coverage of points, their novelty and, for a known mixture, its modes."""
+    """Distances and coverage of points, their novelty and, for a known mixture, its modes.
+
+    `brief` leaves the transport distance and the modes.
+    """
     key, n = jax.random.key(0), min(len(samples), len(test["x"]), len(train["x"]))
     distance = lambda a, b: float(metrics.sliced_wasserstein(key, a, b))
     real, fake, other = test["x"][:n], samples[:n], train["x"][:n]
@@ -96,9 +107,10 @@ def evaluate_points(
     result: dict[str, Any] = {
         "sliced_wasserstein": metrics.bootstrap(key, distance, real, fake, **options),
         "sliced_wasserstein_real_train_test": distance(real, other),
-        **compare_features(real, fake, other, picture),
-        **compare_with_training(fake, train["x"], _heldout(test, n)),
     }
+    if not brief:
+        result |= compare_features(real, fake, other, picture)
+        result |= compare_with_training(fake, train["x"], _heldout(test, n))
     if saved.spec.name in MIXTURES:
         weights, means, covariances = (np.asarray(a) for a in MIXTURES[saved.spec.name]())
         std = float(np.sqrt(covariances[0, 0, 0]))

@@ -92,14 +92,21 @@ def compare_curves(
     }
 
 
-def compare_features(
-    real: np.ndarray, fake: np.ndarray, other: np.ndarray, picture: Path | None = None
-) -> dict[str, Any]:
-    """Distances of real features [N, D] to `fake`, with errors, and to `other` real ones."""
+def compare_moments(real: np.ndarray, fake: np.ndarray, other: np.ndarray) -> dict[str, Any]:
+    """The Frechet distance, and between real sets."""
     key, frechet = jax.random.key(0), metrics.frechet_from_features
     return {
         "frechet": metrics.bootstrap(key, frechet, real, fake, num_resamples=RESAMPLES),
         "frechet_real_train_test": frechet(real, other),
+    }
+
+
+def compare_features(
+    real: np.ndarray, fake: np.ndarray, other: np.ndarray, picture: Path | None = None
+) -> dict[str, Any]:
+    """Distances of real features [N, D] to `fake`, with errors, and to `other` real ones."""
+    return {
+        **compare_moments(real, fake, other),
         **compare_pairs(real, fake, other),
         **compare_by_classifier(real, fake, other),
         **compare_curves(real, fake, other, picture),
