@@ -85,7 +85,7 @@ def prompt_of(prompt: str, saved: Saved) -> dict[str, Any]:
 
 
 def condition_of(config: Config, saved: Saved, n: int) -> dict[str, Any]:
-    """What n samples are told: the prompt, or labels. Raises ConfigError or DataError."""
+    """What n samples are conditioned on: the prompt, or labels. Raises ConfigError or DataError."""
     labels = labels_of(config.label, saved, n) if config.prompt is None or config.label else None
     if config.prompt is None:
         return {} if labels is None else {"label": labels}

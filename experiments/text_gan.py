@@ -64,7 +64,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     """The model of a configuration; raises ConfigError for options that cannot work."""
     config.check()
     spec = spec or data.describe(config.dataset)
-    if spec.kind != "images" or spec.num_classes != len(captions.DIGITS):
+    if spec.kind != "images" or not captions.are_digits(spec.name, spec.num_classes):
         raise ConfigError(f"dataset={config.dataset!r} has no digits")
     encoder = SentenceEncoder(len(captions.WORDS), config.embedding)
     narrow = tuple(reversed(config.widths))

@@ -56,9 +56,9 @@ def in_white(x: np.ndarray, black: np.ndarray) -> np.ndarray:
 def digits_as_asked(name: str, x: np.ndarray, wanted: Arrays, test: Arrays) -> dict[str, Estimate]:
     """Shares of images with the wanted digit, ink and strokes; none for sets without classifier.
 
-    The ink is told by the corners, strokes by the total ink: nearer to the mean of the digit's
-    thick or thin test images. Digits are read where strokes are to be thin, as the classifier
-    knows them.
+    The corners decide the ink, the total ink decides the strokes: nearer to the mean of the digit's
+    thick or thin test images. Digits are read where strokes are to be thin, as in the images that
+    the classifier was trained on.
     """
     try:
         classifier = metrics.load_classifier(name.removeprefix(captions.PREFIX))

@@ -77,7 +77,8 @@ def likeness(a: Float[np.ndarray, "N F"], b: Float[np.ndarray, "M F"]) -> Float[
 def compared(saved: Saved, test: dict[str, np.ndarray]) -> dict[str, Any]:
     """Likeness to the instance's images of samples, of the class's samples, of the class's images.
 
-    Features are those of the set's classifier, or pixels. Also how many of the samples of the
+    Of the class's images only where the test set has two or more. Features are those of the set's
+    classifier, or pixels. Also how many of the samples of the
     instance's old class are of that class still.
     """
     config, spec = saved.config, saved.spec
@@ -92,7 +93,9 @@ def compared(saved: Saved, test: dict[str, np.ndarray]) -> dict[str, Any]:
     features = lambda x: np.asarray(judge.features(x), np.float64)
     own, old = draw(spec.num_classes), draw(config.label)
     wanted, real = features(images), test["x"][test["y"] == config.label][:SAMPLES]
-    sets = {"samples": own, "class_samples": old, "class_images": real}
+    sets = {"samples": own, "class_samples": old}
+    if len(real) > 1:
+        sets["class_images"] = real
     report: dict[str, Any] = {
         f"likeness_of_{name}": metrics.mean_and_error(likeness(features(x), wanted))
         for name, x in sets.items()

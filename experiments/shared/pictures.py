@@ -28,8 +28,8 @@ def balanced_labels(model: GenerativeModel, spec: DatasetSpec, n: int) -> Array 
 
 
 def balanced(model: GenerativeModel, spec: DatasetSpec, n: int) -> dict[str, Array]:
-    """What n samples are told when nothing is said: captions or labels in turn, as the model takes
-    them."""
+    """What n samples are conditioned on if nothing is given: captions or labels in turn, as the
+    model takes them."""
     subject = subject_of(spec.name)
     if subject is not None and "caption" in model.conditions:
         return {"caption": jnp.asarray(subject.asked(n)["caption"])}

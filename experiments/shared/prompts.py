@@ -76,7 +76,7 @@ def check_captioned(spec: DatasetSpec) -> Sentences:
 
     Raises ConfigError for data with neither.
     """
-    digits = spec.kind == "images" and spec.num_classes == len(captions.DIGITS)
+    digits = spec.kind == "images" and captions.are_digits(spec.name, spec.num_classes)
     if spec.sentences is None and not digits:
         raise ConfigError(f"dataset={spec.name!r} has neither captions nor digits")
     return sentences_of(spec)

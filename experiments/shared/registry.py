@@ -73,7 +73,7 @@ class Experiment(NamedTuple):
         its own; `build` is then `(config, spec, base: Saved) -> model`.
       measure_test, measure_target, bound: further measures of `evaluate`.
       takes_text: whether its model is one of text.
-      more_labels: classes that its model knows besides those of the data.
+      more_labels: classes that its model has besides those of the data.
     """
 
     name: str

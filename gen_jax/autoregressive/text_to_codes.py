@@ -220,7 +220,8 @@ def text_and_code_log_probs(
     """
     parts, own = parts_of(model, state, TextParts)
     codes = parts.checked(codes)
-    return _log_probs(parts, own, parts.condition.checked(caption, len(codes)), codes)
+    tokens = parts.condition.checked(as_array("caption", caption), len(codes))
+    return _log_probs(parts, own, tokens, codes)
 
 
 @no_type_check

@@ -20,6 +20,8 @@ from gen_jax.types import Int, UInt8
 
 PREFIX = "captions:"
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+NOT_DIGITS = ("fashion_mnist", "kmnist", "cifar10")
+"""Named sets of ten classes that a sentence about a digit says nothing true of."""
 STROKES = ("thin", "thick")
 INKS = ("white", "black")
 TEMPLATES = (
@@ -77,6 +79,11 @@ def render(
     """Images with thickened strokes, and in black on white, where the flags say so."""
     x = np.where(thick.astype(bool)[:, None, None, None], thicken(x), x)
     return np.where(black.astype(bool)[:, None, None, None], 255 - x, x)
+
+
+def are_digits(name: str, num_classes: int | None) -> bool:
+    """Whether the labels of a set, by its name and number of classes, are those of digits."""
+    return num_classes == len(DIGITS) and name.rpartition(":")[2] not in NOT_DIGITS
 
 
 def make(arrays: Mapping[str, np.ndarray], stream: int) -> dict[str, np.ndarray]:

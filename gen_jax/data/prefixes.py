@@ -20,7 +20,7 @@ from gen_jax.data import (
 )
 from gen_jax.data.entries import SPLITS, DatasetEntry
 from gen_jax.data.named import DATASETS, shapes_entry, text_entry
-from gen_jax.errors import check_choice
+from gen_jax.errors import ConfigError, check_choice
 
 
 class Prefix(NamedTuple):
@@ -120,6 +120,8 @@ def _read_captioned(base: str, split: str) -> dict[str, np.ndarray]:
 def _captioned(name: str) -> DatasetEntry:
     base = name.removeprefix(captions.PREFIX)
     entry = _images(base, name)
+    if base in captions.NOT_DIGITS:
+        raise ConfigError(f"dataset={name!r} needs a set of grey digits, with their labels")
     description = f"{entry.description}; with captions"
     load, words = partial(_read_captioned, base), lambda: captions.SENTENCES
     return entry._replace(description=description, load=load, vocabulary=words)

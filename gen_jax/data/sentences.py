@@ -8,7 +8,7 @@ import numpy as np
 
 from gen_jax.checks import as_array, no_type_check
 from gen_jax.conditions import Captions, captions
-from gen_jax.errors import DataError, check_text
+from gen_jax.errors import ConfigError, DataError, check_text, shown
 from gen_jax.types import Int
 
 
@@ -26,7 +26,7 @@ class Sentences:
     @classmethod
     def of(cls, words: Iterable[str], length: int) -> "Sentences":
         """Of these words, in the order of the alphabet."""
-        return cls(("", *sorted(set(words))), length)
+        return cls(("", *sorted(set(words) - {""})), length)
 
     @property
     def condition(self) -> Captions:
@@ -52,7 +52,9 @@ class Sentences:
         found = np.asarray(as_array("tokens", tokens))
         whole = found.ndim == 1 and np.issubdtype(found.dtype, np.integer)
         if not whole or ((found < 0) | (found >= len(self.words))).any():
-            raise DataError(f"tokens must be integers [L] from 0 to {len(self.words) - 1}")
+            raise DataError(
+                f"tokens are {shown(tokens)}, must be integers [L] from 0 to {len(self.words) - 1}"
+            )
         return " ".join(self.words[token] for token in found if token)
 
     def to_json(self) -> str:
@@ -64,6 +66,8 @@ class Sentences:
         """Inverse of `to_json`. Raises DataError when the data have no sentences."""
         try:
             values = json.loads(line)
-            return cls(tuple(map(str, values["words"])), int(values["length"]))
-        except (ValueError, KeyError, TypeError) as error:
+            found = cls(tuple(map(str, values["words"])), int(values["length"]))
+            captions(len(found.words), found.length)
+        except (ValueError, KeyError, TypeError, ConfigError) as error:
             raise DataError("the description of the data holds no sentences") from error
+        return found

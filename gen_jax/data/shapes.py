@@ -71,13 +71,14 @@ def _checked(argument: str, given: Scenes) -> Scenes:
     highest = [len(c) - 1 for c in (*CHOICES, RELATIONS, *CHOICES)]
     whole = rows.ndim == 2 and rows.shape[-1:] == (7,) and np.issubdtype(rows.dtype, np.integer)
     if not whole or ((rows < 0) | (rows > highest)).any():
-        raise DataError(f"{argument} is {shown(given)}, must be integers [N, 7] up to {highest}")
+        what = f"{rows.tolist()}" if rows.size <= 7 else f"{shown(rows)}"
+        raise DataError(f"{argument} is {what}, must be integers [N, 7] from 0 up to {highest}")
     return rows.astype(np.int32)
 
 
 @no_type_check
 def sentence(scene: Int[np.ndarray, "7"]) -> str:
-    """What is said of one scene. Raises DataError for what is none."""
+    """The sentence of one scene. Raises DataError for what is none."""
     row = _checked("scene", np.asarray(as_array("scene", scene))[None])[0]
     noun = lambda three: " ".join(names[i] for names, i in zip(CHOICES, three))
     return f"a {noun(row[:3])} {RELATIONS[row[3]]} a {noun(row[4:])}"
@@ -86,7 +87,8 @@ def sentence(scene: Int[np.ndarray, "7"]) -> str:
 @no_type_check
 def tokens(rows: Scenes) -> Int[np.ndarray, "N T"]:
     """The sentences of scenes. Raises DataError for what are none."""
-    return np.stack([SENTENCES.encode(sentence(row)) for row in _checked("rows", rows)])
+    found = [SENTENCES.encode(sentence(row)) for row in _checked("rows", rows)]
+    return np.array(found, np.int32).reshape(-1, SENTENCES.length)
 
 
 def _is_held_out(scenes: Scenes) -> np.ndarray:
@@ -249,16 +251,22 @@ def _objects(
 def attributes(images: UInt8[np.ndarray, "N H W 3"]) -> Scenes:
     """What is to be seen in pictures, by their pixels alone: rows of scenes.
 
-    Only "left of" and "above" are told, with the object that comes first in that order; `told`
-    brings a scene into this form. A row is -1 where there are not two objects: connected pieces of
-    at least a third of the smallest one's mass. The colour is the nearest to a piece's mean, size
-    and shape are those of the nearest pattern in mass and harmonics.
-    Raises DataError for what are no such pictures.
+    Only the relations "left of" and "above" occur, with the object that comes first in that order;
+    `told` brings a scene into this form. A row is -1 where there are not two objects: connected
+    pieces of at least a third of the smallest one's mass. The colour is the nearest to a piece's
+    mean, size and shape are those of the nearest pattern in mass and harmonics.
+    Raises DataError for what are no such pictures, and for sides that no set of scenes has.
     """
     x = np.asarray(as_array("images", images))
-    if x.ndim != 4 or x.shape[-1] != 3 or x.shape[1] != x.shape[2] or x.dtype != np.uint8:
-        raise DataError(f"images is {shown(images)}, must be uint8 [N, H, H, 3]")
+    square = x.ndim == 4 and x.shape[1] == x.shape[2] and x.shape[1] in SIDES
+    if not square or x.shape[-1] != 3 or x.dtype != np.uint8:
+        raise DataError(
+            f"images is {shown(x)}, must be uint8 [N, H, H, 3], H a multiple of {SIDES.step} in "
+            f"[{SIDES[0]}, {SIDES[-1]}]"
+        )
     found = np.full((len(x), 7), -1, np.int32)
+    if not len(x):
+        return found
     owner, masks = _pieces(x, np.exp(_patterns(x.shape[1])[0][:, 0].min()) / 3)
     first = np.flatnonzero(np.bincount(owner, minlength=len(x))[owner] == 2)[::2]
     if not len(first):
@@ -275,7 +283,7 @@ def attributes(images: UInt8[np.ndarray, "N H W 3"]) -> Scenes:
 
 @no_type_check
 def told(rows: Scenes) -> Scenes:
-    """Scenes as `attributes` tells them: "right of" and "below" turned round."""
+    """Scenes in the form of `attributes`: "right of" and "below" turned round."""
     rows = _checked("rows", rows)
     turned = np.column_stack([rows[:, 4:], rows[:, 3] - 1, rows[:, :3]])
     return np.where((rows[:, 3] % 2 == 1)[:, None], turned, rows).astype(np.int32)

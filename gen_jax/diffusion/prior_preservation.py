@@ -14,16 +14,19 @@ from gen_jax.types import Array, Batch, Key, Metrics
 
 def with_prior_preservation(model: GenerativeModel, weight: float = 1.0) -> GenerativeModel:
     """The diffusion model trained on the mean loss of a batch, plus `weight` times that of images
-    drawn from the model before, "prior_x" [P, ...] and their labels "prior_y" [P] (ruiz2023 eq. 2).
+    drawn from the model before, "prior_x" [P, ...] and their labels "prior_y" [P], or what else the
+    model is conditioned on (ruiz2023 eq. 2).
 
     Each mean is over its own images, and is one of the metrics: "instance_loss" and "prior_loss".
     With weight 0 the drawn images are not needed. Raises ConfigError for a model of another family,
-    and for a batch without drawn images.
+    and for a batch without drawn images or without what they were drawn for.
     """
     check_range("weight", weight, 0)
     parts: Any = model.parts
     if not isinstance(parts, Parts):
         raise ConfigError("model must be one of gen_jax.diffusion")
+    condition = parts.options.condition
+    needed = {part.key for part in getattr(condition, "parts", (condition,)) if part is not None}
 
     def step(
         key: Key[Array, ""], state: AveragedState, batch: Batch
@@ -31,9 +34,12 @@ def with_prior_preservation(model: GenerativeModel, weight: float = 1.0) -> Gene
         key, network = with_dropout(key, parts)
         key_own, key_prior = jax.random.split(key)
         own = {name: value for name, value in batch.items() if not name.startswith("prior_")}
-        if weight and "prior_x" not in batch:
-            raise ConfigError("batch has no 'prior_x', the images that the model drew before")
-        prior = {name: batch.get(f"prior_{name}", value) for name, value in own.items()}
+        prior = {name[6:]: value for name, value in batch.items() if name.startswith("prior_")}
+        missing = sorted({"x", *needed} - prior.keys())
+        if weight and missing:
+            raise ConfigError(
+                f"batch has no 'prior_{missing[0]}', of the images that the model drew before"
+            )
 
         def loss(params: Any) -> tuple[Array, Metrics]:
             instance = training_loss(parts, network, params, key_own, own)[0].mean()

@@ -35,6 +35,13 @@ def wide_kernels(params: Any, rank: int) -> frozenset[str]:
     return frozenset(path for path, leaf in leaves.items() if is_kernel(path) and wide(leaf))
 
 
+def highest_rank(params: Any) -> int:
+    """The highest rank for which there are `wide_kernels`; 0 without kernels."""
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    kernels = [leaf for keys, leaf in leaves if is_kernel(_path(keys)) and leaf.ndim > 1]
+    return max((min(_sides(leaf)) for leaf in kernels), default=0)
+
+
 def init(
     key: Key[Array, ""], params: Any, rank: int, match: Callable[[str], bool] = is_kernel
 ) -> Adapters:

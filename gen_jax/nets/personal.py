@@ -4,8 +4,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from gen_jax.errors import ConfigError, check_range
+from gen_jax.checks import no_type_check
+from gen_jax.errors import ConfigError, check_finite, check_range
 from gen_jax.nets import lora
 from gen_jax.nets.adapters import FunctionNetwork, from_functions
 from gen_jax.types import Array, Float, Key
@@ -23,23 +25,26 @@ def _table(params: Any) -> Float[Array, "L E"]:
     return tables[0]
 
 
+@no_type_check
 def with_class(params: Any, row: int | Float[Array, " E"]) -> Any:
     """Parameters with one class more, before the row that means "no label".
 
     Args:
       params: of a network whose labels have one table, `label` [K + 1, E].
       row: the new class's own [E], or the number of the class that it is a copy of.
-    Raises ConfigError for parameters without a table of labels, and for another class than 0 to
-    K - 1.
+    Raises ConfigError for parameters without a table of labels, for another class than 0 to K - 1,
+    and for a row of another length.
     """
     table = _table(params)
-    if isinstance(row, int):
-        check_range("row", row, 0, len(table) - 2, integer=True)
-        row = table[row]
+    if not isinstance(row, jax.Array | np.ndarray):
+        row = table[check_range("row", row, 0, len(table) - 2, integer=True)]
+    if row.shape != table.shape[1:]:
+        raise ConfigError(f"row has shape {list(row.shape)}, must be {list(table.shape[1:])}")
     wide = jnp.concatenate([table[:-1], row[None].astype(table.dtype), table[-1:]])
     return jax.tree_util.tree_map_with_path(lambda p, x: wide if _is_table(p) else x, params)
 
 
+@no_type_check
 def personal(
     network: Any, base: Any, like: int, rank: int = 4, scale: float = 1.0
 ) -> FunctionNetwork:
@@ -52,10 +57,11 @@ def personal(
       network: made for K + 1 classes.
       base: the parameters of the trained network of K classes, `variables["params"]` of it.
       scale: of the adapters, see `lora.merge`.
-    Raises ConfigError as `with_class`, and for a rank above every kernel.
+    Raises ConfigError as `with_class`, and for a rank above every kernel's smaller side.
     """
-    check_range("rank", rank, 0, integer=True)
-    start = with_class(base, like)
+    check_range("rank", rank, 0, lora.highest_rank(base), integer=True)
+    check_finite("scale", scale)
+    start = with_class(base, check_range("like", like, 0, integer=True))
     if rank == 0:
         whole = lambda params, *inputs: network.apply({"params": params}, *inputs)
         return from_functions(lambda key, *inputs: start, whole)

@@ -17,7 +17,7 @@ import numpy as np
 from gen_jax.batching import batch_rows
 from gen_jax.checks import no_type_check
 from gen_jax.data_units import Data
-from gen_jax.errors import ConfigError
+from gen_jax.errors import ConfigError, DataError
 from gen_jax.frozen import given, parts_of
 from gen_jax.model import GenerativeModel, compiled
 from gen_jax.randomness import fold_in, sample_keys
@@ -107,9 +107,12 @@ def first_stage(
     Args:
       threshold: a channel whose posterior mean has no larger variance over x (the mean over its
         places) is dead (burda2016, `active_units`); 0 allows all but constant latents.
-    Raises ConfigError for dead channels, and as `latent_shape`.
+    Raises ConfigError for dead channels, as those of a single example are, and as `latent_shape`;
+    DataError for no examples.
     """
     stage = untouched(model, state)
+    if not len(x):
+        raise DataError("x holds no examples, must be the training set [N, ...] with N >= 2")
     bare = jax.jit(lambda key, state, x: _draws_and_means(model, state, key, x))
     rows = enumerate(batch_rows(len(x), min(BATCH_SIZE, len(x))))
     found = [bare(jax.random.fold_in(key, i), stage.state, x[part]) for i, part in rows]

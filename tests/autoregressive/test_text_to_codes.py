@@ -138,6 +138,7 @@ def test_learns_what_a_sentence_says():
         (lambda: MODEL.init(jax.random.key(0), {"x": IMAGES}), "no captions"),
         (lambda: MODEL.init(jax.random.key(0), {**BATCH, "x": IMAGES[:2] + 5}), r"\[0, 1\]"),
         (lambda: ar.text_and_code_log_probs(MODEL, STATE, SENTENCES[0], None), "codes"),
+        (lambda: ar.text_and_code_log_probs(MODEL, STATE, None, IMAGES), "caption"),
         (lambda: make(**SIZES | {"codes": 1}), "codes=1"),
         (lambda: make(**SIZES | {"words": 1}), "words=1"),
         (lambda: make(**SIZES, text_weight=-1.0), "text_weight"),

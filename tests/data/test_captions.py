@@ -54,5 +54,9 @@ def test_refusals():
         captions.encode("a a a a a a a a a")
     with pytest.raises(ConfigError, match="grey digits"):
         data.load("captions:faces")
+    with pytest.raises(ConfigError, match="captions:fashion_mnist.* grey digits"):
+        data.describe("captions:fashion_mnist")
+    assert captions.are_digits("folder:digits", 10)
+    assert not captions.are_digits("edges:kmnist", 10)
     with pytest.raises(ConfigError, match="8gaussians"):
         data.load("captions:8gaussians")

@@ -139,9 +139,27 @@ def test_sizes_that_cannot_be(name):
         data.load(name)
 
 
+def test_no_scenes_and_images_that_are_none():
+    none = np.zeros((0, 7), np.int32)
+    assert shapes.tokens(none).shape == (0, 10)
+    assert shapes.attributes(shapes.render(none, 16)).shape == (0, 7)
+    for side in (0, 1, 3, 12):
+        with pytest.raises(DataError, match="multiple of 8 in .16, 256.") as caught:
+            shapes.attributes(np.zeros((2, side, side, 3), np.uint8))
+        assert "\n" not in str(caught.value)
+    with pytest.raises(DataError, match=r"rows is \[\[9, 0, 0, 0, 0, 0, 0\]\], must be"):
+        shapes.tokens(np.array([[9, 0, 0, 0, 0, 0, 0]]))
+    with pytest.raises(DataError, match=r"tokens are a list, must be integers \[L\] from 0"):
+        shapes.SENTENCES.decode([99])
+    assert data.Sentences.of(("", "b", "a"), 3).words == ("", "a", "b")
+
+
 def test_sentences_go_through_json():
     again = data.Sentences.from_json(shapes.SENTENCES.to_json())
     assert again == shapes.SENTENCES
-    for line in ("", "{}", '{"words": 3, "length": 2}'):
+    for line in (
+        "", "{}", '{"words": 3, "length": 2}', '{"words": [], "length": 2}',
+        '{"words": ["", "a"], "length": -2}',
+    ):  # fmt: skip
         with pytest.raises(DataError, match="no sentences"):
             data.Sentences.from_json(line)

@@ -47,6 +47,8 @@ def test_what_does_not_fit_is_refused(key):
     state = preserved.init(key, {"x": X, "y": BATCH["y"]})
     with pytest.raises(ConfigError, match="batch has no 'prior_x'"):
         preserved.step(key, state, {"x": X, "y": BATCH["y"]})
+    with pytest.raises(ConfigError, match="batch has no 'prior_y'"):
+        preserved.step(key, state, {"x": X, "y": BATCH["y"], "prior_x": PRIOR[:2]})
     with pytest.raises(ConfigError, match="weight=-1"):
         diffusion.with_prior_preservation(model(), -1)
     other = vae.vae(vae.mlp((4,)), vae.mlp((4,)), optax.sgd(0.1), shape=(2,), latent=1)

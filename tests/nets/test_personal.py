@@ -73,5 +73,15 @@ def test_what_does_not_fit_is_refused(base):
         nets.with_class(base, 3)
     with pytest.raises(ConfigError, match="0 tables of labels"):
         nets.with_class({"w": jnp.zeros(2)}, 0)
-    with pytest.raises(ConfigError, match="match takes none"):
-        nets.personal(NEW, base, 0, 100).init(jax.random.key(0), X, NOISE, None)
+    with pytest.raises(ConfigError, match=r"rank=100 must be an integer in \[0, 8\]"):
+        nets.personal(NEW, base, 0, 100)
+    with pytest.raises(ConfigError, match="like=1.5"):
+        nets.personal(NEW, base, 1.5)
+    with pytest.raises(ConfigError, match="scale=nan"):
+        nets.personal(NEW, base, 1, scale=float("nan"))
+    for row in (1.5, None, "1"):
+        with pytest.raises(ConfigError, match="row="):
+            nets.with_class(base, row)
+    with pytest.raises(ConfigError, match=r"row has shape \[7\], must be \[8\]"):
+        nets.with_class(base, jnp.zeros(7))
+    chex.assert_trees_all_equal(nets.with_class(base, np.int64(1)), nets.with_class(base, 1))

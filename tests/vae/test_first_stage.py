@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from gen_jax import conditions, diffusion, nets, vae
-from gen_jax.errors import ConfigError
+from gen_jax.errors import ConfigError, DataError
 from gen_jax.frozen import Given
 
 SCALE, BIAS = 0.5, np.array([0.2, -0.1, 0.0, 0.5])
@@ -172,6 +172,8 @@ def test_first_stages_that_will_not_do_are_refused_in_one_line(trained, images):
     dead = state._replace(params=state.params | {"encoder": encoder})
     with pytest.raises(ConfigError, match="1 of 3 latent channels are dead .first: 1"):
         vae.first_stage(jax.random.key(0), model, dead, images, threshold=1e-5)
+    with pytest.raises(DataError, match="x holds no examples"):
+        vae.first_stage(jax.random.key(0), model, state, images[:0])
     labelled = vae.vae(
         vae.mlp((4,)), vae.mlp((4,)), optax.sgd(0.1), shape=(2,), latent=1,
         likelihood="gaussian", condition=conditions.labels(2),
