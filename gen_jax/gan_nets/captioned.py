@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from gen_jax.conditions import Captions
-from gen_jax.errors import ConfigError, check_range
+from gen_jax.errors import ConfigError, check_range, shown
 from gen_jax.gan_nets.conditioning import mixed_vectors
 from gen_jax.gan_nets.critic_output import shown_by
 from gen_jax.types import Array, Float, Int
@@ -50,6 +50,8 @@ class Captioned(nn.Module):
     condition: Captions | None = None
 
     def __post_init__(self):
+        if not isinstance(self.encoder, SentenceEncoder):
+            raise ConfigError(f"encoder={shown(self.encoder)} must be a SentenceEncoder")
         words = self.encoder.vocabulary
         if self.condition is not None and not isinstance(self.condition, Captions):
             raise ConfigError(
