@@ -88,7 +88,8 @@ def main() -> None:
         file = Path(config.directory or "") / "pairs.npz"
         if not file.is_file():
             raise ConfigError(f"pairs=True, but there is no {str(file)!r}: see experiments.reflow")
-        train = dict(np.load(file))
+        with np.load(file) as stored:
+            train = dict(stored)
     run(EXPERIMENT, config, picture_of(config.dataset), train=train)
 
 

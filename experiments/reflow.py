@@ -96,7 +96,9 @@ def trained(config: Config, first: Saved, last: Saved, name: str, index: int) ->
         np.savez(written, **arrays)
         written.rename(file)
     options = next_config(config, first, last, directory, name == "distilled")
-    run(find("flow_matching"), options, train=dict(np.load(file)))
+    with np.load(file) as stored:
+        train = dict(stored)
+    run(find("flow_matching"), options, train=train)
     return rebuild(directory)
 
 

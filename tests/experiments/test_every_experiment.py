@@ -119,7 +119,8 @@ def check_samples(ok, run, dataset, steps, labels):
 
     def drawn(file, *words):
         ok("sample", run, "--num", NUM, "--output", file, *words)
-        return np.load(file)["arr_0"]
+        with np.load(file) as stored:
+            return stored["arr_0"]
 
     first = drawn("a.npz", "--seed", 3)
     assert first.shape == ((NUM, 8, 8, 1) if digits else (NUM, 2))

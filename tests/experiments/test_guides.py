@@ -82,7 +82,8 @@ def test_commands(command, digits_run, guide_run, tmp_path):
         common = (digits_run, "--num", 12, "--steps", 3, "--stepper", "ddim")
         ended = command("sample", *common, "--output", tmp_path / file, *words)
         assert ended.code == 0, ended.err
-        return np.load(tmp_path / file)["arr_0"]
+        with np.load(tmp_path / file) as stored:
+            return stored["arr_0"]
 
     plain = draw("plain.npz", "--label", 3)
     guide = ("--classifier", guide_run, "--classifier-weight", 8)
