@@ -24,7 +24,7 @@ from experiments.shared.set_measures import (
     compare_with_training,
     inception_scores,
 )
-from gen_jax import data, metrics
+from gen_jax import data, diffusion, metrics
 from gen_jax.errors import ConfigError, DataError
 from gen_jax.metrics import compare_with_exact
 from gen_jax.types import Estimate
@@ -126,14 +126,23 @@ def evaluate_target(saved: Saved, samples: np.ndarray, seed: int) -> dict[str, A
     return numbers | (measure(key, saved, target, len(samples)) if measure else {})
 
 
+def _needs_condition(saved: Saved) -> bool:
+    """Whether this is a diffusion model without a density of its own for hidden conditions."""
+    if not isinstance(saved.model.parts, diffusion.Parts):
+        return False
+    options = saved.model.parts.options
+    return options.condition is not None and options.condition_dropout == 0
+
+
 def likelihoods(
     saved: Saved, test: dict[str, np.ndarray], num: int, **options: int
 ) -> dict[str, Any]:
     """log p in nats and bits/dim of test examples by the model's own `log_prob`.
 
-    Beside the error over examples stand those of the estimate: its steps, its draws.
+    Beside the error over examples stand those of the estimate: its steps, its draws. None of a
+    diffusion model that was trained with its condition in every example.
     """
-    if num == 0 or saved.model.log_prob is None:
+    if num == 0 or saved.model.log_prob is None or _needs_condition(saved):
         return {}
     result: dict[str, Any] = {}
     x = test["x"][:num]

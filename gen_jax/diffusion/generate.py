@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.calls import calls_inside
-from gen_jax.condition_values import value_of
+from gen_jax.condition_values import null_or_needed, value_of
 from gen_jax.data_units import log_det, to_data, to_model_floats
 from gen_jax.diffusion.grids import GRIDS
 from gen_jax.diffusion.guidance import extrapolate
@@ -35,17 +35,22 @@ def names_of(parts: Parts) -> str:
 
 
 def value_or_null(parts: Parts, given: Mapping[str, Any], n: int) -> Any:
-    """The condition's value [n, ...], `null` where none is given, None for a model without."""
+    """The condition's value [n, ...], `null` where none is given, None for a model without.
+
+    Raises ConfigError where none is given and training hid none.
+    """
     condition = parts.options.condition
     value = value_of(condition, given, n)
-    return condition.null(n) if condition is not None and value is None else value
+    return null_or_needed(condition, parts.options.condition_dropout, value, n)
 
 
 def plain_denoiser(parts: Parts, params: Any, value: Any, n: int) -> Denoiser:
-    """The network's denoiser for a condition's value; `null` stands for None, as in training."""
-    condition = parts.options.condition
-    if condition is not None and value is None:
-        value = condition.null(n)
+    """The network's denoiser for a condition's value; `null` stands for None, as in training.
+
+    Raises ConfigError for None where training hid none, and the network sees the condition.
+    """
+    dropout = parts.options.condition_dropout if parts.tell else 1.0
+    value = null_or_needed(parts.options.condition, dropout, value, n)
     return network_denoiser(parts.preconditioned, params, value)
 
 
@@ -132,6 +137,11 @@ def guided_denoiser(
         return denoise
     elif value is None:
         raise ConfigError(f"guidance={guidance} needs {names_of(parts)}, or a weaker model")
+    elif parts.options.condition_dropout == 0:
+        raise ConfigError(
+            f"guidance={guidance} needs a model trained with condition_dropout above 0, or a "
+            "weaker model: this one has learnt nothing without its condition"
+        )
     else:
         guide = plain_denoiser(parts, params, None, n)
     return extrapolate(denoise, guide, guidance, guidance_interval)

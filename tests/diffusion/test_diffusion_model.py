@@ -361,3 +361,24 @@ def test_unknown_options_are_refused():
     with pytest.raises(TypeError, match="color"):
         build(color="red")
     assert "color" not in Options._fields
+
+
+def test_a_condition_that_training_never_hid_is_needed(key):
+    network = nets.from_functions(
+        lambda key, x, noise, label: {"scale": jnp.ones(4)},
+        lambda params, x, noise, label: x * params["scale"][label][:, None],
+    )
+    options = {"shape": (2,), "condition": labels(3), "condition_dropout": 0.0}
+    model = diffusion.diffusion(network, "linear", optax.sgd(0.1), **options, num_steps=2)
+    x = jnp.ones((2, 2))
+    state = model.init(key, {"x": x, "y": jnp.zeros(2, jnp.int32)})
+    assert model.sample(key, state, 2, label=1).shape == (2, 2)
+    for run in (
+        lambda: model.sample(key, state, 2),
+        lambda: model.log_prob(key, state, x),
+        lambda: diffusion.denoiser(model, state)(x, jnp.full(2, 0.5)),
+    ):
+        with pytest.raises(ConfigError, match="label is needed"):
+            run()
+    with pytest.raises(ConfigError, match="guidance=2.0 needs a model trained with"):
+        model.sample(key, state, 2, label=1, guidance=2.0)
