@@ -44,7 +44,8 @@ def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[st
 
 def codes_of_sentences(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[str, Any]:
     """`measure_test`, and log p in nats of the codes of `num` test images (at least 100), given
-    their sentences and without: the difference is what the sentences say. Nothing of pixels.
+    their sentences and, where training hid some, without: the difference is what the sentences
+    say. Nothing of pixels.
     """
     if saved.config.model != "tokens":
         return {}
@@ -54,7 +55,8 @@ def codes_of_sentences(saved: Saved, test: dict[str, np.ndarray], num: int) -> d
     found = {}
     if "caption" in few:
         told = {"caption": jnp.asarray(few["caption"])}
-        for name, given in (("_given_text", told), ("", {})):
+        hidden = [("", {})] if saved.config.label_dropout else []
+        for name, given in (("_given_text", told), *hidden):
             nats = parts.prior.log_prob(None, own.prior, codes, **given)
             found[f"log_prob_codes{name}"] = metrics.mean_and_error(np.asarray(nats))
     return measure_test(saved, test, num) | found

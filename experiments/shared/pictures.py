@@ -21,7 +21,7 @@ COUNTS = {"images": 100, "points": 4000, "text": 8}
 
 
 def balanced_labels(model: GenerativeModel, spec: DatasetSpec, n: int) -> Array | None:
-    """0, 1, .., K - 1, 0, 1, .. for n samples; None when data or model know no labels."""
+    """0, 1, .., K - 1, 0, 1, .. for n samples; None when data or model have no labels."""
     if not spec.num_classes or "label" not in model.conditions:
         return None
     return jnp.arange(n, dtype=jnp.int32) % spec.num_classes

@@ -35,7 +35,7 @@ class CausalTransformer(nn.Module):
 
         Args:
           place: (i, length of the whole) for the outputs [B, 1, size] at place i alone, from
-            x [B, 1, C], the token before it (any, at place 0), and an `attention` that knows the
+            x [B, 1, C], the token before it (any, at place 0), and an `attention` that holds the
             others.
         """
         check_range("depth", self.depth, 1, integer=True)

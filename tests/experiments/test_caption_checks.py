@@ -2,6 +2,8 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 
 from experiments import diffusion, flow_matching, sample, text_gan, text_to_image
+from experiments.shared import code_report
 from experiments.shared.caption_checks import (
     SUBJECTS,
     asked,
@@ -175,10 +178,32 @@ def test_text_to_image_takes_labels_where_there_are_no_captions(model):
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_codes_without_a_sentence_are_measured_where_training_hid_some(monkeypatch, dropout):
+    """A prior that refuses to go without one does not end the evaluation."""
+
+    def log_prob(key, state, codes, caption=None):
+        if caption is None and dropout == 0:
+            raise ConfigError("caption is needed")
+        return np.arange(len(codes)) * (1.0 if caption is None else 2.0)
+
+    parts = SimpleNamespace(prior=SimpleNamespace(log_prob=log_prob))
+    monkeypatch.setattr(code_report, "parts_of", lambda *_: (parts, SimpleNamespace(prior=None)))
+    monkeypatch.setattr(code_report.vae, "encode_codes", lambda model, state, x: x)
+    monkeypatch.setattr(code_report.vae, "to_sequence", lambda codes: codes)
+    monkeypatch.setattr(code_report, "measure_test", lambda *_: {})
+    config = SimpleNamespace(model="tokens", label_dropout=dropout)
+    saved: Any = SimpleNamespace(config=config, model=None, state=None)
+    test = {"x": np.zeros((5, 3), np.int32), "caption": np.zeros((5, 2), np.int32)}
+    found = code_report.codes_of_sentences(saved, test, 10)
+    assert found["log_prob_codes_given_text"].value == 4
+    assert ("log_prob_codes" in found) == (dropout > 0)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("dataset", ["captions:digits", "shapes:16"])
 def test_whole_life_of_captions(command, small, tmp_path, monkeypatch, dataset):
-    """A diffusion model that is told sentences: trained, resumed, sampled by a prompt, measured."""
+    """A diffusion model of sentences: trained, resumed, sampled by a prompt, measured."""
     monkeypatch.chdir(tmp_path)
 
     def ok(*words):
