@@ -54,9 +54,9 @@ def codes_of_sentences(saved: Saved, test: dict[str, np.ndarray], num: int) -> d
     codes = vae.to_sequence(vae.encode_codes(saved.model, saved.state, few["x"]))
     found = {}
     if "caption" in few:
-        told = {"caption": jnp.asarray(few["caption"])}
-        hidden = [("", {})] if saved.config.label_dropout else []
-        for name, given in (("_given_text", told), *hidden):
+        given_text = {"caption": jnp.asarray(few["caption"])}
+        hidden: list[tuple[str, dict[str, Any]]] = [("", {})] if saved.config.label_dropout else []
+        for name, given in (("_given_text", given_text), *hidden):
             nats = parts.prior.log_prob(None, own.prior, codes, **given)
             found[f"log_prob_codes{name}"] = metrics.mean_and_error(np.asarray(nats))
     return measure_test(saved, test, num) | found
