@@ -81,7 +81,7 @@ def digits_as_asked(name: str, x: np.ndarray, wanted: Arrays, test: Arrays) -> d
 def shapes_as_asked(name: str, x: np.ndarray, wanted: Arrays, test: Arrays) -> dict[str, Estimate]:
     """Shares of scenes with both sizes, colours and shapes as wanted, the relation, and all of
     these."""
-    right = shapes.attributes(x) == shapes.told(wanted["scene"])
+    right = shapes.attributes(x) == shapes.canonical(wanted["scene"])
     places = {word: [i, i + 4] for i, word in enumerate(shapes.ATTRIBUTES)} | {"relation": [3]}
     found = {word: right[:, at].all(1) for word, at in places.items()} | {"all": right.all(1)}
     return {name: metrics.mean_and_error(value.astype(float)) for name, value in found.items()}

@@ -32,7 +32,7 @@ def _learned_constant(state: EnergyState) -> Float[Array, ""]:
 def nce(
     network, optimizer: optax.GradientTransformation, *, ratio: int = 4, **options
 ) -> GenerativeModel:
-    """Data told from draws of the base, `ratio` of them for each example (gutmann2010).
+    """Data distinguished from draws of the base, `ratio` of them for each example (gutmann2010).
 
     log p(x) = log base(x) - F(x) - c: c, the parameter "log_z", ends at log Z. `log_prob` uses it:
     an estimate whose bias can have either sign, as p then need not integrate to 1. The base must

@@ -2,7 +2,7 @@
 critic sees them, and the generator's gradient passes back through them (zhao2020).
 
 `AUGMENTATIONS[name](keys [B], x [B, H, W, C]) -> [B, H, W, C]`, images in [-1, 1], each by its own
-key. The generator is not told to make augmented images, since both kinds are augmented alike.
+key. The generator does not learn augmented images, since both kinds are augmented alike.
 """
 
 from collections.abc import Callable, Sequence

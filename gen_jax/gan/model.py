@@ -50,7 +50,7 @@ def _first_call(name: str, network: Any, key: Key[Array, ""], inputs: tuple) -> 
         if "argument" not in str(error):
             raise
         raise ConfigError(
-            f"the {name} must be called as (x, condition, *, train), and name what it wants beside "
+            f"the {name} must be called as (x, condition, *, train), and name what it takes beside "
             f"it in `wants` ({error})"
         ) from error
 

@@ -12,7 +12,7 @@ from gen_jax.types import Array, Bool, Float, Int, Key, Num
 
 
 class Rejection(NamedTuple):
-    """Draws and what the proposals told.
+    """Draws and what the proposals showed.
 
     Fields:
       x: [n, ...]; the first `num_filled` rows are draws, the others are zero.

@@ -130,7 +130,7 @@ def run_main(main: Callable) -> NoReturn:
 
 
 def _called(main: Callable, debug: bool) -> int:
-    """The exit code of `main()`, its error told in one line."""
+    """The exit code of `main()`, its error in one line."""
     try:
         result = main()
     except KeyboardInterrupt:

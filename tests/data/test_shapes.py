@@ -15,7 +15,7 @@ from gen_jax.errors import ConfigError, DataError
 def test_every_attribute_is_read_from_the_pixels(side, held_out):
     rows = shapes.scenes(1500, 5, held_out=held_out)
     found = shapes.attributes(shapes.render(rows, side, 5))
-    np.testing.assert_array_equal(found, shapes.told(rows))
+    np.testing.assert_array_equal(found, shapes.canonical(rows))
 
 
 def by_brute_force(kind, radius, x, y, side, fine=16):
@@ -99,7 +99,7 @@ def test_a_sentence_has_every_attribute_and_can_be_read_back():
     tokens = shapes.tokens(np.array([row]))[0]
     assert shapes.SENTENCES.decode(tokens) == shapes.sentence(row)
     turned = np.array([[0, 2, 1, 1, 1, 0, 0]])
-    np.testing.assert_array_equal(shapes.told(turned), row[None])
+    np.testing.assert_array_equal(shapes.canonical(turned), row[None])
     spec = data.describe("shapes:16")
     assert spec.shape == (16, 16, 3)
     assert spec.sentences == shapes.SENTENCES
@@ -114,10 +114,10 @@ def test_what_is_no_scene_is_told_as_none():
     x[2, 0, 0] = 255  # a speck is no object
     found = shapes.attributes(x)
     assert (found[0] == -1).all()
-    np.testing.assert_array_equal(found[2:], shapes.told(rows)[2:])
+    np.testing.assert_array_equal(found[2:], shapes.canonical(rows)[2:])
     noise = np.random.default_rng(0).integers(0, 30, x.shape, np.uint8)
     np.testing.assert_array_equal(
-        shapes.attributes(np.maximum(x, noise))[2:], shapes.told(rows)[2:]
+        shapes.attributes(np.maximum(x, noise))[2:], shapes.canonical(rows)[2:]
     )
     assert (shapes.attributes(np.zeros((2, 16, 16, 3), np.uint8)) == -1).all()
 
