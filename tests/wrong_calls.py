@@ -388,7 +388,9 @@ CALLS = {
         ("scene", at(data.shapes.sentence, row)) for row in (None, [9] * 7, [0, 1], 3, [0.5] * 7)
     ],
     "shapes.tokens": [("rows", at(data.shapes.tokens, rows)) for rows in (None, [[9] * 7], [0])],
-    "shapes.canonical": [("rows", at(data.shapes.canonical, rows)) for rows in (None, [[-1] * 7], [0])],
+    "shapes.canonical": [
+        ("rows", at(data.shapes.canonical, rows)) for rows in (None, [[-1] * 7], [0])
+    ],
     "shapes.render": [
         ("rows", at(data.shapes.render, [[0] * 6])),
         ("side", at(data.shapes.render, [[0] * 7], 4)),

@@ -252,9 +252,9 @@ def attributes(images: UInt8[np.ndarray, "N H W 3"]) -> Scenes:
     """What is to be seen in pictures, by their pixels alone: rows of scenes.
 
     Only the relations "left of" and "above" occur, with the object that comes first in that order;
-    `canonical` brings a scene into this form. A row is -1 where there are not two objects: connected
-    pieces of at least a third of the smallest one's mass. The colour is the nearest to a piece's
-    mean, size and shape are those of the nearest pattern in mass and harmonics.
+    `canonical` brings a scene into this form. A row is -1 where there are not two objects, which
+    are connected pieces of at least a third of the smallest one's mass. The colour is the nearest
+    to a piece's mean, size and shape are those of the nearest pattern in mass and harmonics.
     Raises DataError for what are no such pictures, and for sides that no set of scenes has.
     """
     x = np.asarray(as_array("images", images))

@@ -25,7 +25,7 @@ class TwoSampleTest(NamedTuple):
     """What the held-out half says.
 
     Fields:
-      accuracy: share of held-out rows whose set was named correctly, with its binomial standard error.
+      accuracy: share of held-out rows that were named correctly, with its binomial error.
       low, high: its exact 95 % interval (clopper1934).
       p_value: probability of this accuracy or a higher one where the laws are equal.
     """
