@@ -16,8 +16,10 @@ RECORDS = ROOT / "docs" / "results" / "records"
 NOTEBOOKS = {
     "adversarial_networks": ("method", "gan, divergences, translation"),
     "diffusion_and_flow_matching": ("first", "diffusion, flow matching, guidance, likelihood"),
+    "latents_and_control": ("method", "latents, diffusion, vae, control, personalisation"),
     "likelihoods_and_energies": ("method", "flows, autoregressive, energy"),
     "sampling_known_densities": ("first", "sampling, divergences, mcmc, transport"),
+    "tokens_and_text": ("method", "tokens, discrete diffusion, text to image, guidance"),
     "variational_autoencoders": ("first", "vae, priors, codes"),
     "your_own": ("first", "own data, network, path, loss; devices, seeds"),
 }

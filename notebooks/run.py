@@ -38,8 +38,12 @@ QUICK_STEPS = 20
 QUICK = f"""
 from gen_jax import training
 
-whole = training.fit
-training.fit = lambda *given, steps, **rest: whole(*given, steps=min(steps, {QUICK_STEPS}), **rest)
+
+def quick(*given, steps, fit=training.fit, **rest):
+    return fit(*given, steps=min(steps, {QUICK_STEPS}), **rest)
+
+
+training.fit = quick
 """
 """Put before a notebook that is only checked."""
 
