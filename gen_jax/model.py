@@ -197,8 +197,8 @@ def _checked_data(encode: Callable | None, x: Any, n: int) -> Any:
 
 def one_or_each(name: str, value: Any, n: int) -> Any:
     """A number for all samples or one for each. Raises ConfigError for another shape."""
-    if jnp.shape(value) not in ((), (n,)):
-        raise ConfigError(f"{name} must be one number or have shape [{n}], got {jnp.shape(value)}")
+    if np.shape(value) not in ((), (n,)):
+        raise ConfigError(f"{name} must be one number or have shape [{n}], got {np.shape(value)}")
     return value
 
 

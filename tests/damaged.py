@@ -385,11 +385,15 @@ CALLABLES = {
 NONE_GIVEN = {
     "autoregressive.made",
     "autoregressive.pixel_model",
+    "autoregressive.text_to_codes",
     "autoregressive.transformer",
     "classical.gaussian_mixture",
+    "diffusion.with_prior_preservation",
     "flows.ffjord",
     "vae.hierarchical_vae",
     "vae.independent_codes",
+    "vae.latent_model",
+    "vae.with_prior",
 }
 """Families whose networks are made inside, from names and sizes."""
 

@@ -21,7 +21,7 @@ NO_ARGUMENTS = {
 READERS = {
     "binarized": {"binarise", "parse"},
     "cache": {"cache_folder", "cached"},
-    "captions": {"make", "render"},
+    "captions": {"are_digits", "make", "render"},
     "folder": {"find_images", "held_out", "parse", "read_folder"},
     "images": {"parse", "read_digits", "read_tfds", "tfds_folder"},
     "known_densities": {"read_target"},

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gen_jax.conditions import labels
 from gen_jax.errors import ConfigError, DataError
@@ -11,8 +12,8 @@ from gen_jax.randomness import normal, sample_keys
 
 def prompts(value, n):
     """Rows [n, 3] of one prompt [3] or n of them."""
-    if jnp.shape(value) not in ((3,), (n, 3)):
-        raise ConfigError(f"prompt of shape {jnp.shape(value)}")
+    if np.shape(value) not in ((3,), (n, 3)):
+        raise ConfigError(f"prompt of shape {np.shape(value)}")
     return jnp.broadcast_to(jnp.asarray(value), (n, 3))
 
 

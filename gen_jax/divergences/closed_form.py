@@ -7,6 +7,7 @@ swap the arguments.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import ndtr
 
 from gen_jax import safe
@@ -19,8 +20,8 @@ Covariance = Float[Array, "..."]
 
 def _same_kind(dim: int, *covariances: Array) -> list[Array]:
     """All as variances [D], or all as matrices [D, D] where one is."""
-    full = any(jnp.ndim(c) == 2 for c in covariances)
-    spread = [c if jnp.ndim(c) == 2 else jnp.broadcast_to(c, (dim,)) for c in covariances]
+    full = any(np.ndim(c) == 2 for c in covariances)
+    spread = [c if np.ndim(c) == 2 else jnp.broadcast_to(c, (dim,)) for c in covariances]
     return [jnp.diag(c) if full and c.ndim == 1 else c for c in spread]
 
 

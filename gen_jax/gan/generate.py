@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gen_jax.condition_values import value_of
 from gen_jax.data_units import Data, to_data, to_model_floats
@@ -31,8 +32,8 @@ def truncated(z: Float[Array, "B L"], truncation: float | Float[Array, ""]) -> F
 
 def checked_code(size: int, code: Any, n: int) -> Float[Array, "n C"]:
     """Codes of n samples from one or n of them. Raises ConfigError for another shape."""
-    if jnp.shape(code) not in ((size,), (n, size)):
-        raise ConfigError(f"code must have shape [{size}] or [{n}, {size}], got {jnp.shape(code)}")
+    if np.shape(code) not in ((size,), (n, size)):
+        raise ConfigError(f"code must have shape [{size}] or [{n}, {size}], got {np.shape(code)}")
     return jnp.broadcast_to(jnp.asarray(code, jnp.float32), (n, size))
 
 

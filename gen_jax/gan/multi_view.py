@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from gen_jax.checks import no_type_check
@@ -27,8 +28,8 @@ from gen_jax.types import Array, Float, Key
 
 def checked_keys(keys: Any, n: int) -> Key[Array, "n"]:
     """The same. Raises ConfigError unless they are n keys."""
-    if jnp.shape(keys) != (n,):
-        raise ConfigError(f"content_keys and view_keys must be {n} keys, got {jnp.shape(keys)}")
+    if np.shape(keys) != (n,):
+        raise ConfigError(f"content_keys and view_keys must be {n} keys, got {np.shape(keys)}")
     return keys
 
 

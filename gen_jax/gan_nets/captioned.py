@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from gen_jax.conditions import Captions
@@ -85,7 +86,7 @@ class Captioned(nn.Module):
 
     def embedded(self, tokens: Any) -> Float[Array, "B W"]:
         """Embeddings of sentences. Raises ConfigError for what are no tokens."""
-        if jnp.ndim(tokens) != 2:
-            raise ConfigError(f"tokens have shape {jnp.shape(tokens)}, must be [B, T]")
+        if np.ndim(tokens) != 2:
+            raise ConfigError(f"tokens have shape {np.shape(tokens)}, must be [B, T]")
         encoder: Any = self.encoder
         return encoder(tokens)
