@@ -57,6 +57,11 @@ def build(config: Config, spec: DatasetSpec, base: Saved) -> GenerativeModel:
     if not isinstance(parts.network, nets.DiT) or parts.learned_variance:
         raise ConfigError(f"from={config.initial_run!r} has no DiT without learned variances")
     control, own = conditions.image((*spec.shape[:2], 1), "control"), parts.options.condition
+    if own is not None and not parts.options.condition_dropout:
+        raise ConfigError(
+            f"from={config.initial_run!r} was trained without hidden labels (its label_dropout is "
+            "0), which a control needs"
+        )
     condition = conditions.joint(**({} if own is None else {own.name: own}), control=control)
     names = ("patch", "width", "depth", "heads", "dtype", "param_dtype")
     sizes = {name: getattr(parts.network, name) for name in names}
