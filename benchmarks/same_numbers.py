@@ -12,7 +12,7 @@ import hashlib
 import json
 import sys
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,27 +21,8 @@ import numpy as np
 import tyro
 
 from experiments.shared import registry
+from experiments.shared.small import small_words
 from gen_jax import data
-
-SMALL = {
-    "network": ("--network.width", 16, "--network.depth", 1),
-    "sampling_steps": ("--sampling-steps", 4),
-    "recorded": ("--chains", 16, "--kernel-steps", 2, "--recorded", 20),
-    "layers": ("--layers", 2),
-    "levels": ("--levels", 1),
-    "depth": ("--depth", 1),
-    "width": ("--width", 8),
-    "hidden": ("--hidden", 8),
-    "leapfrog_step": ("--features", 16, "--levels", 3, "--annealed-chains", 8),
-    "critic_width": ("--critic-width", 4, "--generator", "unet"),
-    "buffer_size": ("--buffer-size", 32, "--chain-steps", 2, "--sample-steps", 2),
-    "commitment": ("--codes", 64, "--dim", 4),
-    "prior_network": ("--prior-network.width", 16, "--prior-network.depth", 1),
-    "latents": ("--latents", 2, 4),
-    "widths": ("--widths", 8, 8),
-    "schedule": ("--schedule.batch-size", 40, "--schedule.first-steps", 2, "--flow.bins", 4),
-}
-"""What makes a model small, for the experiments that have these options."""
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "diffusion": ("--path", "vp"),
@@ -73,10 +54,8 @@ def digests(tree: Any) -> list[str]:
 def run_of(name: str, words: tuple[str, ...] = ()) -> dict[str, Any]:
     """Digests of the state after four steps, and of ten samples."""
     made = registry.find(name)
-    shares = {field.name for field in fields(made.config) if isinstance(field.default, float)}
-    names = {field.name for field in fields(made.config)} - shares
-    small = [str(word) for option in sorted(names & SMALL.keys()) for word in SMALL[option]]
-    config = tyro.cli(made.config, args=["--batch-size", "16", "--steps", "4", *small, *words])
+    small = ("--batch-size", "16", "--steps", "4", *small_words(made.config))
+    config = tyro.cli(made.config, args=[*small, *words])
     spec = data.describe(config.dataset)
     known = spec.kind == "points" and spec.name.startswith("target:")
     train = {} if known else data.load(config.dataset, "train")

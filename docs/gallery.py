@@ -7,8 +7,7 @@ from typing import Any
 
 import nbformat
 
-from experiments.list import SCRIPTS
-from experiments.shared.registry import described, find
+from experiments.shared.registry import EXPERIMENTS, GUIDES, described, families, find
 from gen_jax import data
 
 ROOT = Path(__file__).parents[1]
@@ -60,14 +59,14 @@ def gallery() -> str:
         "lists its options. CPU time is that of its cheapest run in the [results](../results.md)."
     ]
     lines = described()
-    for family, scripts in SCRIPTS.items():
+    for family, scripts in families().items():
         parts += ["", f"### {family[0].upper()}{family[1:]}", ""]
         parts += [
             "| experiments. | level | data | CPU&nbsp;s | |",
             "| --- | --- | --- | --- | --- |",
         ]
-        parts += [_script(name, lines[name]) for name in scripts.split()]
-    trained = {name for scripts in SCRIPTS.values() for name in scripts.split()}
+        parts += [_script(name, lines[name]) for name in scripts]
+    trained = {*EXPERIMENTS, *GUIDES}
     parts += ["", "## Commands", "", "| `python -m experiments.` | |", "| --- | --- |"]
     parts += [
         f"| `{name}` | {_cell(line)} |" for name, line in lines.items() if name not in trained

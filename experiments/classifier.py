@@ -77,7 +77,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     )
 
 
-GUIDE = Experiment("classifier", Config, build)
+GUIDE = Experiment("classifier", Config, build, "diffusion")
 
 
 def main() -> None:

@@ -101,7 +101,7 @@ def comparison(directory: Path, model: GenerativeModel, spec: DatasetSpec, state
 
 
 EXPERIMENT = Experiment(
-    "control", Config, build, measure_test, bases=("diffusion", "flow_matching")
+    "control", Config, build, "adaptation", measure_test, bases=("diffusion", "flow_matching")
 )
 
 

@@ -144,7 +144,7 @@ def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[st
     }
 
 
-EXPERIMENT = Experiment("coupling", Config, build, measure_test=measure_test)
+EXPERIMENT = Experiment("coupling", Config, build, "flow matching", measure_test=measure_test)
 
 
 def main() -> None:

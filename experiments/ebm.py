@@ -66,7 +66,7 @@ def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[st
     return found | exact_numbers(saved, test, num)
 
 
-EXPERIMENT = Experiment("ebm", Config, build, measure_test=measure_test)
+EXPERIMENT = Experiment("ebm", Config, build, "energy", measure_test=measure_test)
 
 
 def main() -> None:

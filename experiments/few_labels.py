@@ -84,7 +84,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     return vae.semi_supervised(network, network, network, optimizer, **options)
 
 
-EXPERIMENT = Experiment("few_labels", Config, build, measure_test=measure_test)
+EXPERIMENT = Experiment("few_labels", Config, build, "vae", measure_test=measure_test)
 
 
 def main() -> None:

@@ -83,7 +83,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     )
 
 
-EXPERIMENT = Experiment("ffjord", Config, build)
+EXPERIMENT = Experiment("ffjord", Config, build, "flows")
 
 
 def main() -> None:

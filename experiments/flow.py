@@ -79,7 +79,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     )
 
 
-EXPERIMENT = Experiment("flow", Config, build)
+EXPERIMENT = Experiment("flow", Config, build, "flows")
 
 
 def main() -> None:

@@ -87,7 +87,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     )
 
 
-EXPERIMENT = Experiment("flow_map", Config, build)
+EXPERIMENT = Experiment("flow_map", Config, build, "flow matching")
 
 
 def main() -> None:

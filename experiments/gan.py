@@ -177,7 +177,7 @@ def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[st
     return signs | after_rejection(saved, test)
 
 
-EXPERIMENT = Experiment("gan", Config, build, measure_test=measure_test)
+EXPERIMENT = Experiment("gan", Config, build, "gan", measure_test=measure_test)
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ import tyro
 
 from experiments.shared.gan_remedies import REMEDIES
 from experiments.shared.plugins import load_plugin
-from experiments.shared.registry import EXPERIMENTS, GUIDES, described
+from experiments.shared.registry import EXPERIMENTS, GUIDES, described, families
 from gen_jax import (
     autoregressive,
     diffusion,
@@ -36,21 +36,6 @@ from gen_jax.data import DATASETS, PATTERNS
 from gen_jax.errors import check_choice
 from gen_jax.registries import description
 from gen_jax.training import run_main
-
-SCRIPTS = {
-    "classical": "mixture pca texture",
-    "autoregressive": "made pixelcnn transformer text_to_image",
-    "flows": "flow glow tarflow ffjord manifold",
-    "energy": "ebm score_matching jem",
-    "vae": "vae vqvae hierarchical_vae discrete_vae few_labels",
-    "gan": "gan stylegan text_gan multi_view pix2pix cyclegan style_transfer",
-    "diffusion": "diffusion variational_diffusion latent_diffusion palette classifier",
-    "adaptation": "control personalise",
-    "flow matching": "flow_matching flow_map coupling",
-    "tokens": "token_diffusion",
-    "mcmc": "mcmc temperflow",
-}
-"""The experiments of each family."""
 
 
 class Section(NamedTuple):
@@ -107,8 +92,8 @@ def scripts() -> list[Section]:
     """The experiments of each family, and the commands."""
     lines = described()
     trained = [
-        Section(family, "experiments", "experiments", {name: lines[name] for name in names.split()})
-        for family, names in SCRIPTS.items()
+        Section(family, "experiments", "experiments", {name: lines[name] for name in names})
+        for family, names in families().items()
     ]
     used = {*EXPERIMENTS, *GUIDES}
     commands = {name: line for name, line in lines.items() if name not in used}

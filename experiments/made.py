@@ -68,7 +68,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     )
 
 
-EXPERIMENT = Experiment("made", Config, build)
+EXPERIMENT = Experiment("made", Config, build, "autoregressive")
 
 
 def main() -> None:

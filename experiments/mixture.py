@@ -80,7 +80,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     )
 
 
-EXPERIMENT = Experiment("mixture", Config, build)
+EXPERIMENT = Experiment("mixture", Config, build, "classical")
 
 
 def main() -> None:

@@ -85,7 +85,7 @@ def axes(directory: Path, model: GenerativeModel, spec: DatasetSpec, state: Stat
     return plotting.save_image(path, plotting.image_grid(images.reshape(-1, *spec.shape), 10))
 
 
-EXPERIMENT = Experiment("pca", Config, build)
+EXPERIMENT = Experiment("pca", Config, build, "classical")
 
 
 def main() -> None:

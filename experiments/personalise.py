@@ -106,7 +106,9 @@ def comparison(directory: Path, model: GenerativeModel, spec: DatasetSpec, state
 
 
 BASES = ("diffusion", "flow_matching")
-EXPERIMENT = Experiment("personalise", Config, build, measure_test, bases=BASES, more_labels=1)
+EXPERIMENT = Experiment(
+    "personalise", Config, build, "adaptation", measure_test, bases=BASES, more_labels=1
+)
 
 
 def main() -> None:

@@ -78,7 +78,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     )
 
 
-EXPERIMENT = Experiment("pixelcnn", Config, build)
+EXPERIMENT = Experiment("pixelcnn", Config, build, "autoregressive")
 
 
 def main() -> None:

@@ -106,7 +106,7 @@ def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[st
     return numbers | log_normalizer(saved)
 
 
-EXPERIMENT = Experiment("score_matching", Config, build, measure_test=measure_test)
+EXPERIMENT = Experiment("score_matching", Config, build, "energy", measure_test=measure_test)
 
 
 def main() -> None:

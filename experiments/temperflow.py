@@ -77,7 +77,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     return temperflow(target.log_density, target.dim, layer, config.schedule)
 
 
-EXPERIMENT = Experiment("temperflow", Config, build, measure_target=measure_target)
+EXPERIMENT = Experiment("temperflow", Config, build, "mcmc", measure_target=measure_target)
 
 
 def main() -> None:

@@ -76,7 +76,9 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     return prompted_by_labels(diffusion(network, config.path, adam, **told), spec)
 
 
-EXPERIMENT = Experiment("text_to_image", Config, build, measure_test=codes_of_sentences)
+EXPERIMENT = Experiment(
+    "text_to_image", Config, build, "autoregressive", measure_test=codes_of_sentences
+)
 
 
 def main() -> None:

@@ -81,7 +81,7 @@ def beside(config: Config):
     return picture
 
 
-EXPERIMENT = Experiment("texture", Config, build)
+EXPERIMENT = Experiment("texture", Config, build, "classical")
 
 
 def main() -> None:

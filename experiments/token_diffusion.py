@@ -95,7 +95,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     )
 
 
-EXPERIMENT = Experiment("token_diffusion", Config, build, takes_text=True)
+EXPERIMENT = Experiment("token_diffusion", Config, build, "tokens", takes_text=True)
 
 
 def main() -> None:

@@ -74,7 +74,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     )
 
 
-EXPERIMENT = Experiment("transformer", Config, build, takes_text=True)
+EXPERIMENT = Experiment("transformer", Config, build, "autoregressive", takes_text=True)
 
 
 def main() -> None:

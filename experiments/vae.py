@@ -92,7 +92,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     )
 
 
-EXPERIMENT = Experiment("vae", Config, build, measure_test=measure_test)
+EXPERIMENT = Experiment("vae", Config, build, "vae", measure_test=measure_test)
 
 
 def main() -> None:

@@ -86,7 +86,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     )
 
 
-EXPERIMENT = Experiment("variational_diffusion", Config, build)
+EXPERIMENT = Experiment("variational_diffusion", Config, build, "diffusion")
 
 
 def main() -> None:

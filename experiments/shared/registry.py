@@ -69,6 +69,7 @@ class Experiment(NamedTuple):
     Fields:
       name: of its module.
       build: `(config, spec) -> model`; describes the data itself where `spec` is None.
+      family: the heading under which the lists show it; written as a string, see `families`.
       bases: the experiments of which it needs a trained run (`--from`), whose model is frozen in
         its own; `build` is then `(config, spec, base: Saved) -> model`.
       measure_test, measure_target, bound: further measures of `evaluate`.
@@ -79,6 +80,7 @@ class Experiment(NamedTuple):
     name: str
     config: type[RunConfig]
     build: Callable[..., GenerativeModel]
+    family: str
     measure_test: MeasureTest | None = None
     measure_target: MeasureTarget | None = None
     bound: Bound | None = None
@@ -105,6 +107,18 @@ def described() -> dict[str, str]:
     """Every script and command with the first sentence of its docstring."""
     docstrings = {n: ast.get_docstring(ast.parse(source)) or "" for n, source in SOURCES.items()}
     return {name: " ".join(text.split("\n\n")[0].split()) for name, text in docstrings.items()}
+
+
+def families() -> dict[str, list[str]]:
+    """Family -> its experiments and guides, as the calls in their sources say; alphabetical."""
+    found: dict[str, list[str]] = {}
+    for script in sorted((*EXPERIMENTS, *GUIDES)):
+        nodes = ast.walk(ast.parse(SOURCES[script]))
+        calls = [
+            n for n in nodes if isinstance(n, ast.Call) and ast.unparse(n.func) == "Experiment"
+        ]
+        found.setdefault(ast.literal_eval(calls[0].args[3]), []).append(script)
+    return dict(sorted(found.items()))
 
 
 EXPERIMENTS = declared("EXPERIMENT")

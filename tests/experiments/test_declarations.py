@@ -46,6 +46,13 @@ def test_declarations_hold_what_the_scripts_define():
         assert isinstance(found.build, Callable)
 
 
+def test_families_are_read_from_the_sources():
+    """Without an import; every experiment and every guide has one."""
+    names = (*registry.EXPERIMENTS, *registry.GUIDES)
+    read = {name: family for family, found in registry.families().items() for name in found}
+    assert read == {name: registry.find(name).family for name in names}
+
+
 PROTOCOLS = {"measure_test": "MeasureTest", "measure_target": "MeasureTarget", "bound": "Bound"}
 
 IMPORTED = """
