@@ -21,7 +21,7 @@ import tyro
 from experiments.shared.bases import check_same_data
 from experiments.shared.config import RunConfig
 from experiments.shared.control_report import compared, picture
-from experiments.shared.option_types import Positive, Share
+from experiments.shared.option_types import Positive, Share, within
 from experiments.shared.registry import Experiment, Saved
 from experiments.shared.runner import run
 from gen_jax import conditions, data, nets
@@ -45,8 +45,9 @@ class Config(RunConfig):
     learning_rate: Positive = 1e-3
     """Peak of a one-cycle schedule of Adam."""
     ema_decay: Share = 0.998
-    condition_dropout: Share = 0.1
-    """Share of the examples whose outlines training hides; of as many others also the label."""
+    condition_dropout: Annotated[float, *within(0, 1, open_low=True)] = 0.1
+    """Share of the examples whose outlines training hides; of as many others also the label. Above
+    0, as pictures of a run are drawn without outlines."""
 
 
 def build(config: Config, spec: DatasetSpec, base: Saved) -> GenerativeModel:

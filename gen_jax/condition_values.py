@@ -19,6 +19,8 @@ from gen_jax.types import Array, Float, Key
 def value_of(condition: Condition | None, given: Mapping[str, Any], n: int) -> Any:
     """The value [n, ...] from the arguments of a call; None where none is given.
 
+    Of a `Joint` condition parts may be None: `null_or_needed` and `null_or_drawn` fill them.
+
     Raises ConfigError for a name that is not the condition's, and for values that do not fit.
     """
     checks = {} if condition is None else condition.checks
@@ -32,26 +34,32 @@ def value_of(condition: Condition | None, given: Mapping[str, Any], n: int) -> A
     return condition.gather({name: check(given.get(name), n) for name, check in checks.items()})
 
 
+def check_complete(condition: Condition | None, value: Any, why: str) -> None:
+    """Raise ConfigError that names what a value of `value_of` lacks, and why it is needed."""
+    if condition is not None and (missing := condition.missing(value)):
+        are = "is" if len(missing) == 1 else "are"
+        raise ConfigError(f"{' and '.join(missing)} {are} needed: {why}")
+
+
 def null_or_needed(condition: Condition | None, dropout: float, value: Any, n: int) -> Any:
-    """The value, or `null` for one that is not given, where training hid some (`dropout` > 0).
+    """The value, `null` for what is not given of it, where training hid some (`dropout` > 0).
 
     Raises ConfigError where it hid none: there the network has learnt nothing about `null`.
     """
-    if condition is None or value is not None:
+    if condition is None:
         return value
     if dropout == 0:
-        names = " or ".join(condition.checks)
-        raise ConfigError(f"{names} is needed: this model was trained with it in every example")
-    return condition.null(n)
+        check_complete(condition, value, "this model was trained with it in every example")
+    return condition.or_null(value, n)
 
 
 def null_or_drawn(
     condition: Condition | None, dropout: float, value: Any, keys: Key[Array, "n"]
 ) -> Any:
     """As `null_or_needed`, but where training hid none each sample draws its own value."""
-    if condition is None or value is not None or dropout > 0:
+    if condition is None or dropout > 0:
         return null_or_needed(condition, dropout, value, len(keys))
-    return condition.draw(keys)
+    return condition.or_drawn(value, keys)
 
 
 def log_prob_over(

@@ -54,6 +54,18 @@ class Condition:
         """The value [n, ...] from checked arguments; None where none was given."""
         return given.get(self.name)
 
+    def missing(self, value: Any) -> list[str]:
+        """Names of the arguments that a value from `gather` lacks."""
+        return [self.name] if value is None else []
+
+    def or_null(self, value: Any, n: int) -> Any:
+        """A value from `gather`, `null` for what it lacks."""
+        return self.null(n) if value is None else value
+
+    def or_drawn(self, value: Any, keys: Key[Array, "n"]) -> Any:
+        """A value from `gather`, drawn where it lacks something. Raises as `draw`."""
+        return self.draw(keys) if value is None else value
+
     def of_batch(self, batch: Mapping[str, Any]) -> Any:
         """The value [B, ...] of a batch. Raises ConfigError or DataError where it does not fit."""
         raise NotImplementedError
@@ -209,7 +221,11 @@ class Image(Condition):
 
 @dataclass(frozen=True)
 class Joint(Condition):
-    """Several conditions; the value is a dictionary by their names."""
+    """Several conditions; the value is a dictionary by their names.
+
+    Training hides all parts of an example at once. A part that a call leaves out beside others is
+    treated as a condition of its own: `null` where training hid some, drawn or refused elsewhere.
+    """
 
     name: str = "joint"
     key: str = ""
@@ -220,14 +236,21 @@ class Joint(Condition):
         return {part.name: part.checked for part in self.parts}
 
     def gather(self, given: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Parts that were not given are `null` beside those that were."""
+        """Parts that were not given are None beside those that were."""
         values = {part.name: part.gather(given) for part in self.parts}
-        found = [value for value in values.values() if value is not None]
-        if not found:
-            return None
-        n = len(found[0])
-        nulls = {part.name: part.null(n) for part in self.parts}
-        return {name: nulls[name] if value is None else value for name, value in values.items()}
+        return values if any(value is not None for value in values.values()) else None
+
+    def missing(self, value: dict[str, Any] | None) -> list[str]:
+        return [name for name in self.checks if value is None or value[name] is None]
+
+    def or_null(self, value: dict[str, Any] | None, n: int) -> dict[str, Any]:
+        given = {} if value is None else value
+        return {part.name: part.or_null(given.get(part.name), n) for part in self.parts}
+
+    def or_drawn(self, value: dict[str, Any] | None, keys: Key[Array, "n"]) -> dict[str, Any]:
+        given, named = {} if value is None else value, enumerate(self.parts)
+        fold = jax.vmap(jax.random.fold_in, (0, None))
+        return {part.name: part.or_drawn(given.get(part.name), fold(keys, i)) for i, part in named}
 
     def of_batch(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         return {part.name: part.of_batch(batch) for part in self.parts}
@@ -239,12 +262,10 @@ class Joint(Condition):
         )
 
     def null(self, n: int) -> dict[str, Any]:
-        return {part.name: part.null(n) for part in self.parts}
+        return self.or_null(None, n)
 
     def draw(self, keys: Key[Array, "n"]) -> dict[str, Any]:
-        named = enumerate(self.parts)
-        fold = jax.vmap(jax.random.fold_in, (0, None))
-        return {part.name: part.draw(fold(keys, i)) for i, part in named}
+        return self.or_drawn(None, keys)
 
 
 def labels(num_classes: int, name: str = "label", key: str = "y") -> Labels:

@@ -7,11 +7,11 @@ import numpy as np
 import optax
 import pytest
 
-from gen_jax import conditions, diffusion
+from gen_jax import conditions, diffusion, discrete_diffusion, flow_matching
 from gen_jax.errors import ConfigError, DataError
 from gen_jax.model import sample_in_batches
 
-KEY = jax.random.key(0)
+KEY, SGD = jax.random.key(0), optax.sgd(0.1)
 X = jnp.zeros((4, 2))
 TOKENS = np.array([[1, 2, 0], [3, 0, 0], [1, 1, 1], [0, 0, 0]])
 JOINT = conditions.joint(label=conditions.labels(3), hint=conditions.image((2, 1), key="z"))
@@ -48,10 +48,17 @@ def test_a_batch_and_the_arguments_give_the_same_value(name):
     assert hash(condition) == hash(condition)
 
 
-def test_a_part_of_a_joint_condition_that_is_missing_is_null():
+def test_a_part_of_a_joint_condition_that_is_missing_is_null_or_drawn():
     value = JOINT.gather({"label": JOINT.checks["label"](2, 3), "hint": None})
-    np.testing.assert_array_equal(value["label"], [2, 2, 2])
-    np.testing.assert_array_equal(value["hint"], np.zeros((3, 2, 1)))
+    assert JOINT.missing(value) == ["hint"]
+    filled = JOINT.or_null(value, 3)
+    np.testing.assert_array_equal(filled["label"], [2, 2, 2])
+    np.testing.assert_array_equal(filled["hint"], np.zeros((3, 2, 1)))
+    two = conditions.joint(label=conditions.labels(3), colour=conditions.labels(5, key="c"))
+    drawn = two.or_drawn({"label": np.full(64, 2), "colour": None}, jax.random.split(KEY, 64))
+    assert (set(drawn["label"].tolist()), set(drawn["colour"].tolist())) == ({2}, {*range(5)})
+    with pytest.raises(ConfigError, match="hint is needed"):
+        JOINT.or_drawn(value, jax.random.split(KEY, 3))
 
 
 BAD = {
@@ -109,6 +116,44 @@ def test_every_condition_reaches_the_network_row_by_row(name):
         np.asarray(leaf).reshape(4, -1).sum(1) for leaf in jax.tree.leaves(condition.null(4))
     )
     np.testing.assert_allclose(null[:, 0], total, atol=1e-5)
+
+
+POINTS = {"shape": (2,), "condition": JOINT}
+JOINT_MODELS = {
+    "diffusion": lambda **o: diffusion.diffusion(Adds(), "linear", SGD, **POINTS, **o),
+    "variational_diffusion": lambda **o: diffusion.variational_diffusion(
+        Adds(), SGD, **POINTS, **o
+    ),
+    "flow_matching": lambda **o: flow_matching.flow_matching(Adds(), SGD, **POINTS, **o),
+    "flow_map_model": lambda **o: flow_matching.flow_map_model(
+        Adds(), "linear", SGD, **POINTS, **o
+    ),
+    "discrete_diffusion": lambda **o: discrete_diffusion.discrete_diffusion(
+        OneHot(), SGD, size=3, **POINTS, **o
+    ),
+}
+
+
+@pytest.mark.parametrize("name", JOINT_MODELS)
+def test_a_missing_part_is_refused_where_training_hid_none(name):
+    """Its null value was never trained; where training hid some, it stands for the part."""
+    batch = {"x": X.astype(int) if name == "discrete_diffusion" else X, **CASES["joint"][1]}
+    never, some = (JOINT_MODELS[name](condition_dropout=share) for share in (0.0, 0.1))
+    state = never.init(KEY, batch)
+    for calls in (never.sample, *([never.log_prob] if never.log_prob else [])):
+        data = 4 if calls is never.sample else batch["x"]
+        with pytest.raises(ConfigError, match="hint is needed"):
+            calls(KEY, state, data, label=1)
+    null = some.sample(KEY, state, 4, label=1, hint=np.zeros((2, 1)))
+    np.testing.assert_array_equal(some.sample(KEY, state, 4, label=1), null)
+
+
+class OneHot(nn.Module):
+    """Logits of three tokens and the mask that depend on nothing."""
+
+    @nn.compact
+    def __call__(self, x, noise, condition=None):
+        return jnp.zeros((*x.shape, 4)) + self.param("logits", nn.initializers.zeros, (4,))
 
 
 def test_a_guide_takes_a_condition_of_its_own_per_sample():

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.calls import calls_inside
-from gen_jax.condition_values import null_or_needed, value_of
+from gen_jax.condition_values import check_complete, null_or_needed, value_of
 from gen_jax.data_units import log_det, to_data, to_model_floats
 from gen_jax.diffusion.grids import GRIDS
 from gen_jax.diffusion.guidance import extrapolate
@@ -49,7 +49,7 @@ def plain_denoiser(parts: Parts, params: Any, value: Any, n: int) -> Denoiser:
 
     Raises ConfigError for None where training hid none, and the network sees the condition.
     """
-    dropout = parts.options.condition_dropout if parts.tell else 1.0
+    dropout = parts.options.condition_dropout if parts.conditioned else 1.0
     value = null_or_needed(parts.options.condition, dropout, value, n)
     return network_denoiser(parts.preconditioned, params, value)
 
@@ -108,8 +108,11 @@ def denoiser_and_fraction(
 
 def _guided(parts: Parts, params: Any, value: Any, n: int, path: GaussianPath, **guidance) -> Any:
     """The denoiser on `path`, with the guidance of a call and the guide that is built in."""
-    told = value if parts.tell else None
-    denoise = guided_denoiser(parts, params, told, n, **guidance)
+    if value is not None:  # a part of it may be missing
+        dropout = parts.options.condition_dropout if parts.conditioned else 1.0
+        value = null_or_needed(parts.options.condition, dropout, value, n)
+    shown = value if parts.conditioned else None
+    denoise = guided_denoiser(parts, params, shown, n, **guidance)
     if path is not parts.path:
         denoise = transfer(denoise, parts.path, path)
     return denoise if parts.guide is None else parts.guide(denoise, value, path)
@@ -209,8 +212,8 @@ def _start(
         raise ConfigError(
             f"sigma_max={sigma_max}: with its own source or coupling a model starts at t = 1 alone"
         )
-    if options.start is not None and value is None:
-        raise ConfigError(f"{names_of(parts)} is needed: samples start from it")
+    if options.start is not None:
+        check_complete(options.condition, value, "samples start from it")
     target = parts.path if path is None else resolve_path(path)
     how = {"guidance": guidance, "guidance_interval": guidance_interval}
     denoise = _guided(parts, state.ema, value, n, target, **how)

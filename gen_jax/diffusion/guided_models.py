@@ -62,7 +62,7 @@ def classifier_guided(
             moved = transfer(log_p, source or parts.path, path)
             return guidance.classifier(denoise, moved, path, weight, max_level)
 
-        return model_from_parts(parts._replace(guide=guide, tell=not only))
+        return model_from_parts(parts._replace(guide=guide, conditioned=not only))
 
     frozen = jax.tree.map(jnp.asarray, params)
     return given(frozen, make), Given(frozen, own)

@@ -130,7 +130,7 @@ class Parts(NamedTuple):
       weaker: parameters of a weaker model, the guide of autoguidance (karras2024), or None.
       guide: `(denoise, condition, path) -> denoise` that is always applied, or None; it sees the
         condition's value [B, ...].
-      tell: whether the network sees the condition, and not the guide alone.
+      conditioned: whether the network sees the condition, and not the guide alone.
       steppers: the model's own by name, `(parts, params, condition) -> Stepper`.
     """
 
@@ -140,7 +140,7 @@ class Parts(NamedTuple):
     options: Options
     weaker: Any = None
     guide: Callable[[Denoiser, Any, GaussianPath], Denoiser] | None = None
-    tell: bool = True
+    conditioned: bool = True
     steppers: Mapping[str, Callable[[Any, Any, Any], Stepper]] = {}
 
     @property

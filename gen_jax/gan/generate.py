@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.condition_values import value_of
+from gen_jax.condition_values import check_complete, value_of
 from gen_jax.data_units import Data, to_data, to_model_floats
 from gen_jax.errors import ConfigError, check_finite
 from gen_jax.frozen import parts_of
@@ -72,8 +72,8 @@ def examples(
     """
     condition = parts.options.condition
     value = value_of(condition, conditions, len(z))
-    if value is None and condition is not None:
-        value = condition.draw(fold_in(keys, 5))
+    if condition is not None:
+        value = condition.or_drawn(value, fold_in(keys, 5))
     stats = {name: arrays for name, arrays in state.ema.items() if name != "params"}
     offered: dict[str, Any] = {} if truncation is None else {"truncation": truncation}
     params = state.ema["params"]
@@ -161,10 +161,10 @@ def critic(
     parts, own = parts_of(model, state, Parts)
 
     def judge(x: Data) -> CriticOutput:
-        value = value_of(parts.options.condition, conditions, len(x))
-        if value is None and parts.critic_sees:
-            names = " or ".join(parts.options.condition.checks)
-            raise ConfigError(f"the critic sees the condition: {names} is needed")
+        condition = parts.options.condition
+        value = value_of(condition, conditions, len(x))
+        if parts.critic_sees:
+            check_complete(condition, value, "the critic sees it")
         u = to_model_floats(parts.options, jax.random.key(0), x)
         return apply_critic(parts, own.critic, own.critic_stats, None, u, value, own.step)[0]
 

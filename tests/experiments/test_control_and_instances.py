@@ -9,7 +9,7 @@ import pytest
 
 from experiments import control, personalise, sample
 from experiments.shared import control_report, instances, runner
-from gen_jax import data
+from gen_jax import data, diffusion
 from gen_jax.errors import ConfigError
 
 SMALL = ("--batch-size", 16, "--steps", 3)
@@ -78,6 +78,18 @@ def test_without_control_the_base_is_left(command, dit_run):
     assert Path("control/samples/controlled.png").stat().st_size > 500
 
 
+def test_a_base_that_never_hid_its_labels_is_refused(dit_run):
+    """The null label, which a control falls back on, was not trained."""
+    saved = runner.rebuild(dit_run)
+    parts = saved.model.parts
+    never = parts._replace(options=parts.options._replace(condition_dropout=0.0))
+    base = saved._replace(model=diffusion.model_from_parts(never))
+    config = control.Config(initial_run=str(dit_run))
+    with pytest.raises(ConfigError, match="without hidden labels.*label_dropout is 0"):
+        control.build(config, saved.spec, base)
+    control.build(config, saved.spec, saved)
+
+
 @pytest.mark.parametrize(
     ("name", "words", "message"),
     [
@@ -85,6 +97,7 @@ def test_without_control_the_base_is_left(command, dit_run):
         ("control", ("--from", "DIGITS"), "has no DiT"),
         ("control", ("--from", "DIT", "--dataset", "edges:digits"), "was trained on 'digits'"),
         ("control", ("--dataset", "moons"), "has no images"),
+        ("control", ("--condition-dropout", 0), "condition_dropout=0"),
         ("personalise", (), "from=None must be"),
         ("personalise", ("--from", "MIXTURE"), "is of 'mixture', which is not among: diffusion"),
         ("personalise", ("--from", "DIGITS", "--label", 11), "label=11"),
