@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from experiments.shared.bases import check_same_data
+from experiments.shared.bases import BASES, check_same_data
 from experiments.shared.config import RunConfig
 from experiments.shared.control_report import compared, picture
 from experiments.shared.option_types import Positive, Share, within
@@ -101,9 +101,7 @@ def comparison(directory: Path, model: GenerativeModel, spec: DatasetSpec, state
     return picture(directory / "samples" / "controlled.png", model, spec, state)
 
 
-EXPERIMENT = Experiment(
-    "control", Config, build, "adaptation", measure_test, bases=("diffusion", "flow_matching")
-)
+EXPERIMENT = Experiment("control", Config, build, "adaptation", measure_test, bases=BASES)
 
 
 def main() -> None:

@@ -55,15 +55,6 @@ class Config(SamplingConfig):
             raise ConfigError("likelihood=1 gives no standard error (allowed: 0, or at least 2)")
 
 
-def show(report: dict[str, Any]) -> None:
-    """One line for each number."""
-    width = max(map(len, report))
-    for name, value in report.items():
-        parts = value if isinstance(value, list) else [value]
-        shown = [f"{part:.4g}" if isinstance(part, float) else str(part) for part in parts]
-        print(f"{name:{width}s}  {', '.join(shown)}")
-
-
 def as_captions_say(
     config: Config, sampler: Sampler, samples: np.ndarray, test: dict[str, np.ndarray]
 ) -> dict[str, Any]:
@@ -71,10 +62,10 @@ def as_captions_say(
     if "caption" not in sampler.model.conditions:
         return {}
     model, spec, state = sampler.model, sampler.saved.spec, sampler.state
-    told = lambda caption: draw(
+    drawn = lambda caption: draw(
         model, spec, state, len(caption), config.seed, caption=caption, **sampler.options
     )
-    return caption_checks.measure(spec.name, samples, test, told)
+    return caption_checks.measure(spec.name, samples, test, drawn)
 
 
 def main() -> None:
@@ -117,7 +108,7 @@ def main() -> None:
         "sampling_seconds_with_compilation": round(seconds, 2),
         **measured,
     }
-    show(report)
+    measures.show(report)
     training.write_json(path, report)
     training.write_report(saved.directory)
     print(f"written: {path}")

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from experiments.shared.bases import check_same_data
+from experiments.shared.bases import BASES, check_same_data, on_batches
 from experiments.shared.config import RunConfig
 from experiments.shared.instances import compared, instances_of, picture, training_set
 from experiments.shared.option_types import MAX_COUNT, Count, Positive, Share, Steps, Weight, within
@@ -31,7 +31,7 @@ from gen_jax.errors import ConfigError
 from gen_jax.frozen import given, parts_of
 from gen_jax.model import GenerativeModel
 from gen_jax.optimization import one_cycle_adam
-from gen_jax.types import Array, State
+from gen_jax.types import State
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,9 @@ def build(config: Config, spec: DatasetSpec, base: Saved) -> GenerativeModel:
     old = parts.options.condition
     if not isinstance(old, conditions.Labels) or parts.learned_variance:
         raise ConfigError(f"from={config.initial_run!r} has no labels, or learned variances")
-    count = old.num_classes
-    network = parts.network.clone(num_classes=count + 1)
+    classes = conditions.labels(old.num_classes + 1)
+    network = parts.network.clone(num_classes=classes.num_classes)
     rate = one_cycle_adam(config.steps, config.learning_rate)
-    classes = conditions.labels(count + 1)
     options = parts.options._replace(condition=classes, ema_decay=config.ema_decay)
 
     def make(params: Any) -> GenerativeModel:
@@ -83,15 +82,11 @@ def build(config: Config, spec: DatasetSpec, base: Saved) -> GenerativeModel:
 
     model = given(state.ema["params"], make)
     # In batches "y" is the class of the instance: the set's own labels are checked.
-    named = lambda batch: batch | {"y": jnp.full(len(batch["x"]), count, jnp.int32)}
+    named = lambda batch: (
+        batch | {"y": jnp.full(len(batch["x"]), classes.num_classes - 1, jnp.int32)}
+    )
 
-    def init(key: Array, batch: dict[str, Any]) -> State:
-        return model.init(key, named(batch))
-
-    def step(key: Array, state: State, batch: dict[str, Any]) -> tuple[State, dict[str, Array]]:
-        return model.step(key, state, named(batch))
-
-    return model._replace(init=init, step=step)
+    return on_batches(model, named)
 
 
 def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[str, Any]:
@@ -105,7 +100,6 @@ def comparison(directory: Path, model: GenerativeModel, spec: DatasetSpec, state
     return picture(directory / "samples" / "instance.png", config, model, spec, state)
 
 
-BASES = ("diffusion", "flow_matching")
 EXPERIMENT = Experiment(
     "personalise", Config, build, "adaptation", measure_test, bases=BASES, more_labels=1
 )

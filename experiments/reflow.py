@@ -10,22 +10,21 @@ steps the distance of samples to the test set.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import tyro
 
 from experiments.shared import measures, pictures
 from experiments.shared.option_types import MAX_COUNT, MAX_SAMPLES, Count, Seed, within
-from experiments.shared.registry import Saved, find
-from experiments.shared.runner import rebuild, run
+from experiments.shared.reflow_rounds import labels_of, trained
+from experiments.shared.registry import Saved
+from experiments.shared.runner import rebuild
 from gen_jax import data, training
 from gen_jax.diffusion import Parts, denoiser
 from gen_jax.errors import ConfigError
-from gen_jax.flow_matching import paired_data, straightness
+from gen_jax.flow_matching import straightness
 from gen_jax.frozen import parts_of
 from gen_jax.ranges import check_ranges
 from gen_jax.training import run_main
@@ -52,54 +51,6 @@ class Config:
     num: Annotated[int, *within(10, MAX_SAMPLES)] = 500
     """Samples of each number."""
     seed: Seed = 0
-
-
-def labels_of(saved: Saved, n: int) -> dict[str, Any]:
-    """Balanced labels, where the run has labels."""
-    labels = pictures.balanced_labels(saved.model, saved.spec, n)
-    return {} if labels is None else {"label": labels}
-
-
-def next_config(config: Config, first: Saved, last: Saved, directory: Path, distilled: bool) -> Any:
-    """Options of a round: those of the first run where both have them, and the pairs."""
-    kind: Any = find("flow_matching").config
-    shared = ("dataset", "batch_size", "learning_rate", "ema_decay", "label_dropout", "network")
-    given = {name: getattr(first.config, name) for name in shared}
-    same = last.name == "flow_matching" and last.config.path == "linear"
-    return kind(
-        **given,
-        steps=config.steps or first.config.steps,
-        seed=config.seed,
-        directory=str(directory),
-        noise_input=first.config.noise_input,
-        initial_run=str(last.directory) if same else None,
-        pairs=True,
-        distilled=distilled,
-    )
-
-
-def trained(config: Config, first: Saved, last: Saved, name: str, index: int) -> Saved:
-    """The run of a round; its pairs are drawn unless they are there."""
-    directory = first.directory.with_name(f"{first.directory.name}-{name}")
-    file = directory / "pairs.npz"
-    if not file.is_file():
-        key = jax.random.fold_in(jax.random.key(config.seed), index)
-        given = labels_of(last, config.pairs)
-        pairs = paired_data(
-            key, last.model, last.state, given, config.pairs, num_steps=config.pair_steps
-        )
-        if given:
-            pairs["y"] = np.asarray(given["label"])
-        directory.mkdir(parents=True, exist_ok=True)
-        written = file.with_suffix(".part.npz")
-        arrays: Any = pairs
-        np.savez(written, **arrays)
-        written.rename(file)
-    options = next_config(config, first, last, directory, name == "distilled")
-    with np.load(file) as stored:
-        train = dict(stored)
-    run(find("flow_matching"), options, train=train)
-    return rebuild(directory)
 
 
 def measured(config: Config, saved: Saved, train: dict, test: dict) -> dict[str, Any]:

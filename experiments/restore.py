@@ -30,18 +30,15 @@ from experiments.shared.restoration import (
     make_operator,
     measured,
     restored,
-    seen,
     write_restored,
 )
 from experiments.shared.runner import rebuild
-from gen_jax import data, diffusion, inverse, training
+from experiments.shared.solvers import STEPPERS, solver_options
+from gen_jax import data, diffusion, training
 from gen_jax.errors import ConfigError, check_choice
 from gen_jax.frozen import parts_of
 from gen_jax.inverse import GUIDES
 from gen_jax.ranges import check_ranges
-
-STEPPERS = ("ddrm", "replacement", "repaint")
-"""Solvers that are samplers of their own."""
 
 
 @dataclass(frozen=True)
@@ -68,27 +65,6 @@ class Config(RestoreOptions):
         check_ranges(self)
         if self.solver in ("replacement", "repaint") and self.operator != "inpainting":
             raise ConfigError(f"solver={self.solver!r} is for operator='inpainting' alone")
-
-
-def solver_options(config: Config, parts: diffusion.Parts, operator: Any, y: Any) -> dict[str, Any]:
-    """The options of `model.sample` that solve for measurements y [n, *measured]."""
-    std, shape = parts.options.data_std, parts.options.shape
-    if config.solver == "ddrm":
-        return {"stepper": inverse.ddrm(operator, y, config.noise_std)}
-    if config.solver in STEPPERS:
-        mask, plain = seen(config, shape), diffusion.STEPPERS[config.stepper]()
-        known = operator.pseudo_inverse(y)
-        if config.solver == "replacement":
-            return {"stepper": inverse.replacement(plain, mask, known)}
-        return {"stepper": inverse.repaint(plain, mask, known, config.resamples)}
-    guide = GUIDES[config.solver]
-    solve = lambda denoise, y: guide(denoise, parts.path, operator, y, config.noise_std, std)
-    return {
-        "guide": solve,
-        "given": y,
-        "stepper": config.stepper,
-        "sigma_max": config.sigma_max,
-    }
 
 
 def restore(

@@ -1,10 +1,24 @@
-"""What experiments on a frozen base share: whether its data are theirs."""
+"""What experiments on a frozen base share: batches changed for it, whether its data are theirs."""
 
+from collections.abc import Callable
 from typing import Any
 
 from experiments.shared.registry import Saved
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError
+from gen_jax.model import GenerativeModel
+from gen_jax.types import Batch
+
+BASES = ("diffusion", "flow_matching")
+"""Experiments whose runs can be adapted."""
+
+
+def on_batches(model: GenerativeModel, change: Callable[[Batch], Batch]) -> GenerativeModel:
+    """The model trained on `change(batch)`, such as one with further labels."""
+    return model._replace(
+        init=lambda key, batch: model.init(key, change(batch)),
+        step=lambda key, state, batch: model.step(key, state, change(batch)),
+    )
 
 
 def check_same_data(config: Any, spec: DatasetSpec, base: Saved) -> None:

@@ -5,9 +5,17 @@ from pathlib import Path
 
 import numpy as np
 
-from gen_jax import plotting
+from experiments.shared.registry import Saved
+from gen_jax import plotting, training
+from gen_jax.errors import ConfigError
 
 LABELS = "labels.csv"
+SUFFIXES = {
+    "images": (".png", ".npz"),
+    "points": (".png", ".svg", ".pdf", ".npz"),
+    "text": (".txt", ".npz"),
+}
+"""What a file of samples may end in, by the kind of the data."""
 
 
 def write_arrays(path: Path, samples: np.ndarray, labels: np.ndarray | None) -> Path:
@@ -37,3 +45,30 @@ def write_pictures(folder: Path, samples: np.ndarray, labels: np.ndarray | None)
                 [("file", "label"), *zip(names, np.asarray(labels).tolist())]
             )
     return folder
+
+
+def output_of(output: str | None, animated: bool, saved: Saved) -> Path:
+    """The file or folder to write; `output`, or drawn.* in the run's samples.
+
+    Raises ConfigError for a name that does not fit the data, and where nothing can be written, so
+    that it is known before the time for sampling is spent.
+    """
+    kind = saved.spec.kind
+    allowed = SUFFIXES[kind]
+    path = Path(output or saved.directory / "samples" / f"drawn{allowed[0]}")
+    if is_folder(output) and kind == "images":
+        if animated:
+            raise ConfigError(f"animate=True needs a file as output, not {output!r}")
+        training.check_writable("output", path / LABELS)
+        return path
+    if path.suffix not in allowed:
+        more = ", or with a / for a folder" if kind == "images" else ""
+        raise ConfigError(f"output={str(path)!r} must end in one of: {', '.join(allowed)}{more}")
+    if animated:
+        training.check_writable("output", path.with_suffix(".gif"))
+    return training.check_writable("output", path)
+
+
+def is_folder(output: str | None) -> bool:
+    """Whether pictures of their own are asked for: a path that ends in a / names a folder."""
+    return output is not None and output.endswith("/")

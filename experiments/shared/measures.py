@@ -237,3 +237,12 @@ def evaluate_data(
     measured |= likelihoods(saved, test, num, **options)
     more = find(saved.name).measure_test
     return measured | (more(saved, test, num) if more else {})
+
+
+def show(report: dict[str, Any]) -> None:
+    """One line for each number."""
+    width = max(map(len, report))
+    for name, value in report.items():
+        parts = value if isinstance(value, list) else [value]
+        shown = [f"{part:.4g}" if isinstance(part, float) else str(part) for part in parts]
+        print(f"{name:{width}s}  {', '.join(shown)}")

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from experiments.shared.bases import on_batches
 from gen_jax.conditions import Captions, labels
 from gen_jax.data import DatasetSpec, Sentences, captions
 from gen_jax.errors import ConfigError
@@ -60,10 +61,7 @@ def prompted(
     named = {name: p for name, p in inner.items() if name not in own}
     both = [p for p in own.values() if p.kind is not p.VAR_KEYWORD] + [*named.values()]
     sample.__signature__ = inspect.Signature(both)  # type: ignore[attr-defined]
-    whole = partial(with_captions, prompts)
-    wrapped = model._replace(
-        init=lambda key, batch: model.init(key, whole(batch)),
-        step=lambda key, state, batch: model.step(key, state, whole(batch)),
+    wrapped = on_batches(model, partial(with_captions, prompts))._replace(
         sample=sample,
         conditions={name: model.conditions[name] for name in named},
     )

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import diffusion, flow_matching, sample, text_gan, text_to_image
+from experiments import diffusion, flow_matching, text_gan, text_to_image
 from experiments.shared import code_report
+from experiments.shared.asked import condition_of
 from experiments.shared.caption_checks import (
     SUBJECTS,
     asked,
@@ -119,13 +120,13 @@ def saved_of(spec, *names):
 def test_prompts_become_what_the_model_takes():
     saved = saved_of(data.describe("shapes:16"), "caption")
     text = "a large red circle left of a small blue square"
-    found = sample.condition_of(sample.Config("run", prompt=text), saved, 3)
+    found = condition_of((), text, saved, 3)
     np.testing.assert_array_equal(found["caption"], shapes.SENTENCES.encode(text))
-    assert sample.condition_of(sample.Config("run"), saved, 3) == {}
+    assert condition_of((), None, saved, 3) == {}
     told = balanced(saved.model, saved.spec, 3)["caption"]
     np.testing.assert_array_equal(told, shapes.tokens(SUBJECTS["shapes"].asked(3)["scene"]))
     digits = saved_of(data.describe("digits"), "label", "caption")
-    found = sample.condition_of(sample.Config("run", prompt="a thin two in white"), digits, 3)
+    found = condition_of((), "a thin two in white", digits, 3)
     np.testing.assert_array_equal(found["caption"], captions.prompts()[2, 0])
 
 
@@ -141,7 +142,7 @@ def test_prompts_become_what_the_model_takes():
 def test_wrong_prompts_are_one_line(dataset, names, words, message):
     saved = saved_of(data.describe(dataset), *names)
     with pytest.raises((ConfigError, DataError)) as caught:
-        sample.condition_of(sample.Config("run", **words), saved, 4)
+        condition_of(words.get("label", ()), words["prompt"], saved, 4)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 

@@ -7,8 +7,8 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import control, personalise, sample
-from experiments.shared import control_report, instances, runner
+from experiments import control, personalise
+from experiments.shared import asked, control_report, instances, runner
 from gen_jax import data, diffusion
 from gen_jax.errors import ConfigError
 
@@ -52,10 +52,10 @@ def test_likeness_is_the_mean_cosine():
 def test_the_new_class_can_be_asked_for(digits_run):
     saved = runner.rebuild(digits_run)
     own = saved._replace(name="personalise")
-    assert sample.labels_of((10,), own, 2).tolist() == [10, 10]
+    assert asked.labels_of((10,), own, 2).tolist() == [10, 10]
     for run, label in ((own, 11), (saved, 10)):
         with pytest.raises(ConfigError, match=f"label={label}"):
-            sample.labels_of((label,), run, 2)
+            asked.labels_of((label,), run, 2)
 
 
 @pytest.mark.slow

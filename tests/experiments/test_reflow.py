@@ -54,7 +54,7 @@ def test_a_second_start_draws_no_pairs(done, command, monkeypatch):
     def refuse(*given, **options):
         raise AssertionError("pairs were drawn again")
 
-    monkeypatch.setattr("experiments.reflow.paired_data", refuse)
+    monkeypatch.setattr("experiments.shared.reflow_rounds.paired_data", refuse)
     ended = command("reflow", *REFLOW)
     assert ended.code == 0, ended.err
 

@@ -1,0 +1,60 @@
+"""The runs of a reflow: each trained on the pairs that the one before it draws."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.shared import pictures
+from experiments.shared.registry import Saved, find
+from experiments.shared.runner import rebuild, run
+from gen_jax.flow_matching import paired_data
+
+
+def labels_of(saved: Saved, n: int) -> dict[str, Any]:
+    """Balanced labels, where the run has labels."""
+    labels = pictures.balanced_labels(saved.model, saved.spec, n)
+    return {} if labels is None else {"label": labels}
+
+
+def next_config(config: Any, first: Saved, last: Saved, directory: Path, distilled: bool) -> Any:
+    """Options of a round: those of the first run where both have them, and the pairs."""
+    kind: Any = find("flow_matching").config
+    shared = ("dataset", "batch_size", "learning_rate", "ema_decay", "label_dropout", "network")
+    given = {name: getattr(first.config, name) for name in shared}
+    same = last.name == "flow_matching" and last.config.path == "linear"
+    return kind(
+        **given,
+        steps=config.steps or first.config.steps,
+        seed=config.seed,
+        directory=str(directory),
+        noise_input=first.config.noise_input,
+        initial_run=str(last.directory) if same else None,
+        pairs=True,
+        distilled=distilled,
+    )
+
+
+def trained(config: Any, first: Saved, last: Saved, name: str, index: int) -> Saved:
+    """The run of a round; its pairs are drawn unless they are there."""
+    directory = first.directory.with_name(f"{first.directory.name}-{name}")
+    file = directory / "pairs.npz"
+    if not file.is_file():
+        key = jax.random.fold_in(jax.random.key(config.seed), index)
+        given = labels_of(last, config.pairs)
+        pairs = paired_data(
+            key, last.model, last.state, given, config.pairs, num_steps=config.pair_steps
+        )
+        if given:
+            pairs["y"] = np.asarray(given["label"])
+        directory.mkdir(parents=True, exist_ok=True)
+        written = file.with_suffix(".part.npz")
+        arrays: Any = pairs
+        np.savez(written, **arrays)
+        written.rename(file)
+    options = next_config(config, first, last, directory, name == "distilled")
+    with np.load(file) as stored:
+        train = dict(stored)
+    run(find("flow_matching"), options, train=train)
+    return rebuild(directory)
