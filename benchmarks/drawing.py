@@ -8,7 +8,7 @@ temperatures), 200 states left out, then 100 kept of each, one after another. Ti
 `repeats` after compilation. Drawing from a flow takes as long before training as after, so that
 sizes without a run have a row too; refinement needs a run, for its acceptance. Beside the ratio of
 times stands that of Wang's slides (Table S1), and the time per effective sample, of the slowest
-coordinate over all chains, which knows that chains stay in their mode.
+coordinate over all chains, which allows for chains that stay in their mode.
 """
 
 import json

@@ -95,8 +95,8 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
 
 
 def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[str, Any]:
-    """Signs of overfitting, what the code knows of the classes, how many sums of latents are read
-    as asked, and the numbers of samples that pass the critic, each where it has a meaning."""
+    """Signs of overfitting, classes predicted by the code, how many sums of latents are read as
+    asked, and the numbers of samples that pass the critic, each where it has a meaning."""
     signs = critic_signs(saved, test) | code_accuracy(saved, test)
     if found := analogies(saved.model, saved.state, saved.spec):
         signs["analogy_accuracy"] = found.accuracy

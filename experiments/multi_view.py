@@ -1,4 +1,4 @@
-"""Train a GAN that keeps what an image shows apart from how it is seen, told of neither.
+"""Train a GAN that keeps what an image shows apart from how it is seen, without labels of either.
 
     python -m experiments.multi_view                              # 8x8 digits, turned and moved
     python -m experiments.multi_view --dataset mnist --degrees 40 --shift 3 --steps 10000

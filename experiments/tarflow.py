@@ -75,7 +75,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
         one_cycle_adam(config.steps, config.learning_rate),
         shape=spec.shape,
         transform=data.symmetric_images(),
-        condition=condition_of(config, spec),
+        given=condition_of(config, spec),
         ema_decay=config.ema_decay,
         noise=config.noise,
     )
@@ -86,9 +86,9 @@ def noisy_and_clean(
 ) -> Path:
     """Ten samples with the noise of training, and below them the same denoised."""
     keys, label = sample_keys(jax.random.key(1), 10), balanced_labels(model, spec, 10)
-    told = {} if label is None else {"label": label}
+    given = {} if label is None else {"label": label}
     draw = jax.jit(
-        lambda denoised: model.sample(keys, state, 10, denoised=denoised, **told), static_argnums=0
+        lambda denoised: model.sample(keys, state, 10, denoised=denoised, **given), static_argnums=0
     )
     rows = np.concatenate([np.asarray(draw(denoised)) for denoised in (False, True)])
     path = directory / "samples" / "denoised.png"

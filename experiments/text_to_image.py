@@ -71,9 +71,9 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
         options = options_of(config, spec)._replace(condition=sentences.condition)
         prior = text_prior_of(config, options, sentences)
         return prompted_by_labels(vae.vqvae(adam, prior, **options._asdict()), spec)
-    told: Any = model_options(config, spec) | {"condition": sentences.condition}
+    given: Any = model_options(config, spec) | {"condition": sentences.condition}
     network = make_network(config.network, spec)
-    return prompted_by_labels(diffusion(network, config.path, adam, **told), spec)
+    return prompted_by_labels(diffusion(network, config.path, adam, **given), spec)
 
 
 EXPERIMENT = Experiment(

@@ -40,8 +40,8 @@ def test_conditions_are_the_options_of_sample(name):
     if "label" in model.conditions:
         with pytest.raises(ConfigError, match="did you mean 'label'"):
             model.sample(KEY, None, 2, lable=1)
-    told = inspect.getdoc(model.sample).rsplit("Options of this model: ", 1)[1]
-    assert all(f"{word} ({kind})" in told for word, kind in model.conditions.items())
+    listed = inspect.getdoc(model.sample).rsplit("Options of this model: ", 1)[1]
+    assert all(f"{word} ({kind})" in listed for word, kind in model.conditions.items())
 
 
 @pytest.mark.parametrize("name", CALLABLES)

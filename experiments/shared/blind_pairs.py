@@ -99,7 +99,7 @@ def read_choices(path: Path) -> dict[str, Any]:
 
 
 def score(stored: dict[str, Any], confidence: float = 0.95) -> dict[str, Any]:
-    """How often the generated side was told, with both intervals, and whether it could be luck.
+    """How often the generated side was found, with both intervals, and whether it could be luck.
 
     Pairs without a choice are left out. Raises DataError where there is none.
     """

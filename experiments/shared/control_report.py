@@ -41,11 +41,11 @@ def drawn(
     model: GenerativeModel, state: State, wanted: np.ndarray, labels: np.ndarray | None
 ) -> np.ndarray:
     """One sample for each of the outlines, with the labels of their images."""
-    told = {"control": 2 * wanted.astype(np.float32) / 255 - 1}
+    condition = {"control": 2 * wanted.astype(np.float32) / 255 - 1}
     if labels is not None and "label" in model.conditions:
-        told["label"] = labels
+        condition["label"] = labels
     n, key = len(wanted), jax.random.key(0)
-    return np.asarray(sample_in_batches(model, key, state, n, min(n, BATCH_SIZE), **told))
+    return np.asarray(sample_in_batches(model, key, state, n, min(n, BATCH_SIZE), **condition))
 
 
 def compared(saved: Saved, test: dict[str, np.ndarray]) -> dict[str, Any]:

@@ -1,5 +1,5 @@
-"""What a trained GAN has learnt: whether its critic knows the training set, whether its code knows
-the classes, sums of its latents."""
+"""Diagnostics of a trained GAN: a critic that has memorised the training set, how well its code
+predicts the classes, sums of its latents."""
 
 from typing import Any, NamedTuple
 

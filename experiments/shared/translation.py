@@ -115,7 +115,7 @@ def errors(x: np.ndarray, y: np.ndarray) -> Any:
 
 
 def constant_of(targets: np.ndarray) -> np.ndarray:
-    """The best guess in L1 that knows no source: the median of each number."""
+    """The best guess in L1 that ignores the source: the median of each number."""
     return np.median(targets, 0).astype(np.uint8)
 
 

@@ -117,32 +117,32 @@ def gated_decoder(
     units, pixel = network.units, jnp.zeros((1, 1, 1, shape[2]))
     one = None if condition is None else condition[:1]
     rows = lambda x, condition, see: network.apply(params, x, condition, see, method="rows")
-    columns = lambda x, told, condition, see: network.apply(
-        params, x, told, condition, see, method="columns"
+    columns = lambda x, vertical, condition, see: network.apply(
+        params, x, vertical, condition, see, method="columns"
     )
-    told = jax.eval_shape(lambda x: rows(x, one, whole), pixel)
+    vertical = jax.eval_shape(lambda x: rows(x, one, whole), pixel)
     above = layout_of(lambda x, see: rows(x, one, see), pixel)
-    beside = layout_of(lambda x, told, see: columns(x, told, one, see), pixel, told)
+    beside = layout_of(lambda x, vertical, see: columns(x, vertical, one, see), pixel, vertical)
     layout = Layout(above.features | beside.features, max(above.margin, beside.margin))
 
     def start(batch):
-        row = [jnp.zeros((batch, 1, shape[1], h.shape[3]), h.dtype) for h in told]
+        row = [jnp.zeros((batch, 1, shape[1], h.shape[3]), h.dtype) for h in vertical]
         return layout.empty(batch, shape), row
 
     def prepare(cache, index, previous):
         caches = remember(cache[0], layout, index, inputs(previous), shape, units)
         i = place_of(index, shape, units)[0]
         x = jnp.zeros((len(previous), 1, *shape[1:]))
-        told = rows(x, condition, in_row(caches, layout.margin, i))
-        return caches, told
+        vertical = rows(x, condition, in_row(caches, layout.margin, i))
+        return caches, vertical
 
     def step(cache, index, previous):
         caches = remember(cache[0], layout, index, inputs(previous), shape, units)
         i, j, unit = place_of(index, shape, units)
         place = (0, i + layout.margin, j + layout.margin, 0)
         x = jax.lax.dynamic_slice(caches[IMAGE], place, (len(previous), 1, 1, shape[2]))
-        told = [jax.lax.dynamic_slice_in_dim(h, j, 1, 2) for h in cache[1]]
-        out = columns(x, told, condition, at_pixel(caches, layout.margin, i, j))
+        vertical = [jax.lax.dynamic_slice_in_dim(h, j, 1, 2) for h in cache[1]]
+        out = columns(x, vertical, condition, at_pixel(caches, layout.margin, i, j))
         return out[:, 0, 0, unit], (caches, cache[1])
 
     return Decoder(start, step, prepare, shape[1] * units)

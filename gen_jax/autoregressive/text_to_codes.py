@@ -166,7 +166,7 @@ def init_state(parts: TextParts, key: Key[Array, ""], batch: Batch) -> AveragedS
     return parts.whole.init(key, {"x": x})
 
 
-def _told(parts: TextParts, caption: Any, n: int) -> Int[Array, "n T"]:
+def _sentence(parts: TextParts, caption: Any, n: int) -> Int[Array, "n T"]:
     """The sentence, or the empty one where training had some of these."""
     value = value_of(parts.condition, {"caption": caption}, n)
     return null_or_needed(parts.condition, parts.options.condition_dropout, value, n)
@@ -185,8 +185,8 @@ def draw_samples(
     caption: Any = None,
 ) -> Int[Array, "n N"]:
     """Codes [n, N] of p(c | w); options but `caption` are those of every autoregressive model."""
-    told = _packed(_told(parts, caption, n))
-    prompt = jnp.pad(told, ((0, 0), (0, 1)))
+    sentence = _packed(_sentence(parts, caption, n))
+    prompt = jnp.pad(sentence, ((0, 0), (0, 1)))
     how = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "cached": cached}
     x = sampler_of(parts.whole)(sample_keys(key, n), state, n, prompt=prompt, **how)
     return x[:, parts.options.caption_length + 1 :] - parts.options.words
@@ -205,7 +205,7 @@ def log_prob(
     parts: TextParts, key: Any, state: AveragedState, x: Any, *, caption: Any = None
 ) -> Float[Array, "B"]:
     """log p(c | w) [B] in nats, exact; w is empty where none is given."""
-    return _log_probs(parts, state, _told(parts, caption, len(x)), x)[1]
+    return _log_probs(parts, state, _sentence(parts, caption, len(x)), x)[1]
 
 
 @no_type_check

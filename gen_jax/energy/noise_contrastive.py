@@ -29,7 +29,7 @@ def noise_contrastive(
       log_density: `x [N, ...] -> [N]` in nats, with its learned constant.
       log_noise: of the noise's density q, normalised.
       noise: independent draws of q.
-    Returns the loss [B] and under "accuracy" the share told apart, [B].
+    Returns the loss [B] and under "accuracy" the share classified rightly, [B].
     Raises ConfigError unless M is a multiple of B.
     """
     if len(noise) % len(x):

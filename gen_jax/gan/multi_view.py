@@ -2,7 +2,7 @@
 
 The generator has latents of content and of view. The critic sees pairs: two views of one real
 image, or two images of one generated content; only if the content alone decides what does not
-change between views can pairs not be told apart.
+change between views are pairs alike.
 """
 
 from collections.abc import Callable

@@ -28,7 +28,7 @@ class CriticHead(nn.Module):
     Fields:
       spectral: every layer `normalised`.
       dropout: rate at which features are left out, in training only (collection of keys "dropout").
-      minibatch: a name in MINIBATCH, what f knows of the other examples; after the dropout.
+      minibatch: a name in MINIBATCH, what f sees of the other examples; after the dropout.
     Raises ConfigError for an unknown condition, one without its classes or codes, and a value
     that the head does not read.
     """

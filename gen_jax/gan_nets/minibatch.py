@@ -36,4 +36,4 @@ MINIBATCH: dict[str, Callable[[Array], Array]] = {
     "deviation": minibatch_deviation,
     "discrimination": lambda h: MinibatchDiscrimination()(h),
 }
-"""What a critic knows of the other examples; call inside a compact method."""
+"""Statistics of a batch that a critic may see; call inside a compact method."""

@@ -11,7 +11,7 @@ from gen_jax.types import Array, Float
 class Bounded(nn.Module):
     """A linear layer whose matrix has the spectral norm `bound` (miyato2018); 0 is no bound.
 
-    One power iteration per call; its vector lives in the collection "batch_stats" and moves on when
+    One power iteration per call; its vector is in the collection "batch_stats" and moves on when
     `train` is set, which is meant for once per update.
     """
 

@@ -41,14 +41,14 @@ class Vertical(nn.Module):
     ) -> list[Float[Array, "B H W F"]]:
         reach = self.kernel // 2
         across = range(-reach, reach + 1)
-        told, v = [], x
+        vertical, v = [], x
         for layer in range(self.depth):
             rows = range(-reach, 1) if layer else range(-reach - 1, 0)
             h = CausalConv(2 * self.width, window(rows, across), strict=layer == 0)(v, see)
             h = h + Label(self.num_classes, 2 * self.width)(condition, x.shape[0])
-            told.append(nn.Dense(2 * self.width)(h))
+            vertical.append(nn.Dense(2 * self.width)(h))
             v = gate(h) if layer == 0 else v + gate(h)
-        return told
+        return vertical
 
 
 class Horizontal(nn.Module):
@@ -65,7 +65,7 @@ class Horizontal(nn.Module):
     def __call__(
         self,
         x: Float[Array, "B H W C"],
-        told: list[Float[Array, "B H W F"]],
+        vertical: list[Float[Array, "B H W F"]],
         condition: Int[Array, "B"] | None = None,
         see: See = whole,
     ) -> Float[Array, "B H W U P"]:
@@ -75,7 +75,7 @@ class Horizontal(nn.Module):
             return CausalConv(features, ((0, 0),), groups, **options)
 
         h = x
-        for layer, above in enumerate(told):
+        for layer, above in enumerate(vertical):
             columns = range(-reach, 1) if layer or groups > 1 else range(-reach, 0)
             offsets = window(range(1), columns)
             conv = CausalConv(2 * self.width, offsets, groups, strict=layer == 0)
@@ -116,9 +116,9 @@ class GatedPixelCNN(nn.Module):
         """The vertical stack: a list of [B, H, W, 2 width]."""
         return self.vertical(x, condition, see)
 
-    def columns(self, x, told, condition=None, see=whole):
+    def columns(self, x, vertical, condition=None, see=whole):
         """The horizontal stack, [B, H, W, U, P]."""
-        return self.horizontal(x, told, condition, see)
+        return self.horizontal(x, vertical, condition, see)
 
     def __call__(
         self, x: Float[Array, "B H W C"], condition: Int[Array, "B"] | None = None

@@ -55,17 +55,17 @@ class MADE(nn.Module):
             self.skip = self.param("skip", zeros, (self.dim, self.dim, self.size))
         if self.condition:
             lecun = nn.initializers.lecun_normal()
-            self.told = self.param("told", lecun, (self.condition, self.hidden[0]))
+            self.condition_kernel = self.param("told", lecun, (self.condition, self.hidden[0]))
             wide = (self.condition, self.dim * self.size)
             self.told_out = self.param("told_out", zeros, wide)
 
     def _features(self, x: Array, own: Array | np.ndarray, condition: Array | None) -> Array:
         """Hidden units [B, H]; own [D] is the number of each coordinate's block, from 1."""
-        told = 0 if condition is None else condition @ self.told
+        shift = 0 if condition is None else condition @ self.condition_kernel
         before = own
         for (kernel, bias), degrees in zip(self.weights, self.degrees):
             mask = degrees >= before[:, None]
-            x, before, told = nn.silu(x @ (kernel * mask) + bias + told), degrees, 0
+            x, before, shift = nn.silu(x @ (kernel * mask) + bias + shift), degrees, 0
         return x
 
     def _shift(self, condition: Array | None) -> Array:

@@ -19,7 +19,7 @@ from gen_jax.errors import ConfigError
 from gen_jax.types import Array, Float, Num
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's colours, told apart by nearly everybody; beyond seven, vary the marker."""
+"""Okabe and Ito's colours, distinct to nearly everybody; beyond seven, vary the marker."""
 
 MARKERS = "osD^vPX"
 DATA, SAMPLES = "#4D4D4D", COLOURS[0]

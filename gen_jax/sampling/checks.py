@@ -41,8 +41,8 @@ def check_form(argument: str, shape: tuple[int, ...], form: str, sizes: dict[str
     ends = [*zip(axes[:left], shape), *zip(axes[len(axes) - right :], shape[len(shape) - right :])]
     known = {axis: sizes[axis] for axis in axes if axis in sizes}
     if not fits or any(sizes.setdefault(axis, size) != size for axis, size in ends):
-        told = "".join(f", {axis} = {size}" for axis, size in known.items())
-        raise ConfigError(f"{argument} has shape {shape}, must be [{', '.join(axes)}]{told}")
+        named = "".join(f", {axis} = {size}" for axis, size in known.items())
+        raise ConfigError(f"{argument} has shape {shape}, must be [{', '.join(axes)}]{named}")
 
 
 def floats(**forms: str) -> Callable[[F], F]:

@@ -1,6 +1,6 @@
 """Mixtures of discretised logistics over the integers 0 .. levels - 1 (salimans2017 eq. 1-2).
 
-Grey levels live on [-1, 1]: level k is v(k) = 2 k / (levels - 1) - 1. Its bin is v(k) +- 1 /
+Grey levels are numbers in [-1, 1]: level k is v(k) = 2 k / (levels - 1) - 1. Its bin is v(k) +- 1 /
 (levels - 1); the first and last bins reach to -inf and inf, so that the bins' probabilities sum to
 1. Parameters have a trailing axis K of components; x has none.
 """

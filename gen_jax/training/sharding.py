@@ -133,7 +133,7 @@ def shard_state(state: State, mesh: Mesh, min_size: int = MIN_SHARDED_SIZE) -> S
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes a run's files and speaks to its user."""
+    """Whether this is the process that writes a run's files and prints to its user."""
     return jax.process_index() == 0
 
 

@@ -1,4 +1,4 @@
-"""The L2 sampler: squared distance of densities; its gradient lives on far from the target.
+"""The L2 sampler: squared distance of densities; its gradient does not vanish far from the target.
 
 qiu2024, section 4; "The L2 Flow Sampler" of the deck by the same name.
 """

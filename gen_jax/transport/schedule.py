@@ -27,7 +27,7 @@ class Schedule:
       stage_steps: optimizer steps of a stage; twice as many while b < 0.5.
       first_steps, polish_steps: of the first stage and of each polish at b = 1.
       polish: what these minimise: "reverse_kl" as the authors do, which may drop modes, or
-        "forward_kl" by importance sampling from the flow as it was, which mends their weights.
+        "forward_kl" by importance sampling from the flow as it was, which corrects their weights.
       polish_rounds: how many; each begins with the flow as it is by then for the reference, and so
         reaches further where the one before has begun to put mass.
       polish_rate: their peak learning rate; None goes on as in the stages before.

@@ -231,8 +231,8 @@ def step(
         books = tuple(b._replace(vectors=v) for b, v in zip(books, vectors))
     books, restarted = _follow_all(key_revive, parts, books, levels)
     seen = [level.codes for level in levels]
-    told = {**batch, "x": to_sequence(seen)}
-    after, learnt = parts.prior.step(key_prior, state.prior, told)
+    coded = {**batch, "x": to_sequence(seen)}
+    after, learnt = parts.prior.step(key_prior, state.prior, coded)
     metrics = {"loss": value, **aux, "restarted": restarted}
     for level, each in enumerate(seen):
         metrics[f"perplexity_{level}"] = codebook_use(each, options.codes).perplexity

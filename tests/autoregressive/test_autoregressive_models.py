@@ -162,9 +162,9 @@ def test_labels_are_learned_and_may_be_dropped(name, key):
     for i in range(300):
         state, metrics = step(jax.random.fold_in(key, i), state, {"x": x, "y": y})
     assert np.isfinite(metrics["loss"])
-    told = float(model.log_prob(key, state, x, label=y).mean())
-    assert told > -0.2
-    assert -0.9 < float(model.log_prob(key, state, x).mean()) < told - 0.3
+    given_label = float(model.log_prob(key, state, x, label=y).mean())
+    assert given_label > -0.2
+    assert -0.9 < float(model.log_prob(key, state, x).mean()) < given_label - 0.3
     np.testing.assert_array_equal(model.sample(key, state, 8, label=y, temperature=0.0), x)
 
 

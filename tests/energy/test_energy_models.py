@@ -51,7 +51,7 @@ def data():
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_finds_the_maximum_likelihood_tilt(data, name, count_traces):
     """Data N(m, I), base N(0, I): the best w is minus the data's mean. Then log p, the samples, and
-    that no example knows another."""
+    that no example depends on another."""
     optimizer = optax.sgd(optax.linear_schedule(0.5, 0.01, 150))
     model = METHODS[name](Linear(), optimizer, shape=(2,), ema_decay=0.0, annealing=SHORT)
     counted = count_traces(model.step)
@@ -114,7 +114,7 @@ def bounded(data, module_as_users_compile):
 
 
 def test_a_resumed_run_is_the_same_bit_for_bit(tmp_path, data, bounded):
-    """Buffer, power iterations and key included; an empty buffer in their place is told apart."""
+    """Buffer, power iterations and key included; an empty buffer in their place differs."""
     model, fit, whole = bounded
     fit(steps=15, directory=tmp_path)
     resumed = fit(steps=30, directory=tmp_path)

@@ -207,11 +207,11 @@ def test_the_bijector_of_a_trained_flow(key):
     state = model.init(key, {"x": x, "y": jnp.arange(6) % 3})
     state = state._replace(ema=filled_like(key, state.ema))
     z = jax.random.normal(key, (5, 2))
-    told = flows.bijector(model, state, label=1)
-    u, log_det = told.forward(z)
-    jacobian = jax.vmap(jax.jacfwd(lambda z: told.forward(z[None])[0][0]))(z)
+    of_label = flows.bijector(model, state, label=1)
+    u, log_det = of_label.forward(z)
+    jacobian = jax.vmap(jax.jacfwd(lambda z: of_label.forward(z[None])[0][0]))(z)
     np.testing.assert_allclose(log_det, jnp.linalg.slogdet(jacobian)[1], rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(told.inverse(u)[0], z, atol=1e-5)
+    np.testing.assert_allclose(of_label.inverse(u)[0], z, atol=1e-5)
     rows = jnp.arange(5) % 3
     each = flows.bijector(model, state, label=rows).forward(z)[0]
     np.testing.assert_allclose(each[rows == 1], u[rows == 1], rtol=1e-5)

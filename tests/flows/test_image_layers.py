@@ -100,18 +100,18 @@ def test_start_is_explicit_and_changes_actnorms_only(begun):
 )
 def test_conditions_reach_the_map_and_stay_with_their_example(make, dim):
     layer = make()
-    told = jax.nn.one_hot(jnp.array([0, 2, 1]), 3)
+    label_rows = jax.nn.one_hot(jnp.array([0, 2, 1]), 3)
     shapes = jax.eval_shape(lambda key: layer.init(key, dim, 3), KEY)
     params = jax.tree.map(lambda p: jnp.cos(jnp.arange(p.size * 1.0)).reshape(p.shape), shapes)
     shape = (3, dim) if isinstance(dim, int) else (3, *dim)
     x = jnp.broadcast_to(jax.random.normal(KEY, shape[1:]), shape)
-    both = jax.jit(lambda x, told: layer.bijector(params, told).forward(x))
-    y, log_det = both(x, told)
+    both = jax.jit(lambda x, label_rows: layer.bijector(params, label_rows).forward(x))
+    y, log_det = both(x, label_rows)
     assert np.abs(y[0] - y[1]).max() > 1e-3
     assert len(np.unique(np.round(log_det, 4))) == 3
-    alone, _ = both(x[1:2], told[1:2])
+    alone, _ = both(x[1:2], label_rows[1:2])
     np.testing.assert_allclose(alone[0], y[1], rtol=1e-5, atol=1e-5)
-    back, _ = jax.jit(lambda y: layer.bijector(params, told).inverse(y))(y)
+    back, _ = jax.jit(lambda y: layer.bijector(params, label_rows).inverse(y))(y)
     np.testing.assert_allclose(back, x, atol=1e-4)
 
 
@@ -121,9 +121,9 @@ def test_conditions_pass_through_chains_and_halves():
     fill = lambda p: 0.2 * jnp.cos(jnp.arange(p.size * 1.0)).reshape(p.shape)
     params = jax.tree.map(lambda p: fill(p) + (jnp.eye(len(p)) if p.ndim == 2 else 0), shapes)
     x = jax.random.normal(KEY, (2, 4, 4, 1))
-    told = jax.nn.one_hot(jnp.array([0, 2]), 3)
-    run = jax.jit(lambda told: layer.bijector(params, told).inverse(x)[1])
-    assert np.all(np.abs(run(told) - run(told[::-1])) > 1e-5)
+    label_rows = jax.nn.one_hot(jnp.array([0, 2]), 3)
+    run = jax.jit(lambda label_rows: layer.bijector(params, label_rows).inverse(x)[1])
+    assert np.all(np.abs(run(label_rows) - run(label_rows[::-1])) > 1e-5)
 
 
 @pytest.mark.parametrize(

@@ -37,37 +37,37 @@ def test_transformer_outputs_move_with_the_tokens_before_them_only():
     out = jax.jit(network.apply)(params, each, jnp.ones((6, 3)))
     moved = np.abs(out[1:] - out[:1]).max(-1) > 1e-6
     np.testing.assert_array_equal(moved, np.triu(np.ones((5, 5), bool), 1))
-    told = jax.jit(network.apply)(params, x, jnp.zeros((1, 3)))
-    assert np.all(np.abs(told - out[:1]).max(-1) > 1e-6)
+    rows = jax.jit(network.apply)(params, x, jnp.zeros((1, 3)))
+    assert np.all(np.abs(rows - out[:1]).max(-1) > 1e-6)
 
 
 def test_one_place_of_the_transformer_is_the_whole_pass():
     network, x = CausalTransformer(3, 8, 2, 2), jax.random.normal(KEY, (2, 5, 2))
-    told = jax.random.normal(KEY, (2, 3))
-    params = drawn(jax.eval_shape(network.init, KEY, x, told))
+    rows = jax.random.normal(KEY, (2, 3))
+    params = drawn(jax.eval_shape(network.init, KEY, x, rows))
     cache, outputs = empty_cache(network, 2, 5, params), []
     for index in range(5):
         attention, cache = attention_at(jnp.int32(index), cache)
         previous = x[:, index - 1 : index] if index else jnp.full((2, 1, 2), 7.0)
         place = jnp.int32(index), 5
-        outputs.append(network.apply(params, previous, told, place=place, attention=attention))
-    whole = network.apply(params, x, told)
+        outputs.append(network.apply(params, previous, rows, place=place, attention=attention))
+    whole = network.apply(params, x, rows)
     np.testing.assert_allclose(jnp.concatenate(outputs, 1), whole, atol=1e-5)
 
 
-@pytest.mark.parametrize("condition", ["none", "told", "guided"])
+@pytest.mark.parametrize("condition", ["none", "given", "guided"])
 def test_sequence_and_jacobi_find_the_same_image(x64, condition):
     shape, extra = (4, 6, 1), 0 if condition == "none" else 3
     pair = [tarflow(2, 2, 8, 1, 2, inversion) for inversion in flows.TOKEN_INVERSIONS]
-    told = jax.nn.one_hot(jnp.arange(3), 3, dtype=jnp.float64) if extra else None
-    told = Guided(told, 1.7) if condition == "guided" else told
+    rows = jax.nn.one_hot(jnp.arange(3), 3, dtype=jnp.float64) if extra else None
+    rows = Guided(rows, 1.7) if condition == "guided" else rows
     params = filled(pair[0], shape, size=0.5, dtype=jnp.float64, extra=extra)
     assert pair[0].base_shape(shape) == (2, 3, 4)
     z = jax.random.normal(KEY, (3, 2, 3, 4), jnp.float64)
-    found = [jax.jit(layer.bijector(params, told).forward)(z) for layer in pair]
+    found = [jax.jit(layer.bijector(params, rows).forward)(z) for layer in pair]
     np.testing.assert_allclose(found[0][0], found[1][0], atol=1e-10)
     np.testing.assert_allclose(found[0][1], found[1][1], atol=1e-10)
-    back, log_det = jax.jit(pair[0].bijector(params, told).inverse)(found[0][0])
+    back, log_det = jax.jit(pair[0].bijector(params, rows).inverse)(found[0][0])
     np.testing.assert_allclose(back, z, atol=1e-9)
     np.testing.assert_allclose(log_det, -found[0][1], atol=1e-9)
 
@@ -78,18 +78,18 @@ def test_guidance_extrapolates_from_the_unconditional_map():
     params = jax.tree.map(
         lambda p: 0.3 * jnp.cos(jnp.arange(p.size * 1.0)).reshape(p.shape), shapes
     )
-    told = jax.nn.one_hot(jnp.array([1, 2]), 4)
+    rows = jax.nn.one_hot(jnp.array([1, 2]), 4)
     z = jax.random.normal(KEY, (2, 1, 3, 2))
-    run = jax.jit(lambda z, told: layer.bijector(params, told).forward(z)[0])
-    np.testing.assert_allclose(run(z, Guided(told, 1.0)), run(z, told), rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(run(z, Guided(told, 0.0)), run(z, 0 * told), rtol=1e-5, atol=1e-5)
+    run = jax.jit(lambda z, rows: layer.bijector(params, rows).forward(z)[0])
+    np.testing.assert_allclose(run(z, Guided(rows, 1.0)), run(z, rows), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(run(z, Guided(rows, 0.0)), run(z, 0 * rows), rtol=1e-5, atol=1e-5)
     # The first token's shift is linear in the raw outputs: z = 0 shows it.
     first = lambda condition: run(0 * z, condition)[:, 0, 0]
-    plain, full = first(0 * told), first(told)
-    np.testing.assert_allclose(first(Guided(told, 3.0)), plain + 3 * (full - plain), rtol=1e-4)
+    plain, full = first(0 * rows), first(rows)
+    np.testing.assert_allclose(first(Guided(rows, 3.0)), plain + 3 * (full - plain), rtol=1e-4)
     coupled = flows.coupling(flows.affine())
     with pytest.raises(ConfigError, match="guidance is for TarFlow"):
-        coupled.bijector(coupled.init(KEY, 2, 4), Guided(told, 2.0)).forward(jnp.ones((2, 2)))
+        coupled.bijector(coupled.init(KEY, 2, 4), Guided(rows, 2.0)).forward(jnp.ones((2, 2)))
 
 
 def test_denoising_is_the_posterior_mean_of_gaussian_data():
@@ -121,12 +121,12 @@ def test_a_model_with_noise_learns_the_noisy_law_and_samples_the_clean_one():
     # The posterior mean has variance s^4 / (s^2 + noise^2).
     assert clean.std() == pytest.approx(std**2 / math.hypot(std, noise), rel=0.05)
     options = {"shape": (2,), "noise": noise, "condition": conditions.labels(2)}
-    told = flows.flow(flows.actnorm(), optax.adam(0.02), **options)
-    assert {"label", "guidance", "denoised", "temperature"} == set(told.conditions)
+    conditional = flows.flow(flows.actnorm(), optax.adam(0.02), **options)
+    assert {"label", "guidance", "denoised", "temperature"} == set(conditional.conditions)
     assert {"denoised", "temperature"} == set(model.conditions)
-    state = told.init(KEY, {"x": x, "y": jnp.zeros(4000, jnp.int32)})
+    state = rows.init(KEY, {"x": x, "y": jnp.zeros(4000, jnp.int32)})
     with pytest.raises(ConfigError, match="guidance=2 needs label"):
-        told.sample(KEY, state, 3, guidance=2)
+        rows.sample(KEY, state, 3, guidance=2)
 
 
 @pytest.mark.parametrize(

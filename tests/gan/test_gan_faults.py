@@ -1,4 +1,4 @@
-"""Runs that break, options and data that cannot work: told plainly, with the network's name."""
+"""Runs that break, options and data that cannot work: one line with the network's name."""
 
 import warnings
 

@@ -103,15 +103,17 @@ def test_made_in_any_ordering(direct, hidden):
     order = np.array([4, 0, 5, 2, 1, 3])
     rank = jnp.asarray(np.argsort(order))
     network = nets.MADE(6, 2, hidden, direct=direct, condition=2)
-    x, told = jax.random.normal(jax.random.key(1), (1, 6)), jnp.eye(2)
-    variables = filled(network, x, told[1:], rank)
-    apply = jax.jit(lambda x: network.apply(variables, x, jnp.repeat(told[1:], len(x), 0), rank))
+    x, label_rows = jax.random.normal(jax.random.key(1), (1, 6)), jnp.eye(2)
+    variables = filled(network, x, label_rows[1:], rank)
+    apply = jax.jit(
+        lambda x: network.apply(variables, x, jnp.repeat(label_rows[1:], len(x), 0), rank)
+    )
     out = apply(jnp.concatenate([x, x + jnp.eye(6)]))
     moved = np.abs(out[1:] - out[:1]).max(-1) > 1e-6
     before = np.argsort(order)[:, None] < np.argsort(order)
     assert not moved[~before].any()
     assert moved[before].all() == (direct or hidden == (9, 5))
-    other = network.apply(variables, x, told[:1], rank)
+    other = network.apply(variables, x, label_rows[:1], rank)
     assert np.abs(other - out[:1])[0, order[1:]].min() > 1e-6
 
 

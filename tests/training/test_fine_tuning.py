@@ -1,4 +1,4 @@
-"""Starting from a trained state: what is taken, what is fresh, what is refused, who is told."""
+"""Starting from a trained state: what is taken, fresh, refused, reported."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Posterior collapse: where it happens, the monitor that shows it, the remedy that mends it."""
+"""Posterior collapse: where it happens, the monitor that shows it, the remedy."""
 
 import jax
 import jax.numpy as jnp
