@@ -75,7 +75,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
         one_cycle_adam(config.steps, config.learning_rate),
         shape=spec.shape,
         transform=data.symmetric_images(),
-        given=condition_of(config, spec),
+        condition=condition_of(config, spec),
         ema_decay=config.ema_decay,
         noise=config.noise,
     )

@@ -66,9 +66,11 @@ def test_images_beside_class_folders_are_named_and_skipped(tmp_path):
     write(tmp_path, ["a/0.png", "a/1.png", "b/0.png", "b/1.png"])
     clean = both(f"folder:{tmp_path}")
     write(tmp_path, ["aa.png", "logo.gif"], size=(9, 9))
-    with pytest.warns(UserWarning, match=r"skipped 'aa.png', 'logo.gif' beside the class") as told:
+    with pytest.warns(
+        UserWarning, match=r"skipped 'aa.png', 'logo.gif' beside the class"
+    ) as reported:
         data = both(f"folder:{tmp_path}")
-    assert "\n" not in str(told[0].message)
+    assert "\n" not in str(reported[0].message)
     for split in data:
         np.testing.assert_array_equal(data[split]["x"], clean[split]["x"])
         assert data[split]["y"].tolist() == [0, 1]

@@ -262,9 +262,9 @@ def test_levels_of_no_depth_fill_the_range(tmp_path, dtype, top, message):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             np.testing.assert_allclose(read()[..., 0], 255 * ramp, atol=1)
-        told = [str(w.message) for w in caught if "hold none above" in str(w.message)]
-        assert len(told) == bool(message)
-        assert message in "".join(told)
+        reported = [str(w.message) for w in caught if "hold none above" in str(w.message)]
+        assert len(reported) == bool(message)
+        assert message in "".join(reported)
 
 
 def test_dark_floats_keep_their_scale_and_say_so(tmp_path):

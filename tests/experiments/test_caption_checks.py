@@ -123,8 +123,8 @@ def test_prompts_become_what_the_model_takes():
     found = condition_of((), text, saved, 3)
     np.testing.assert_array_equal(found["caption"], shapes.SENTENCES.encode(text))
     assert condition_of((), None, saved, 3) == {}
-    told = balanced(saved.model, saved.spec, 3)["caption"]
-    np.testing.assert_array_equal(told, shapes.tokens(SUBJECTS["shapes"].asked(3)["scene"]))
+    reported = balanced(saved.model, saved.spec, 3)["caption"]
+    np.testing.assert_array_equal(reported, shapes.tokens(SUBJECTS["shapes"].asked(3)["scene"]))
     digits = saved_of(data.describe("digits"), "label", "caption")
     found = condition_of((), "a thin two in white", digits, 3)
     np.testing.assert_array_equal(found["caption"], captions.prompts()[2, 0])

@@ -109,8 +109,8 @@ def test_hutchinson_agrees_with_the_exact_trace_in_the_mean(trained):
 def test_the_bijector_of_a_trained_ffjord(trained):
     """Its log-determinants by autodiff, up to the solver's error."""
     model, state, batch, _ = trained
-    told, x = flows.bijector(model, state, label=batch["y"][:3]), batch["x"][:3]
-    for go, start in ((told.inverse, x), (told.forward, told.inverse(x)[0])):
+    of_label, x = flows.bijector(model, state, label=batch["y"][:3]), batch["x"][:3]
+    for go, start in ((of_label.inverse, x), (of_label.forward, of_label.inverse(x)[0])):
         out, log_det = jax.jit(go)(start)
         whole = jax.jit(jax.jacfwd(lambda x, go=go: go(x)[0]))(start)
         jacobian = jnp.einsum("bibj->bij", whole)

@@ -25,7 +25,7 @@ def propose(key, n):
 
 @pytest.mark.parametrize("biased", [False, True])
 def test_thinned_samples_follow_the_data(key, biased):
-    """30,000 draws as Gaussian scores, false alarms 5e-7; a critic that is off is told apart."""
+    """30,000 draws as Gaussian scores, false alarms 5e-7; a critic that is off is caught."""
     logit = (lambda x: 0.9 * log_ratio(x)) if biased else log_ratio
     bound = float(logit(jnp.zeros((1, 1)))[0])
     draw = lambda key: discriminator_rejection(

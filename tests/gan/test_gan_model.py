@@ -102,7 +102,7 @@ def test_the_balance_follows_its_rule(key):
 
 def test_a_critic_that_is_too_strong_rests(key):
     model = make(critic=MLPCritic((8,)), freeze_above=0.5)
-    batch = {"x": jnp.asarray(normal_data()["x"][:24]) + 5}  # easily told apart
+    batch = {"x": jnp.asarray(normal_data()["x"][:24]) + 5}  # easily separated
     state = jax.jit(model.init)(key, batch)
     step = jax.jit(model.step)
     frozen = []

@@ -120,9 +120,9 @@ def test_a_shape_may_be_one_integer():
     ],
 )
 def test_what_cannot_work_is_named_in_one_line(make, word):
-    with pytest.raises((ConfigError, DataError), match=word) as told:
+    with pytest.raises((ConfigError, DataError), match=word) as reported:
         make()
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(reported.value)
 
 
 FIELD = stationary_field.add(stationary_field.nothing((8, 9, 1)), jnp.ones((3, 8, 9, 1)))

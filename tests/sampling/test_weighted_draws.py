@@ -185,10 +185,10 @@ def test_bad_rejection_options(option, key):
 @pytest.mark.parametrize("wrong", [lambda f: f[:, None], jnp.sum, lambda f: f.astype(int)])
 def test_densities_of_the_wrong_shape_are_refused(key, wrong):
     """[B, 1] would broadcast to [B, B], and a sum [] would pass unseen."""
-    told = "returned shape .* allowed: one number per point"
-    with pytest.raises(ConfigError, match=f"log_density {told}"):
+    reported = "returned shape .* allowed: one number per point"
+    with pytest.raises(ConfigError, match=f"log_density {reported}"):
         draw(key, n=10, log_density=lambda x: wrong(log_density(x)))
-    with pytest.raises(ConfigError, match=f"log_proposal {told}"):
+    with pytest.raises(ConfigError, match=f"log_proposal {reported}"):
         rejection(key, log_density, propose, lambda x: wrong(log_proposal(x)), BOUND, 10)
 
 

@@ -48,7 +48,7 @@ def replayed(skip=None):
 
 
 def test_batches_and_keys_are_functions_of_the_step(unbroken):
-    """Against a plain Python loop; a loop that skips one batch is told apart."""
+    """Against a plain Python loop; a loop that skips one batch is caught."""
     wanted = [np.frombuffer(raw, np.float32) for kind, _, raw in unbroken if kind == "float32"]
     close = lambda state: np.allclose(state.params["w"], wanted[-1], rtol=0, atol=1e-5)
     assert close(replayed())

@@ -82,15 +82,15 @@ def test_a_wide_margin_is_given_the_rounds_it_needs(key):
 @pytest.mark.parametrize("wrong", [lambda f: f[:, None], jnp.sum, lambda f: f.astype(int)])
 def test_densities_of_the_wrong_shape_are_refused(key, wrong):
     """[n, 1] would broadcast to [n, n], and a sum [] would pass unseen."""
-    told, right = "returned shape .* allowed: one number per point", gaussian(0.0, 1.4)
+    reported, right = "returned shape .* allowed: one number per point", gaussian(0.0, 1.4)
 
     def propose(keys):
         x, log_q = right(keys)
         return x, wrong(log_q)
 
-    with pytest.raises(ConfigError, match=f"log_density {told}"):
+    with pytest.raises(ConfigError, match=f"log_density {reported}"):
         refine(key, right, lambda x: wrong(log_target(x)), 0.0, 4)
-    with pytest.raises(ConfigError, match=f"log q of propose {told}"):
+    with pytest.raises(ConfigError, match=f"log q of propose {reported}"):
         refine(key, propose, log_target, 0.0, 4)
 
 
