@@ -14,7 +14,9 @@ from gen_jax.batching import in_batches
 from gen_jax.data import DatasetSpec
 from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel
-from gen_jax.types import State
+from gen_jax.types import Estimate, State
+
+BATCH_SIZE = 500
 
 
 def reconstructions(
@@ -33,7 +35,7 @@ def reconstructions(
 def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[str, Any]:
     """Use of each codebook over the whole test set: perplexity, and the share of codes unused."""
     encode = jax.jit(lambda x: vae.encode_codes(saved.model, saved.state, x))
-    maps = in_batches(encode, 500, test["x"])
+    maps = in_batches(encode, BATCH_SIZE, test["x"])
     result: dict[str, Any] = {}
     for level, codes in enumerate(maps):
         use = vae.codebook_use(jnp.asarray(codes).ravel(), saved.config.codes)
@@ -51,12 +53,19 @@ def codes_of_sentences(saved: Saved, test: dict[str, np.ndarray], num: int) -> d
         return {}
     parts, own = parts_of(saved.model, saved.state, vae.VQParts)
     few = {name: values[: max(num, 100)] for name, values in test.items()}
-    codes = vae.to_sequence(vae.encode_codes(saved.model, saved.state, few["x"]))
+    encode = jax.jit(lambda x: vae.to_sequence(vae.encode_codes(saved.model, saved.state, x)))
+    codes, log_prob = in_batches(encode, BATCH_SIZE, few["x"]), parts.prior.log_prob
+
+    def nats(**given: np.ndarray) -> Estimate:
+        of_rows = lambda rows: log_prob(
+            None, own.prior, codes[rows], **{name: x[rows] for name, x in given.items()}
+        )
+        rows = np.arange(len(codes))
+        return metrics.mean_and_error(in_batches(of_rows, BATCH_SIZE, rows, "log p of codes"))
+
     found = {}
     if "caption" in few:
-        given_text = {"caption": jnp.asarray(few["caption"])}
-        hidden: list[tuple[str, dict[str, Any]]] = [("", {})] if saved.config.label_dropout else []
-        for name, given in (("_given_text", given_text), *hidden):
-            nats = parts.prior.log_prob(None, own.prior, codes, **given)
-            found[f"log_prob_codes{name}"] = metrics.mean_and_error(np.asarray(nats))
+        found["log_prob_codes_given_text"] = nats(caption=few["caption"])
+        if saved.config.label_dropout:
+            found["log_prob_codes"] = nats()
     return measure_test(saved, test, num) | found

@@ -18,6 +18,7 @@ from gen_jax.flow_matching import coupled_batch
 from gen_jax.flow_matching.coupled import halves
 from gen_jax.frozen import parts_of
 from gen_jax.inverse import LinearOperator
+from gen_jax.model import sample_in_batches
 
 OPERATORS: dict[str, Callable[..., LinearOperator]] = {
     "inpainting": lambda config, shape: inverse.inpainting(upper_half(shape)),
@@ -61,7 +62,8 @@ def near_targets(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[st
     x = jnp.asarray(test["x"][:num])
     target, guess = coupled_batch(parts.options, degrade, key_guess, x)
     many = jnp.repeat(guess, DRAWS, 0)
-    drawn = saved.model.sample(key_draw, saved.state, len(many), image=many)
+    n = len(many)
+    drawn = sample_in_batches(saved.model, key_draw, saved.state, n, min(n, 512), image=many)
     drawn = halves(drawn)[1] if degrade is None else drawn
     each = np.asarray(drawn, np.float64).reshape(len(guess), DRAWS, *target.shape[1:])
     truth = np.asarray(target, np.float64)

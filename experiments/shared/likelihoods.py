@@ -1,13 +1,15 @@
 """log p of a whole set by a run's own `log_prob`, and the error of what estimates it."""
 
+import itertools
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from experiments.shared.registry import Saved
-from gen_jax.batching import batch_rows, watched
+from gen_jax import batching
 from gen_jax.errors import ConfigError
 from gen_jax.metrics import mean_and_error
 from gen_jax.types import Array, Estimate, Float, Key
@@ -26,10 +28,10 @@ def in_batches(
     function: Callable[[Key[Array, ""], np.ndarray], Array], x: np.ndarray, seed: int = 0
 ) -> Float[np.ndarray, "N"]:
     """`function(key, batch)` of every example in float64, each batch with its own key."""
-    batches = watched([*enumerate(batch_rows(len(x), min(BATCH_SIZE, len(x))))], "likelihood")
-    key_of = lambda i: jax.random.fold_in(jax.random.key(seed), i)
-    parts = [np.asarray(function(key_of(i), x[rows]), np.float64) for i, rows in batches]
-    return np.concatenate(parts)[: len(x)]
+    keys = map(partial(jax.random.fold_in, jax.random.key(seed)), itertools.count())
+    size = min(BATCH_SIZE, len(x))
+    each = batching.in_batches(lambda rows: function(next(keys), rows), size, x, "likelihood")
+    return each.astype(np.float64)
 
 
 def has_option(saved: Saved, option: str) -> bool:

@@ -124,9 +124,9 @@ def test_a_model_with_noise_learns_the_noisy_law_and_samples_the_clean_one():
     conditional = flows.flow(flows.actnorm(), optax.adam(0.02), **options)
     assert {"label", "guidance", "denoised", "temperature"} == set(conditional.conditions)
     assert {"denoised", "temperature"} == set(model.conditions)
-    state = rows.init(KEY, {"x": x, "y": jnp.zeros(4000, jnp.int32)})
+    state = conditional.init(KEY, {"x": x, "y": jnp.zeros(4000, jnp.int32)})
     with pytest.raises(ConfigError, match="guidance=2 needs label"):
-        rows.sample(KEY, state, 3, guidance=2)
+        conditional.sample(KEY, state, 3, guidance=2)
 
 
 @pytest.mark.parametrize(
