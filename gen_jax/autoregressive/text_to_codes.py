@@ -225,6 +225,46 @@ def text_and_code_log_probs(
 
 
 @no_type_check
+def make_text_parts(
+    optimizer: optax.GradientTransformation,
+    options: TextOptions,
+    width: int = 128,
+    depth: int = 4,
+    heads: int = 4,
+) -> TextParts:
+    """The parts of a model, with a `Transformer` of these sizes. Raises ConfigError for sizes that
+    cannot work."""
+    check_ranges(options)
+    sizes = (options.vocabulary, options.length, width, depth, heads)
+    weights = np.ones(options.length, np.float32)
+    weights[: options.caption_length] = options.text_weight
+    whole = autoregressive(
+        factorise(Transformer(*sizes, dropout=options.dropout), options),
+        categorical(options.vocabulary),
+        optimizer,
+        shape=(options.length,),
+        ema_decay=options.ema_decay,
+        dropout=options.dropout > 0,
+        weights=weights,
+    )
+    return TextParts(options, whole, captions(options.words, options.caption_length))
+
+
+def model_from_text_parts(parts: TextParts) -> GenerativeModel:
+    """The model of parts that `make_text_parts` has checked."""
+    model = GenerativeModel(
+        init=partial(init_state, parts),
+        step=partial(step, parts),
+        sample=partial(draw_samples, parts),
+        log_prob=partial(log_prob, parts),
+        log_prob_kind="exact",
+        parts=parts,
+        parameters=parts.whole.parameters,
+    )
+    return compiled(model, condition=parts.condition, encode=lambda key, x: parts.checked(x))
+
+
+@no_type_check
 def text_to_codes(
     optimizer: optax.GradientTransformation,
     *,
@@ -250,28 +290,4 @@ def text_to_codes(
     ('exact', True)
     """
     made = TextOptions(caption_length, words, num_codes, codes, **options)
-    check_ranges(made)
-    network = Transformer(made.vocabulary, made.length, width, depth, heads, dropout=made.dropout)
-    weights = np.ones(made.length, np.float32)
-    weights[: made.caption_length] = made.text_weight
-    whole = autoregressive(
-        factorise(network, made),
-        categorical(made.vocabulary),
-        optimizer,
-        shape=(made.length,),
-        ema_decay=made.ema_decay,
-        dropout=made.dropout > 0,
-        weights=weights,
-    )
-    parts = TextParts(made, whole, captions(words, caption_length))
-    model = GenerativeModel(
-        init=partial(init_state, parts),
-        step=partial(step, parts),
-        sample=partial(draw_samples, parts),
-        log_prob=partial(log_prob, parts),
-        log_prob_kind="exact",
-        parts=parts,
-        parameters=whole.parameters,
-    )
-    encode = lambda key, x: parts.checked(x)
-    return compiled(model, condition=parts.condition, encode=encode)
+    return model_from_text_parts(make_text_parts(optimizer, made, width, depth, heads))

@@ -36,7 +36,7 @@ from gen_jax.vae.first_stage import (
     untouched,
     with_prior,
 )
-from gen_jax.vae.hierarchical import LadderOptions, LadderParts, hierarchical_vae, make_ladder
+from gen_jax.vae.hierarchical import LadderOptions, LadderParts, hierarchical_vae, make_ladder_parts
 from gen_jax.vae.iwae import GRADIENTS, iwae
 from gen_jax.vae.latent import interpolate, manifold, traversal
 from gen_jax.vae.likelihoods import LIKELIHOODS, Likelihood, check_values, make_likelihood
@@ -144,7 +144,7 @@ __all__ = [
     "latent_shape",
     "likelihood",
     "linear",
-    "make_ladder",
+    "make_ladder_parts",
     "make_likelihood",
     "make_parts",
     "make_posterior",

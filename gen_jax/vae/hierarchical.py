@@ -144,7 +144,9 @@ class LadderParts(NamedTuple):
 
 
 @no_type_check
-def make_ladder(optimizer: optax.GradientTransformation, options: LadderOptions) -> LadderParts:
+def make_ladder_parts(
+    optimizer: optax.GradientTransformation, options: LadderOptions
+) -> LadderParts:
     """The parts of a model. Raises ConfigError for values out of range."""
     check_shape("shape", options.shape)
     check_ranges(options)
@@ -247,8 +249,8 @@ def log_prob(
     return bound + log_det(parts.options, u)
 
 
-def model_from_ladder(parts: LadderParts) -> GenerativeModel:
-    """The model of parts that `make_ladder` has checked."""
+def model_from_ladder_parts(parts: LadderParts) -> GenerativeModel:
+    """The model of parts that `make_ladder_parts` has checked."""
     model = GenerativeModel(
         partial(init_state, parts),
         partial(step, parts),
@@ -269,4 +271,4 @@ def hierarchical_vae(optimizer: optax.GradientTransformation, **options) -> Gene
     E[x | z]. `log_prob` is the importance weighted bound of `num_samples` draws.
     Raises ConfigError for values out of range.
     """
-    return model_from_ladder(make_ladder(optimizer, LadderOptions(**options)))
+    return model_from_ladder_parts(make_ladder_parts(optimizer, LadderOptions(**options)))

@@ -77,7 +77,7 @@ def test_training_and_batch_independence(key, count_traces, name):
 
 
 def test_the_ladders_closed_form_kl_is_the_mean_log_ratio(key):
-    parts = vae.make_ladder(optax.sgd(0.1), vae.LadderOptions((3,), (1, 2, 1), 8))
+    parts = vae.make_ladder_parts(optax.sgd(0.1), vae.LadderOptions((3,), (1, 2, 1), 8))
     model = ladder((1, 2, 1))
     state, n = bent_state(model, key, 0.15), 8000
     u, keys = jnp.tile(EVERY[5], (n, 1)), jax.random.split(key, n)
