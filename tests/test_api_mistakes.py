@@ -1,7 +1,7 @@
 """Mistakes at the functions of `training`, `data` and `metrics`: one line that names the argument.
 
 A law: every public function of the three packages, and of the modules of `data`, that takes
-arguments has a row in wrong_calls.py (`fit`: wrong_fits.py), and every argument a wrong value
+arguments has a row in wrong_calls/ (`fit`: wrong_fits.py), and every argument a wrong value
 there.
 """
 

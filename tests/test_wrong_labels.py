@@ -3,7 +3,10 @@
 import jax
 import numpy as np
 import pytest
-from damaged import ADAM, CHAINS, CODER, ENERGY, POINT_GAN, POINTS, B, fit
+from damaged.common import ADAM, POINTS, B, fit
+from damaged.energy import CHAINS, ENERGY
+from damaged.gan import POINT_GAN
+from damaged.vae import CODER
 from flax import linen as nn
 
 from gen_jax import (

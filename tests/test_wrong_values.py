@@ -2,20 +2,10 @@
 
 import numpy as np
 import pytest
-from damaged import (
-    ADAM,
-    CODER,
-    DCGAN,
-    ENERGY,
-    MAKER,
-    MLP,
-    PATCHES,
-    POINT_GAN,
-    POINTS,
-    B,
-    energy_net,
-    fit,
-)
+from damaged.common import ADAM, MLP, POINTS, B, fit
+from damaged.energy import ENERGY, energy_net
+from damaged.gan import DCGAN, MAKER, PATCHES, POINT_GAN
+from damaged.vae import CODER
 
 from gen_jax import (
     autoregressive,

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
-from wrong_calls import BAD, KEY, KEYS, MASKED, NAN, WORDS, X
+from wrong_calls.common import BAD, KEY, KEYS, MASKED, NAN, WORDS, X
 
 from gen_jax import training
 from gen_jax.model import GenerativeModel

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.batching import batch_rows
-from gen_jax.checks import no_type_check
+from gen_jax.checks import check_output, no_type_check
 from gen_jax.data_units import Data
 from gen_jax.errors import ConfigError, DataError
 from gen_jax.frozen import given, parts_of
@@ -197,7 +197,8 @@ def latent_model(
                 draws = len(u) // len(x)  # of each example, in turn
                 number = jnp.repeat(jnp.arange(draws), len(x))
                 own_keys = jax.vmap(jax.random.fold_in)(jnp.tile(fold_in(keys, 0), draws), number)
-                return own(own_keys, inner, state, u.reshape(-1, *shape))
+                found = own(own_keys, inner, state, u.reshape(-1, *shape))
+                return check_output("density", found, (len(u),), "one number per point, ")
 
             flat = inner._replace(log_prob=of_vectors)
             prior = model_prior(flat, state, everywhere(stage.mean), everywhere(stage.std))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import logsumexp
 
-from gen_jax.checks import is_known
+from gen_jax.checks import check_output, is_known
 from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.flows import affine, chain, coupling
 from gen_jax.model import GenerativeModel
@@ -161,7 +161,9 @@ def model_prior(
     def log_prob(z):
         scale = jnp.broadcast_to(jnp.asarray(std, z.dtype), z.shape[1:])
         v = (z - jnp.asarray(mean, z.dtype)) / scale
-        return density(jax.random.key(0), state, v) - jnp.log(scale).sum()
+        found = density(jax.random.key(0), state, v)
+        check_output("log_prob of the prior", found, (len(v),), "one number per point, ")
+        return found - jnp.log(scale).sum()
 
     def sample(keys):
         v = draw(keys, state, len(keys))

@@ -88,6 +88,24 @@ def test_density_of_ones_own_is_given_each_draw_with_its_key(key, linear_coder):
     np.testing.assert_allclose(whole.log_prob(keys[1:], state, X[1:])[0] - TRUTH[1], both[1], 1e-3)
 
 
+@pytest.mark.parametrize(
+    "damage", [lambda out: out[:, None], jnp.mean, lambda out: out.astype(int)]
+)
+def test_a_density_of_another_shape_is_refused(key, linear_coder, damage):
+    """It would broadcast to the bounds of other examples."""
+    normal = lambda u: jax.scipy.stats.norm.logpdf(u).sum(1)
+    wrong = lambda keys, model, state, u: damage(normal(u))
+    whole, state = whole_of(linear_coder, density=wrong)
+    with pytest.raises(ConfigError, match="density returned shape .* one number per point"):
+        whole.log_prob(key, state, X)
+    model, own = linear_coder
+    inner = second_stage(None)
+    inner = inner._replace(log_prob=lambda key, state, u: damage(normal(u)))
+    prior = vae.model_prior(inner, inner.init(key, {"x": X[:, :2]}))
+    with pytest.raises(ConfigError, match="log_prob of the prior returned shape"):
+        vae.with_prior(model, own, prior).log_prob(key, own, X)
+
+
 def test_samples_are_decoded_means_and_the_first_stage_stays(key, linear_coder):
     whole, state = whole_of(linear_coder)
     drawn = np.asarray(whole.sample(key, state, 20_000))
