@@ -12,16 +12,17 @@ cell, which a second start continues, and prints a Markdown table.
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tyro
 
+from benchmarks.cells import begun
 from benchmarks.measuring import RESULTS, machine, train_seeds
 from gen_jax import data, metrics, nets, training
 from gen_jax.data import toy
-from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.errors import check_choice, check_range
 from gen_jax.flow_matching import FEW_STEP_LOSSES, flow_map_model
 from gen_jax.model import GenerativeModel
 from gen_jax.optimization import one_cycle_adam
@@ -136,14 +137,7 @@ def main() -> None:
     config.check()
     training.configure_backend(1)
     path = RESULTS / f"few_steps_{config.name}.json"
-    left_out = ("datasets", "losses", "limit", "name")
-    how = {n: v for n, v in asdict(config).items() if n not in left_out}
-    how = json.loads(json.dumps(how))
-    before = json.loads(path.read_text()) if path.is_file() else {}
-    if before and before["how"] != how:
-        other = [name for name in how if before["how"].get(name) != how[name]]
-        raise ConfigError(f"{path} holds cells of other {', '.join(other)}; move it away first")
-    cells = before.get("cells", {})
+    how, cells = begun(path, config, ("datasets", "losses", "limit", "name"))
     todo = [(dataset, loss) for dataset in config.datasets for loss in config.losses]
     todo = [pair for pair in todo if " ".join(pair) not in cells]
     for dataset, loss in todo[: config.limit]:

@@ -18,7 +18,7 @@ import json
 import platform
 import time
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,11 @@ import optax
 import tyro
 from flax import linen as nn
 
+from benchmarks.cells import begun
 from benchmarks.measuring import RESULTS, train_seeds
 from gen_jax import data, gan, metrics, plotting, training
 from gen_jax.data import toy
-from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.errors import check_choice, check_range
 from gen_jax.gan_nets import MLPCritic, MLPGenerator
 from gen_jax.model import GenerativeModel
 
@@ -200,20 +201,13 @@ def main() -> None:
     config.check()
     training.configure_backend(1)
     path = RESULTS / ("_".join(filter(None, ("stability", config.dataset, config.name))) + ".json")
-    left_out = ("losses", "cures", "limit", "name")
-    how = {n: v for n, v in asdict(config).items() if n not in left_out}
-    how = json.loads(json.dumps(how))
-    before = json.loads(path.read_text()) if path.is_file() else {}
-    if before and before["how"] != how:
-        other = [name for name in how if before["how"].get(name) != how[name]]
-        raise ConfigError(f"{path} holds cells of other {', '.join(other)}; move it away first")
-    cells = before.get("cells", {})
+    how, cells = begun(path, config, ("losses", "cures", "limit", "name"))
     todo = [(loss, cure) for cure in config.cures for loss in config.losses]
     todo = [pair for pair in todo if " ".join(pair) not in cells]
     for loss, cure in todo[: config.limit]:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         found = summary(config, drawn(config, model_of(config, loss, cure)))
-        found["seconds"] = round(time.perf_counter() - begun, 1)
+        found["seconds"] = round(time.perf_counter() - started, 1)
         cells[f"{loss} {cure}"] = found
         print(loss, cure, found, flush=True)
         machine = f"{platform.machine()}, {jax.devices()[0].device_kind}"

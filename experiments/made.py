@@ -12,9 +12,9 @@ from typing import Annotated
 
 import tyro
 
-from experiments.shared.autoregressive_options import check_shared, make_likelihood
-from experiments.shared.config import RunConfig, condition_of
-from experiments.shared.option_types import Positive, Share, Width, Widths, within
+from experiments.shared.autoregressive_options import LabelledRun, make_likelihood
+from experiments.shared.config import condition_of
+from experiments.shared.option_types import Width, Widths, within
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
 from gen_jax import data
@@ -26,7 +26,7 @@ from gen_jax.training import run_main
 
 
 @dataclass(frozen=True)
-class Config(RunConfig):
+class Config(LabelledRun):
     """MADE; the defaults train on 8x8 digits in a minute on two cores."""
 
     likelihood: str = "auto"
@@ -37,17 +37,6 @@ class Config(RunConfig):
     """Widths of the hidden layers."""
     orders: Annotated[int, *within(1, 10_000)] = 1
     """Orderings of the coordinates, the first one natural; the model is their mixture."""
-    conditional: bool = False
-    """Tell the model the labels."""
-    learning_rate: Positive = 1e-3
-    """Peak of a one-cycle schedule of Adam."""
-    ema_decay: Share = 0.999
-    label_dropout: Share = 0.1
-
-    def check(self) -> None:
-        """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
-        super().check()
-        check_shared(self)
 
 
 def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:

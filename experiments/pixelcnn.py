@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 
 import tyro
 
-from experiments.shared.autoregressive_options import PixelNetwork, check_shared, make_likelihood
-from experiments.shared.config import RunConfig, condition_of
-from experiments.shared.option_types import Count, Positive, Share, Steps, Width
+from experiments.shared.autoregressive_options import LabelledRun, PixelNetwork, make_likelihood
+from experiments.shared.config import condition_of
+from experiments.shared.option_types import Count, Positive, Steps, Width
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
 from gen_jax import data
@@ -33,7 +33,7 @@ from gen_jax.training import run_main
 
 
 @dataclass(frozen=True)
-class Config(RunConfig):
+class Config(LabelledRun):
     """Pixel by pixel; the defaults train on 8x8 digits in two minutes on two cores."""
 
     steps: Steps = 1500
@@ -43,17 +43,12 @@ class Config(RunConfig):
     """auto, bernoulli, categorical or logistic_mixture"""
     components: Width = 10
     """Of the mixture."""
-    conditional: bool = False
-    """Tell the model the labels."""
     learning_rate: Positive = 4e-3
     """Peak of a one-cycle schedule of Adam."""
-    ema_decay: Share = 0.999
-    label_dropout: Share = 0.1
 
     def check(self) -> None:
         """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
         super().check()
-        check_shared(self)
         check_choice("network.name", self.network.name, NETWORKS)
 
 

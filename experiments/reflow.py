@@ -62,13 +62,12 @@ def measured(config: Config, saved: Saved, train: dict, test: dict) -> dict[str,
     times = jnp.linspace(1, 0, 33)
     bent = jax.jit(lambda x1: straightness(denoise, parts.path, x1, times))(x1)
     report: dict[str, Any] = {"straightness": float(bent.mean() / x1[0].size)}
-    compare = measures.evaluate_images if saved.spec.kind == "images" else measures.evaluate_points
     for calls in CALLS:
         options = {"stepper": "euler", "num_steps": calls}
         drawn = pictures.draw(
             saved.model, saved.spec, saved.state, config.num, config.seed, **options
         )
-        found = compare(saved, drawn, train, test, brief=True)
+        found = measures.evaluate_samples(saved, drawn, train, test, brief=True)
         report[f"{calls}_euler"] = {name: found[name] for name in SHOWN if name in found}
     return report
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import tyro
 
-from experiments.shared.config import RunConfig, condition_of
+from experiments.shared.autoregressive_options import LabelledRun
+from experiments.shared.config import condition_of
 from experiments.shared.networks import TransformerNetwork
-from experiments.shared.option_types import Count, Positive, Share, Steps
+from experiments.shared.option_types import Count, Steps
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
 from gen_jax import data, nets
@@ -27,7 +28,7 @@ from gen_jax.training import run_main
 
 
 @dataclass(frozen=True)
-class Config(RunConfig):
+class Config(LabelledRun):
     """A bidirectional transformer; its defaults were not measured yet."""
 
     dataset: str = "genesis"
@@ -36,12 +37,6 @@ class Config(RunConfig):
     network: TransformerNetwork = field(default_factory=TransformerNetwork)
     path: str = "absorbing"
     """absorbing (masks) or uniform (any token)"""
-    conditional: bool = False
-    """Condition on the labels."""
-    learning_rate: Positive = 1e-3
-    """Peak of a one-cycle schedule of Adam."""
-    ema_decay: Share = 0.999
-    label_dropout: Share = 0.1
     stepper: str = "ancestral"
     """ancestral, euler, by_confidence or first_hitting"""
     sampling_steps: Count = 64

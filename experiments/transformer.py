@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 
 import tyro
 
-from experiments.shared.autoregressive_options import check_shared
-from experiments.shared.config import RunConfig, condition_of
+from experiments.shared.autoregressive_options import LabelledRun
+from experiments.shared.config import condition_of
 from experiments.shared.networks import TransformerNetwork
-from experiments.shared.option_types import Count, Positive, Share, Steps
+from experiments.shared.option_types import Count, Steps
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
 from gen_jax import data
@@ -32,24 +32,13 @@ from gen_jax.training import run_main
 
 
 @dataclass(frozen=True)
-class Config(RunConfig):
+class Config(LabelledRun):
     """A transformer; the defaults train on Genesis in some ten minutes on two cores."""
 
     dataset: str = "genesis"
     steps: Steps = 3000
     batch_size: Count = 32
     network: TransformerNetwork = field(default_factory=TransformerNetwork)
-    conditional: bool = False
-    """Tell the model the labels."""
-    learning_rate: Positive = 1e-3
-    """Peak of a one-cycle schedule of Adam."""
-    ema_decay: Share = 0.999
-    label_dropout: Share = 0.1
-
-    def check(self) -> None:
-        """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
-        super().check()
-        check_shared(self)
 
 
 def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from experiments.shared.option_types import MAX_WIDTH, Layers, Share, within
+from experiments.shared.config import RunConfig
+from experiments.shared.option_types import MAX_WIDTH, Layers, Positive, Share, within
 from gen_jax import data
 from gen_jax.autoregressive import LIKELIHOODS, Likelihood
 from gen_jax.data import DatasetSpec
@@ -13,10 +14,22 @@ NAMES = ("auto", *LIKELIHOODS)
 DENSITIES = ("gaussian", "gaussian_mixture")
 
 
-def check_shared(config: Any) -> None:
-    """Raise ConfigError for options of the autoregressive experiments that cannot work."""
-    if hasattr(config, "likelihood"):
-        check_choice("likelihood", config.likelihood, NAMES)
+@dataclass(frozen=True)
+class LabelledRun(RunConfig):
+    """What the experiments on sequences of values share."""
+
+    conditional: bool = False
+    """Condition on the labels."""
+    learning_rate: Positive = 1e-3
+    """Peak of a one-cycle schedule of Adam."""
+    ema_decay: Share = 0.999
+    label_dropout: Share = 0.1
+
+    def check(self) -> None:
+        """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
+        super().check()
+        if hasattr(self, "likelihood"):
+            check_choice("likelihood", self.likelihood, NAMES)
 
 
 def default_likelihood(spec: DatasetSpec) -> str:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.shared.measures import evaluate_images, evaluate_points
+from experiments.shared.measures import evaluate_samples
 from experiments.shared.registry import Saved
 from gen_jax import data, gan
 from gen_jax.frozen import parts_of
@@ -55,7 +55,6 @@ def after_rejection(saved: Saved, test: dict[str, np.ndarray]) -> dict[str, Any]
     rates = {"acceptance": found.acceptance_rate, "above": found.share_above}
     kept = {}
     if found.num_filled == n:
-        measure = evaluate_images if images else evaluate_points
-        numbers = measure(saved, np.asarray(found.x), train, test, brief=not images)
+        numbers = evaluate_samples(saved, np.asarray(found.x), train, test, brief=not images)
         kept = {k: v for k, v in numbers.items() if "real" not in k and k != "features"}
     return {f"rejection_{k}": v for k, v in {**rates, **kept}.items()}

@@ -48,11 +48,7 @@ def load_both(name: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     return train, test
 
 
-def _heldout(test: dict[str, np.ndarray], n: int) -> np.ndarray:
-    return test["x"][: max(n, MOST_HELDOUT)]
-
-
-def evaluate_images(
+def evaluate_samples(
     saved: Saved,
     samples: np.ndarray,
     train: dict[str, np.ndarray],
@@ -60,62 +56,67 @@ def evaluate_images(
     picture: Path | None = None,
     brief: bool = False,
 ) -> dict[str, Any]:
-    """Distances in feature space, coverage, label accuracy and novelty of images.
+    """Distances, in feature space for images, coverage and novelty of samples; label accuracy and
+    inception score of images, modes of points.
 
-    `brief` leaves the Frechet distance and the label accuracy.
+    `brief` leaves of images the Frechet distance and the label accuracy, of points the transport
+    distance and the modes.
     """
-    extractor: metrics.ClassifierFeatures | metrics.PixelFeatures
-    try:
-        extractor = metrics.load_classifier(saved.spec.name)
-    except ConfigError:
-        extractor = metrics.FEATURES["pixels"](saved.spec.name)
+    images = saved.spec.kind == "images"
+    features = _extractor(saved.spec.name) if images else None
     n = min(len(samples), len(test["x"]), len(train["x"]))
-    real, fake = extractor.features(test["x"][:n]), extractor.features(samples[:n])
-    other = extractor.features(train["x"][:n])
-    result: dict[str, Any] = {"features": extractor.label}
-    if brief:
-        result |= compare_moments(real, fake, other)
-    else:
+    rows = (test["x"][:n], samples[:n], train["x"][:n])
+    real, fake, other = map(features.features, rows) if features else rows
+    result: dict[str, Any] = {"features": features.label} if features else _transport(*rows)
+    if not brief:
         result |= compare_features(real, fake, other, picture)
-        result |= compare_with_training(samples[:n], train["x"], _heldout(test, n))
-    if isinstance(extractor, metrics.ClassifierFeatures):
+        heldout = test["x"][: max(n, MOST_HELDOUT)]
+        result |= compare_with_training(samples[:n], train["x"], heldout)
+    elif features:
+        result |= compare_moments(real, fake, other)
+    if isinstance(features, metrics.ClassifierFeatures):
         if not brief:
-            result |= inception_scores(extractor, samples[:n], test["x"][:n])
-        labels = balanced_labels(saved.model, saved.spec, len(samples))
-        if labels is not None:
-            right = (extractor.predict(samples) == np.asarray(labels)).astype(float)
-            result["label_accuracy"] = metrics.mean_and_error(right)
-    return result
+            result |= inception_scores(features, samples[:n], test["x"][:n])
+        return result | _label_accuracy(saved, samples, features)
+    return result | ({} if images else _modes(saved.spec.name, samples))
 
 
-def evaluate_points(
-    saved: Saved,
-    samples: np.ndarray,
-    train: dict[str, np.ndarray],
-    test: dict[str, np.ndarray],
-    picture: Path | None = None,
-    brief: bool = False,
+def _extractor(name: str) -> metrics.ClassifierFeatures | metrics.PixelFeatures:
+    """The set's classifier, or pixels where it has none."""
+    try:
+        return metrics.load_classifier(name)
+    except ConfigError:
+        return metrics.FEATURES["pixels"](name)
+
+
+def _label_accuracy(
+    saved: Saved, samples: np.ndarray, classifier: metrics.ClassifierFeatures
 ) -> dict[str, Any]:
-    """Distances and coverage of points, their novelty and, for a known mixture, its modes.
+    labels = balanced_labels(saved.model, saved.spec, len(samples))
+    if labels is None:
+        return {}
+    right = (classifier.predict(samples) == np.asarray(labels)).astype(float)
+    return {"label_accuracy": metrics.mean_and_error(right)}
 
-    `brief` leaves the transport distance and the modes.
-    """
-    key, n = jax.random.key(0), min(len(samples), len(test["x"]), len(train["x"]))
-    distance = lambda a, b: float(metrics.sliced_wasserstein(key, a, b))
-    real, fake, other = test["x"][:n], samples[:n], train["x"][:n]
+
+def _transport(real: np.ndarray, fake: np.ndarray, other: np.ndarray) -> dict[str, Any]:
+    """The transport distance of points, and that of two real sets."""
+    key = jax.random.key(0)
     options: dict[str, Any] = {"num_resamples": RESAMPLES, "replace": False}
-    result: dict[str, Any] = {
+    distance = lambda a, b: float(metrics.sliced_wasserstein(key, a, b))
+    return {
         "sliced_wasserstein": metrics.bootstrap(key, distance, real, fake, **options),
         "sliced_wasserstein_real_train_test": distance(real, other),
     }
-    if not brief:
-        result |= compare_features(real, fake, other, picture)
-        result |= compare_with_training(fake, train["x"], _heldout(test, n))
-    if saved.spec.name in MIXTURES:
-        weights, means, covariances = (np.asarray(a) for a in MIXTURES[saved.spec.name]())
-        std = float(np.sqrt(covariances[0, 0, 0]))
-        result |= metrics.mode_report(samples, means, std, weights)._asdict()
-    return result
+
+
+def _modes(name: str, samples: np.ndarray) -> dict[str, Any]:
+    """Modes of points where the set is a known mixture."""
+    if name not in MIXTURES:
+        return {}
+    weights, means, covariances = (np.asarray(a) for a in MIXTURES[name]())
+    std = float(np.sqrt(covariances[0, 0, 0]))
+    return metrics.mode_report(samples, means, std, weights)._asdict()
 
 
 def evaluate_target(saved: Saved, samples: np.ndarray, seed: int) -> dict[str, Any]:
@@ -231,9 +232,8 @@ def evaluate_data(
     """
     if saved.spec.kind == "text":
         return evaluate_text(saved, test, num)
-    measure = evaluate_images if saved.spec.kind == "images" else evaluate_points
     picture = saved.directory / "precision_recall.png"
-    measured = measure(saved, samples, train, test, picture)
+    measured = evaluate_samples(saved, samples, train, test, picture)
     measured |= likelihoods(saved, test, num, **options)
     more = find(saved.name).measure_test
     return measured | (more(saved, test, num) if more else {})

@@ -183,11 +183,4 @@ def prepare_loop(
 
     if trained is not None:
         start_from(template, trained)
-    return Loop(
-        template,
-        shapes_of,
-        begin,
-        compiled,
-        frozenset(metrics),
-        model.parameters,
-    )
+    return Loop(template, shapes_of, begin, compiled, frozenset(metrics), model.parameters)

@@ -6,7 +6,7 @@ from flax import linen as nn
 
 from experiments.gan import Config, build
 from experiments.shared import gan_rejection
-from experiments.shared.measures import evaluate_points
+from experiments.shared.measures import evaluate_samples
 from experiments.shared.registry import Saved
 from gen_jax import data, gan
 
@@ -33,7 +33,7 @@ def test_a_critic_trained_on_alone_tells_good_samples(monkeypatch):
     saved, train = saved_run(Config(dataset="8gaussians"))
     test = {"x": data.load("8gaussians", "test")["x"][:2000]}
     free = np.asarray(saved.model.sample(jax.random.key(3), saved.state, 2000))
-    before = evaluate_points(saved, free, train, test, brief=True)
+    before = evaluate_samples(saved, free, train, test, brief=True)
     found = gan_rejection.after_rejection(saved, test)
     assert 0 < found["rejection_acceptance"] < 0.7
     assert found["rejection_high_quality"] > 1.5 * before["high_quality"]
