@@ -1,4 +1,4 @@
-"""Render the tables of docs/results.md from the records.
+"""Render the tables of the pages in docs/ from the records.
 
     python docs/results/render.py            # write them
     python docs/results/render.py --check    # exit code 1 if they are not what the records say
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 RECORDS = Path(__file__).parent / "records"
-PAGE = Path(__file__).parents[1] / "results.md"
+DOCS = Path(__file__).parents[1]
 BLOCK = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 NUMBERS = {
     "frechet": "Frechet distance",
@@ -84,6 +84,12 @@ def runs(records: Iterable[dict[str, Any]]) -> str:
     return table(["run", "command", "CPU s (wall s, load)", "result", "record"], rows)
 
 
+def pages(folder: Path = DOCS) -> dict[Path, str]:
+    """Path -> text of every page with a table."""
+    found = {path: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.md"))}
+    return {path: text for path, text in found.items() if BLOCK.search(text)}
+
+
 def render(text: str, records: dict[str, dict[str, Any]]) -> str:
     """The page with every block between markers made again. Raises KeyError without its record."""
 
@@ -92,7 +98,8 @@ def render(text: str, records: dict[str, dict[str, Any]]) -> str:
         if name == "runs":
             body = runs(record for record in records.values() if record["kind"] == "run")
         else:
-            body = table(records[name]["columns"], records[name]["rows"])
+            rows = ([number(cell) for cell in row] for row in records[name]["rows"])
+            body = table(records[name]["columns"], rows)
             body += f"\n\n*{records[name]['status']}*"
         return f"{match[1]}\n{body}\n\n{match[3]}"
 
@@ -100,12 +107,14 @@ def render(text: str, records: dict[str, dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    old = PAGE.read_text(encoding="utf-8")
-    new = render(old, read())
-    if "--check" not in sys.argv:
-        PAGE.write_text(new, encoding="utf-8")
-    elif new != old:
-        sys.exit("docs/results.md is not what the records say: run `python docs/results/render.py`")
+    records = read()
+    for path, old in pages().items():
+        new = render(old, records)
+        if "--check" not in sys.argv:
+            path.write_text(new, encoding="utf-8")
+        elif new != old:
+            name = path.relative_to(DOCS.parent)
+            sys.exit(f"{name} is not what the records say: run `python docs/results/render.py`")
 
 
 if __name__ == "__main__":

@@ -107,6 +107,7 @@ def quality_versus_calls(
     floor: float | None = None,
     floor_label: str = "real against real",
     log_scale: bool = True,
+    xlabel: str = "network calls",
 ) -> Figure:
     """Sample quality against network calls, one line per sampler, calls on a logarithmic axis.
 
@@ -115,6 +116,7 @@ def quality_versus_calls(
       ylabel: the metric and its unit.
       floor: its value for real data, drawn dashed.
       log_scale: logarithmic quality axis, where all values are positive.
+      xlabel: the cost, where it is not network calls.
     """
     if not results or any(len(row) not in (2, 3) for rows in results.values() for row in rows):
         raise ConfigError("results must map samplers to (calls, value[, error]) for each run")
@@ -138,7 +140,7 @@ def quality_versus_calls(
     if log_scale and positive and (floor is None or floor > 0):
         axes.set_yscale("log")
         _label_decades(axes.yaxis)
-    axes.set(xlabel="network calls", ylabel=ylabel)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
     handles, labels = axes.get_legend_handles_labels()
     order = sorted(range(len(labels)), key=lambda i: labels[i] not in results)
     figure.legend(

@@ -8,31 +8,33 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGE = (DOCS / "results.md").read_text(encoding="utf-8")
 _spec = importlib.util.spec_from_file_location("render", DOCS / "results" / "render.py")
 render = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(render)
 RECORDS = render.read()
+PAGES = render.pages()
 
 
-def test_the_page_is_rendered_from_the_records():
-    assert render.render(PAGE, RECORDS) == PAGE
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
+def test_a_page_is_rendered_from_the_records(page):
+    assert render.render(PAGES[page], RECORDS) == PAGES[page]
 
 
 def test_every_table_has_a_record_and_every_record_is_shown():
-    blocks = [match["name"] for match in render.BLOCK.finditer(PAGE)]
+    blocks = [match["name"] for page in PAGES.values() for match in render.BLOCK.finditer(page)]
     assert len(blocks) == len({*blocks})
     tables = {name for name, record in RECORDS.items() if record["kind"] == "table"}
     assert {*blocks} == tables | {"runs"}
-    outside = render.BLOCK.sub("", PAGE)
-    assert not re.findall(r"^\|", outside, re.MULTILINE)
+    for page in PAGES.values():
+        assert not re.findall(r"^\|", render.BLOCK.sub("", page), re.MULTILINE)
 
 
 def test_a_changed_number_is_noticed():
     name = next(name for name, record in RECORDS.items() if record["kind"] == "table")
+    page = next(text for text in PAGES.values() if f"<!-- table: {name} -->" in text)
     changed = json.loads(json.dumps(RECORDS))
     changed[name]["rows"][0][-1] = "0.123"
-    assert render.render(PAGE, changed) != PAGE
+    assert render.render(page, changed) != page
 
 
 @pytest.mark.parametrize("name", [n for n, r in RECORDS.items() if r["kind"] == "run"])

@@ -1,0 +1,248 @@
+"""The model landscape, measured: every family by its recipe, for equal CPU time, by one protocol.
+
+    python -m benchmarks.landscape                            # digits, two CPU minutes each
+    python -m benchmarks.landscape --dataset mnist --cpu-minutes 30
+    python -m benchmarks.landscape --families GAN diffusion --seeds 0 1 2
+    python -m benchmarks.landscape --families                          # the tables alone, again
+
+Trains every recipe of `benchmarks/recipes.py` in a process of its own that ends after so many CPU
+seconds, of all threads and with compilation; a model in two stages shares them. Then one draw of as
+many samples as there are test images, measured as `python -m experiments.evaluate` measures: the
+same features, the same real images, each number beside that of real training images. A seed that
+diverged is a row too. Each row is written when it is there, and what is there is not made again.
+
+Writes `benchmarks/results/landscape_DATASET_BACKEND.json`, a strip of samples of each family beside
+it, the two tables of `docs/landscape.md` (then `python docs/results/render.py`) and its pictures.
+"""
+
+import json
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import numpy as np
+import tyro
+
+from benchmarks import landscape_tables
+from benchmarks.measuring import RESULTS, machine, read, write
+from benchmarks.recipes import RECIPES, Recipe
+from benchmarks.timed_runs import Ended, train
+from experiments.shared import measures, records
+from experiments.shared.option_types import MAX_SAMPLES, Duration, Positive, within
+from experiments.shared.pictures import balanced_labels, draw
+from experiments.shared.registry import Saved
+from experiments.shared.sampling import SamplingConfig, prepare
+from gen_jax import data, metrics, plotting, training
+from gen_jax.calls import counted
+from gen_jax.errors import ConfigError, GenJaxError, NumericalError, check_choice
+from gen_jax.ranges import check_ranges
+from gen_jax.training.console import count_parameters
+from gen_jax.training.files import plain
+
+STRIP = 20
+"""Samples of a family's strip: two of each of ten labels."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """What to measure."""
+
+    dataset: str = "digits"
+    """Images."""
+    cpu_minutes: Positive = 2.0
+    """Of training, for every family and seed."""
+    seeds: Annotated[tuple[int, ...], *within(0, 2**32 - 1)] = (0,)
+    families: tuple[str, ...] = tuple(RECIPES)
+    """Rows of the table; none: the tables of what is there."""
+    likelihood: Annotated[int, *within(2, MAX_SAMPLES)] = 200
+    """Test images whose likelihood is computed."""
+    downstream: Duration = 500
+    """Updates of the classifiers trained on samples and on real images; 0 for none."""
+    folder: str = "runs/landscape"
+    """Of the runs; they are not needed once their rows are there."""
+
+    def check(self) -> None:
+        """Raise ConfigError for what cannot work, before anything is trained."""
+        check_ranges(self)
+        for name in self.families:
+            check_choice("families", name, RECIPES)
+        if data.describe(self.dataset).kind != "images":
+            raise ConfigError(f"dataset={self.dataset!r} must be of images")
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """What all rows of one file share."""
+        names = ("dataset", "cpu_minutes", "likelihood", "downstream")
+        return {name: getattr(self, name) for name in names}
+
+
+def slug(name: str) -> str:
+    """A name as a file's."""
+    return "_".join("".join(c if c.isalnum() else " " for c in name).split()).lower()
+
+
+def run_recipe(recipe: Recipe, config: Config, seed: int, folder: Path) -> tuple[Ended, float]:
+    """Train a recipe within the budget; the run, and the CPU seconds of all its stages."""
+    side = max(data.describe(config.dataset).shape[:2])
+    budget, words, spent = 60 * config.cpu_minutes, [*recipe.words(side)], 0.0
+    options = ["--dataset", config.dataset]
+    paces = Path(config.folder) / slug(config.dataset) / "paces.json"
+    if recipe.base is not None:
+        first, *rest = recipe.base.words(side)
+        base = train([first, *rest, *options], seed, folder / "base", recipe.share * budget, paces)
+        spent = base.cpu_seconds
+        if base.diverged:
+            return base, spent
+        words += ["--from", str(base.directory)]
+    ended = train([*words, *options], seed, folder / "run", budget - spent, paces)
+    return ended, spent + ended.cpu_seconds
+
+
+def network_calls(saved: Saved, recipe: Recipe, **condition: Any) -> int:
+    """Network calls of a sample: those that the model marks, or what the recipe says."""
+    draw_few = lambda key, state: saved.model.sample(key, state, 2, **condition)
+    _, marked = jax.jit(counted(draw_few))(jax.random.key(0), saved.state)
+    return int(marked) or recipe.calls(saved)
+
+
+def spread(saved: Saved, samples: np.ndarray, test: Mapping[str, np.ndarray]) -> float | None:
+    """Variance of the samples' features within a label over that of test images; without labels
+    over all. None where there is no classifier of these data."""
+    try:
+        extractor = metrics.load_classifier(saved.spec.name)
+    except ConfigError:
+        return None
+    labels = balanced_labels(saved.model, saved.spec, len(samples))
+
+    def within_labels(x: np.ndarray, y: np.ndarray | None) -> float:
+        features = np.asarray(extractor.features(x), np.float64)
+        groups = [features] if y is None else [features[y == k] for k in np.unique(y)]
+        return float(sum(((g - g.mean(0)) ** 2).sum() for g in groups) / len(features))
+
+    real = within_labels(test["x"], None if labels is None else test["y"])
+    return within_labels(samples, None if labels is None else np.asarray(labels)) / real
+
+
+def measure(directory: Path, recipe: Recipe, config: Config, strip: Path | None) -> dict[str, Any]:
+    """The numbers of a trained run, and the costs of its samples in CPU seconds after compiling."""
+    sampler = prepare(SamplingConfig(str(directory)), needs_data=True)
+    saved = sampler.saved
+    train_set, test = measures.load_both(config.dataset)
+    n = min(len(test["x"]), 10_000)
+    sample = lambda seed: draw(saved.model, saved.spec, saved.state, n, seed)
+    samples = sample(0)
+    begun = time.process_time()
+    sample(1)
+    seconds = time.process_time() - begun
+    labels = balanced_labels(saved.model, saved.spec, 2)
+    condition = {} if labels is None else {"label": labels}
+    numbers = {
+        "step": saved.step,
+        "parameters": count_parameters(saved.model.parameters(saved.state)),
+        "network_calls": network_calls(saved, recipe, **condition),
+        "sampling_cpu_seconds_per_1000": 1000 * seconds / n,
+        "spread": spread(saved, samples, test),
+        "num_samples": n,
+        **measures.evaluate_images(saved, samples, train_set, test),
+        **measures.likelihoods(saved, test, config.likelihood),
+    }
+    if config.downstream and measures.has_labels(saved):
+        numbers |= measures.evaluate_downstream(saved, samples, train_set, test, config.downstream)
+    if strip is not None:
+        plotting.save_image(strip, plotting.image_grid(samples[:STRIP], columns=STRIP))
+    return plain(numbers)
+
+
+def make_row(name: str, config: Config, seed: int) -> dict[str, Any]:
+    """Train and measure one family with one seed."""
+    recipe = RECIPES[name]
+    folder = Path(config.folder) / slug(config.dataset) / f"{slug(name)}-seed{seed}"
+    shutil.rmtree(folder, ignore_errors=True)
+    ended, spent = run_recipe(recipe, config, seed, folder)
+    row: dict[str, Any] = {
+        "family": name,
+        "seed": seed,
+        "cpu_seconds": round(spent, 1),
+        "diverged": ended.diverged,
+        "recipe": shlex.join(recipe.words(max(data.describe(config.dataset).shape[:2]))),
+    }
+    if ended.diverged:
+        return row
+    stored = records.of_run(ended.directory)
+    row |= {key: stored[key] for key in ("command", "commit", "packages", "device")}
+    row["command"] = row["command"].replace(str(folder), "RUNS")
+    strip = strips(config.dataset) / f"{slug(name)}.png" if seed == config.seeds[0] else None
+    return row | measure(ended.directory, recipe, config, strip)
+
+
+def strips(dataset: str) -> Path:
+    """Where the strips of samples lie."""
+    return RESULTS / f"landscape_{slug(dataset)}"
+
+
+def name_of(dataset: str) -> str:
+    return f"landscape_{slug(dataset)}"
+
+
+def kept(config: Config) -> list[dict[str, Any]]:
+    """The rows that are there. Raises ConfigError where they were measured otherwise."""
+    before = read(name_of(config.dataset))
+    if config.families and before and before["how"] != config.how:
+        raise ConfigError(f"kept rows are of {before['how']}, not {config.how}: move them away")
+    return before.get("rows", [])
+
+
+def landscape(
+    config: Config, make: Callable[[str, Config, int], dict[str, Any]] = make_row
+) -> list[str]:
+    """Make every row that is not there, each written when it is; returns what failed."""
+    failed = []
+    for name in config.families:
+        for seed in config.seeds:
+            if any((row["family"], row["seed"]) == (name, seed) for row in kept(config)):
+                continue
+            print(f"{name}, seed {seed}", flush=True)
+            facts = machine()
+            try:
+                row = make(name, config, seed)
+            except NumericalError as error:
+                row = {"family": name, "seed": seed, "cpu_seconds": 0.0, "diverged": True}
+                print(f"{name}, seed {seed}: {error}", file=sys.stderr, flush=True)
+            except GenJaxError as error:
+                failed.append(f"{name}, seed {seed}: {error}")
+                print(failed[-1], file=sys.stderr, flush=True)
+                continue
+            row["load_before"] = facts["load_before"]
+            print(json.dumps(row), flush=True)
+            write(name_of(config.dataset), facts, {"how": config.how, "rows": [*kept(config), row]})
+    return failed
+
+
+def main() -> None:
+    config = tyro.cli(Config, description=__doc__)
+    config.check()
+    training.configure_backend(1)
+    failed = landscape(config)
+    stored = read(name_of(config.dataset))
+    if not stored:
+        raise ConfigError(f"there are no rows of {config.dataset!r} yet")
+    order = list(RECIPES)
+    rows = sorted(
+        (row for row in stored["rows"] if row["family"] in order),
+        key=lambda row: (order.index(row["family"]), row["seed"]),
+    )
+    strip_of = lambda name: strips(config.dataset) / f"{slug(name)}.png"
+    for path in landscape_tables.write_all(rows, stored["how"], slug(config.dataset), strip_of):
+        print(f"written: {path}")
+    if failed:
+        raise GenJaxError(f"{len(failed)} rows were not made: {'; '.join(failed)}")
+
+
+if __name__ == "__main__":
+    training.run_main(main)

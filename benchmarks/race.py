@@ -1,0 +1,210 @@
+"""The race against the clock: CPU seconds from start to samples as close to data as a line asks.
+
+    python -m benchmarks.race gan --conditional projection --batch-size 32       # MNIST, line 0.20
+    python -m benchmarks.race --dataset digits --line 0.6 diffusion              # minutes
+    python -m benchmarks.race --limit 1200 --every 60 diffusion --network.width 96
+
+What comes first are options of the race, then stand an experiment and its options. Any method, any
+recipe, one process, no pre-training: the clock is the CPU time of all threads from the start of the
+process, compilation included. Checkpoints are kept about every `--every` CPU seconds and evaluated
+afterwards, in order, which is not counted: the Frechet distance of 10,000 samples (or as many as
+there are test images) by the project's own features. The first below the line is the result, at the
+time when its checkpoint was whole.
+
+An entry that crosses the line is added to `benchmarks/results/race_DATASET_BACKEND.json` and to the
+table of `docs/race.md` (then `python docs/results/render.py`).
+"""
+
+import json
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from benchmarks.landscape import slug
+from benchmarks.landscape_tables import DOCS, value_of
+from benchmarks.measuring import machine, read, write
+from benchmarks.timed_runs import train
+from experiments.shared import measures, records
+from experiments.shared.option_types import MaybePositive, Positive, Seed
+from experiments.shared.pictures import draw
+from experiments.shared.registry import EXPERIMENTS, find
+from experiments.shared.runner import rebuild
+from gen_jax import data, training
+from gen_jax.errors import ConfigError, NumericalError, check_choice
+from gen_jax.ranges import check_ranges
+from gen_jax.training.files import plain
+
+LINES = {"mnist": 0.20, "digits": 0.6}
+"""Frechet distances to cross, by dataset."""
+MOST = 10_000
+"""Samples of an evaluation."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """The race; the entry stands behind its options."""
+
+    dataset: str = "mnist"
+    line: MaybePositive = None
+    """Frechet distance to cross; that of LINES if not given."""
+    every: Positive = 30.0
+    """CPU seconds between two checkpoints."""
+    limit: Positive = 1200.0
+    """CPU seconds after which the run ends."""
+    seed: Seed = 0
+    folder: str = "runs/race"
+
+    def check(self) -> None:
+        """Raise ConfigError for what cannot work, before anything is trained."""
+        check_ranges(self)
+        if data.describe(self.dataset).kind != "images":
+            raise ConfigError(f"dataset={self.dataset!r} must be of images")
+        if self.line is None and self.dataset not in LINES:
+            raise ConfigError(f"line=None needs one of {', '.join(LINES)}; give --line")
+
+    @property
+    def goal(self) -> float:
+        return LINES[self.dataset] if self.line is None else self.line
+
+
+def split(words: list[str]) -> tuple[list[str], list[str]]:
+    """Options of the race, and the entry: an experiment with its options. Raises ConfigError."""
+    for place, word in enumerate(words):
+        if not word.startswith("-") and (place == 0 or not words[place - 1].startswith("--")):
+            check_choice("experiment", word, EXPERIMENTS)
+            if find(word).bases:
+                raise ConfigError(
+                    f"experiment={word!r} needs a trained run, which the race has not"
+                )
+            return words[:place], words[place:]
+    raise ConfigError("an experiment is missing: `python -m benchmarks.race NAME --option ...`")
+
+
+def saved_steps(directory: Path) -> list[int]:
+    """Steps whose checkpoints are whole."""
+    names = (path.parent.name for path in (directory / "checkpoints").glob("*/manifest.json"))
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
+def run(entry: list[str], config: Config, directory: Path) -> list[tuple[int, float]]:
+    """Train the entry; step and CPU seconds of every checkpoint. Raises NumericalError."""
+    found: dict[int, float] = {}
+
+    def watch(cpu: float) -> None:
+        for step in saved_steps(directory):
+            found.setdefault(step, cpu)
+
+    words = [*entry, "--dataset", config.dataset]
+    ended = train(words, config.seed, directory, config.limit, None, watch, config.every)
+    if ended.diverged:
+        raise NumericalError(f"{shlex.join(entry)} diverged: see {directory}.log")
+    watch(ended.cpu_seconds)
+    return sorted(found.items())
+
+
+def judge(directory: Path, step: int, num: int) -> dict[str, Any]:
+    """Frechet distance and label accuracy of a checkpoint's samples."""
+    saved = rebuild(directory, step)
+    train_set, test = measures.load_both(saved.spec.name)
+    samples = draw(saved.model, saved.spec, saved.state, min(num, len(test["x"])))
+    measured = measures.evaluate_images(saved, samples, train_set, test, brief=True)
+    return {"num_samples": len(samples), **measured}
+
+
+def race(entry: list[str], config: Config) -> dict[str, Any]:
+    """An entry: where and when it crossed the line, and what every checkpoint before it had."""
+    directory = Path(config.folder).absolute() / slug(config.dataset) / slug(" ".join(entry))[:80]
+    curve: list[list[float]] = []
+    crossed: dict[str, Any] = {}
+    for step, seconds in run(entry, config, directory):
+        numbers = judge(directory, step, MOST)
+        distance = numbers["frechet"].value
+        curve.append([step, round(seconds, 1), round(distance, 4)])
+        print(f"step {step}: {seconds:.0f} CPU s, Frechet distance {distance:.3f}", flush=True)
+        if distance < config.goal:
+            crossed = {"cpu_seconds": round(seconds, 1), "step": step, **numbers}
+            break
+    stored = records.of_run(directory)
+    kept = {name: stored[name] for name in ("commit", "packages", "device")}
+    how = {"line": config.goal, "every": config.every, "seed": config.seed}
+    return plain({"entry": shlex.join(entry), **how, **kept, "curve": curve, **crossed})
+
+
+def table(entries: list[dict[str, Any]], name: str, dataset: str) -> dict[str, Any]:
+    """The record of the table, quickest first."""
+    columns = [
+        "CPU s",
+        "entry",
+        "Frechet distance",
+        "label accuracy",
+        "step",
+        "seed",
+        "checkpoints every, CPU s",
+        "cores",
+        "commit",
+    ]
+    rows = [
+        [
+            round(e["cpu_seconds"]),
+            f"`{e['entry']}`",
+            e["frechet"],
+            e.get("label_accuracy", ""),
+            e["step"],
+            e["seed"],
+            f"{e['every']:g}",
+            e["cores"],
+            (e["commit"] or "")[:7],
+        ]
+        for e in sorted(entries, key=lambda e: e["cpu_seconds"])
+    ]
+    first = entries[0]
+    status = (
+        f"`python -m benchmarks.race --dataset {dataset} ENTRY`; line {first['line']:g}, real "
+        f"{first['frechet_real_train_test']:.3f}, n = {first['num_samples']}, features "
+        f"`{first['features']}`."
+    )
+    return {"kind": "table", "name": name, "status": status, "columns": columns, "rows": rows}
+
+
+def keep(entry: dict[str, Any], dataset: str, docs: Path = DOCS) -> Path:
+    """Add an entry that crossed the line to the results and to the table; the table's record.
+
+    One of the same words and seed is replaced. Raises ConfigError where the entries that are there
+    had another line.
+    """
+    facts, name = machine(), f"race_{slug(dataset)}"
+    same = lambda e: (e["entry"], e["seed"]) == (entry["entry"], entry["seed"])
+    before = [e for e in read(name).get("entries", []) if not same(e)]
+    if any(e["line"] != entry["line"] for e in before):
+        raise ConfigError(f"line={entry['line']}: the entries kept had {before[0]['line']}")
+    entries = [*before, {**entry, "cores": facts["cores"]}]
+    write(name, facts, {"entries": entries})
+    record = table(entries, f"race-{slug(dataset)}", dataset)
+    path = docs / "results" / "records" / f"{record['name']}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def main() -> None:
+    if {"-h", "--help"} & {*sys.argv[1:]}:
+        tyro.cli(Config, description=__doc__)
+    own, entry = split(sys.argv[1:])
+    config = tyro.cli(Config, args=own, description=__doc__)
+    config.check()
+    training.configure_backend(1)
+    found = race(entry, config)
+    if "cpu_seconds" not in found:
+        best = min(row[2] for row in found["curve"])
+        print(f"not below {config.goal:g} in {config.limit:g} CPU seconds; the best was {best:g}")
+        return
+    print(f"{found['cpu_seconds']:.0f} CPU seconds to {value_of(found['frechet']):.3f}")
+    print(f"written: {keep(found, config.dataset)}")
+
+
+if __name__ == "__main__":
+    training.run_main(main)
