@@ -180,6 +180,22 @@ class GenerativeModel(_Functions):
         return compiled(self)
 
 
+def assemble(
+    parts: Any,
+    init: Callable,
+    step: Callable,
+    sample: Callable,
+    log_prob: Callable | None = None,
+    log_prob_kind: str = "none",
+    *,
+    parameters: Callable[[State], State] = trained_part,
+) -> GenerativeModel:
+    """The model of a family's functions, each of which takes `parts` first."""
+    density = None if log_prob is None else partial(log_prob, parts)
+    functions = (partial(function, parts) for function in (init, step, sample))
+    return GenerativeModel(*functions, density, log_prob_kind, parts=parts, parameters=parameters)
+
+
 def _checked_size(value: Any, n: Any) -> int:
     """`_checked_n` in the form of a `Check`."""
     return _checked_n(value)

@@ -22,7 +22,7 @@ from gen_jax.checks import no_type_check
 from gen_jax.condition_values import log_prob_over, null_or_drawn, null_or_needed, value_of
 from gen_jax.data_units import Data, check_data, log_det, to_data
 from gen_jax.frozen import parts_of
-from gen_jax.model import GenerativeModel, compiled
+from gen_jax.model import GenerativeModel, assemble, compiled
 from gen_jax.optimization import AveragedState, init_state_with_ema, optimizer_step_with_ema
 from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.types import Array, Batch, Float, Key, Metrics, Num, State
@@ -170,14 +170,7 @@ def logits(
 
 def model_from_parts(parts: Parts) -> GenerativeModel:
     """The model of parts that `make_parts` has checked."""
-    model = GenerativeModel(
-        init=partial(init_state, parts),
-        step=partial(step, parts),
-        sample=partial(draw_samples, parts),
-        log_prob=partial(log_prob, parts),
-        log_prob_kind="exact",
-        parts=parts,
-    )
+    model = assemble(parts, init_state, step, draw_samples, log_prob, "exact")
     return compiled(
         model,
         condition=parts.options.condition,

@@ -24,7 +24,7 @@ from gen_jax.condition_values import null_or_needed, value_of
 from gen_jax.conditions import Captions, captions
 from gen_jax.errors import DataError
 from gen_jax.frozen import parts_of
-from gen_jax.model import GenerativeModel, compiled, sampler_of
+from gen_jax.model import GenerativeModel, assemble, compiled, sampler_of
 from gen_jax.nets import Transformer
 from gen_jax.nets.cached_attention import attention_at, empty_cache
 from gen_jax.nets.transformer import shifted
@@ -252,14 +252,8 @@ def make_text_parts(
 
 def model_from_text_parts(parts: TextParts) -> GenerativeModel:
     """The model of parts that `make_text_parts` has checked."""
-    model = GenerativeModel(
-        init=partial(init_state, parts),
-        step=partial(step, parts),
-        sample=partial(draw_samples, parts),
-        log_prob=partial(log_prob, parts),
-        log_prob_kind="exact",
-        parts=parts,
-        parameters=parts.whole.parameters,
+    model = assemble(
+        parts, init_state, step, draw_samples, log_prob, "exact", parameters=parts.whole.parameters
     )
     return compiled(model, condition=parts.condition, encode=lambda key, x: parts.checked(x))
 

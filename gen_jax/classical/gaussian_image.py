@@ -28,7 +28,7 @@ from gen_jax.data_units import (
 )
 from gen_jax.errors import DataError, check_range, check_shape
 from gen_jax.frozen import parts_of
-from gen_jax.model import GenerativeModel, compiled
+from gen_jax.model import GenerativeModel, assemble, compiled
 from gen_jax.randomness import sample_keys
 from gen_jax.ranges import Positive, Range, check_ranges
 from gen_jax.sampling.checks import floats
@@ -179,13 +179,13 @@ def fitted_gaussian(model: GenerativeModel, state: State) -> PrincipalGaussian:
 def model_from_parts(parts: Parts) -> GenerativeModel:
     """A model that is a function of mean and covariance: a `step` adds a batch to these."""
     units = parts.units
-    model = GenerativeModel(
-        init=partial(init_state, parts),
-        step=partial(step, parts),
-        sample=partial(draw_samples, parts),
-        log_prob=partial(log_density, parts),
-        log_prob_kind=density_kind(partial(to_data, units), units.shape),
-        parts=parts,
+    model = assemble(
+        parts,
+        init_state,
+        step,
+        draw_samples,
+        log_density,
+        density_kind(partial(to_data, units), units.shape),
         parameters=lambda state: (state.mean, state.covariance),
     )
     return compiled(model, encode=partial(to_model, units))

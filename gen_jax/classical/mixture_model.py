@@ -26,7 +26,7 @@ from gen_jax.data_units import (
 )
 from gen_jax.errors import check_choice, check_range, check_shape
 from gen_jax.frozen import parts_of
-from gen_jax.model import GenerativeModel, compiled
+from gen_jax.model import GenerativeModel, assemble, compiled
 from gen_jax.optimization import apply_gradient, start_moments
 from gen_jax.ranges import Share, Weight, check_ranges
 from gen_jax.types import Array, Batch, Float, Int, Key, Metrics, State
@@ -173,13 +173,13 @@ def fitted_mixture(model: GenerativeModel, state: State) -> Mixture:
 def model_from_parts(parts: Parts) -> GenerativeModel:
     """The model of parts that `make_parts` has checked."""
     options = parts.options
-    model = GenerativeModel(
-        init=partial(init_state, parts),
-        step=partial(step, parts),
-        sample=partial(draw_samples, parts),
-        log_prob=partial(log_density, parts),
-        log_prob_kind=density_kind(partial(to_data, options), options.shape),
-        parts=parts,
+    model = assemble(
+        parts,
+        init_state,
+        step,
+        draw_samples,
+        log_density,
+        density_kind(partial(to_data, options), options.shape),
         parameters=lambda state: state[0],
     )
     return compiled(model, encode=partial(to_model, options))

@@ -31,7 +31,7 @@ from gen_jax.data_units import (
 )
 from gen_jax.errors import ConfigError, DataError, check_shape
 from gen_jax.frozen import parts_of
-from gen_jax.model import GenerativeModel, compiled
+from gen_jax.model import GenerativeModel, assemble, compiled
 from gen_jax.randomness import sample_keys
 from gen_jax.ranges import Positive, check_ranges
 from gen_jax.sampling.checks import floats
@@ -204,13 +204,13 @@ def fitted_field(model: GenerativeModel, state: State) -> Field:
 def model_from_parts(parts: Parts) -> GenerativeModel:
     """The model of parts that `make_parts` has checked."""
     options = parts.options
-    model = GenerativeModel(
-        init=partial(init_state, parts),
-        step=partial(step, parts),
-        sample=partial(draw_samples, parts),
-        log_prob=partial(log_density, parts),
-        log_prob_kind=density_kind(partial(to_data, options), options.shape),
-        parts=parts,
+    model = assemble(
+        parts,
+        init_state,
+        step,
+        draw_samples,
+        log_density,
+        density_kind(partial(to_data, options), options.shape),
         parameters=lambda state: (state.mean, state.covariance),
     )
     return compiled(model, encode=partial(to_model_floats, options))

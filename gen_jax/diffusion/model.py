@@ -16,7 +16,7 @@ from gen_jax.diffusion.generate import log_prob as _ode_log_prob
 from gen_jax.diffusion.network import Preconditioned, predict, predict_both
 from gen_jax.diffusion.options import Options, Parts, draw_source, make_parts
 from gen_jax.errors import ConfigError
-from gen_jax.model import GenerativeModel, compiled, one_or_each
+from gen_jax.model import GenerativeModel, assemble, compiled, one_or_each
 from gen_jax.optimization import AveragedState, init_state_with_ema, optimizer_step_with_ema
 from gen_jax.paths import GaussianPath
 from gen_jax.randomness import sample_keys
@@ -109,13 +109,13 @@ def model_from_parts(parts: Parts, log_prob: Callable = _ode_log_prob) -> Genera
     options = parts.options
     replaced = options.source is not None or options.start is not None
     kind = "estimate" if log_prob is _ode_log_prob else "lower bound"
-    model = GenerativeModel(
-        init=partial(init_state, parts),
-        step=partial(step, parts),
-        sample=partial(draw_samples, parts),
-        log_prob=None if replaced else partial(log_prob, parts),
-        log_prob_kind="none" if replaced else kind,
-        parts=parts,
+    model = assemble(
+        parts,
+        init_state,
+        step,
+        draw_samples,
+        None if replaced else log_prob,
+        "none" if replaced else kind,
     )
     return compiled(
         model,

@@ -29,7 +29,7 @@ from gen_jax.errors import (
     check_shape,
 )
 from gen_jax.frozen import parts_of
-from gen_jax.model import GenerativeModel, compiled, one_or_each
+from gen_jax.model import GenerativeModel, assemble, compiled, one_or_each
 from gen_jax.optimization import AveragedState, init_state_with_ema, optimizer_step_with_ema
 from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.ranges import Count, Range, Share, check_ranges
@@ -283,14 +283,7 @@ def log_prob(
 
 def model_from_parts(parts: Parts) -> GenerativeModel:
     """The model of parts that `make_parts` has checked."""
-    model = GenerativeModel(
-        init=partial(init_state, parts),
-        step=partial(step, parts),
-        sample=partial(draw_samples, parts),
-        log_prob=partial(log_prob, parts),
-        log_prob_kind="lower bound",
-        parts=parts,
-    )
+    model = assemble(parts, init_state, step, draw_samples, log_prob, "lower bound")
     return compiled(
         model,
         condition=parts.options.condition,

@@ -16,7 +16,7 @@ from gen_jax.energy.normalizer import anneal, log_base
 from gen_jax.energy.options import EnergyState, Options, Parts, fresh
 from gen_jax.errors import ConfigError, shown
 from gen_jax.mcmc import Annealed
-from gen_jax.model import GenerativeModel, compiled
+from gen_jax.model import GenerativeModel, assemble, compiled
 from gen_jax.optimization import moving_average, optimizer_step, start_average, start_moments
 from gen_jax.randomness import fold_in, normal, sample_keys
 from gen_jax.types import Array, Float, Int, Key, Metrics
@@ -166,13 +166,8 @@ def log_prob(
 
 def model_from_parts(parts: Parts) -> GenerativeModel:
     """The model of parts that `make_parts` has checked."""
-    model = GenerativeModel(
-        partial(init_state, parts),
-        partial(step, parts),
-        partial(parts.method.sample or annealed_samples, parts),
-        partial(log_prob, parts),
-        "estimate",
-        parts=parts,
+    model = assemble(
+        parts, init_state, step, parts.method.sample or annealed_samples, log_prob, "estimate"
     )
     encode = partial(to_model_floats, parts.options)
     return compiled(model, condition=parts.condition, encode=encode)

@@ -1,7 +1,6 @@
 """FFJORD (grathwohl2019) as a `GenerativeModel`, with the regularisers of finlay2020."""
 
 import math
-from functools import partial
 from typing import Annotated, Any, NamedTuple
 
 import jax
@@ -23,7 +22,7 @@ from gen_jax.flows.likelihood_model import (
     hidden_rows,
     sampled_rows,
 )
-from gen_jax.model import GenerativeModel, compiled
+from gen_jax.model import GenerativeModel, assemble, compiled
 from gen_jax.nets import Feedforward
 from gen_jax.optimization import AveragedState, init_state_with_ema, optimizer_step_with_ema
 from gen_jax.randomness import fold_in, normal, sample_keys
@@ -193,14 +192,7 @@ def log_prob(
 def model_from_parts(parts: Parts) -> GenerativeModel:
     """The model of parts that `make_parts` has checked."""
     options = parts.options
-    model = GenerativeModel(
-        init=partial(init_state, parts),
-        step=partial(step, parts),
-        sample=partial(draw_samples, parts),
-        log_prob=partial(log_prob, parts),
-        log_prob_kind="estimate",
-        parts=parts,
-    )
+    model = assemble(parts, init_state, step, draw_samples, log_prob, "estimate")
     return compiled(
         model,
         condition=options.condition,

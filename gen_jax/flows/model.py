@@ -23,7 +23,7 @@ from gen_jax.flows.likelihood_model import (
     sampled_rows,
 )
 from gen_jax.flows.tarflow import denoise
-from gen_jax.model import GenerativeModel, compiled, one_or_each
+from gen_jax.model import GenerativeModel, assemble, compiled, one_or_each
 from gen_jax.optimization import AveragedState, init_state_with_ema, optimizer_step_with_ema
 from gen_jax.randomness import fold_in, normal, sample_keys
 from gen_jax.ranges import Share, Weight
@@ -206,13 +206,13 @@ def log_prob(
 def model_from_parts(parts: Parts) -> GenerativeModel:
     """The model of parts that `make_parts` has checked."""
     options = parts.options
-    model = GenerativeModel(
-        init=partial(init_state, parts),
-        step=partial(step, parts),
-        sample=partial(draw_samples, parts),
-        log_prob=partial(log_prob, parts),
-        log_prob_kind=density_kind(partial(to_data, options), options.shape),
-        parts=parts,
+    model = assemble(
+        parts,
+        init_state,
+        step,
+        draw_samples,
+        log_prob,
+        density_kind(partial(to_data, options), options.shape),
     )
     unused = () if options.noise else ("guidance", "denoised")
     return compiled(

@@ -39,7 +39,7 @@ from gen_jax.gan.translation import (
     split_pair,
     units,
 )
-from gen_jax.model import GenerativeModel, compiled
+from gen_jax.model import GenerativeModel, assemble, compiled
 from gen_jax.optimization import (
     AveragedState,
     init_state_with_ema,
@@ -286,9 +286,7 @@ def draw_samples(
 
 def model_from_parts(parts: CycleGANParts) -> GenerativeModel:
     """The model of parts that `make_parts` has checked."""
-    model = GenerativeModel(
-        partial(init_state, parts), partial(step, parts), partial(draw_samples, parts), parts=parts
-    )
+    model = assemble(parts, init_state, step, draw_samples)
     return compiled(model, per_sample={"source": lambda x, n: checked_sources(x, n, parts.image)})
 
 

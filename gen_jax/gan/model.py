@@ -17,7 +17,7 @@ from gen_jax.gan.options import GanState, Options, Parts, make_parts
 from gen_jax.gan.remedies import split_batch
 from gen_jax.gan.updates import rebalanced, update_critic, update_generator
 from gen_jax.gan_nets.critic_output import CriticOutput, wanted
-from gen_jax.model import GenerativeModel, compiled
+from gen_jax.model import GenerativeModel, assemble, compiled
 from gen_jax.optimization import start_average, start_moments
 from gen_jax.types import Array, Batch, Key, Metrics
 
@@ -145,12 +145,7 @@ def step(
 
 def model_from_parts(parts: Parts) -> GenerativeModel:
     """The model of parts that `make_parts` has checked."""
-    model = GenerativeModel(
-        partial(init_state, parts),
-        partial(step, parts),
-        partial(draw_samples, parts),
-        parts=parts,
-    )
+    model = assemble(parts, init_state, step, draw_samples)
     return compiled(
         model,
         condition=parts.options.condition,

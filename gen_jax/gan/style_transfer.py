@@ -31,7 +31,7 @@ from gen_jax.gan.translation import (
     split_pair,
     units,
 )
-from gen_jax.model import GenerativeModel, compiled
+from gen_jax.model import GenerativeModel, assemble, compiled
 from gen_jax.optimization import AveragedState, init_state_with_ema, optimizer_step_with_ema
 from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.ranges import Share, Weight, check_ranges
@@ -206,9 +206,7 @@ def draw_samples(
 
 def model_from_parts(parts: StyleParts) -> GenerativeModel:
     """The model of parts that `make_parts` has checked."""
-    model = GenerativeModel(
-        partial(init_state, parts), partial(step, parts), partial(draw_samples, parts), parts=parts
-    )
+    model = assemble(parts, init_state, step, draw_samples)
     images = lambda x, n: checked_sources(x, n, parts.image)
     return compiled(model, per_sample={"source": images, "style": images}, shared=("strength",))
 

@@ -14,7 +14,7 @@ from gen_jax.frozen import parts_of
 from gen_jax.mcmc.adaptation import FEWEST, Tuning, kernel_of, start_tuning, tune, window_ends
 from gen_jax.mcmc.kernel import Kernel
 from gen_jax.mcmc.run import advance
-from gen_jax.model import GenerativeModel, compiled
+from gen_jax.model import GenerativeModel, assemble, compiled
 from gen_jax.randomness import fold_in, normal, sample_keys
 from gen_jax.ranges import Count, Natural, Positive, Range, check_ranges
 from gen_jax.sampling.checks import checked
@@ -170,13 +170,13 @@ def chains(model: GenerativeModel, state: State) -> Chains:
 def model_from_parts(parts: Parts) -> GenerativeModel:
     """The model of parts that `make_parts` has checked."""
     known = parts.options.log_normalizer is not None
-    model = GenerativeModel(
-        init=partial(init_state, parts),
-        step=partial(step, parts),
-        sample=partial(draw_samples, parts),
-        log_prob=partial(log_prob, parts) if known else None,
-        log_prob_kind="exact" if known else "none",
-        parts=parts,
+    model = assemble(
+        parts,
+        init_state,
+        step,
+        draw_samples,
+        log_prob if known else None,
+        "exact" if known else "none",
         parameters=partial(trained, parts),
     )
     return compiled(model)

@@ -17,7 +17,7 @@ from gen_jax.checks import check_output, no_type_check
 from gen_jax.data_units import Data, log_det
 from gen_jax.errors import ConfigError, check_range, check_shape
 from gen_jax.frozen import parts_of
-from gen_jax.model import GenerativeModel, compiled
+from gen_jax.model import GenerativeModel, assemble, compiled
 from gen_jax.optimization import PlainState, optimizer_step, start_moments
 from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.ranges import Count, Natural, Positive, Range, Weight, check_ranges
@@ -229,13 +229,13 @@ def log_prob(
 
 def model_from_discrete_parts(parts: DiscreteParts) -> GenerativeModel:
     """The model of parts that `make_discrete_parts` has checked."""
-    model = GenerativeModel(
-        partial(init_state, parts),
-        partial(step, parts),
-        partial(draw_samples, parts),
-        partial(log_prob, parts, num_samples=parts.options.evaluation_samples),
+    model = assemble(
+        parts,
+        init_state,
+        step,
+        draw_samples,
+        partial(log_prob, num_samples=parts.options.evaluation_samples),
         "lower bound",
-        parts=parts,
     )
     codes_of = lambda codes, n: checked_codes(codes, n, parts.options)
     return compiled(model, per_sample={"codes": codes_of}, encode=partial(to_values, parts))

@@ -19,7 +19,7 @@ from flax import linen as nn
 from gen_jax.checks import no_type_check
 from gen_jax.data_units import log_det
 from gen_jax.errors import check_range, check_shape
-from gen_jax.model import GenerativeModel, compiled
+from gen_jax.model import GenerativeModel, assemble, compiled
 from gen_jax.optimization import PlainState, optimizer_step, start_moments
 from gen_jax.randomness import fold_in, normal, sample_keys
 from gen_jax.ranges import Count, Natural, Range, Weight, check_ranges
@@ -251,13 +251,13 @@ def log_prob(
 
 def model_from_ladder_parts(parts: LadderParts) -> GenerativeModel:
     """The model of parts that `make_ladder_parts` has checked."""
-    model = GenerativeModel(
-        partial(init_state, parts),
-        partial(step, parts),
-        partial(draw_samples, parts),
-        partial(log_prob, parts, num_samples=parts.options.evaluation_samples),
+    model = assemble(
+        parts,
+        init_state,
+        step,
+        draw_samples,
+        partial(log_prob, num_samples=parts.options.evaluation_samples),
         "lower bound",
-        parts=parts,
     )
     return compiled(model, encode=partial(to_values, parts))
 

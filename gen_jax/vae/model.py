@@ -13,7 +13,7 @@ from gen_jax.checks import no_type_check
 from gen_jax.condition_values import log_prob_over, value_of
 from gen_jax.data_units import log_det
 from gen_jax.errors import ConfigError, check_choice
-from gen_jax.model import GenerativeModel, compiled
+from gen_jax.model import GenerativeModel, assemble, compiled
 from gen_jax.nets import Feedforward
 from gen_jax.optimization import optimizer_step, start_moments
 from gen_jax.randomness import fold_in, sample_keys
@@ -258,14 +258,14 @@ def log_prob(
 def model_from_parts(parts: Parts) -> GenerativeModel:
     """The model of parts that `make_parts` has checked."""
     options, has_bound = parts.options, not parts.objective.deterministic
-    density = partial(log_prob, parts, num_samples=options.evaluation_samples)
-    model = GenerativeModel(
-        partial(init_state, parts),
-        partial(step, parts),
-        partial(draw_samples, parts),
+    density = partial(log_prob, num_samples=options.evaluation_samples)
+    model = assemble(
+        parts,
+        init_state,
+        step,
+        draw_samples,
         density if has_bound else None,
         "lower bound" if has_bound else "none",
-        parts=parts,
         parameters=lambda state: (state.params, state.critic),
     )
     return compiled(model, condition=options.condition, encode=partial(to_values, parts))

@@ -19,7 +19,7 @@ from gen_jax.condition_values import value_of
 from gen_jax.data_units import Data, log_det
 from gen_jax.errors import ConfigError
 from gen_jax.frozen import parts_of
-from gen_jax.model import GenerativeModel, compiled
+from gen_jax.model import GenerativeModel, assemble, compiled
 from gen_jax.optimization import optimizer_step, start_moments
 from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.types import Array, Batch, Float, Int, Key, Metrics, Num, State
@@ -196,14 +196,7 @@ def make_semi_parts(
 
 def model_from_semi_parts(parts: Parts) -> GenerativeModel:
     """The model of parts that `make_semi_parts` has checked."""
-    model = GenerativeModel(
-        partial(init_state, parts),
-        partial(step, parts),
-        partial(draw_samples, parts),
-        partial(log_prob, parts),
-        "lower bound",
-        parts=parts,
-    )
+    model = assemble(parts, init_state, step, draw_samples, log_prob, "lower bound")
     encode = partial(to_values, parts)
     return compiled(model, condition=parts.options.condition, encode=encode)
 

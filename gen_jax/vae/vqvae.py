@@ -22,7 +22,7 @@ from gen_jax.conditions import Condition, checked_condition
 from gen_jax.data_units import Data, log_det
 from gen_jax.errors import ConfigError, check_shape
 from gen_jax.frozen import parts_of
-from gen_jax.model import GenerativeModel, compiled, sampler_of
+from gen_jax.model import GenerativeModel, assemble, compiled, sampler_of
 from gen_jax.optimization import apply_gradient, start_moments
 from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.ranges import Count, Range, Weight, check_ranges
@@ -284,13 +284,13 @@ def _trained(parts: VQParts, state: VQState) -> tuple[Any, list[Any], Any]:
 def model_from_vq_parts(parts: VQParts) -> GenerativeModel:
     """The model of parts that `make_vq_parts` has checked."""
     has_bound = parts.prior.log_prob is not None
-    model = GenerativeModel(
-        partial(init_state, parts),
-        partial(step, parts),
-        partial(draw_samples, parts),
-        partial(log_prob, parts) if has_bound else None,
+    model = assemble(
+        parts,
+        init_state,
+        step,
+        draw_samples,
+        log_prob if has_bound else None,
         "lower bound" if has_bound else "none",
-        parts=parts,
         parameters=partial(_trained, parts),
     )
     condition = parts.options.condition
