@@ -8,7 +8,6 @@ of [B, D]. On the surface, per unit of its own d-dimensional volume,
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -20,7 +19,7 @@ from gen_jax.data_units import check_data, to_data, to_model_vectors
 from gen_jax.errors import check_range, check_shape
 from gen_jax.flows.bijector import Layer, start_from_data
 from gen_jax.flows.density import log_density
-from gen_jax.model import GenerativeModel, compiled
+from gen_jax.model import GenerativeModel, assemble, compiled
 from gen_jax.optimization import AveragedState, init_state_with_ema, optimizer_step_with_ema
 from gen_jax.randomness import normal, sample_keys
 from gen_jax.ranges import Count, Share, Weight, check_ranges
@@ -154,8 +153,7 @@ def draw_samples(parts: Parts, key: Key[Array, "*batch"], state: AveragedState, 
 
 def model_from_parts(parts: Parts) -> GenerativeModel:
     """The model of parts that `make_parts` has checked."""
-    functions = [partial(function, parts) for function in (init_state, step, draw_samples)]
-    return compiled(GenerativeModel(*functions, parts=parts))
+    return compiled(assemble(parts, init_state, step, draw_samples))
 
 
 @no_type_check

@@ -18,7 +18,7 @@ import optax
 from gen_jax.checks import no_type_check
 from gen_jax.flows import Bijector, Layer, density
 from gen_jax.frozen import parts_of
-from gen_jax.model import GenerativeModel, compiled
+from gen_jax.model import GenerativeModel, assemble, compiled
 from gen_jax.randomness import sample_keys
 from gen_jax.sampling.checks import checked
 from gen_jax.sampling.importance import log_normalizer
@@ -143,8 +143,7 @@ def bijector(model: GenerativeModel, state: State) -> Bijector:
 
 def model_from_parts(parts: Parts) -> GenerativeModel:
     """The model of parts that `make_parts` has checked."""
-    functions = [partial(f, parts) for f in (init_state, step, draw_samples, log_prob)]
-    return compiled(GenerativeModel(*functions, "exact", parts=parts))
+    return compiled(assemble(parts, init_state, step, draw_samples, log_prob, "exact"))
 
 
 @no_type_check
