@@ -229,6 +229,17 @@ def test_a_log_density_that_reads_another_value_is_read_again(key):
     assert float(mcmc.collect(key, kernel, state, 1, 90)[0].mean()) > 7
 
 
+@pytest.mark.parametrize("name", mcmc.KERNELS)
+def test_a_run_is_traced_as_often_whatever_its_length(name, key, count_traces):
+    make, counts = MAKE | {"langevin": lambda f: mcmc.langevin(f, 0.15)}, set()
+    for steps in (3, 50):
+        counted = count_traces(lambda x: -0.5 * jnp.sum(x**2, axis=-1))
+        run = partial(mcmc.run, key, make[name](counted), burn_in=steps, num_samples=steps)
+        jax.eval_shape(run, jnp.zeros((2, 1)))
+        counts.add(counted.calls)
+    assert len(counts) == 1
+
+
 def test_run_keeps_what_it_says(key):
     """Samples are the states of single steps, after burn-in, thinned; info is their mean."""
     law = bent_law()
