@@ -12,6 +12,7 @@ import tyro
 from experiments.shared.comparison import compare
 from gen_jax import training
 from gen_jax.errors import ConfigError
+from gen_jax.ranges import check_ranges
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Config:
 
 def main() -> None:
     config = tyro.cli(Config, description=__doc__)
+    check_ranges(config)
     if len(config.runs) < 2:
         raise ConfigError(f"runs={list(config.runs)} must be two directories or more")
     print(compare(config.runs, config.output))

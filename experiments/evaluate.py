@@ -28,6 +28,7 @@ from experiments.shared.sampling import DECODING, Sampler, SamplingConfig, prepa
 from gen_jax import training
 from gen_jax.data import known_densities
 from gen_jax.errors import ConfigError
+from gen_jax.training.identity import RUN
 
 OPTIONS = frozenset(field.name for field in fields(SamplingConfig)) - {"run", "allow_changed_data"}
 """Fields that the report repeats: they decide what was measured."""
@@ -100,6 +101,7 @@ def main() -> None:
             measured |= measures.evaluate_downstream(saved, samples, train, test, config.downstream)
     report = {
         "run": saved.name,
+        RUN: training.read_config(saved.directory).get(RUN),
         "dataset": saved.spec.name,
         "step": saved.step,
         "num_samples": num,

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jax.numpy as jnp
-import numpy as np
 import tyro
 
+from experiments.shared import pair_files
 from experiments.shared.caption_checks import picture_of
 from experiments.shared.diffusion_options import PathConfig, model_options
 from experiments.shared.networks import make_network
@@ -85,11 +85,10 @@ def main() -> None:
     config.check()
     train = None
     if config.pairs:
-        file = Path(config.directory or "") / "pairs.npz"
+        file = Path(config.directory or "") / pair_files.NAME
         if not file.is_file():
             raise ConfigError(f"pairs=True, but there is no {str(file)!r}: see experiments.reflow")
-        with np.load(file) as stored:
-            train = dict(stored)
+        train = pair_files.read_pairs(file)
     run(EXPERIMENT, config, picture_of(config.dataset), train=train)
 
 

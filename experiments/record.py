@@ -16,6 +16,8 @@ import tyro
 from experiments.shared import records
 from gen_jax import training
 from gen_jax.errors import ConfigError
+from gen_jax.ranges import check_ranges
+from gen_jax.writing import replacing
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Config:
 
 def main() -> None:
     config = tyro.cli(Config, description=__doc__)
+    check_ranges(config)
     directory = Path(config.run)
     name = config.name or directory.resolve().name
     if not re.fullmatch(r"[\w.-]+", name):
@@ -46,7 +49,9 @@ def main() -> None:
     path = training.check_writable("folder", Path(config.folder) / f"{name}.json")
     picture = records.last_picture(directory)
     if picture is not None:
-        path.with_suffix(".png").write_bytes(records.small_png(picture))
+        small = records.small_png(picture)
+        with replacing(path.with_suffix(".png")) as file:
+            file.write_bytes(small)
     training.write_json(path, {**record, "picture": f"{name}.png" if picture else None})
     print(f"written: {path}")
 

@@ -18,6 +18,7 @@ import tyro
 
 from experiments.shared import measures, pictures
 from experiments.shared.option_types import MAX_COUNT, MAX_SAMPLES, Count, Seed, within
+from experiments.shared.provenance import compare, in_report
 from experiments.shared.reflow_rounds import labels_of, trained
 from experiments.shared.registry import Saved
 from experiments.shared.runner import rebuild
@@ -51,6 +52,8 @@ class Config:
     num: Annotated[int, *within(10, MAX_SAMPLES)] = 500
     """Samples of each number."""
     seed: Seed = 0
+    allow_changed_data: bool = False
+    """Go on although the data are not those of the training."""
 
 
 def measured(config: Config, saved: Saved, train: dict, test: dict) -> dict[str, Any]:
@@ -78,6 +81,7 @@ def main() -> None:
     training.configure_backend(1)
     first = rebuild(config.run, experiments=("flow_matching", "diffusion"))
     path = training.check_writable("reflow", first.directory / "reflow.json")
+    changed = compare(first, config.allow_changed_data)
     if first.spec.kind == "text":
         raise ConfigError(f"run {config.run!r} is of text, which has no flow")
     runs = {"first": first}
@@ -94,7 +98,7 @@ def main() -> None:
         for calls in CALLS:
             values = numbers[f"{calls}_euler"].items()
             print(f"  {calls} Euler  " + "  ".join(f"{key} {value}" for key, value in values))
-    training.write_json(path, report)
+    training.write_json(path, in_report(changed) | report)
     print(f"written: {path}")
 
 

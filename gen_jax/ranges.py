@@ -15,7 +15,12 @@ from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
 
+import numpy as np
+
 from gen_jax.errors import ConfigError, check_range
+
+TINY, HUGE = (float(getattr(np.finfo(np.float32), end)) for end in ("tiny", "max"))
+"""Sizes that float32 holds: others are 0 or infinite in the arrays that they meet."""
 
 
 class Range(NamedTuple):
@@ -88,10 +93,14 @@ def _check_field(name: str, field: Field, value: Any) -> None:
             check_range(
                 name, number, low, high, open_low=open_low, integer=float not in field.types
             )
+        if isinstance(number, float) and number and not TINY <= abs(number) <= HUGE:
+            raise ConfigError(f"{name}={number} must be 0 or of a size in [{TINY:.3g}, {HUGE:.3g}]")
 
 
 def check_ranges(options: Any, prefix: str = "") -> None:
-    """Raise ConfigError for the first number of (nested) options that is infinite or out of range.
+    """Raise ConfigError for the first of (nested) options that no value of it can be.
+
+    That is a number out of its range or of a size that float32 does not hold, or an empty text.
 
     Args:
       options: a NamedTuple or dataclass; `prefix` comes before its names in the message.
@@ -103,3 +112,5 @@ def check_ranges(options: Any, prefix: str = "") -> None:
             check_ranges(value, f"{prefix}{name}.")
         elif field.is_number:
             _check_field(f"{prefix}{name}", field, value)
+        elif isinstance(value, str) and not value:
+            raise ConfigError(f"{prefix}{name}='' must not be empty (leave the option out)")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from damaged import CALLABLES
 
+from gen_jax.compiled import Compiled
 from gen_jax.errors import ConfigError
 from gen_jax.model import PER_SAMPLE, SHARED, STATIC, GenerativeModel
 
@@ -42,6 +43,14 @@ def test_conditions_are_the_options_of_sample(name):
             model.sample(KEY, None, 2, lable=1)
     listed = inspect.getdoc(model.sample).rsplit("Options of this model: ", 1)[1]
     assert all(f"{word} ({kind})" in listed for word, kind in model.conditions.items())
+
+
+@pytest.mark.parametrize("name", CALLABLES)
+def test_sample_and_log_prob_hold_their_programs(name):
+    """Equal calls are traced once: test_compiled.py shows it of `Compiled`."""
+    model, _ = model_of(name)
+    for function in (model.sample, model.log_prob):
+        assert function is None or isinstance(function, Compiled)
 
 
 @pytest.mark.parametrize("name", CALLABLES)

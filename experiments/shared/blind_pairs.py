@@ -21,6 +21,8 @@ from PIL import Image
 from gen_jax import metrics
 from gen_jax.data import DatasetSpec, Vocabulary
 from gen_jax.errors import DataError
+from gen_jax.training.files import read_json
+from gen_jax.writing import write_text
 
 FORMAT = "gen_jax blind pairs 1"
 TEMPLATE = Path(__file__).with_name("blind_pairs.html")
@@ -80,20 +82,21 @@ def write_page(
     as_script = lambda value: json.dumps(value).replace("</", "<\\/")
     filled = {"TITLE": html.escape(title), "STORED": as_script(stored), "PAIRS": as_script(pairs)}
     page = TEMPLATE.read_text(encoding="utf-8")
-    path.write_text(re.sub(r"__([A-Z]+)__", lambda m: filled[m[1]], page), encoding="utf-8")
+    write_text(path, re.sub(r"__([A-Z]+)__", lambda m: filled[m[1]], page))
     return path
 
 
 def read_choices(path: Path) -> dict[str, Any]:
     """What the page saved. Raises DataError for any other file."""
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = read_json(path)
     except (OSError, ValueError) as error:
         raise DataError(f"choices {str(path)!r} cannot be read ({error})") from error
     choices = stored.get("choices") if isinstance(stored, dict) else None
     if not isinstance(choices, list) or stored.get("format") != FORMAT:
         raise DataError(f"choices {str(path)!r} were not saved by a page of experiments.human")
-    if len(choices) != stored.get("pairs") or not {*map(str, choices)} <= {"0", "1", "None"}:
+    made = all(type(choice) is int and choice in (0, 1) for choice in choices if choice is not None)
+    if len(choices) != stored.get("pairs") or not made:
         raise DataError(f"choices {str(path)!r} must hold 0, 1 or null for each pair")
     return stored
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from experiments.shared import records
 from gen_jax import training
+from gen_jax.writing import write_text
 
 STYLE = (
     "body{font:15px/1.5 sans-serif;margin:2rem}td,th{padding:.2rem 1rem .2rem 0;text-align:left;"
@@ -90,5 +91,5 @@ def compare(runs: Sequence[str | Path], output: str | Path) -> str:
     parts = table(found)
     path = training.check_writable("output", Path(output))
     pictures = [records.last_picture(run) for run in runs]
-    path.write_text(as_html(names, parts, pictures), encoding="utf-8")
+    write_text(path, as_html(names, parts, pictures))
     return as_text(names, parts)

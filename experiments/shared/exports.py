@@ -8,6 +8,7 @@ import numpy as np
 from experiments.shared.registry import Saved
 from gen_jax import plotting, training
 from gen_jax.errors import ConfigError
+from gen_jax.writing import replacing
 
 LABELS = "labels.csv"
 SUFFIXES = {
@@ -20,11 +21,9 @@ SUFFIXES = {
 
 def write_arrays(path: Path, samples: np.ndarray, labels: np.ndarray | None) -> Path:
     """An npz of `arr_0` [N, ...], where tools that compute the FID look, and `labels` int32 [N]."""
-    with open(path, "wb") as file:
-        if labels is None:
-            np.savez_compressed(file, arr_0=samples)
-        else:
-            np.savez_compressed(file, arr_0=samples, labels=np.asarray(labels, np.int32))
+    more = {} if labels is None else {"labels": np.asarray(labels, np.int32)}
+    with replacing(path) as file:
+        np.savez_compressed(file, arr_0=samples, **more)  # type: ignore[arg-type]
     return path
 
 
@@ -40,10 +39,12 @@ def write_pictures(folder: Path, samples: np.ndarray, labels: np.ndarray | None)
     for name, image in zip(names, samples):
         plotting.save_image(folder / name, image)
     if labels is not None:
-        with open(folder / LABELS, "w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows(
-                [("file", "label"), *zip(names, np.asarray(labels).tolist())]
-            )
+        rows = [("file", "label"), *zip(names, np.asarray(labels).tolist())]
+        with (
+            replacing(folder / LABELS) as path,
+            open(path, "w", newline="", encoding="utf-8") as file,
+        ):
+            csv.writer(file).writerows(rows)
     return folder
 
 

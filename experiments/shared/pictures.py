@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.shared.caption_checks import subject_of
-from gen_jax import data, plotting, training
+from gen_jax import data, plotting, writing
 from gen_jax.data import DatasetSpec, Vocabulary
 from gen_jax.errors import DataError
 from gen_jax.model import GenerativeModel, sample_in_batches
@@ -66,7 +66,7 @@ def write_text(path: Path, spec: DatasetSpec, samples: np.ndarray) -> Path:
     vocabulary = Vocabulary.from_json(spec.vocabulary)
     path.parent.mkdir(parents=True, exist_ok=True)
     rule = f"\n{'-' * 60}\n"
-    path.write_text(rule.join(vocabulary.decode(row) for row in samples) + "\n", encoding="utf-8")
+    writing.write_text(path, rule.join(vocabulary.decode(row) for row in samples) + "\n")
     return path
 
 
@@ -75,7 +75,6 @@ def write_samples(
 ) -> Path:
     """100 images (one row for each ten labels), 4000 points or 8 texts, in `samples/` of a run."""
     samples = draw(model, spec, state, COUNTS[spec.kind])
-    training.check_same_run(directory)
     return picture(directory / "samples" / f"step_{step:08d}.png", spec, samples)
 
 

@@ -1,7 +1,6 @@
 """What is kept of a run: how it was made, what it cost, what was measured, and a picture."""
 
 import io
-import json
 import shlex
 from pathlib import Path
 from typing import Any
@@ -10,20 +9,43 @@ from PIL import Image
 
 from gen_jax import training
 from gen_jax.errors import CheckpointError, ConfigError
+from gen_jax.training.console import warn
+from gen_jax.training.files import read_json
+from gen_jax.training.identity import RUN
 
 MAX_PICTURE = 60_000
 """Bytes of a picture that is kept in the repository."""
 
+EVALUATION = "evaluation.json"
 COSTS = ("steps_here", "wall_seconds", "cpu_seconds", "load_average")
 
 
 def _json(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
+    """The mapping in a file of a run; empty where there is none."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        found = read_json(path)
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged ({error})") from error
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path} is damaged: it holds a {type(found).__name__}")
+    return found
+
+
+def evaluation_of(directory: Path, stored: dict[str, Any]) -> dict[str, Any]:
+    """What `evaluate` measured of the run; a warning where it is not of the newest step.
+
+    Raises CheckpointError for the numbers of another run.
+    """
+    found = _json(directory / EVALUATION)
+    whose, own = found.pop(RUN, None), stored.get(RUN)
+    if whose is not None and whose != own:
+        raise CheckpointError(f"{directory / EVALUATION} is that of another run ({whose})")
+    newest, step = max(training.saved_steps(directory), default=None), found.get("step")
+    if step is not None and newest is not None and step != newest:
+        warn(f"{directory / EVALUATION} is of step {step}, the newest of the run is {newest}")
+    return found
 
 
 def command_of(experiment: str, words: list[str]) -> str:
@@ -57,7 +79,7 @@ def of_run(directory: str | Path) -> dict[str, Any]:
         "packages": environment.get("packages", {}),
         "device": f"{len(devices)} x {devices[0]}" if devices else None,
         **{name: report.get(name) for name in COSTS},
-        "evaluation": _json(directory / "evaluation.json"),
+        "evaluation": evaluation_of(directory, stored),
     }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.shared import pictures
+from experiments.shared import pair_files, pictures
 from experiments.shared.registry import Saved, find
 from experiments.shared.runner import rebuild, run
 from gen_jax.flow_matching import paired_data
@@ -39,7 +39,8 @@ def next_config(config: Any, first: Saved, last: Saved, directory: Path, distill
 def trained(config: Any, first: Saved, last: Saved, name: str, index: int) -> Saved:
     """The run of a round; its pairs are drawn unless they are there."""
     directory = first.directory.with_name(f"{first.directory.name}-{name}")
-    file = directory / "pairs.npz"
+    file = directory / pair_files.NAME
+    asked = pair_files.origin(last, seed=config.seed, pairs=config.pairs, steps=config.pair_steps)
     if not file.is_file():
         key = jax.random.fold_in(jax.random.key(config.seed), index)
         given = labels_of(last, config.pairs)
@@ -49,12 +50,8 @@ def trained(config: Any, first: Saved, last: Saved, name: str, index: int) -> Sa
         if given:
             pairs["y"] = np.asarray(given["label"])
         directory.mkdir(parents=True, exist_ok=True)
-        written = file.with_suffix(".part.npz")
-        arrays: Any = pairs
-        np.savez(written, **arrays)
-        written.rename(file)
+        pair_files.write_pairs(file, pairs, asked)
+    train = pair_files.read_pairs(file, asked)
     options = next_config(config, first, last, directory, name == "distilled")
-    with np.load(file) as stored:
-        train = dict(stored)
     run(find("flow_matching"), options, train=train)
     return rebuild(directory)

@@ -19,6 +19,7 @@ from experiments.shared.option_types import (
     Share,
     within,
 )
+from experiments.shared.provenance import compare
 from experiments.shared.registry import Saved
 from experiments.shared.runner import rebuild
 from gen_jax import diffusion, inverse, metrics, plotting, training
@@ -179,13 +180,18 @@ def restored(
     return report, in_pixels([x, back, *shown, mean, 2 * std])
 
 
-def by_ddrm(
-    directory: str, dataset: str, operator: Any, y: Array, noise_std: float
-) -> dict[str, np.ndarray]:
-    """DDRM with the run of a diffusion model: the mean of eight draws, and one of them."""
-    saved, draws = rebuild(directory), 8
+def load_prior(directory: str, dataset: str) -> Saved:
+    """The run of a diffusion model on the same data. Raises ConfigError, DataError."""
+    saved = rebuild(directory)
     if saved.spec.name != dataset or not isinstance(saved.model.parts, diffusion.Parts):
         raise ConfigError(f"prior={directory!r} is no diffusion run on {dataset!r}")
+    compare(saved)
+    return saved
+
+
+def by_ddrm(saved: Saved, operator: Any, y: Array, noise_std: float) -> dict[str, np.ndarray]:
+    """DDRM with a diffusion model: the mean of eight draws, and one of them."""
+    draws = 8
     stepper = inverse.ddrm(operator, jnp.repeat(y, draws, 0), noise_std)
     draw = lambda key, state: saved.model.sample(key, state, draws * len(y), stepper=stepper)
     drawn = np.asarray(jax.jit(draw)(jax.random.key(0), saved.state))

@@ -20,6 +20,7 @@ from gen_jax.data import DatasetSpec
 from gen_jax.errors import CheckpointError, ConfigError
 from gen_jax.model import GenerativeModel
 from gen_jax.training.events import add_samples
+from gen_jax.training.rundir import remember
 from gen_jax.types import Array, Key, State
 
 
@@ -171,8 +172,11 @@ def rebuild(
     Raises ConfigError when there is no such run, CheckpointError when its files are damaged.
     """
     directory = Path(directory).absolute()
-    found = untrained(directory, training.read_config(directory), experiments)
+    stored = training.read_config(directory)
+    remember(directory, stored)
+    found = untrained(directory, stored, experiments)
     state, step = training.restore_state(directory, found.state, step)
+    training.check_same_run(directory)  # the state is that of this configuration
     return found._replace(state=state, step=step)
 
 

@@ -37,12 +37,15 @@ def parse(words: Sequence[str]) -> Plan:
         if not values or (name in OWN and len(values) > 1):
             raise ConfigError(f"--{name} must have {'one value' if name in OWN else 'a value'}")
     folder = Path(own["folder"][0] or f"runs/sweep-{experiment}")
-    runs = {}
+    runs: dict[Path, list[str]] = {}
     for combination in itertools.product(*options.values()):
         chosen = dict(zip(options, combination))
-        runs[folder / _slug(chosen)] = [
+        words = [
             part for name, value in chosen.items() for part in (f"--{name}", *shlex.split(value))
         ]
+        directory = folder / _slug(chosen)
+        if runs.setdefault(directory, words) != words:
+            raise ConfigError(f"{chosen} and {runs[directory]} would both be kept in {directory}")
     return Plan(experiment, folder, shlex.split(own["evaluation"][0]), runs)
 
 
@@ -67,4 +70,6 @@ def _slug(chosen: Mapping[str, str]) -> str:
     """Of all options that are given, so that another choice is another directory."""
     text = ",".join(f"{name}={value}" for name, value in chosen.items()) or "run"
     slug = "".join(c if c.isalnum() or c in "._=-," else "_" for c in text)
-    return slug if len(slug) < 150 else f"{slug[:140]}-{zlib.crc32(text.encode()):08x}"
+    # A blank is an underscore, as ever; what else is replaced could be another choice's name.
+    same = slug == text.replace(" ", "_") and len(slug) < 150
+    return slug if same else f"{slug[:140]}-{zlib.crc32(text.encode()):08x}"

@@ -26,6 +26,7 @@ from gen_jax.checks import check_path, no_type_check
 from gen_jax.errors import CheckpointError, ConfigError, check_choice, check_text, shown
 from gen_jax.nets.classifier import Classifier
 from gen_jax.types import Array, Float, Int, UInt8
+from gen_jax.writing import replacing
 
 WEIGHTS = Path(__file__).parent / "weights"
 ARCHITECTURES = {"Classifier": Classifier}
@@ -152,9 +153,8 @@ def save_classifier(
     np.savez_compressed(buffer, metadata=np.array(json.dumps(dict(metadata))), **arrays)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(buffer.getvalue())
-    partial.replace(path)
+    with replacing(path) as file:
+        file.write_bytes(buffer.getvalue())
     return _short_hash(buffer.getvalue())
 
 

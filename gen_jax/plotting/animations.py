@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -13,6 +14,7 @@ from gen_jax.plotting.densities import Window
 from gen_jax.plotting.grids import as_images, image_grid
 from gen_jax.plotting.style import SAMPLES, as_plane, bare, panels, styled, window_around
 from gen_jax.types import Array, Num
+from gen_jax.writing import replacing
 
 MAX_FRAMES = 48
 DURATION, HOLD = 70, 1500
@@ -50,9 +52,9 @@ def write_gif(path: str | os.PathLike, frames: Sequence[np.ndarray], colours: in
     pictures = _few_colours(frames, colours)
     path.parent.mkdir(parents=True, exist_ok=True)
     durations = [DURATION] * (len(pictures) - 1) + [HOLD]
-    pictures[0].save(
-        path, save_all=True, append_images=pictures[1:], duration=durations, loop=0, optimize=True
-    )
+    rest: dict[str, Any] = {"save_all": True, "append_images": pictures[1:], "optimize": True}
+    with replacing(path) as file:
+        pictures[0].save(file, duration=durations, loop=0, **rest)
     return path
 
 

@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.types import Array, UInt8
+from gen_jax.writing import replacing
 
 TARGET = 32
 """Smaller images are enlarged to at least this many pixels."""
@@ -92,5 +93,6 @@ def save_image(path: str | os.PathLike, array: Array | np.ndarray) -> Path:
         raise ConfigError(f"path={str(path)!r} must end in .png")
     picture = to_image(array)
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path, optimize=True)
+    with replacing(path) as file:
+        picture.save(file, optimize=True)
     return path

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from gen_jax.errors import ConfigError
 from gen_jax.types import Array, Float, Num
+from gen_jax.writing import replacing
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's colours, distinct to nearly everybody; beyond seven, vary the marker."""
@@ -88,7 +89,8 @@ def save(figure: Figure, path: str | os.PathLike, dpi: int = DPI) -> Path:
     if path.suffix[1:].lower() not in figure.canvas.get_supported_filetypes():
         raise ConfigError(f"path={str(path)!r} must end in .png, .svg or .pdf")
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=dpi)
+    with replacing(path) as file:
+        figure.savefig(file, dpi=dpi)
     return path
 
 

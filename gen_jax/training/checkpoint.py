@@ -29,13 +29,14 @@ import orbax.checkpoint as ocp
 from gen_jax.errors import CheckpointError, ResourceError
 from gen_jax.training import sharding
 from gen_jax.training.console import mark, warn
-from gen_jax.training.files import plain, sync
+from gen_jax.training.files import plain
 from gen_jax.training.identity import Identity
 from gen_jax.training.leaves import describe, plain_leaf
 from gen_jax.training.manifest import read_manifest, read_numbers, write_manifest, write_numbers
 from gen_jax.training.place import Place
 from gen_jax.training.restoring import load, newest_whole, restore_state, saved_steps
 from gen_jax.types import State
+from gen_jax.writing import sync
 
 __all__ = ["Checkpoints", "restore_state", "saved_steps"]
 

@@ -1,4 +1,4 @@
-"""Writing that survives a kill or a power cut: a file is the old one or the new one, never half."""
+"""JSON and other text of a run, each file in one piece; places that can be written."""
 
 import json
 import math
@@ -12,15 +12,7 @@ import numpy as np
 from gen_jax.checks import check_path, no_type_check
 from gen_jax.errors import ConfigError, ResourceError
 from gen_jax.types import Estimate
-
-
-def sync(path: Path) -> None:
-    """fsync a file or a folder (a folder's fsync makes the names in it durable)."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+from gen_jax.writing import write_text
 
 
 @no_type_check
@@ -31,33 +23,19 @@ def check_writable(argument: str, path: Path) -> Path:
     """
     path = check_path(argument, path)
     try:
-        existed = path.exists()
-        if existed and not path.is_file():
+        target = Path(os.path.realpath(path))  # of a link
+        existed = target.exists()
+        if existed and not target.is_file():
             raise ConfigError(f"{argument}={str(path)!r} is there and is no file")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent), open(path, "ab"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=target.parent), open(target, "ab"):
             pass
         if not existed:
-            path.unlink()
+            target.unlink()
     except OSError as error:
         reason = f"cannot be written ({error.strerror})"
         raise ResourceError(f"{argument}={str(path)!r} {reason}") from error
     return path
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """Write `text` durably and in one piece. Raises OSError; the old content then remains."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync(path.parent)
 
 
 def read_json(path: Path) -> Any:
@@ -71,10 +49,9 @@ def read_json(path: Path) -> Any:
 
 @no_type_check
 def write_json(path: Path, value: Any) -> None:
-    """`write_atomic` of strict JSON (non-finite numbers become null)."""
-    write_atomic(
-        check_path("path", path), json.dumps(plain(value), indent=2, allow_nan=False) + "\n"
-    )
+    """Durably and in one piece, as strict JSON (non-finite numbers become null)."""
+    text = json.dumps(plain(value), indent=2, allow_nan=False)
+    write_text(check_path("path", path), text + "\n")
 
 
 def plain(value: Any) -> Any:

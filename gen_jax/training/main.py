@@ -16,7 +16,7 @@ from gen_jax.training.backend import cache_folder
 from gen_jax.training.console import UNWRITABLE, Steady
 from gen_jax.training.stopping import ignore_repeated
 
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 def _out_of_memory(error: BaseException) -> bool:

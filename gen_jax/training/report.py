@@ -13,8 +13,9 @@ import numpy as np
 
 from gen_jax.checks import check_path, no_type_check
 from gen_jax.errors import ConfigError, shown
-from gen_jax.training.files import read_json, write_atomic, write_json
+from gen_jax.training.files import read_json, write_json
 from gen_jax.types import Estimate
+from gen_jax.writing import write_text
 
 STYLE = (
     "body{font:15px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
@@ -113,5 +114,5 @@ def write_report(directory: str | Path, numbers: dict[str, Any] | None = None) -
         f"<h2>Configuration</h2><pre>{config}</pre><h2>Environment</h2><pre>{machine}</pre>"
     )
     path = directory / "report.html"
-    write_atomic(path, page)
+    write_text(path, page)
     return path

@@ -17,7 +17,7 @@ from gen_jax.errors import CheckpointError, ConfigError, GenJaxError, ResourceEr
 from gen_jax.training import sharding
 from gen_jax.training.console import warn
 from gen_jax.training.environment import changes, environment
-from gen_jax.training.files import plain, read_json, write_atomic, write_json
+from gen_jax.training.files import plain, read_json, write_json
 from gen_jax.training.identity import (
     CONFIG,
     RUN,
@@ -31,12 +31,13 @@ from gen_jax.training.identity import (
 from gen_jax.training.manifest import read_manifest
 from gen_jax.training.place import Place
 from gen_jax.training.restoring import check_not_all_foreign, saved_steps
+from gen_jax.writing import GUARDED, write_text
 
 METRICS, ENVIRONMENT, DONE = "metrics.jsonl", "environment.json", "DONE"
 DIGESTS = ("digests.", "fit.data_")
 """How the names of the data's digests begin: of the named data set, and of the arrays of `fit`."""
 OPENED: dict[Path, Identity] = {}
-"""The runs that this process has opened, by the names they had."""
+"""The runs that this process has opened or read, by the names they had."""
 MAY_CHANGE = frozenset(
     {
         "allow_changed",
@@ -136,7 +137,7 @@ class RunDirectory:
             self.close()
             raise
         self.identity, self._config = identity_of(stored), body(stored)
-        OPENED[self.path] = self.identity
+        remember(self.path, stored)
 
     def _cannot_be_written(self, error: OSError) -> ResourceError:
         return ResourceError(f"directory={str(self.path)!r} cannot be written ({error.strerror})")
@@ -243,7 +244,7 @@ class RunDirectory:
             for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
                 if _step_of_record(line) <= step:
                     kept.append(line + "\n")
-            write_atomic(path, "".join(kept))
+            write_text(path, "".join(kept))
         except OSError as error:
             warn(f"{self.path / METRICS} cannot be cut back to step {step} ({error.strerror})")
 
@@ -296,7 +297,7 @@ class RunDirectory:
     def mark_done(self, step: int) -> None:
         """Write DONE, holding the last step. Raises ResourceError."""
         try:
-            write_atomic(self._folder / DONE, f"{step}\n")
+            write_text(self._folder / DONE, f"{step}\n")
         except OSError as error:
             raise ResourceError(
                 f"{self.path}: DONE cannot be written ({error.strerror})"
@@ -330,11 +331,17 @@ def _step_of_record(line: str) -> float:
     return step if type(step) in (int, float) else math.inf
 
 
+def remember(path: Path, stored: dict[str, Any]) -> None:
+    """From now on, what is written by this absolute name has to find the run that is there now."""
+    OPENED[path] = identity_of(stored)
+    GUARDED[path] = check_same_run
+
+
 @no_type_check
 def check_same_run(path: str | Path) -> None:
-    """Raise CheckpointError where a run that this process opened has left this name to another.
+    """Raise CheckpointError where a run that this process opened or read has left its name.
 
-    For what is written by name: a folder may be moved while pictures are drawn.
+    A folder may be moved while pictures are drawn; what `gen_jax.writing` writes asks by itself.
     """
     known = OPENED.get(check_path("path", path).absolute())
     try:
@@ -342,7 +349,7 @@ def check_same_run(path: str | Path) -> None:
     except GenJaxError:
         same = False
     if not same:
-        raise CheckpointError(f"{path} was moved, or removed, while its run was under way")
+        raise CheckpointError(f"{path} was moved, removed or replaced since its run was opened")
 
 
 def open_on_first(

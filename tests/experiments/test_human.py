@@ -93,6 +93,8 @@ def test_the_page_asks_nothing_of_other_machines(page):
         ({"salt": 3}, "answers"),
         ({"choices": [0]}, "0, 1 or null"),
         ({"choices": [2] * N}, "0, 1 or null"),
+        ({"choices": ["0"] * N}, "0, 1 or null"),
+        ({"choices": [True] * N}, "0, 1 or null"),
         ({"choices": [None] * N}, "no pair has a choice"),
         ({"format": "x"}, "not saved by a page"),
     ],
@@ -103,6 +105,13 @@ def test_other_files_are_refused(command, tmp_path, page, change, message):
     ended = command("human", "--score", path)
     assert (ended.code, ended.err.count("\n")) == (3, 1)
     assert message in ended.err
+
+
+def test_nested_choices_are_one_line(command, tmp_path):
+    path = tmp_path / "choices.json"
+    path.write_text("[" * 100_000)
+    ended = command("human", "--score", path)
+    assert (ended.code, ended.err.count("\n")) == (3, 1)
 
 
 def test_what_cannot_be_judged_is_refused(command, points_run, tmp_path):

@@ -58,6 +58,7 @@ def outside(field):
     wrong += [] if high is None else [step(high, math.inf), 10**15]
     wrong += [10**9] if whole and high is not None and high < 10**9 else []
     wrong += [] if whole else [math.nan, math.inf, -math.inf]
+    wrong += [] if whole or high is not None else [1e300]  # infinite in float32
     if tuple in field.types:
         return [(value, value) for value in wrong] + [()] * (entries > 0)
     return wrong
@@ -85,6 +86,15 @@ def test_numbers_outside_of_their_ranges_are_refused_by_name(name):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
+def test_empty_texts_are_refused_by_name(name):
+    """`--directory "$UNSET"` was the default directory."""
+    config = CONFIGS[name]
+    for option, field in fields_of(type(config)).items():
+        if str in field.types and tuple not in field.types:
+            assert option in refusal(replace(config, **{option: ""}))
+
+
+@pytest.mark.parametrize("name", CONFIGS)
 def test_defaults_lie_in_their_ranges(name):
     check_ranges(CONFIGS[name])
 
@@ -105,11 +115,12 @@ def test_ranges_of_named_tuples():
         sizes: Annotated[tuple[int, ...], Range(2)] = (2,)
 
     check_ranges(Options())
-    check_ranges(Options(rate=1, sizes=(2, 3)))
+    check_ranges(Options(rate=1, sizes=(2, 3), free=1e38))
+    check_ranges(Options(free=-2e-38))
     wrong = {
         "width": (9, 0, 2.0, True, None, "4"),
         "rate": (0.0, 1.1, "a"),
-        "free": (math.inf,),
+        "free": (math.inf, 1e300, -1e39, 1e-40, -5e-324),
         "sizes": ((), (1,), (2, 2.5), None),
     }
     for name, values in wrong.items():

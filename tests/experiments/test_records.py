@@ -1,6 +1,9 @@
 """Records, comparisons and sweeps of small finished runs."""
 
 import json
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -76,7 +79,8 @@ def test_sweep_runs_what_is_not_done(finished, tmp_path):
     words = ["diffusion", "--seed", "0", "1", "--path", "vp", "--folder", str(tmp_path)]
     plan = sweep.parse([*words, "--evaluation", "--num 40"])
     assert [path.name for path in plan.runs] == ["seed=0,path=vp", "seed=1,path=vp"]
-    finished("seed=0,path=vp", recall=1.0)
+    run = finished("seed=0,path=vp", recall=1.0)
+    write_json(run / sweep.ASKED, sweep.made_by(run, plan.evaluation))
     calls = []
 
     def execute(command, words):
@@ -89,6 +93,108 @@ def test_sweep_runs_what_is_not_done(finished, tmp_path):
         ("diffusion", "--seed", "1", "--path", "vp", "--directory", second),
         ("evaluate", second, "--num", "40"),
     ]
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[]", "null", "3", "{", ""])
+@pytest.mark.parametrize("name", ["environment", "report", "evaluation"])
+def test_damaged_files_of_a_run_are_one_line(command, finished, tmp_path, name, text):
+    run = finished("a", recall=0.5)
+    (run / f"{name}.json").write_text(text)
+    for words in (("compare", run, run), ("record", run, "--folder", tmp_path / "records")):
+        ended = command(*words)
+        assert (ended.code, ended.err.count("\n")) == (4, 1), ended.err
+        assert f"{name}.json is damaged" in ended.err
+
+
+def test_numbers_belong_to_their_run_and_step(command, finished, tmp_path):
+    run, other = finished("a"), finished("b")
+    words = ("record", run, "--folder", tmp_path / "records")
+    own = identity.read_config(run)["run_identity"]
+    (run / "checkpoints" / "3").mkdir(parents=True)
+    write_json(run / "evaluation.json", {"run_identity": own, "step": 3, "recall": 0.5})
+    ended = command(*words)
+    assert (ended.code, ended.err) == (0, "")
+    assert json.loads((tmp_path / "records" / "a.json").read_text())["evaluation"] == {
+        "step": 3,
+        "recall": 0.5,
+    }
+    (run / "checkpoints" / "7").mkdir()
+    ended = command(*words)
+    assert ended.code == 0
+    assert "evaluation.json is of step 3, the newest of the run is 7" in ended.err
+    write_json(other / "evaluation.json", {"run_identity": own, "step": 3, "recall": 0.5})
+    for words in (("record", other, "--folder", tmp_path / "records"), ("compare", run, other)):
+        ended = command(*words)
+        assert ended.code == 4
+        assert "evaluation.json is that of another run" in ended.err
+
+
+def test_sweep_evaluates_again_what_is_not_as_asked(finished, tmp_path):
+    """Other words, other numbers, another step, another run's numbers copied in."""
+    calls = []
+
+    def execute(command, words):
+        calls.append(command)
+        return 0
+
+    def sweep_with(evaluation):
+        calls.clear()
+        words = ["diffusion", "--seed", "0", "--folder", str(tmp_path), "--evaluation", evaluation]
+        sweep.sweep(sweep.parse(words), execute)
+        return list(calls)
+
+    run = finished("seed=0", recall=1.0)
+    again = ["evaluate"]
+    assert [sweep_with("--num 40") for _ in range(2)] == [again, []]
+    assert [sweep_with("--num 50") for _ in range(2)] == [again, []]
+    (run / "DONE").write_text("9\n")
+    assert [sweep_with("--num 50") for _ in range(2)] == [again, []]
+    write_json(run / "evaluation.json", {"recall": 0.0})
+    assert [sweep_with("--num 50") for _ in range(2)] == [again, []]
+    write_json(run / "config.json", identity.sealed({"experiment": "diffusion", "config": {}}))
+    assert sweep_with("--num 50") == again
+
+
+CHILD = """
+import signal, sys, time
+signal.signal(signal.SIGUSR1, lambda *a: (time.sleep(1), print("saved", flush=True), sys.exit(75)))
+print("ready", flush=True)
+time.sleep(60)
+"""
+PARENT = """
+import sys
+from experiments import sweep
+from gen_jax.training import run_main
+folder = sys.argv.pop()
+sys.modules["os"].environ["PYTHONPATH"] = folder
+run_main(lambda: sweep.execute("child", []))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_stop_of_a_sweep_lets_its_run_save(tmp_path, number):
+    """Ctrl-C killed the run after a quarter of a second, SIGTERM left it behind."""
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "child.py").write_text(CHILD)
+    words = [sys.executable, "-c", PARENT, str(tmp_path)]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert out == "saved\n"
+    assert process.returncode == 75
+    assert err == "stopped: in child; the same command goes on\n"
+
+
+def test_no_two_choices_share_a_directory():
+    first, second = (
+        next(iter(sweep.parse(["diffusion", "--dataset", name]).runs))
+        for name in ("folder:a/b", "folder:a_b")
+    )
+    assert first != second
+    with pytest.raises(ConfigError, match="both be kept in"):
+        sweep.parse(["flow", "--hidden", "8 8", "8_8"])
 
 
 def test_sweep_is_a_product_and_quotes_hold_several_words():

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.shared import runner
+from experiments.shared import pair_files, runner
 from gen_jax import diffusion, paths
+from gen_jax.errors import ConfigError
 
 SMALL = ("--dataset", "8gaussians", "--network.width", 16, "--network.depth", 1)
 FIRST = (*SMALL, "--steps", 6, "--batch-size", 16, "--directory", "flow")
@@ -68,3 +69,30 @@ def test_refusals(command):
         ended = command(*words)
         assert ended.code == 2
         assert message in ended.err
+
+
+def test_pairs_of_another_origin_are_refused(tmp_path):
+    """Fewer pairs, another seed, or another run's were trained on in silence."""
+    path, made = tmp_path / "pairs.npz", {"run": "a", "step": 6, "seed": 0, "pairs": 2}
+    pairs = {"x0": np.zeros((2, 2)), "x1": np.ones((2, 2))}
+    pair_files.write_pairs(path, pairs, made)
+    for asked in (made, None):
+        found = pair_files.read_pairs(path, asked)
+        assert {name: x.tolist() for name, x in found.items()} == {
+            name: x.tolist() for name, x in pairs.items()
+        }
+    for name, value in (("run", "b"), ("step", 7), ("seed", 1), ("pairs", 3)):
+        with pytest.raises(ConfigError, match=f"{name}: {made[name]} -> {value}"):
+            pair_files.read_pairs(path, {**made, name: value})
+
+
+@pytest.mark.parametrize(
+    "harm", [lambda b: b[:100], lambda b: b"", lambda b: b[:-9], lambda b: b"x"]
+)
+def test_damaged_pairs_are_one_line(command, elsewhere, tmp_path, harm):
+    path = tmp_path / "pairs.npz"
+    pair_files.write_pairs(path, {"x0": np.zeros((2, 2)), "x1": np.ones((2, 2))}, {})
+    path.write_bytes(harm(path.read_bytes()))
+    ended = command("flow_matching", *SMALL, "--pairs", "--directory", tmp_path)
+    assert (ended.code, ended.err.count("\n")) == (3, 1), ended.err
+    assert "pairs.npz' cannot be read" in ended.err

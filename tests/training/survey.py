@@ -1,4 +1,4 @@
-"""Kills, damages and signals in number, counted: tried, right.
+"""Kills, damages, signals, edges and doors in number, counted: tried, right.
 
     python tests/training/survey.py --kills 100 --output survey.json
 
@@ -6,6 +6,8 @@ Every run is a process of its own, forked from one that has imported jax but not
 kill costs a second. A kill is right when every step that was said to be saved verifies, and a
 second process ends on the bits, the logged means and the best step of a run that nothing disturbed.
 A damage is right when readers give the bits of a sound step with a warning, or a CheckpointError.
+Edges and doors are the cases of the tests that EDGES and DOORS name; a mistake at a function, or a
+damaged callable, is right when one line names it (tests/wrong_calls.py, wrong_fits.py, damaged.py).
 """
 
 import argparse
@@ -13,22 +15,25 @@ import functools
 import hashlib
 import json
 import os
+import platform
 import random
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 import traceback
 from pathlib import Path
+from xml.etree import ElementTree
 
 import harness
 import jax
 import tiny
 
 from gen_jax import training
-from gen_jax.errors import CheckpointError
+from gen_jax.errors import CheckpointError, ConfigError, DataError
 from gen_jax.training import session
 from gen_jax.training.checkpoint import saved_steps
 from gen_jax.training.console import mark
@@ -38,6 +43,9 @@ from gen_jax.training.restoring import identity_in
 
 PLAN = {"steps": 24, "save_every": 3, "keep": 2, "steps_per_call": 1, "log_every": 5}
 SPOTS = ("start", "step", "save", "commit", "saved", "evaluate", "numbers", "sample", "clean")
+TESTS = Path(__file__).parents[1]
+EDGES = ("edges", "streams", "odd_files", "moved", "disk_full")
+DOORS = ("experiments/test_bad_input.py", "training/test_refusals.py")
 SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGXCPU")
 
 
@@ -263,10 +271,71 @@ def damages(folder):
     return {kind: {"tried": tried, "right": right} for kind, (tried, right) in counts.items()}
 
 
+def in_one_line(call, argument="", kinds=(ConfigError, DataError)):
+    try:
+        call()
+    except kinds as error:
+        return argument in str(error) and "\n" not in str(error)
+    return False
+
+
+def mistakes():
+    """Wrong calls of public functions, and callables of a wrong output."""
+    sys.path.insert(0, str(TESTS))
+    import damaged
+    import wrong_calls
+    import wrong_fits
+
+    calls = [(name, *row) for name, rows in wrong_calls.CALLS.items() for row in rows]
+    fits = [(name, wrong) for name, rows in wrong_fits.FIT.items() for wrong in rows]
+    calls += [("fit", name, functools.partial(wrong_fits.fit, **wrong)) for name, wrong in fits]
+    counts = {"mistakes at functions": [0, 0], "callables of a wrong output": [0, 0]}
+
+    def count(kind, good, *what):
+        counts[kind][0] += 1
+        counts[kind][1] += good
+        if not good:
+            print(kind, *what, flush=True)
+
+    for name, argument, call in calls:
+        count("mistakes at functions", in_one_line(call, argument), name, argument)
+    for name, (make, harms, arrays) in damaged.CALLABLES.items():
+        for what, harm in harms.items():
+            call = lambda make=make, harm=harm, arrays=arrays: damaged.fit(make(harm), arrays)
+            good = in_one_line(call, kinds=ConfigError)
+            count("callables of a wrong output", good, name, what)
+    return {kind: {"tried": tried, "right": right} for kind, (tried, right) in counts.items()}
+
+
+def cases(folder, *paths):
+    """The cases of test files, those that are slow too; what is skipped was not tried."""
+    results = folder / "results.xml"
+    words = ["-q", "-n0", f"--junitxml={results}", *paths]
+    ended = subprocess.run([sys.executable, "-m", "pytest", *words], cwd=TESTS.parent)
+    suite = next(ElementTree.parse(results).iter("testsuite")).attrib
+    number = lambda *names: sum(int(suite[name]) for name in names)
+    tried = number("tests") - number("skipped")
+    assert (ended.returncode == 0) == (number("failures", "errors") == 0)
+    return {"tried": tried, "right": tried - number("failures", "errors")}
+
+
+def head(words):
+    """What the record names: the command, the commit, versions."""
+    describe = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    commit = subprocess.run(describe, capture_output=True, text=True, cwd=TESTS).stdout.strip()
+    return {
+        "command": " ".join(["python tests/training/survey.py", *words]),
+        "commit": commit,
+        "device": f"{os.cpu_count()} CPU cores",
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=100)
-    parts = ("signals", "damages", "kills")
+    parts = ("signals", "damages", "mistakes", "edges", "doors", "kills")
     parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
@@ -281,7 +350,7 @@ def main() -> None:
         unbroken = folder / "unbroken"
         code, lines, wanted = forked(lambda: train_and_look(unbroken))
         assert code == 0, lines
-        result = {}
+        result = head(sys.argv[1:])
 
         def record(**parts):
             result.update(parts)
@@ -297,6 +366,15 @@ def main() -> None:
             if found is None:
                 sys.exit(f"the damages ended with exit code {code}")
             record(**{f"damages of {kind}": count for kind, count in found.items()})
+        if "mistakes" in options.parts:
+            code, lines, found = forked(mistakes)
+            print(*lines[-20:], sep="\n", flush=True)
+            record(**found)
+        if "edges" in options.parts:
+            paths = [f"tests/training/test_{name}.py" for name in EDGES]
+            record(edges=cases(folder, *paths))
+        if "doors" in options.parts:
+            record(doors=cases(folder, *(f"tests/{name}" for name in DOORS)))
         if "kills" in options.parts:
             record(kills=kills(folder, options.kills, wanted))
 

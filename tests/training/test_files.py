@@ -23,7 +23,7 @@ def test_whatever_is_not_json_is_a_value_error(tmp_path, text):
 
 
 def test_json_is_strict_and_whole(tmp_path):
-    """NaN is no JSON; a killed writer leaves the old file (`write_atomic` has its own tests)."""
+    """NaN is no JSON; what fails leaves the old file (see test_writing.py)."""
     path = tmp_path / "a.json"
     value = {
         "estimate": Estimate(np.float32(0.5), math.inf),
@@ -62,6 +62,17 @@ def test_a_file_is_asked_for_before_the_work(tmp_path):
     for place in places:
         with pytest.raises(ResourceError, match=r"output=.* cannot be written \("):
             check_writable("output", type(old)(place))
+
+
+def test_a_link_is_asked_for_what_it_leads_to(tmp_path):
+    """One that leads nowhere yet was removed, and an empty file left in the place of its end."""
+    link, target = tmp_path / "link.png", tmp_path / "target.png"
+    link.symlink_to("target.png")
+    assert check_writable("output", link) == link
+    assert (link.is_symlink(), target.exists()) == (True, False)
+    target.mkdir()
+    with pytest.raises(ConfigError, match="is there and is no file"):
+        check_writable("output", link)
 
 
 def test_a_missing_file_is_an_os_error(tmp_path):

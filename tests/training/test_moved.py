@@ -217,7 +217,7 @@ def test_what_is_written_by_name_asks_first(tmp_path):
     check_same_run(tmp_path / "never opened")
     identity = read_config(run)["run_identity"]
     run.rename(tmp_path / "old")
-    with pytest.raises(CheckpointError, match="moved, or removed"):
+    with pytest.raises(CheckpointError, match="moved, removed or replaced"):
         check_same_run(run)
     shutil.copytree(tmp_path / "old", run)
     check_same_run(run)
