@@ -18,16 +18,9 @@ import numpy as np
 import tyro
 from scipy import ndimage
 
+from experiments.shared import measures, restoration
 from experiments.shared.option_types import MAX_COUNT, Positive, Seed, within
-from experiments.shared.restoration import (
-    by_ddrm,
-    in_pixels,
-    levels,
-    load_prior,
-    measured,
-    psnr,
-    symmetric,
-)
+from experiments.shared.restoration import in_pixels, levels, measured, psnr, symmetric
 from experiments.shared.runner import default_directory
 from gen_jax import data, inverse, metrics, plotting, training
 from gen_jax.errors import ConfigError
@@ -106,18 +99,16 @@ def main() -> None:
         raise ConfigError(f"dataset={config.dataset!r} is no set of images")
     folder = Path(config.directory or default_directory("deep_image_prior", config.dataset))
     path = training.check_writable("directory", folder / "deep_image_prior.json")
-    prior = load_prior(config.prior, config.dataset) if config.prior else None
+    prior = restoration.load_prior(config.prior, config.dataset) if config.prior else None
     x = data.examples(config.dataset, "test", config.num)["x"]
     operator = inverse.uncropping(spec.shape, 0)
     y = measured(jax.random.key(config.seed), operator, x, config.noise_std)
     found, noisy = fitted(config, operator, y, symmetric(x)), levels(y)
     median = ndimage.median_filter(noisy, size=(1, 3, 3, 1))
     guesses = {"noisy": noisy, "median": median, "stop": levels(found.x), "end": levels(found.last)}
-    if prior is not None:
-        guesses |= by_ddrm(prior, operator, y, config.noise_std)
+    guesses |= {} if prior is None else restoration.by_ddrm(prior, operator, y, config.noise_std)
     report = report_of(x, guesses, found)
-    for name, value in report.items():
-        print(f"{name:16s}  {value}")
+    measures.show(report)
     print(f"picture: {plotting.save(curves(found, WINDOW), folder / 'curves.png')}")
     grid = plotting.image_grid(np.concatenate(in_pixels([x, *guesses.values()])), columns=len(x))
     plotting.save_image(folder / "denoised.png", plotting.label_rows(grid, ["image", *guesses]))

@@ -113,8 +113,7 @@ def main() -> None:
     measures.show(report)
     training.write_json(path, report)
     training.write_report(saved.directory)
-    print(f"written: {path}")
-    print(f"next: python -m experiments.record {shown_path(saved.directory)}")
+    print(f"written: {path}\nnext: python -m experiments.record {shown_path(saved.directory)}")
 
 
 if __name__ == "__main__":
