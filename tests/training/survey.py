@@ -7,7 +7,7 @@ kill costs a second. A kill is right when every step that was said to be saved v
 second process ends on the bits, the logged means and the best step of a run that nothing disturbed.
 A damage is right when readers give the bits of a sound step with a warning, or a CheckpointError.
 Edges and doors are the cases of the tests that EDGES and DOORS name; a mistake at a function, or a
-damaged callable, is right when one line names it (tests/wrong_calls.py, wrong_fits.py, damaged.py).
+damaged callable, is right when one line names it (tests/wrong_calls, wrong_fits, damaged).
 """
 
 import argparse
@@ -282,9 +282,10 @@ def in_one_line(call, argument="", kinds=(ConfigError, DataError)):
 def mistakes():
     """Wrong calls of public functions, and callables of a wrong output."""
     sys.path.insert(0, str(TESTS))
-    import damaged
     import wrong_calls
     import wrong_fits
+    from damaged import CALLABLES
+    from damaged.common import fit
 
     calls = [(name, *row) for name, rows in wrong_calls.CALLS.items() for row in rows]
     fits = [(name, wrong) for name, rows in wrong_fits.FIT.items() for wrong in rows]
@@ -299,9 +300,9 @@ def mistakes():
 
     for name, argument, call in calls:
         count("mistakes at functions", in_one_line(call, argument), name, argument)
-    for name, (make, harms, arrays) in damaged.CALLABLES.items():
+    for name, (make, harms, arrays) in CALLABLES.items():
         for what, harm in harms.items():
-            call = lambda make=make, harm=harm, arrays=arrays: damaged.fit(make(harm), arrays)
+            call = lambda make=make, harm=harm, arrays=arrays: fit(make(harm), arrays)
             good = in_one_line(call, kinds=ConfigError)
             count("callables of a wrong output", good, name, what)
     return {kind: {"tried": tried, "right": right} for kind, (tried, right) in counts.items()}
