@@ -185,7 +185,9 @@ def twisted(key, case: Case, steps: int):
         density = lambda x0: jnp.sum(
             jax.scipy.stats.norm.logpdf(case.operator.apply(x0), y, NOISE_STD), axis=1
         )
-        found = inverse.twisted_smc(key_run, case.denoise, PATH, density, x, times)
+        given = (case.denoise, PATH, case.operator, y, NOISE_STD, case.data_std)
+        twist = inverse.gaussian_twist(*given)
+        found = inverse.twisted_smc(key_run, case.denoise, PATH, density, x, times, log_twist=twist)
         u = jax.random.uniform(key_pick)
         return found.x[importance.resample(u, found.log_weights, case.draws)]
 

@@ -11,7 +11,8 @@ calls as the budget (steps of ddim at equal times; ddrm on its own grid). Solver
 
 - the guides, dps also with its authors' scale ("dps, residual_norm"); ddrm; replacement and RePaint
   (inpainting alone: they take y as exact);
-- twisted sequential Monte Carlo, as many particles as draws, resampled at the end;
+- twisted sequential Monte Carlo with `gaussian_twist`, as many particles as draws, resampled at
+  the end;
 - "exact guidance": E[x0 | x_t, y] itself, which leaves the error of the sampler's steps alone.
 
 Numbers: total variation of the posterior's mode weights (mean responsibilities of the draws), the

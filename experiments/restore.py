@@ -33,7 +33,7 @@ from experiments.shared.restoration import (
     write_restored,
 )
 from experiments.shared.runner import rebuild
-from experiments.shared.solvers import STEPPERS, solver_options
+from experiments.shared.solvers import PARTICLES, STEPPERS, by_particles, solver_options
 from gen_jax import data, diffusion, training
 from gen_jax.errors import ConfigError, check_choice
 from gen_jax.frozen import parts_of
@@ -46,8 +46,8 @@ class Config(RestoreOptions):
     """Which run, what is measured of the images, and how they are restored."""
 
     solver: str = "pseudo_inverse_guidance"
-    """dps, pseudo_inverse_guidance, moment_matching, proximal, null_space, ddrm, replacement or
-    repaint"""
+    """dps, pseudo_inverse_guidance, moment_matching, proximal, null_space, ddrm, replacement,
+    repaint or twisted_smc"""
     stepper: str = "ddim"
     """Sampler of the solvers that are guides."""
     num_steps: Count = 50
@@ -56,11 +56,13 @@ class Config(RestoreOptions):
     network is magnified."""
     resamples: Count = 5
     """Of repaint."""
+    particles: Count = 64
+    """Of twisted_smc, for each image."""
 
     def check(self) -> None:
         """Raise ConfigError for what cannot work, before anything is read."""
         check_choice("operator", self.operator, OPERATORS)
-        check_choice("solver", self.solver, (*GUIDES, *STEPPERS))
+        check_choice("solver", self.solver, (*GUIDES, *STEPPERS, PARTICLES))
         check_choice("stepper", self.stepper, diffusion.STEPPERS)
         check_ranges(self)
         if self.solver in ("replacement", "repaint") and self.operator != "inpainting":
@@ -75,13 +77,15 @@ def restore(
     operator, x = make_operator(config, saved.spec.shape), test["x"]
     key_noise, key_draw = jax.random.split(jax.random.key(config.seed))
     y = measured(key_noise, operator, x, config.noise_std)
-    many = jnp.repeat(y, config.draws, 0)
-    options = solver_options(config, parts, operator, many)
-    drawn = jax.jit(
-        lambda key, state: saved.model.sample(
-            key, state, len(many), num_steps=config.num_steps, **options
-        )
-    )(key_draw, saved.state)
+    if config.solver == PARTICLES:
+        how = {n: getattr(config, n) for n in ("draws", "particles", "num_steps", "sigma_max")}
+        drawn = by_particles(key_draw, saved, operator, y, config.noise_std, **how)
+    else:
+        many = jnp.repeat(y, config.draws, 0)
+        options = solver_options(config, parts, operator, many)
+        options["num_steps"] = config.num_steps
+        draw = lambda key, state: saved.model.sample(key, state, len(many), **options)
+        drawn = jax.jit(draw)(key_draw, saved.state)
     each = np.asarray(drawn).reshape(len(x), config.draws, *x.shape[1:])
     return restored(saved, operator, config.noise_std, x, y, each, test.get("y"))
 

@@ -2,12 +2,22 @@
 
 from typing import Any
 
-from experiments.shared.restoration import seen
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.shared.registry import Saved
+from experiments.shared.restoration import levels, seen
 from gen_jax import diffusion, inverse
-from gen_jax.inverse import GUIDES
+from gen_jax.errors import check_range
+from gen_jax.frozen import parts_of
+from gen_jax.inverse import GUIDES, LinearOperator, Operator
+from gen_jax.sampling import importance
+from gen_jax.types import Array, Key
 
 STEPPERS = ("ddrm", "replacement", "repaint")
 """Solvers that are samplers of their own."""
+PARTICLES = "twisted_smc"
 
 
 def solver_options(config: Any, parts: diffusion.Parts, operator: Any, y: Any) -> dict[str, Any]:
@@ -29,3 +39,50 @@ def solver_options(config: Any, parts: diffusion.Parts, operator: Any, y: Any) -
         "stepper": config.stepper,
         "sigma_max": config.sigma_max,
     }
+
+
+def by_particles(
+    key: Key[Array, ""],
+    saved: Saved,
+    operator: LinearOperator | Operator,
+    y: Array,
+    noise_std: float,
+    *,
+    draws: int,
+    particles: int,
+    num_steps: int,
+    sigma_max: float,
+) -> np.ndarray:
+    """Twisted sequential Monte Carlo with a diffusion run: draws [N S, H, W, C] in grey levels.
+
+    Each measurement has its own particles, of which `draws` are picked at the end. Raises
+    ConfigError where there is no noise.
+    """
+    parts, _ = parts_of(saved.model, saved.state, diffusion.Parts)
+    path, std = parts.path, parts.options.data_std
+    check_range("noise_std", noise_std, 0, open_low=True)
+    times = diffusion.GRIDS["uniform"](path, num_steps, data_std=std, sigma_max=sigma_max)
+
+    @jax.jit
+    def draw(state: Any, keys: Array, y: Array) -> Array:
+        denoise = diffusion.denoiser(saved.model, state)
+
+        def one(inputs: tuple[Array, Array]) -> Array:
+            key_start, key_run, key_pick = jax.random.split(inputs[0], 3)
+            y, shape = inputs[1], (particles, *operator.shape)
+            x = diffusion.prior(key_start, path, shape, t=times[0], data_std=std)
+            residual = lambda x: (operator.apply(x) - y).reshape(particles, -1) / noise_std
+            likelihood = lambda x: -0.5 * jnp.sum(residual(x) ** 2, axis=1)
+            twist = None
+            if isinstance(operator, LinearOperator):
+                twist = inverse.gaussian_twist(denoise, path, operator, y, noise_std, std)
+            found = inverse.twisted_smc(
+                key_run, denoise, path, likelihood, x, times, log_twist=twist
+            )
+            u = jax.random.uniform(key_pick)
+            return found.x[importance.resample(u, found.log_weights, draws)]
+
+        return jax.lax.map(one, (keys, y))
+
+    found = draw(saved.state, jax.random.split(key, len(y)), y)
+    return levels(found).reshape(-1, *operator.shape)

@@ -19,8 +19,8 @@ import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
 
+from gen_jax.checks import per_point
 from gen_jax.diffusion.ddim import ddim_line, remaining_noise
-from gen_jax.diffusion.guidance import classifier
 from gen_jax.diffusion.sampler import call, transitions
 from gen_jax.errors import check_range
 from gen_jax.inverse.measurements import (
@@ -30,7 +30,7 @@ from gen_jax.inverse.measurements import (
     posterior_variance,
 )
 from gen_jax.inverse.operators import LinearOperator, Operator
-from gen_jax.paths import GaussianPath
+from gen_jax.paths import GaussianPath, expand, with_signal
 from gen_jax.randomness import normal, sample_keys
 from gen_jax.types import Array, Denoiser, Float, Key
 
@@ -100,7 +100,8 @@ def twisted_smc(
     """P particles of one posterior p(x0 | y); for many posteriors use `jax.vmap` over keys and x.
 
     Exact as P grows, for the prior that DDPM's chain on `times` has. The particles of one call
-    depend on each other.
+    depend on each other. A transition costs two calls of a network and one derivative, if the twist
+    has a call.
 
     Args:
       log_likelihood: `x0 [P, ...] -> log p(y | x0)` [P] in nats.
@@ -115,44 +116,49 @@ def twisted_smc(
     size = x.shape[0]
     if log_twist is None:
         log_twist = lambda x, t: log_likelihood(denoise(x, t))
-    guide = classifier(denoise, log_twist, path)
-    evaluate = lambda x, t: log_twist(x, jnp.full((size,), t, times.dtype))
+    each = per_point("log_twist", log_twist)
 
-    def resampled(key, x, log_weights, twist, evidence):
+    def evaluate(x, t):
+        """log p~(y | x_t) [P], and how far it shifts D, both of one call."""
+        x, t = with_signal(path, x, jnp.full((size,), t, times.dtype))
+        twist, pull_back = jax.vjp(lambda x: each(x, t), x)
+        factor = expand(path.sigma(t) ** 2 / path.alpha(t), x).astype(x.dtype)
+        return twist, factor * pull_back(jnp.ones_like(twist))[0]
+
+    def resampled(key, points, log_weights, evidence):
         def draw():
             index = systematic_resampling(key, log_weights)
             mean = logsumexp(log_weights) - jnp.log(size)
-            return x[index], jnp.zeros_like(log_weights), twist[index], evidence + mean
+            picked = jax.tree.map(lambda a: a[index], points)
+            return picked, jnp.zeros_like(log_weights), evidence + mean
 
         ess = jnp.exp(2 * logsumexp(log_weights) - logsumexp(2 * log_weights))
-        keep = lambda: (x, log_weights, twist, evidence)
+        keep = lambda: (points, log_weights, evidence)
         return jax.lax.cond(ess < threshold * size, draw, keep), ess
 
     def body(carry, transition):
-        x, log_weights, twist, evidence = carry
         key_index, key_noise = jax.random.split(jax.random.fold_in(key, transition.index))
-        (x, log_weights, twist, evidence), ess = resampled(
-            key_index, x, log_weights, twist, evidence
-        )
+        (points, log_weights, evidence), ess = resampled(key_index, *carry)
+        x, twist, shift = points
         noise = normal(sample_keys(key_noise, size), x.shape[1:], x.dtype)
         plain = call(denoise, x, transition.t)
-        guided = jnp.where(transition.last, plain, call(guide, x, transition.t))
+        guided = jnp.where(transition.last, plain, plain + shift)
         mean = ddim_line(x, plain, transition, 1.0, 0.0)
         x_new = ddim_line(x, guided, transition, 1.0, noise)
         rho = transition.next.sigma * jnp.sqrt(1 - remaining_noise(transition) ** 2)
         axes = tuple(range(1, x.ndim))
         standard = (x_new - mean) / jnp.where(rho > 0, rho, 1)
         proposal = 0.5 * jnp.sum(noise**2 - standard**2, axis=axes)
-        reached = jax.lax.cond(
+        reached, shift = jax.lax.cond(
             transition.last,
-            lambda: log_likelihood(x_new),
+            lambda: (log_likelihood(x_new), jnp.zeros_like(x_new)),
             lambda: evaluate(x_new, transition.s),
         )
         change = jnp.where(transition.last, 0.0, proposal) + reached - twist
-        return (x_new, log_weights + change, reached, evidence), ess
+        return ((x_new, reached, shift), log_weights + change, evidence), ess
 
-    first = evaluate(x, times[0])
-    start = (x, first, first, jnp.zeros((), first.dtype))
-    (x, log_weights, _, evidence), ess = jax.lax.scan(body, start, transitions(path, times))
+    first, shift = evaluate(x, times[0])
+    start = ((x, first, shift), first, jnp.zeros((), first.dtype))
+    ((x, *_), log_weights, evidence), ess = jax.lax.scan(body, start, transitions(path, times))
     total = logsumexp(log_weights)
     return Particles(x, log_weights - total, evidence + total - jnp.log(size), ess)

@@ -7,7 +7,7 @@ import pytest
 SMALL = ("--num", 4, "--draws", 2, "--num-steps", 3)
 
 
-@pytest.mark.parametrize("words", ["proximal", "ddrm", "replacement"])
+@pytest.mark.parametrize("words", ["proximal", "ddrm", "replacement", "twisted_smc"])
 def test_numbers_and_a_picture(command, digits_run, words):
     ended = command("restore", digits_run, "--solver", words, *SMALL)
     assert ended.code == 0, ended.err
@@ -27,6 +27,7 @@ def test_numbers_and_a_picture(command, digits_run, words):
         (("--operator", "blur", "--solver", "repaint"), "repaint"),
         (("--operator", "jpeg", "--solver", "null_space"), "linear"),
         (("--noise-std", 0, "--solver", "dps"), "noise_std"),
+        (("--noise-std", 0, "--solver", "twisted_smc"), "noise_std"),
         (("--hidden", 1), "measures nothing"),
     ],
 )

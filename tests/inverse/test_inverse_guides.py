@@ -195,13 +195,12 @@ def test_guidance_towards_a_class_goes_inside(x64):
     def guided(x):
         t_all = jnp.full(2, t)
         return [
-            {n: make(d, path, operator, Y, NOISE, 0.7)(x, t_all) for n, make in chosen.items()}
+            {n: g(d, path, operator, Y, NOISE, 0.7)(x, t_all) for n, g in inverse.GUIDES.items()}
             for d in (denoise, alone)
         ]
 
-    chosen = {n: inverse.GUIDES[n] for n in ("dps", "proximal", "moment_matching")}
     found, expected = guided(jnp.asarray(POINTS))
-    for name in chosen:
+    for name in inverse.GUIDES:
         np.testing.assert_allclose(found[name], expected[name], atol=1e-6, err_msg=name)
     moved = [
         given_both(covariance, path, t, x, y, NOISE, MEAN + weight * shift)
@@ -230,7 +229,12 @@ def test_samples_of_exact_guidance_have_the_posterior(key):
     np.testing.assert_allclose(found, posterior.covariances[0], atol=0.12 * spread.max() ** 2)
 
 
-LINEAR = (inverse.pseudo_inverse_guidance, inverse.proximal, inverse.moment_matching)
+LINEAR = (
+    inverse.pseudo_inverse_guidance,
+    inverse.proximal,
+    inverse.moment_matching,
+    inverse.gaussian_twist,
+)
 
 
 @pytest.mark.parametrize("guide", LINEAR)
@@ -256,6 +260,12 @@ def test_a_measurement_of_another_shape_is_refused(guide):
         guided(jnp.asarray(POINTS, jnp.float32), jnp.full(2, 0.5))
 
 
-def test_dps_refuses_no_noise():
+@pytest.mark.parametrize("guide", [inverse.dps, inverse.moment_matching, inverse.gaussian_twist])
+def test_no_noise_is_refused_where_it_is_divided_by(guide):
     with pytest.raises(ConfigError, match="noise_std=0"):
-        inverse.dps(lambda x, t: x, linear(), inverse.dense(MATRIX), Y, 0.0)
+        guide(lambda x, t: x, linear(), inverse.dense(MATRIX), Y, 0.0)
+
+
+def test_null_space_needs_a_linear_operator():
+    with pytest.raises(ConfigError, match="needs a linear operator"):
+        inverse.null_space(lambda x, t: x, inverse.jpeg((8, 8, 1), 50), Y)

@@ -88,7 +88,7 @@ def test_solve_takes_numbers_for_each_example_and_leaves_out_what_is_singular(op
     np.testing.assert_allclose(exact, expected, atol=1e-3 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("name", ["super_resolution", "blur", "dense, wide"])
+@pytest.mark.parametrize("name", CASES)
 def test_under_jit_and_vmap_and_in_float64(name, key, x64):
     operator = CASES[name]()
     x = jax.random.normal(key, (2, 3, *operator.shape), jnp.float64)

@@ -1,0 +1,133 @@
+"""A trained prior on test images: every operator by every solver, and Palette, on one table.
+
+    python -m experiments.diffusion
+    python -m experiments.palette --directory runs/palette-inpainting
+    python -m experiments.palette --operator super_resolution --directory runs/palette-pixels
+    python -m benchmarks.restored_images runs/diffusion-digits \
+        --palette runs/palette-inpainting runs/palette-pixels
+
+Solvers and numbers are those of `experiments.restore`: 50 images, 8 draws each, 50 steps of ddim
+from sigma / alpha = 5; twisted_smc has 64 particles for each image. Palette samples with its run's
+own sampler. All see the same images with other noise. Written cell by cell to
+`benchmarks/results/restored_DATASET_DEVICE.json`; cells that are there are not measured again.
+Beside it the table and, for each operator, a picture: images, A^+ y, then a draw of each solver.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+
+from benchmarks.measuring import machine, read, result_path, write
+from experiments import palette
+from experiments import restore as restoring
+from experiments.shared.registry import Saved
+from experiments.shared.restoration import OPERATORS
+from experiments.shared.runner import rebuild
+from gen_jax import data, plotting, training
+from gen_jax.errors import ConfigError
+from gen_jax.inverse import GUIDES
+
+NUMBERS = ("psnr_mean", "psnr_sample", "agreement", "label_accuracy", "psnr_pseudo_inverse")
+CHOSEN = {"denoising": {"operator": "uncropping", "border": 0}}
+"""Operators by other names."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Which runs, and which cells."""
+
+    run: Annotated[str, tyro.conf.Positional]
+    """Directory of a diffusion or flow-matching run on images."""
+    palette: tuple[str, ...] = ()
+    """Directories of runs of experiments.palette on the same images."""
+    operators: tuple[str, ...] = (*OPERATORS, *CHOSEN)
+    solvers: tuple[str, ...] = (*GUIDES, *restoring.STEPPERS, restoring.PARTICLES)
+    columns: int = 12
+    """Images of the pictures."""
+
+
+def cell_of(config: Config, saved: Saved, operator: str, solver: str) -> tuple[dict, list] | None:
+    """Numbers and rows of one solver; None where it does not solve for this operator."""
+    options = CHOSEN.get(operator, {"operator": operator})
+    try:
+        chosen = restoring.Config(run=config.run, solver=solver, **options)
+        chosen.check()
+        test = data.examples(saved.spec.name, "test", chosen.num)
+        return restoring.restore(chosen, saved, test)
+    except ConfigError as error:
+        print(f"{operator}, {solver}: {error}", flush=True)
+        return None
+
+
+def palette_cell(run: str, name: str) -> tuple[str, tuple[dict, list]]:
+    """The operator that a Palette was trained for, its numbers and rows."""
+    saved = rebuild(run, experiments=("palette",))
+    if saved.spec.name != name:
+        raise ConfigError(f"palette={run!r} was trained on {saved.spec.name!r}, not on {name!r}")
+    test = data.examples(name, "test", palette.IMAGES)
+    return saved.config.operator, palette.restore(saved, test)
+
+
+def numbers(report: dict[str, Any]) -> dict[str, Any]:
+    """Values and standard errors."""
+    return {
+        name: {"value": float(report[name].value), "standard_error": float(report[name].error)}
+        for name in NUMBERS
+        if name in report
+    }
+
+
+def text(cell: dict[str, Any], name: str) -> str:
+    if name not in cell:
+        return ""
+    return f"{cell[name]['value']:.2f}" if name != "psnr_mean" else (
+        f"{cell[name]['value']:.1f} ± {cell[name]['standard_error']:.1f}"
+    )  # fmt: skip
+
+
+def table(cells: dict[str, dict[str, Any]]) -> str:
+    """Every cell in Markdown."""
+    head = ("operator", "solver", *NUMBERS)
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    for name, cell in cells.items():
+        words = (*name.split(" "), *(text(cell, n) for n in NUMBERS))
+        lines.append("| " + " | ".join(words) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    config = tyro.cli(Config, description=__doc__)
+    training.configure_backend(1)
+    facts, saved = machine(), rebuild(config.run)
+    name = f"restored_{saved.spec.name}"
+    cells = read(name).get("cells", {})
+    drawn: dict[str, dict[str, np.ndarray]] = {}
+
+    def add(operator: str, solver: str, found: tuple[dict, list] | None) -> None:
+        if found is None:
+            return
+        report, rows = found
+        cells[f"{operator} {solver}"] = numbers(report)
+        drawn.setdefault(operator, {"image": rows[0], "A^+ y": rows[1]})[solver] = rows[2]
+        write(name, facts, {"dataset": saved.spec.name, "cells": cells})
+        print(operator, solver, {k: v["value"] for k, v in numbers(report).items()}, flush=True)
+
+    for run in config.palette:
+        operator, found = palette_cell(run, saved.spec.name)
+        add(operator, "palette", found)
+    for operator in config.operators:
+        for solver in config.solvers:
+            if f"{operator} {solver}" not in cells:
+                add(operator, solver, cell_of(config, saved, operator, solver))
+    for operator, rows in drawn.items():
+        shown = np.concatenate([row[: config.columns] for row in rows.values()])
+        grid = plotting.image_grid(shown, columns=config.columns)
+        path = result_path(name).with_name(f"{name}_{operator}.png")
+        plotting.save_image(path, plotting.label_rows(grid, [*rows]))
+    result_path(name).with_suffix(".md").write_text(table(cells) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    training.run_main(main)
