@@ -10,16 +10,18 @@ Solvers and numbers are those of `experiments.restore`: 50 images, 8 draws each,
 from sigma / alpha = 5; twisted_smc has 64 particles for each image. Palette samples with its run's
 own sampler. All see the same images with other noise. Written cell by cell to
 `benchmarks/results/restored_DATASET_DEVICE.json`; cells that are there are not measured again.
-Beside it the table and, for each operator, a picture: images, A^+ y, then a draw of each solver.
+Beside it the table and, for each operator, a picture: images, A^+ y, then a draw of each solver
+measured now. `--status WORDS` writes the record of the site.
 """
 
+import json
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
 import tyro
 
-from benchmarks.measuring import machine, read, result_path, write
+from benchmarks.measuring import RESULTS, machine, read, result_path, write
 from experiments import palette
 from experiments import restore as restoring
 from experiments.shared.registry import Saved
@@ -32,6 +34,8 @@ from gen_jax.inverse import GUIDES
 NUMBERS = ("psnr_mean", "psnr_sample", "agreement", "label_accuracy", "psnr_pseudo_inverse")
 CHOSEN = {"denoising": {"operator": "uncropping", "border": 0}}
 """Operators by other names."""
+BACK = "A^+ y"
+ORDER = (*GUIDES, *restoring.STEPPERS, restoring.PARTICLES, "palette")
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ class Config:
     solvers: tuple[str, ...] = (*GUIDES, *restoring.STEPPERS, restoring.PARTICLES)
     columns: int = 12
     """Images of the pictures."""
+    status: str = ""
+    """What the record of the site says of its origin; it is written where this is given."""
 
 
 def cell_of(config: Config, saved: Saved, operator: str, solver: str) -> tuple[dict, list] | None:
@@ -79,22 +85,25 @@ def numbers(report: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def text(cell: dict[str, Any], name: str) -> str:
-    if name not in cell:
+def text(cell: dict[str, Any] | None, solver: str) -> str:
+    """PSNR of the mean of the draws, in brackets agreement and label accuracy of a draw."""
+    if cell is None:
         return ""
-    return f"{cell[name]['value']:.2f}" if name != "psnr_mean" else (
-        f"{cell[name]['value']:.1f} ± {cell[name]['standard_error']:.1f}"
-    )  # fmt: skip
+    if solver == BACK:
+        return f"{cell['psnr_pseudo_inverse']['value']:.1f}"
+    rest = [f"{cell[n]['value']:.2f}" for n in ("agreement", "label_accuracy") if n in cell]
+    return f"{cell['psnr_mean']['value']:.1f} ({', '.join(rest)})"
 
 
-def table(cells: dict[str, dict[str, Any]]) -> str:
-    """Every cell in Markdown."""
-    head = ("operator", "solver", *NUMBERS)
-    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
-    for name, cell in cells.items():
-        words = (*name.split(" "), *(text(cell, n) for n in NUMBERS))
-        lines.append("| " + " | ".join(words) + " |")
-    return "\n".join(lines)
+def table(cells: dict[str, dict[str, Any]], operators: list[str]) -> list[list[str]]:
+    """A row for each solver, a column for each operator; A^+ y first."""
+    solvers = dict.fromkeys(name.split(" ")[1] for name in cells)
+    rows = []
+    for solver in (BACK, *sorted(solvers, key=ORDER.index)):
+        of = [next((c for n, c in cells.items() if n.startswith(f"{o} ")), None)
+              if solver == BACK else cells.get(f"{o} {solver}") for o in operators]  # fmt: skip
+        rows.append([solver, *(text(cell, solver) for cell in of)])
+    return rows
 
 
 def main() -> None:
@@ -126,7 +135,17 @@ def main() -> None:
         grid = plotting.image_grid(shown, columns=config.columns)
         path = result_path(name).with_name(f"{name}_{operator}.png")
         plotting.save_image(path, plotting.label_rows(grid, [*rows]))
-    result_path(name).with_suffix(".md").write_text(table(cells) + "\n", encoding="utf-8")
+    operators = [o for o in config.operators if any(n.startswith(f"{o} ") for n in cells)]
+    columns, body = ["solver", *operators], table(cells, operators)
+    lines = [columns, ["---"] * len(columns), *body]
+    shown = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    result_path(name).with_suffix(".md").write_text(shown, encoding="utf-8")
+    if config.status:
+        record = {"kind": "table", "name": name.replace("_", "-"), "status": config.status,
+                  "columns": columns, "rows": body}  # fmt: skip
+        path = RESULTS.parents[1] / "docs" / "results" / "records" / f"{record['name']}.json"
+        path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        print(f"written: {path}")
 
 
 if __name__ == "__main__":
