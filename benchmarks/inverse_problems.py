@@ -162,13 +162,12 @@ def record(rows: list[dict], budgets: tuple[int, ...], status: str) -> dict:
             last = of(mine, budget=0 if solver == EXACT_DRAWS else most)
             if not last:
                 continue
-            along = [of(mine, budget=budget) for budget in budgets]
+            at = (0,) if solver == EXACT_DRAWS else budgets
+            along = [of(mine, budget=budget) for budget in at]
             cells = [
-                [f"{mean_of(part or last, name):.3f}" for part in along]
+                [f"{mean_of(part, name):.3f}" if part else "-" for part in along]
                 for name in ("mode_weight_tv", "sliced_wasserstein")
             ]
-            if solver == EXACT_DRAWS:
-                cells = [line[:1] for line in cells]
             body.append([
                 f"{dim}", solver + (" (inpainting)" if solver in INPAINT else ""),
                 *(", ".join(line) for line in cells),
