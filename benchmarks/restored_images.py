@@ -27,6 +27,7 @@ from experiments import restore as restoring
 from experiments.shared.registry import Saved
 from experiments.shared.restoration import OPERATORS
 from experiments.shared.runner import rebuild
+from experiments.shared.solvers import PARTICLES, STEPPERS
 from gen_jax import data, plotting, training
 from gen_jax.errors import ConfigError
 from gen_jax.inverse import GUIDES
@@ -35,7 +36,7 @@ NUMBERS = ("psnr_mean", "psnr_sample", "agreement", "label_accuracy", "psnr_pseu
 CHOSEN = {"denoising": {"operator": "uncropping", "border": 0}}
 """Operators by other names."""
 BACK = "A^+ y"
-ORDER = (*GUIDES, *restoring.STEPPERS, restoring.PARTICLES, "palette")
+ORDER = (*GUIDES, *STEPPERS, PARTICLES, "palette")
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Config:
     palette: tuple[str, ...] = ()
     """Directories of runs of experiments.palette on the same images."""
     operators: tuple[str, ...] = (*OPERATORS, *CHOSEN)
-    solvers: tuple[str, ...] = (*GUIDES, *restoring.STEPPERS, restoring.PARTICLES)
+    solvers: tuple[str, ...] = (*GUIDES, *STEPPERS, PARTICLES)
     columns: int = 12
     """Images of the pictures."""
     status: str = ""
