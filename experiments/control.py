@@ -101,7 +101,9 @@ def comparison(directory: Path, model: GenerativeModel, spec: DatasetSpec, state
     return picture(directory / "samples" / "controlled.png", model, spec, state)
 
 
-EXPERIMENT = Experiment("control", Config, build, "adaptation", measure_test, bases=BASES)
+EXPERIMENT = Experiment(
+    "control", Config, build, "adaptation", measure_test, bases=BASES, kinds="images"
+)
 
 
 def main() -> None:

@@ -81,7 +81,9 @@ def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[st
     return near_targets(saved, test, num)
 
 
-EXPERIMENT = Experiment("coupling", Config, build, "flow matching", measure_test=measure_test)
+EXPERIMENT = Experiment(
+    "coupling", Config, build, "flow matching", measure_test=measure_test, kinds="images"
+)
 
 
 def main() -> None:

@@ -108,7 +108,7 @@ def comparison(directory: Path, model: GenerativeModel, spec: DatasetSpec, state
     return rows(directory / "samples" / "translations.png", cells)
 
 
-EXPERIMENT = Experiment("cyclegan", Config, build, "gan", measure_test=measure_test)
+EXPERIMENT = Experiment("cyclegan", Config, build, "gan", measure_test=measure_test, kinds="images")
 
 
 def main() -> None:

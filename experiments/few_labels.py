@@ -84,7 +84,9 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     return vae.semi_supervised(network, network, network, optimizer, **options)
 
 
-EXPERIMENT = Experiment("few_labels", Config, build, "vae", measure_test=measure_test)
+EXPERIMENT = Experiment(
+    "few_labels", Config, build, "vae", measure_test=measure_test, kinds="images"
+)
 
 
 def main() -> None:

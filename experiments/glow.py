@@ -103,7 +103,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     )
 
 
-EXPERIMENT = Experiment("glow", Config, build, "flows")
+EXPERIMENT = Experiment("glow", Config, build, "flows", kinds="images")
 
 
 def main() -> None:

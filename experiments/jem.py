@@ -74,7 +74,7 @@ def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[st
     return {**log_normalizer(saved), "classifier_accuracy": accuracy}
 
 
-EXPERIMENT = Experiment("jem", Config, build, "energy", measure_test=measure_test)
+EXPERIMENT = Experiment("jem", Config, build, "energy", measure_test=measure_test, kinds="images")
 
 
 def main() -> None:

@@ -102,7 +102,7 @@ def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[st
 
 
 EXPERIMENT = Experiment(
-    "latent_diffusion", Config, build, "diffusion", measure_test=measure_test, bases=("vae",)
+    "latent_diffusion", Config, build, "diffusion", measure_test, bases=("vae",), kinds="images"
 )
 
 

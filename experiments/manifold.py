@@ -98,7 +98,9 @@ def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[st
     return {"reconstruction_error": error(near), "reconstruction_error_pca": error(flat)}
 
 
-EXPERIMENT = Experiment("manifold", Config, build, "flows", measure_test=measure_test)
+EXPERIMENT = Experiment(
+    "manifold", Config, build, "flows", measure_test=measure_test, kinds="images"
+)
 
 
 def main() -> None:

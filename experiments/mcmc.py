@@ -95,7 +95,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     )
 
 
-EXPERIMENT = Experiment("mcmc", Config, build, "mcmc")
+EXPERIMENT = Experiment("mcmc", Config, build, "mcmc", kinds="points")
 
 
 def main() -> None:

@@ -82,7 +82,9 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     )
 
 
-EXPERIMENT = Experiment("multi_view", Config, build, "gan", measure_test=measure_test)
+EXPERIMENT = Experiment(
+    "multi_view", Config, build, "gan", measure_test=measure_test, kinds="images"
+)
 
 
 def main() -> None:

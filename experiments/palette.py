@@ -104,7 +104,9 @@ def comparison(directory: Path, model: GenerativeModel, spec: DatasetSpec, state
     return restored_picture(directory / "samples" / "restored.png", rows)
 
 
-EXPERIMENT = Experiment("palette", Config, build, "diffusion", measure_test=measure_test)
+EXPERIMENT = Experiment(
+    "palette", Config, build, "diffusion", measure_test=measure_test, kinds="images"
+)
 
 
 def main() -> None:

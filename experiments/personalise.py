@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import jax.numpy as jnp
-import numpy as np
 import tyro
 
 from experiments.shared.bases import BASES, check_same_data, on_batches
@@ -89,11 +88,6 @@ def build(config: Config, spec: DatasetSpec, base: Saved) -> GenerativeModel:
     return on_batches(model, named)
 
 
-def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[str, Any]:
-    """How alike samples of the new class, and of the old one, are to the instance's images."""
-    return compared(saved, test)
-
-
 def comparison(directory: Path, model: GenerativeModel, spec: DatasetSpec, state: State) -> Path:
     """The instance's images, samples of it, and samples of its class."""
     config = rebuild(directory).config
@@ -101,7 +95,7 @@ def comparison(directory: Path, model: GenerativeModel, spec: DatasetSpec, state
 
 
 EXPERIMENT = Experiment(
-    "personalise", Config, build, "adaptation", measure_test, bases=BASES, more_labels=1
+    "personalise", Config, build, "adaptation", compared, bases=BASES, more_labels=1, kinds="images"
 )
 
 

@@ -89,7 +89,7 @@ def comparison(directory: Path, model: GenerativeModel, spec: DatasetSpec, state
     return rows(directory / "samples" / "translations.png", [source, made, target])
 
 
-EXPERIMENT = Experiment("pix2pix", Config, build, "gan", measure_test=measure_test)
+EXPERIMENT = Experiment("pix2pix", Config, build, "gan", measure_test=measure_test, kinds="images")
 
 
 def main() -> None:

@@ -73,7 +73,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     )
 
 
-EXPERIMENT = Experiment("pixelcnn", Config, build, "autoregressive")
+EXPERIMENT = Experiment("pixelcnn", Config, build, "autoregressive", kinds="images")
 
 
 def main() -> None:

@@ -101,7 +101,9 @@ def comparison(directory: Path, model: GenerativeModel, spec: DatasetSpec, state
     return rows(directory / "samples" / "styles.png", [content, style, *made])
 
 
-EXPERIMENT = Experiment("style_transfer", Config, build, "gan", measure_test=measure_test)
+EXPERIMENT = Experiment(
+    "style_transfer", Config, build, "gan", measure_test=measure_test, kinds="images"
+)
 
 
 def main() -> None:

@@ -77,7 +77,9 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     return temperflow(target.log_density, target.dim, layer, config.schedule)
 
 
-EXPERIMENT = Experiment("temperflow", Config, build, "mcmc", measure_target=measure_target)
+EXPERIMENT = Experiment(
+    "temperflow", Config, build, "mcmc", measure_target=measure_target, kinds="points"
+)
 
 
 def main() -> None:

@@ -77,7 +77,12 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
 
 
 EXPERIMENT = Experiment(
-    "text_to_image", Config, build, "autoregressive", measure_test=codes_of_sentences
+    "text_to_image",
+    Config,
+    build,
+    "autoregressive",
+    measure_test=codes_of_sentences,
+    kinds="images",
 )
 
 

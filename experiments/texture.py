@@ -81,7 +81,7 @@ def beside(config: Config):
     return picture
 
 
-EXPERIMENT = Experiment("texture", Config, build, "classical")
+EXPERIMENT = Experiment("texture", Config, build, "classical", kinds="images")
 
 
 def main() -> None:

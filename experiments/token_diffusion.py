@@ -90,7 +90,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     )
 
 
-EXPERIMENT = Experiment("token_diffusion", Config, build, "tokens", takes_text=True)
+EXPERIMENT = Experiment("token_diffusion", Config, build, "tokens", kinds="images text")
 
 
 def main() -> None:

@@ -63,7 +63,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     )
 
 
-EXPERIMENT = Experiment("transformer", Config, build, "autoregressive", takes_text=True)
+EXPERIMENT = Experiment("transformer", Config, build, "autoregressive", kinds="images text")
 
 
 def main() -> None:

@@ -63,7 +63,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     )
 
 
-EXPERIMENT = Experiment("vqvae", Config, build, "vae", measure_test=measure_test)
+EXPERIMENT = Experiment("vqvae", Config, build, "vae", measure_test=measure_test, kinds="images")
 
 
 def main() -> None:

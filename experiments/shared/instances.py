@@ -74,7 +74,7 @@ def likeness(a: Float[np.ndarray, "N F"], b: Float[np.ndarray, "M F"]) -> Float[
     return (unit(a) @ unit(b).T).mean(1)
 
 
-def compared(saved: Saved, test: dict[str, np.ndarray]) -> dict[str, Any]:
+def compared(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[str, Any]:
     """Likeness to the instance's images of samples, of the class's samples, of the class's images.
 
     Of the class's images only where the test set has two or more. Features are those of the set's

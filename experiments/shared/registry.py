@@ -70,10 +70,10 @@ class Experiment(NamedTuple):
       name: of its module.
       build: `(config, spec) -> model`; describes the data itself where `spec` is None.
       family: the heading under which the lists show it; written as a string, see `families`.
+      kinds: of the data that it takes: "images", "points", "text", or several; a string likewise.
       bases: the experiments of which it needs a trained run (`--from`), whose model is frozen in
         its own; `build` is then `(config, spec, base: Saved) -> model`.
       measure_test, measure_target, bound: further measures of `evaluate`.
-      takes_text: whether its model is one of text.
       more_labels: classes that its model has besides those of the data.
     """
 
@@ -84,7 +84,7 @@ class Experiment(NamedTuple):
     measure_test: MeasureTest | None = None
     measure_target: MeasureTarget | None = None
     bound: Bound | None = None
-    takes_text: bool = False
+    kinds: str = "images points"
     bases: tuple[str, ...] = ()
     more_labels: int = 0
 
@@ -109,16 +109,25 @@ def described() -> dict[str, str]:
     return {name: " ".join(text.split("\n\n")[0].split()) for name, text in docstrings.items()}
 
 
+def declaration(script: str) -> ast.Call:
+    """The call of `Experiment` in a script's source."""
+    nodes = ast.walk(ast.parse(SOURCES[script]))
+    return next(n for n in nodes if isinstance(n, ast.Call) and ast.unparse(n.func) == "Experiment")
+
+
 def families() -> dict[str, list[str]]:
     """Family -> its experiments and guides, as the calls in their sources say; alphabetical."""
     found: dict[str, list[str]] = {}
     for script in sorted((*EXPERIMENTS, *GUIDES)):
-        nodes = ast.walk(ast.parse(SOURCES[script]))
-        calls = [
-            n for n in nodes if isinstance(n, ast.Call) and ast.unparse(n.func) == "Experiment"
-        ]
-        found.setdefault(ast.literal_eval(calls[0].args[3]), []).append(script)
+        found.setdefault(ast.literal_eval(declaration(script).args[3]), []).append(script)
     return dict(sorted(found.items()))
+
+
+def kinds_of(script: str) -> list[str]:
+    """The kinds of data that an experiment takes, as its source says."""
+    words = {word.arg: word.value for word in declaration(script).keywords}
+    default = Experiment._field_defaults["kinds"]
+    return (ast.literal_eval(words["kinds"]) if "kinds" in words else default).split()
 
 
 EXPERIMENTS = declared("EXPERIMENT")

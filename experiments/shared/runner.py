@@ -14,7 +14,7 @@ import numpy as np
 from experiments.shared import pictures
 from experiments.shared.config import RunConfig, from_dict, renamed_options
 from experiments.shared.plugins import load_plugin
-from experiments.shared.registry import EXPERIMENTS, Experiment, Saved, find
+from experiments.shared.registry import EXPERIMENTS, Experiment, Saved, find, kinds_of
 from gen_jax import data, training
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import CheckpointError, ConfigError
@@ -51,8 +51,8 @@ def start(
     many = None if network is not None and network.name == "unet" else 1
     training.configure_backend(config.cpu_devices or many)
     spec = data.describe(config.dataset)
-    if spec.kind == "text" and not experiment.takes_text:
-        those = ", ".join(name for name in EXPERIMENTS if find(name).takes_text)
+    if spec.kind == "text" and "text" not in kinds_of(experiment.name):
+        those = ", ".join(name for name in EXPERIMENTS if "text" in kinds_of(name))
         raise ConfigError(f"dataset={config.dataset!r} is text, which is for: {those}")
     if given is not None:
         train = given

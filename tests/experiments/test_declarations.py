@@ -51,6 +51,7 @@ def test_families_are_read_from_the_sources():
     names = (*registry.EXPERIMENTS, *registry.GUIDES)
     read = {name: family for family, found in registry.families().items() for name in found}
     assert read == {name: registry.find(name).family for name in names}
+    assert all(registry.kinds_of(name) == registry.find(name).kinds.split() for name in names)
 
 
 PROTOCOLS = {"measure_test": "MeasureTest", "measure_target": "MeasureTarget", "bound": "Bound"}
