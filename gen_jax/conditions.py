@@ -228,7 +228,7 @@ class Joint(Condition):
     """
 
     name: str = "joint"
-    key: str = ""
+    key: str = "joint"
     parts: tuple[Condition, ...] = field(default=())
 
     @property

@@ -10,14 +10,16 @@ A field of whole numbers (`int`) takes only these; of a tuple each entry lies in
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
-from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from gen_jax.errors import ConfigError, check_range
+from gen_jax.errors import ConfigError, check_choice, check_range
+
+Made = TypeVar("Made")
 
 TINY, HUGE = (float(getattr(np.finfo(np.float32), end)) for end in ("tiny", "max"))
 """Sizes that float32 holds: others are 0 or infinite in the arrays that they meet."""
@@ -95,6 +97,21 @@ def _check_field(name: str, field: Field, value: Any) -> None:
             )
         if isinstance(number, float) and number and not TINY <= abs(number) <= HUGE:
             raise ConfigError(f"{name}={number} must be 0 or of a size in [{TINY:.3g}, {HUGE:.3g}]")
+
+
+def options_from(kind: type[Made], words: Mapping[str, Any], *first: Any) -> Made:
+    """`kind(*first, **words)`, a NamedTuple of options.
+
+    Raises ConfigError for a word that is none of its fields, with the near match, and where a field
+    without a default is missing.
+    """
+    known: Any = kind
+    for name in words:
+        check_choice("option", name, known._fields)
+    needed = [name for name in known._fields[len(first) :] if name not in known._field_defaults]
+    if missing := [name for name in needed if name not in words]:
+        raise ConfigError(f"{' and '.join(missing)} must be given, there is no default")
+    return kind(*first, **words)
 
 
 def check_ranges(options: Any, prefix: str = "") -> None:

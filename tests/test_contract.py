@@ -1,16 +1,21 @@
 """The contract over all families: what a model declares is what its functions take."""
 
+import ast
 import inspect
 from collections import Counter
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 from damaged import CALLABLES
 
+import gen_jax
+from gen_jax import diffusion
 from gen_jax.compiled import Compiled
 from gen_jax.errors import ConfigError
 from gen_jax.model import PER_SAMPLE, SHARED, STATIC, GenerativeModel
+from gen_jax.ranges import options_from
 
 KEY = jax.random.key(0)
 AVERAGED = {"vae.vqvae/prior"}
@@ -79,3 +84,15 @@ def test_a_model_needs_init_and_step_alone():
         lambda key, batch: 0.0, lambda key, state, batch: (state, {"loss": 0.0})
     )
     assert (model.sample, model.log_prob, model.parts) == (None, None, None)
+
+
+def test_options_of_every_family_are_made_in_one_way():
+    """An unknown one is answered with the near match, a missing one with its name."""
+    for path in (Path(gen_jax.__file__).parent).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Options"):
+                assert all(word.arg for word in node.keywords), f"{path}: {ast.unparse(node)}"
+    with pytest.raises(ConfigError, match="option='shpe' is unknown; did you mean 'shape'"):
+        options_from(diffusion.Options, {"shpe": (2,)})
+    with pytest.raises(ConfigError, match="shape must be given"):
+        options_from(diffusion.Options, {})

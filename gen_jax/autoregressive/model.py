@@ -25,6 +25,7 @@ from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel, assemble, compiled
 from gen_jax.optimization import AveragedState, init_state_with_ema, optimizer_step_with_ema
 from gen_jax.randomness import fold_in, sample_keys
+from gen_jax.ranges import options_from
 from gen_jax.types import Array, Batch, Float, Key, Metrics, Num, State
 
 ORDER, CONDITION = 0x6F726465, 0x636F6E64
@@ -191,4 +192,6 @@ def autoregressive(
     `sample` takes the arguments of `draw_samples`, and both it and `log_prob` the names of the
     condition. Raises ConfigError for options out of range.
     """
-    return model_from_parts(make_parts(factorisation, likelihood, optimizer, Options(**options)))
+    return model_from_parts(
+        make_parts(factorisation, likelihood, optimizer, options_from(Options, options))
+    )

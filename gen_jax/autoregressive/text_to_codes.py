@@ -30,7 +30,7 @@ from gen_jax.nets.cached_attention import attention_at, empty_cache
 from gen_jax.nets.transformer import shifted
 from gen_jax.optimization import AveragedState
 from gen_jax.randomness import sample_keys
-from gen_jax.ranges import Count, Range, Share, Weight, check_ranges
+from gen_jax.ranges import Count, Range, Share, Weight, check_ranges, options_from
 from gen_jax.types import Array, Batch, Bool, Float, Int, Key, Metrics, State
 
 
@@ -283,5 +283,5 @@ def text_to_codes(
     >>> model.log_prob_kind, "caption" in model.conditions
     ('exact', True)
     """
-    made = TextOptions(caption_length, words, num_codes, codes, **options)
+    made = options_from(TextOptions, options, caption_length, words, num_codes, codes)
     return model_from_text_parts(make_text_parts(optimizer, made, width, depth, heads))

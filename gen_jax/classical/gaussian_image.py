@@ -30,7 +30,7 @@ from gen_jax.errors import DataError, check_range, check_shape
 from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel, assemble, compiled
 from gen_jax.randomness import sample_keys
-from gen_jax.ranges import Positive, Range, check_ranges
+from gen_jax.ranges import Positive, Range, check_ranges, options_from
 from gen_jax.sampling.checks import floats
 from gen_jax.sampling.gaussian import LOG_2_PI
 from gen_jax.types import Array, Batch, Float, Key, Metrics, Num, State
@@ -229,4 +229,4 @@ def gaussian_image(**options) -> GenerativeModel:
 
     Whole epochs give exactly the moments of the set. `options` are the fields of `Options`.
     """
-    return model_from_parts(make_parts(Options(**options)))
+    return model_from_parts(make_parts(options_from(Options, options)))

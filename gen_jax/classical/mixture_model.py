@@ -28,7 +28,7 @@ from gen_jax.errors import check_choice, check_range, check_shape
 from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel, assemble, compiled
 from gen_jax.optimization import apply_gradient, start_moments
-from gen_jax.ranges import Share, Weight, check_ranges
+from gen_jax.ranges import Share, Weight, check_ranges, options_from
 from gen_jax.types import Array, Batch, Float, Int, Key, Metrics, State
 
 METHODS = ("em", "gradient")
@@ -199,4 +199,4 @@ def gaussian_mixture(
       options: the fields of `Options`.
     Raises ConfigError for unknown names and values out of range.
     """
-    return model_from_parts(make_parts(k, optimizer, Options(**options)))
+    return model_from_parts(make_parts(k, optimizer, options_from(Options, options)))

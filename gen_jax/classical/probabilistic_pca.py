@@ -22,7 +22,7 @@ from gen_jax.classical.moments import Moments
 from gen_jax.data_units import Units
 from gen_jax.errors import DataError, check_range, check_shape
 from gen_jax.model import GenerativeModel
-from gen_jax.ranges import Count, Positive, check_ranges
+from gen_jax.ranges import Count, Positive, check_ranges, options_from
 from gen_jax.sampling.checks import floats
 from gen_jax.types import Array, Float
 
@@ -110,4 +110,4 @@ def probabilistic_pca(rank: int, **options) -> GenerativeModel:
     """Probabilistic PCA on mean and covariance, which the steps collect as in `gaussian_image`;
     `options` are the other fields of `Options`.
     """
-    return model_from_parts(make_parts(Options(rank, **options)))
+    return model_from_parts(make_parts(options_from(Options, options, rank)))

@@ -33,7 +33,7 @@ from gen_jax.errors import ConfigError, DataError, check_shape
 from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel, assemble, compiled
 from gen_jax.randomness import sample_keys
-from gen_jax.ranges import Positive, check_ranges
+from gen_jax.ranges import Positive, check_ranges, options_from
 from gen_jax.sampling.checks import floats
 from gen_jax.sampling.gaussian import LOG_2_PI
 from gen_jax.types import Array, Batch, Complex, Float, Int, Key, Metrics, State
@@ -223,4 +223,4 @@ def stationary_field(**options) -> GenerativeModel:
     `options` are the fields of `Options`. Raises ConfigError for points and for images under 8
     pixels.
     """
-    return model_from_parts(make_parts(Options(**options)))
+    return model_from_parts(make_parts(options_from(Options, options)))

@@ -20,6 +20,7 @@ from gen_jax.model import GenerativeModel, assemble, compiled, one_or_each
 from gen_jax.optimization import AveragedState, init_state_with_ema, optimizer_step_with_ema
 from gen_jax.paths import GaussianPath
 from gen_jax.randomness import sample_keys
+from gen_jax.ranges import options_from
 from gen_jax.types import Array, Batch, Float, Key, Metrics
 
 
@@ -154,4 +155,4 @@ def diffusion(
     >>> model.log_prob_kind, "label" in model.conditions
     ('estimate', True)
     """
-    return model_from_parts(make_parts(network, path, optimizer, Options(**options)))
+    return model_from_parts(make_parts(network, path, optimizer, options_from(Options, options)))

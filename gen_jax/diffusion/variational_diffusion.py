@@ -32,6 +32,7 @@ from gen_jax.nets.monotone import MonotoneSchedule
 from gen_jax.optimization import AveragedState, optimizer_step_with_ema
 from gen_jax.paths import GaussianPath, coefficients, expand, from_gamma, log_snr
 from gen_jax.randomness import fold_in, normal, sample_keys
+from gen_jax.ranges import options_from
 from gen_jax.types import Array, Batch, Denoiser, Float, Key, Metrics, State
 
 ENDS = ("low", "gap")
@@ -243,7 +244,7 @@ def variational_diffusion(
     schedule = MonotoneSchedule() if schedule is None else schedule
     low, high = schedule.low, schedule.high
     path = from_gamma(lambda t: low * (1 - t) + high * t)
-    parts = make_parts(network, path, optimizer, Options(**options))
+    parts = make_parts(network, path, optimizer, options_from(Options, options))
     parts = parts._replace(network=Scheduled(parts.network, schedule, bin_width))
     model = model_from_parts(parts, log_prob=_log_prob)
     return model._replace(step=partial(_step, parts))

@@ -32,7 +32,7 @@ from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel, assemble, compiled, one_or_each
 from gen_jax.optimization import AveragedState, init_state_with_ema, optimizer_step_with_ema
 from gen_jax.randomness import fold_in, sample_keys
-from gen_jax.ranges import Count, Range, Share, check_ranges
+from gen_jax.ranges import Count, Range, Share, check_ranges, options_from
 from gen_jax.types import Array, Batch, Float, Int, Key, Metrics, Num, State, TokenDenoiser
 
 T_MIN = 1e-4
@@ -304,4 +304,4 @@ def discrete_diffusion(
     It is a model of integers, so that it serves text, grey levels, and as the prior of codes.
     Raises ConfigError for unknown names and values out of range.
     """
-    return model_from_parts(make_parts(network, optimizer, Options(**options)))
+    return model_from_parts(make_parts(network, optimizer, options_from(Options, options)))

@@ -26,7 +26,7 @@ from gen_jax.energy.options import (
 from gen_jax.errors import check_range
 from gen_jax.model import GenerativeModel
 from gen_jax.randomness import fold_in, sample_keys
-from gen_jax.ranges import check_ranges
+from gen_jax.ranges import check_ranges, options_from
 from gen_jax.types import Array, Float, Key, Metrics
 
 DEFAULT_CHAINS = ChainOptions()
@@ -155,4 +155,4 @@ def ebm(
         partial(_sample, chains),
         buffer_size=chains.buffer_size,
     )
-    return model_from_parts(make_parts(network, optimizer, Options(**options), method))
+    return model_from_parts(make_parts(network, optimizer, options_from(Options, options), method))

@@ -25,7 +25,7 @@ from gen_jax.energy.options import (
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.model import GenerativeModel
 from gen_jax.randomness import fold_in, sample_keys
-from gen_jax.ranges import check_ranges
+from gen_jax.ranges import check_ranges, options_from
 from gen_jax.types import Array, Key
 
 
@@ -97,5 +97,5 @@ def jem(
         partial(_sample, chains),
         buffer_size=chains.buffer_size,
     )
-    parts = make_parts(network, optimizer, Options(**options), method, condition)
+    parts = make_parts(network, optimizer, options_from(Options, options), method, condition)
     return model_from_parts(parts)

@@ -12,6 +12,7 @@ from gen_jax.energy.normalizer import log_base
 from gen_jax.energy.options import EnergyState, Method, Options, Parts, fresh, make_parts
 from gen_jax.errors import check_range
 from gen_jax.model import GenerativeModel
+from gen_jax.ranges import options_from
 from gen_jax.types import Array, Float
 
 
@@ -49,4 +50,4 @@ def nce(
         log_constant=_learned_constant,
         extra={"log_z": jnp.zeros(())},
     )
-    return model_from_parts(make_parts(network, optimizer, Options(**options), method))
+    return model_from_parts(make_parts(network, optimizer, options_from(Options, options), method))

@@ -14,6 +14,7 @@ from gen_jax.energy.options import Method, Options, Parts, make_parts
 from gen_jax.energy.sliced import sliced
 from gen_jax.errors import check_choice
 from gen_jax.model import GenerativeModel
+from gen_jax.ranges import options_from
 from gen_jax.registries import described
 from gen_jax.types import Array
 
@@ -62,4 +63,4 @@ def score_model(
     if isinstance(loss, str):
         loss = SCORE_LOSSES[check_choice("loss", loss, SCORE_LOSSES)]
     method = Method(partial(_objective, loss))
-    return model_from_parts(make_parts(network, optimizer, Options(**options), method))
+    return model_from_parts(make_parts(network, optimizer, options_from(Options, options), method))

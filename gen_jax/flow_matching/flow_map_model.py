@@ -28,7 +28,7 @@ from gen_jax.model import GenerativeModel
 from gen_jax.optimization import AveragedState, optimizer_step_with_ema
 from gen_jax.paths import GaussianPath, coefficients, convert, expand
 from gen_jax.randomness import sample_keys
-from gen_jax.ranges import Share, Weight, check_ranges
+from gen_jax.ranges import Share, Weight, check_ranges, options_from
 from gen_jax.types import Array, AverageVelocity, Batch, Float, FlowMap, Int, Key, Metrics, State
 
 SMOOTH = ("velocity", "v", "F")
@@ -190,7 +190,7 @@ def flow_map_model(
             f"prediction={options['prediction']!r} has no velocity at an end of the path "
             f"(choose from: {', '.join(SMOOTH)})"
         )
-    parts = make_parts(network, path, optimizer, Options(**options))
+    parts = make_parts(network, path, optimizer, options_from(Options, options))
     if few.loss is FEW_STEP_LOSSES["drifting"] and parts.options.condition is not None:
         raise ConfigError("loss='drifting' matches the data as a whole: not beside a condition")
     both = both_times(parts.options.noise_input)

@@ -26,7 +26,7 @@ from gen_jax.model import GenerativeModel, assemble, compiled
 from gen_jax.nets import Feedforward
 from gen_jax.optimization import AveragedState, init_state_with_ema, optimizer_step_with_ema
 from gen_jax.randomness import fold_in, normal, sample_keys
-from gen_jax.ranges import Count, Range, Share, Weight
+from gen_jax.ranges import Count, Range, Share, Weight, options_from
 from gen_jax.solvers.divergence import DIVERGENCES
 from gen_jax.solvers.ode import TABLEAUS
 from gen_jax.types import Array, Batch, Float, Key, Metrics, State
@@ -209,4 +209,4 @@ def ffjord(optimizer: optax.GradientTransformation, **options) -> GenerativeMode
     the label where there is a condition. Raises ConfigError for unknown names and values out of
     range.
     """
-    return model_from_parts(make_parts(optimizer, Options(**options)))
+    return model_from_parts(make_parts(optimizer, options_from(Options, options)))

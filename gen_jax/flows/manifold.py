@@ -22,7 +22,7 @@ from gen_jax.flows.density import log_density
 from gen_jax.model import GenerativeModel, assemble, compiled
 from gen_jax.optimization import AveragedState, init_state_with_ema, optimizer_step_with_ema
 from gen_jax.randomness import normal, sample_keys
-from gen_jax.ranges import Count, Share, Weight, check_ranges
+from gen_jax.ranges import Count, Share, Weight, check_ranges, options_from
 from gen_jax.types import Array, Batch, Float, Key, Metrics, State
 
 
@@ -168,4 +168,4 @@ def manifold_flow(
     Args:
       inner, outer: flows of vectors of `latent` and of D = prod(shape) numbers.
     """
-    return model_from_parts(make_parts(inner, outer, optimizer, Options(**options)))
+    return model_from_parts(make_parts(inner, outer, optimizer, options_from(Options, options)))

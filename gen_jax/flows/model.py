@@ -26,7 +26,7 @@ from gen_jax.flows.tarflow import denoise
 from gen_jax.model import GenerativeModel, assemble, compiled, one_or_each
 from gen_jax.optimization import AveragedState, init_state_with_ema, optimizer_step_with_ema
 from gen_jax.randomness import fold_in, normal, sample_keys
-from gen_jax.ranges import Share, Weight
+from gen_jax.ranges import Share, Weight, options_from
 from gen_jax.types import Array, Batch, Float, Key, Metrics, State
 
 
@@ -241,4 +241,4 @@ def flow(layer: Layer, optimizer: optax.GradientTransformation, **options) -> Ge
     >>> model.log_prob_kind
     'exact'
     """
-    return model_from_parts(make_parts(layer, optimizer, Options(**options)))
+    return model_from_parts(make_parts(layer, optimizer, options_from(Options, options)))

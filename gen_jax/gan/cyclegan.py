@@ -48,7 +48,7 @@ from gen_jax.optimization import (
     start_moments,
 )
 from gen_jax.randomness import fold_in, sample_keys
-from gen_jax.ranges import Natural, Share, Weight, check_ranges
+from gen_jax.ranges import Natural, Share, Weight, check_ranges, options_from
 from gen_jax.types import Array, Batch, Float, Key, Metrics, Num
 
 DIRECTIONS = ("forward", "backward")
@@ -307,4 +307,6 @@ def cyclegan(
     `sample` takes the arguments of `draw_samples`. Raises ConfigError for options that cannot work.
     """
     optimizers = generator_optimizer, critic_optimizer
-    return model_from_parts(make_parts(generator, critic, *optimizers, CycleGANOptions(**options)))
+    return model_from_parts(
+        make_parts(generator, critic, *optimizers, options_from(CycleGANOptions, options))
+    )

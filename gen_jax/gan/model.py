@@ -19,6 +19,7 @@ from gen_jax.gan.updates import rebalanced, update_critic, update_generator
 from gen_jax.gan_nets.critic_output import CriticOutput, wanted
 from gen_jax.model import GenerativeModel, assemble, compiled
 from gen_jax.optimization import start_average, start_moments
+from gen_jax.ranges import options_from
 from gen_jax.types import Array, Batch, Key, Metrics
 
 SETTLE = 10
@@ -184,7 +185,7 @@ def gan(
     >>> model.log_prob is None
     True
     """
-    settings = Options(**options)
+    settings = options_from(Options, options)
     return model_from_parts(
         make_parts(generator, critic, generator_optimizer, critic_optimizer, settings)
     )

@@ -34,7 +34,7 @@ from gen_jax.gan.translation import (
 from gen_jax.model import GenerativeModel, assemble, compiled
 from gen_jax.optimization import AveragedState, init_state_with_ema, optimizer_step_with_ema
 from gen_jax.randomness import fold_in, sample_keys
-from gen_jax.ranges import Share, Weight, check_ranges
+from gen_jax.ranges import Share, Weight, check_ranges, options_from
 from gen_jax.types import Array, Batch, Float, Key, Metrics, Num
 
 Maps = Sequence[Float[Array, "B ..."]]
@@ -227,4 +227,6 @@ def style_transfer(
     `sample` takes the arguments of `draw_samples`. The data's pairs need not belong together.
     Raises ConfigError for options that cannot work.
     """
-    return model_from_parts(make_parts(features, decoder, optimizer, StyleOptions(**options)))
+    return model_from_parts(
+        make_parts(features, decoder, optimizer, options_from(StyleOptions, options))
+    )

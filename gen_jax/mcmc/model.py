@@ -16,7 +16,7 @@ from gen_jax.mcmc.kernel import Kernel
 from gen_jax.mcmc.run import advance
 from gen_jax.model import GenerativeModel, assemble, compiled
 from gen_jax.randomness import fold_in, normal, sample_keys
-from gen_jax.ranges import Count, Natural, Positive, Range, check_ranges
+from gen_jax.ranges import Count, Natural, Positive, Range, check_ranges, options_from
 from gen_jax.sampling.checks import checked
 from gen_jax.types import Array, Batch, Float, Int, Key, Metrics, State
 
@@ -197,4 +197,6 @@ def markov_chains(
       options: the fields of `Options`.
     Raises ConfigError for numbers out of range.
     """
-    return model_from_parts(make_parts(log_density, make_kernel, dim, Options(**options)))
+    return model_from_parts(
+        make_parts(log_density, make_kernel, dim, options_from(Options, options))
+    )

@@ -20,7 +20,7 @@ from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel, assemble, compiled
 from gen_jax.optimization import PlainState, optimizer_step, start_moments
 from gen_jax.randomness import fold_in, sample_keys
-from gen_jax.ranges import Count, Natural, Positive, Range, Weight, check_ranges
+from gen_jax.ranges import Count, Natural, Positive, Range, Weight, check_ranges, options_from
 from gen_jax.types import Array, Batch, Float, Int, Key, Metrics, State
 from gen_jax.vae.elbo import with_free_bits
 from gen_jax.vae.evaluate import streaming_log_mean
@@ -251,7 +251,7 @@ def discrete_vae(
     `log_prob` is the importance weighted bound from exact draws. `code_logits` is the trained
     encoder. Raises ConfigError for values out of range.
     """
-    parts = make_discrete_parts(encoder, decoder, optimizer, DiscreteOptions(**options))
+    parts = make_discrete_parts(encoder, decoder, optimizer, options_from(DiscreteOptions, options))
     return model_from_discrete_parts(parts)
 
 

@@ -22,7 +22,7 @@ from gen_jax.errors import check_range, check_shape
 from gen_jax.model import GenerativeModel, assemble, compiled
 from gen_jax.optimization import PlainState, optimizer_step, start_moments
 from gen_jax.randomness import fold_in, normal, sample_keys
-from gen_jax.ranges import Count, Natural, Range, Weight, check_ranges
+from gen_jax.ranges import Count, Natural, Range, Weight, check_ranges, options_from
 from gen_jax.types import Array, Batch, Float, Key, Metrics
 from gen_jax.vae.elbo import warm_up, with_free_bits
 from gen_jax.vae.evaluate import streaming_log_mean
@@ -271,4 +271,6 @@ def hierarchical_vae(optimizer: optax.GradientTransformation, **options) -> Gene
     E[x | z]. `log_prob` is the importance weighted bound of `num_samples` draws.
     Raises ConfigError for values out of range.
     """
-    return model_from_ladder_parts(make_ladder_parts(optimizer, LadderOptions(**options)))
+    return model_from_ladder_parts(
+        make_ladder_parts(optimizer, options_from(LadderOptions, options))
+    )

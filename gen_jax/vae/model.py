@@ -17,6 +17,7 @@ from gen_jax.model import GenerativeModel, assemble, compiled
 from gen_jax.nets import Feedforward
 from gen_jax.optimization import optimizer_step, start_moments
 from gen_jax.randomness import fold_in, sample_keys
+from gen_jax.ranges import options_from
 from gen_jax.types import Array, Batch, Float, Int, Key, Metrics, State
 from gen_jax.vae.elbo import warm_up
 from gen_jax.vae.evaluate import estimate_log_prob
@@ -305,7 +306,9 @@ def vae(
     >>> model.log_prob_kind
     'lower bound'
     """
-    parts = make_parts(encoder, decoder, optimizer, Options(**options), variant, critic_optimizer)
+    parts = make_parts(
+        encoder, decoder, optimizer, options_from(Options, options), variant, critic_optimizer
+    )
     return model_from_parts(parts)
 
 

@@ -22,6 +22,7 @@ from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel, assemble, compiled
 from gen_jax.optimization import optimizer_step, start_moments
 from gen_jax.randomness import fold_in, sample_keys
+from gen_jax.ranges import options_from
 from gen_jax.types import Array, Batch, Float, Int, Key, Metrics, Num, State
 from gen_jax.vae.elbo import elbo, warm_up
 from gen_jax.vae.model import draw_from
@@ -221,7 +222,7 @@ def semi_supervised(
     labels that of log p(x | label). The guesses are `label_logits`. Raises ConfigError for values
     out of range, and for evaluation_samples, which the bound does not use.
     """
-    made = Options(weight=weight, **options)
+    made = options_from(Options, {"weight": weight, **options})
     return model_from_semi_parts(make_semi_parts(encoder, decoder, classifier, optimizer, made))
 
 

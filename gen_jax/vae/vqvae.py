@@ -25,7 +25,7 @@ from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel, assemble, compiled, sampler_of
 from gen_jax.optimization import apply_gradient, start_moments
 from gen_jax.randomness import fold_in, sample_keys
-from gen_jax.ranges import Count, Range, Weight, check_ranges
+from gen_jax.ranges import Count, Range, Weight, check_ranges, options_from
 from gen_jax.types import Array, Batch, Float, Int, Key, Metrics, Num, State
 from gen_jax.vae.code_networks import CodeNetwork, shapes_of
 from gen_jax.vae.code_prior import independent_codes, num_codes, to_maps, to_sequence
@@ -313,7 +313,7 @@ def vqvae(
     trained networks. Raises ConfigError for values out of range, for images that cannot be halved,
     and for codebooks larger than the first batch.
     """
-    return model_from_vq_parts(make_vq_parts(optimizer, VQOptions(**options), prior))
+    return model_from_vq_parts(make_vq_parts(optimizer, options_from(VQOptions, options), prior))
 
 
 def encode_codes(

@@ -358,8 +358,10 @@ def test_data_that_does_not_fit_is_refused(key):
 
 
 def test_unknown_options_are_refused():
-    with pytest.raises(TypeError, match="color"):
+    with pytest.raises(ConfigError, match="option='color' is unknown"):
         build(color="red")
+    with pytest.raises(ConfigError, match="did you mean 'ema_decay'"):
+        build(ema_dekay=0.9)
     assert "color" not in Options._fields
 
 
