@@ -1,4 +1,4 @@
-"""Tell one dataset from another by a trained model: area under the ROC curve of every score.
+"""Detect another dataset by a trained model: area under the ROC curve of every score.
 
     python -m experiments.anomaly runs/pca-fashion_mnist --against mnist
     python -m experiments.anomaly runs/diffusion-fashion_mnist --against mnist --num 28

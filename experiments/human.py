@@ -1,4 +1,4 @@
-"""Can a person tell samples from data? A page of blind pairs, and the score of the choices made.
+"""Can a person distinguish samples from data? Blind pairs on a page, the score of the choices made.
 
     python -m experiments.human runs/diffusion-digits
     python -m experiments.human --score choices.json

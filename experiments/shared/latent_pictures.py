@@ -27,7 +27,7 @@ def grey(likelihood: vae.Likelihood, raw: Array) -> np.ndarray:
 
 
 def use_of_latents(posterior: vae.Posterior, z: Array, prior: vae.Prior) -> str:
-    """A line that shows collapse (units, KL), what z tells of x, and holes of the prior."""
+    """A line that shows collapse (units, KL), the information of z on x, and holes of the prior."""
     key, n = jax.random.key(0), len(z)
     count, _ = vae.active_units(z)
     line = f"latents: {int(count)} of {z.shape[1]} active"

@@ -1,4 +1,4 @@
-"""Scores that tell images of other data from those of a run."""
+"""Scores that separate images of other data from those of a run."""
 
 import contextlib
 from typing import Any

@@ -61,7 +61,7 @@ class SamplingConfig:
     """Directory of a noise-conditioned classifier that guides towards the labels."""
     classifier_weight: Annotated[float, *within(-1e3, 1e3)] = 1.0
     classifier_only: bool = False
-    """Tell the labels to the classifier, but not to the network."""
+    """The classifier sees the labels, but the network does not."""
     checkpoint: SavedStep = None
     """A saved step; the newest if not given."""
     allow_changed_data: bool = False

@@ -1,7 +1,7 @@
 """Data: sets by name, transforms with their change of density, batches as a function of the step.
 
 `load(name, split)` returns arrays in data units, `examples(name, split, count)` some of them in a
-fixed random order, `describe(name)` what a model must know of them,
+fixed random order, `describe(name)` what a model needs to be made for them,
 `batch_indices(key, step, ...)` the examples of a step, `stream(...)` the same batches for data that
 do not fit in memory. Reading needs no TensorFlow; only preparing a TFDS set the first time does.
 """

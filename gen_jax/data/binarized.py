@@ -22,6 +22,6 @@ def parse(name: str) -> tuple[str, int]:
 
 
 def binarise(x: UInt8[np.ndarray, "..."], seed: int, stream: int) -> UInt8[np.ndarray, "..."]:
-    """0 or 255, each pixel once: 255 with probability x / 255; `stream` tells the splits apart."""
+    """0 or 255, each pixel once: 255 with probability x / 255; `stream` is of the split."""
     level = np.random.default_rng((seed, stream)).integers(0, 255, x.shape, np.uint8)
     return np.where(level < x, np.uint8(255), np.uint8(0))

@@ -90,7 +90,7 @@ def make(arrays: Mapping[str, np.ndarray], stream: int) -> dict[str, np.ndarray]
     """Images, labels "y", tokens "caption", and the flags "thick" and "black" [N].
 
     Args:
-      stream: tells the splits apart.
+      stream: differs between the splits.
     Raises ConfigError for sets that are not digits in grey.
     """
     x, y = arrays["x"], arrays.get("y")

@@ -1,4 +1,4 @@
-"""What tells one set of data from another: a word for each of its arrays."""
+"""What identifies a set of data: a word for each of its arrays."""
 
 import hashlib
 

@@ -20,7 +20,7 @@ class DatasetEntry(NamedTuple):
     Fields:
       description: one line.
       kind: "points", "images" or "text".
-      num_classes: number of labels, 0 without labels, None when only the data can tell.
+      num_classes: number of labels, 0 without labels, None when it must be read from the data.
       load: `split -> {"x": ..., "y": ...}`.
       vocabulary: of text, `() -> Vocabulary`; of images with captions, `() -> Sentences`.
       dim: of points without examples, those of a density that has no exact sampler.

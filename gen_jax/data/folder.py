@@ -152,7 +152,7 @@ def _differ(path: str, size: tuple[int, int], other: str, other_size: tuple[int,
 def _manner(
     paths: tuple[str, ...], side: int | None, background: Colour
 ) -> tuple[Manner, set[str]]:
-    """How all files are read, by their headers and, where these do not tell, by their pixels; and
+    """How all files are read, by their headers and, where these do not say, by their pixels; and
     the files of 16 bits per channel of which Pillow reads 8."""
     sizes, in_colour, cut, levels = [], [], set(), dict[str, float]()
     for path in paths:

@@ -222,7 +222,7 @@ def top_of(largest: float, whole: bool) -> float:
 
     For floats up to 1 it is 1. Otherwise it is the largest value of the smallest depth that fits;
     of a depth that `largest` would fill by less than a third (`whole` numbers: a quarter), and
-    above 16 bits, it is `largest` itself. One warning tells where that is a guess.
+    above 16 bits, it is `largest` itself. One warning names what is a guess.
     """
     share, slack = (1 / 4, 0.0) if whole else (1 / 3, ROUNDING)
     if not whole and largest <= 1 + slack:

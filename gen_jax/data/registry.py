@@ -1,4 +1,4 @@
-"""Datasets by name: what there is, the arrays, and what a model must know about them."""
+"""Datasets by name: what there is, the arrays, and what a model needs to be made for them."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -159,7 +159,7 @@ def read_file(path: str) -> str:
 
 @lru_cache(maxsize=4)
 def _read(path: str, size: int | None, stamp: tuple) -> tuple[Vocabulary, dict[str, np.ndarray]]:
-    """The vocabulary and the tokens of both splits; `stamp` tells a changed file from the old."""
+    """The vocabulary and the tokens of both splits; `stamp` differs for a changed file."""
     text = read_file(path)
     border = len(text) * 9 // 10
     parts = {"train": text[:border], "test": text[border:]}

@@ -35,7 +35,7 @@ class LikelihoodInfo(NamedTuple):
 
     Fields:
       error: [B] in nats: the difference from a coarser solve, with half the steps or ten times the
-        tolerance. It tells the coarser one's error, which is above that of the result.
+        tolerance. The estimate is that of the coarser one, which is above that of the result.
       calls: network calls of both solves; an exact divergence makes D of them per evaluation.
     """
 

@@ -1,7 +1,7 @@
 """Energy-based models: log p(x) = log base(x) - F(x) - log Z, F a network.
 
 Trained by samples of the model (`ebm`, and `jem` with labels), by score matching (`score_model`,
-`ncsn`) or by telling data from noise (`nce`). The losses are pure functions of callables.
+`ncsn`) or by classifying data against noise (`nce`). The losses are pure functions of callables.
 """
 
 from gen_jax.energy.chains import Negatives, run_chains

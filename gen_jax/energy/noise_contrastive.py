@@ -1,4 +1,4 @@
-"""Noise-contrastive estimation (gutmann2010): the model is found by telling data from noise.
+"""Noise-contrastive estimation (gutmann2010): a model fitted by classifying data and noise.
 
 The log-density comes with its constant, log p(x) = -E(x) - c, and c is learned with the rest: it
 ends at log Z, as the minimiser is the data's density itself, normalised.

@@ -2,7 +2,7 @@
 
 `gan` makes a model of two networks (see `gan_nets.critic_output`), a loss, a penalty and remedies;
 the losses and penalties are pure functions of scores and of callables. `pix2pix`, `cyclegan` and
-`style_transfer` (by `adain`) go from image to image; `multi_view` tells content from view. Of a
+`style_transfer` (by `adain`) go from image to image; `multi_view` separates content from view. Of a
 trained model `generator` and `critic` give the networks as functions, `latents` their inputs.
 """
 

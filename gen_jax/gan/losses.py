@@ -122,7 +122,7 @@ def gan_loss(loss: str | GanLoss) -> GanLoss:
 
 
 def ranking_accuracy(real: Float[Array, "N"], fake: Float[Array, "M"]) -> Float[Array, ""]:
-    """Share of all pairs in which the real score is higher: 1/2 for a critic that cannot tell.
+    """Share of all pairs in which the real score is higher: 1/2 for a critic at chance.
 
     The area under the ROC curve of the scores; it means the same for every loss.
     """

@@ -1,6 +1,6 @@
 """A critic that must read its condition (GAN-CLS), and conditions between two (GAN-INT).
 
-The critic tells real examples under their own condition from generated ones, and from real ones
+The critic separates real examples under their own condition from generated ones, and from real ones
 under another's condition. The generator also learns from means of two conditions, for which there
 are no data (reed2016, algorithm 1 and eq. 5).
 """

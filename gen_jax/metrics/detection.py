@@ -1,4 +1,4 @@
-"""Scores of examples that do not belong, and how well a score tells two sets apart."""
+"""Scores of examples that do not belong, and how well a score separates two sets."""
 
 import io
 import math

@@ -1,4 +1,4 @@
-"""A small classifier fitted to examples, for metrics that ask what a classifier can tell."""
+"""A small classifier fitted to examples, for metrics that ask how well it classifies."""
 
 import functools
 from collections.abc import Callable

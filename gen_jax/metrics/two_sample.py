@@ -1,4 +1,4 @@
-"""Classifier two-sample test: can a classifier tell two sets apart? (lopezpaz2017)
+"""Classifier two-sample test: can a classifier separate two sets? (lopezpaz2017)
 
 A small network is trained on a half of the rows and tried on the other half. Its accuracy there is
 1/2 where the laws are equal, and 1/2 + (total variation) / 2 at most.
@@ -55,7 +55,7 @@ def classifier_two_sample(
     hidden: int = 64,
     steps: int = 2000,
 ) -> TwoSampleTest:
-    """Held-out accuracy of a network that tells rows of a from rows of b (lopezpaz2017 sec. 3).
+    """Held-out accuracy of a network that separates rows of a and of b (lopezpaz2017 sec. 3).
 
     As many random rows of each set as the smaller one has; a half of each trains, of which a
     quarter chooses between two rates of learning, the other half is tried. Equal laws give at most

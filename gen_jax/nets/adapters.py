@@ -15,7 +15,7 @@ class FunctionNetwork:
     """What the models call of a network: `init` and `apply`, as a Linen module has them.
 
     Its variables are {"params": the parameters}. Words such as `train` or `deterministic`, which
-    tell a Linen module that it is trained, are not passed on.
+    switch a Linen module to training, are not passed on.
     """
 
     def __init__(self, init: Callable[..., Any], apply: Callable[..., Any]):

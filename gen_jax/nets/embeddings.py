@@ -20,7 +20,7 @@ def sinusoidal(
 ) -> Float[Array, "... width"]:
     """[cos(w_i value), sin(w_i value)], w_i geometric from `low` to `high` rad per unit; float32.
 
-    With noise levels in (-2.5, 2.5) the slowest wave tells both ends apart and the fastest turns by
+    With noise levels in (-2.5, 2.5) the slowest wave separates both ends and the fastest turns by
     0.3 rad between neighbours of a 1000-step grid (vaswani2017 sec. 3.5 with frequencies for a
     bounded input). Raises ConfigError unless `width` is even.
     """

@@ -28,7 +28,7 @@ def gate(h: Float[Array, "B H W two"]) -> Float[Array, "B H W F"]:
 
 
 class Vertical(nn.Module):
-    """What each layer tells the horizontal stack of the rows above, [B, H, W, 2 width] each."""
+    """What each layer adds to the horizontal stack from the rows above, [B, H, W, 2 width]."""
 
     width: int
     depth: int
@@ -52,7 +52,7 @@ class Vertical(nn.Module):
 
 
 class Horizontal(nn.Module):
-    """The numbers of each unit from its own row to the left and from what the rows above tell."""
+    """The numbers of each unit from its own row to the left and from the rows above."""
 
     outputs: int
     units: int

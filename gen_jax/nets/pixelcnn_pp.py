@@ -91,7 +91,7 @@ class PixelCNNPlusPlus(nn.Module):
             v = block(ABOVE)(v, v_more, condition, deterministic)
             return v, block(CORNER)(h, [v, *h_more], condition, deterministic)
 
-        # A plane of ones tells the image from the zeros around it.
+        # A plane of ones marks the image among the zeros around it.
         x = jnp.concatenate([x, jnp.ones_like(x[..., :1])], -1)
         v = CausalConv(self.width, window(range(-2, 0), range(-1, 2)))(x)
         h = v + CausalConv(self.width, window(range(1), range(-2, 0)))(x)

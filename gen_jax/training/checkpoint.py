@@ -192,7 +192,7 @@ class Checkpoints:
 
     def finish(self, step: int, state: State, metrics: dict[str, float], **further: Any) -> None:
         """Save and wait until it is durable. Raises ResourceError after three failures."""
-        self.wait()  # now all processes know the same `saved`
+        self.wait()  # now `saved` is the same in all processes
         while self.saved != step:
             self.save(step, state, metrics, **further)
             self.wait()

@@ -1,4 +1,4 @@
-"""What a run tells its user: a banner, a progress bar, warnings; quiet when nobody watches.
+"""What a run prints: a banner, a progress bar, warnings; quiet when nobody watches.
 
 Nothing here raises: a closed terminal, a pipe that ended, a log on a full disk cost the messages.
 """
