@@ -23,6 +23,7 @@ from gen_jax.gan.translation import units
 from gen_jax.gan_nets.pair_generator import PairGenerator
 from gen_jax.model import GenerativeModel, compiled
 from gen_jax.randomness import fold_in, normal, sample_keys
+from gen_jax.ranges import options_from
 from gen_jax.types import Array, Float, Key
 
 
@@ -113,12 +114,12 @@ def multi_view(
     for options that cannot work.
     """
     check_range("view", view, 1, integer=True)
-    settings = Options(
-        shape=(*shape[:-1], 2 * shape[-1]),
-        latent=content + 2 * view,
-        transform=PairTransform(transform, views),
-        **options,
-    )
+    own = {
+        "shape": (*shape[:-1], 2 * shape[-1]),
+        "latent": content + 2 * view,
+        "transform": PairTransform(transform, views),
+    }
+    settings = options_from(Options, own | options)
     optimizers = generator_optimizer, critic_optimizer
     parts = make_parts(PairGenerator(generator, content), critic, *optimizers, settings)
     return views_from_parts(parts)
