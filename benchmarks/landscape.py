@@ -9,14 +9,15 @@ Trains every recipe of `benchmarks/recipes.py` in a process of its own that ends
 seconds, of all threads and with compilation; a model in two stages shares them. Then one draw of as
 many samples as there are test images, measured as `python -m experiments.evaluate` measures: the
 same features, the same real images, each number beside that of real training images. A seed that
-diverged is a row too. Each row is written when it is there, and what is there is not made again.
+diverged is a row too. Each row is written when it is there, and what is there is not made again,
+unless its recipe has changed.
 
 Writes `benchmarks/results/landscape_DATASET_BACKEND.json`, a strip of samples of each family beside
 it, the two tables of `docs/landscape.md` (then `python docs/results/render.py`) and its pictures.
 """
 
+import itertools
 import json
-import shlex
 import shutil
 import sys
 import time
@@ -87,9 +88,14 @@ def slug(name: str) -> str:
     return "_".join("".join(c if c.isalnum() else " " for c in name).split()).lower()
 
 
+def side_of(dataset: str) -> int:
+    """Pixels of the longer side."""
+    return max(data.describe(dataset).shape[:2])
+
+
 def run_recipe(recipe: Recipe, config: Config, seed: int, folder: Path) -> tuple[Ended, float]:
     """Train a recipe within the budget; the run, and the CPU seconds of all its stages."""
-    side = max(data.describe(config.dataset).shape[:2])
+    side = side_of(config.dataset)
     budget, words, spent = 60 * config.cpu_minutes, [*recipe.words(side)], 0.0
     options = ["--dataset", config.dataset]
     paces = Path(config.folder) / slug(config.dataset) / "paces.json"
@@ -170,14 +176,14 @@ def make_row(name: str, config: Config, seed: int) -> dict[str, Any]:
         "seed": seed,
         "cpu_seconds": round(spent, 1),
         "diverged": ended.diverged,
-        "recipe": shlex.join(recipe.words(max(data.describe(config.dataset).shape[:2]))),
     }
     if ended.diverged:
         return row
     stored = records.of_run(ended.directory)
     row |= {key: stored[key] for key in ("command", "commit", "packages", "device")}
     row["command"] = row["command"].replace(str(folder), "RUNS")
-    strip = strips(config.dataset) / f"{slug(name)}.png" if seed == config.seeds[0] else None
+    first = all(other["seed"] >= seed for other in kept(config) if other["family"] == name)
+    strip = strips(config.dataset) / f"{slug(name)}.png" if first else None
     return row | measure(ended.directory, recipe, config, strip)
 
 
@@ -203,24 +209,26 @@ def landscape(
 ) -> list[str]:
     """Make every row that is not there, each written when it is; returns what failed."""
     failed = []
-    for name in config.families:
-        for seed in config.seeds:
-            if any((row["family"], row["seed"]) == (name, seed) for row in kept(config)):
-                continue
-            print(f"{name}, seed {seed}", flush=True)
-            facts = machine()
-            try:
-                row = make(name, config, seed)
-            except NumericalError as error:
-                row = {"family": name, "seed": seed, "cpu_seconds": 0.0, "diverged": True}
-                print(f"{name}, seed {seed}: {error}", file=sys.stderr, flush=True)
-            except GenJaxError as error:
-                failed.append(f"{name}, seed {seed}: {error}")
-                print(failed[-1], file=sys.stderr, flush=True)
-                continue
-            row["load_before"] = facts["load_before"]
-            print(json.dumps(row), flush=True)
-            write(name_of(config.dataset), facts, {"how": config.how, "rows": [*kept(config), row]})
+    for name, seed in itertools.product(config.families, config.seeds):
+        recipe = RECIPES[name].text(side_of(config.dataset))
+        head = {"family": name, "seed": seed, "recipe": recipe}
+        if any(head.items() <= row.items() for row in kept(config)):
+            continue
+        print(f"{name}, seed {seed}", flush=True)
+        facts = machine()
+        try:
+            row = head | make(name, config, seed)
+        except NumericalError as error:
+            row = {**head, "cpu_seconds": 0.0, "diverged": True}
+            print(f"{name}, seed {seed}: {error}", file=sys.stderr, flush=True)
+        except GenJaxError as error:
+            failed.append(f"{name}, seed {seed}: {error}")
+            print(failed[-1], file=sys.stderr, flush=True)
+            continue
+        row["load_before"] = facts["load_before"]
+        print(json.dumps(row), flush=True)
+        others = [r for r in kept(config) if (r["family"], r["seed"]) != (name, seed)]
+        write(name_of(config.dataset), facts, {"how": config.how, "rows": [*others, row]})
     return failed
 
 

@@ -69,6 +69,11 @@ class Recipe(NamedTuple):
         """Experiment and options for images of `side` pixels."""
         return shlex.split(self.large if side > LARGE and self.large else self.small)
 
+    def text(self, side: int) -> str:
+        """All stages in one line; rows are of this recipe as long as it stays the same."""
+        stages = filter(None, (self.base, self))
+        return "; ".join(shlex.join(stage.words(side)) for stage in stages)
+
 
 CODER = "vae --convolutional --latent 4 --batch-size 64 --learning-rate 4e-3 --width 16"
 
