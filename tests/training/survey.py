@@ -30,13 +30,15 @@ from xml.etree import ElementTree
 
 import harness
 import jax
+import numpy as np
 import tiny
 
 from gen_jax import training
+from gen_jax.data import batch_indices
 from gen_jax.errors import CheckpointError, ConfigError, DataError
-from gen_jax.training import session
+from gen_jax.training import events, session
 from gen_jax.training.checkpoint import saved_steps
-from gen_jax.training.console import mark
+from gen_jax.training.console import bar_here, mark
 from gen_jax.training.identity import read_config
 from gen_jax.training.manifest import verify
 from gen_jax.training.restoring import identity_in
@@ -81,7 +83,8 @@ def digest(state) -> str:
 
 def outcome(directory) -> list:
     """What must not depend on what happened on the way: bits, steps, best step, logged means."""
-    template = tiny.train(steps=1)
+    batch = {"x": tiny.data()["x"][: tiny.BATCH]}
+    template = jax.eval_shape(lambda: tiny.model().init(jax.random.key(0), batch))
     state, step = training.restore_state(directory, template)
     best = training.restore_state(directory, template, step="best")[1]
     records = map(json.loads, (Path(directory) / "metrics.jsonl").read_text().splitlines())
@@ -298,12 +301,11 @@ def mistakes():
         if not good:
             print(kind, *what, flush=True)
 
-    for name, argument, call in calls:
-        count("mistakes at functions", in_one_line(call, argument), name, argument)
+    for name, word, call in calls:
+        count("mistakes at functions", in_one_line(call, word), name, word)
     for name, (make, harms, arrays) in CALLABLES.items():
         for what, harm in harms.items():
-            call = lambda make=make, harm=harm, arrays=arrays: fit(make(harm), arrays)
-            good = in_one_line(call, kinds=ConfigError)
+            good = in_one_line(lambda: fit(make(harm), arrays), kinds=ConfigError)  # noqa: B023
             count("callables of a wrong output", good, name, what)
     return {kind: {"tried": tried, "right": right} for kind, (tried, right) in counts.items()}
 
@@ -314,10 +316,10 @@ def cases(folder, *paths):
     words = ["-q", "-n0", f"--junitxml={results}", *paths]
     ended = subprocess.run([sys.executable, "-m", "pytest", *words], cwd=TESTS.parent)
     suite = next(ElementTree.parse(results).iter("testsuite")).attrib
-    number = lambda *names: sum(int(suite[name]) for name in names)
-    tried = number("tests") - number("skipped")
-    assert (ended.returncode == 0) == (number("failures", "errors") == 0)
-    return {"tried": tried, "right": tried - number("failures", "errors")}
+    tried, wrong = int(suite["tests"]) - int(suite["skipped"]), ("failures", "errors")
+    right = tried - sum(int(suite[name]) for name in wrong)
+    assert (ended.returncode == 0) == (right == tried)
+    return {"tried": tried, "right": right}
 
 
 def head(words):
@@ -331,6 +333,19 @@ def head(words):
         "python": platform.python_version(),
         "jax": jax.__version__,
     }
+
+
+def warm():
+    """What every child would import and trace again; jax must not start its threads before."""
+    events._tensorboardx()
+    bar_here()
+
+    def once(seed, x):
+        key = jax.random.key(seed)
+        batch = {"x": x[batch_indices(key, seed, len(tiny.data()["x"]), tiny.BATCH) % len(x)]}
+        return tiny.model().step(key, tiny.model().init(key, batch), batch)
+
+    jax.eval_shape(once, np.int32(0), tiny.data()["x"][: tiny.BATCH])
 
 
 def main() -> None:
@@ -348,6 +363,7 @@ def main() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        warm()
         unbroken = folder / "unbroken"
         code, lines, wanted = forked(lambda: train_and_look(unbroken))
         assert code == 0, lines
