@@ -15,27 +15,25 @@ import functools
 import hashlib
 import json
 import os
-import platform
 import random
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 import traceback
 from pathlib import Path
-from xml.etree import ElementTree
 
 import harness
 import jax
 import numpy as np
 import tiny
+from counted import cases, mistakes, record_of
 
 from gen_jax import training
 from gen_jax.data import batch_indices
-from gen_jax.errors import CheckpointError, ConfigError, DataError
+from gen_jax.errors import CheckpointError
 from gen_jax.training import events, session
 from gen_jax.training.checkpoint import saved_steps
 from gen_jax.training.console import bar_here, mark
@@ -45,7 +43,6 @@ from gen_jax.training.restoring import identity_in
 
 PLAN = {"steps": 24, "save_every": 3, "keep": 2, "steps_per_call": 1, "log_every": 5}
 SPOTS = ("start", "step", "save", "commit", "saved", "evaluate", "numbers", "sample", "clean")
-TESTS = Path(__file__).parents[1]
 EDGES = ("edges", "streams", "odd_files", "moved", "disk_full")
 DOORS = ("experiments/test_bad_input.py", "training/test_refusals.py")
 SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGXCPU")
@@ -274,67 +271,6 @@ def damages(folder):
     return {kind: {"tried": tried, "right": right} for kind, (tried, right) in counts.items()}
 
 
-def in_one_line(call, argument="", kinds=(ConfigError, DataError)):
-    try:
-        call()
-    except kinds as error:
-        return argument in str(error) and "\n" not in str(error)
-    return False
-
-
-def mistakes():
-    """Wrong calls of public functions, and callables of a wrong output."""
-    sys.path.insert(0, str(TESTS))
-    import wrong_calls
-    import wrong_fits
-    from damaged import CALLABLES
-    from damaged.common import fit
-
-    calls = [(name, *row) for name, rows in wrong_calls.CALLS.items() for row in rows]
-    fits = [(name, wrong) for name, rows in wrong_fits.FIT.items() for wrong in rows]
-    calls += [("fit", name, functools.partial(wrong_fits.fit, **wrong)) for name, wrong in fits]
-    counts = {"mistakes at functions": [0, 0], "callables of a wrong output": [0, 0]}
-
-    def count(kind, good, *what):
-        counts[kind][0] += 1
-        counts[kind][1] += good
-        if not good:
-            print(kind, *what, flush=True)
-
-    for name, word, call in calls:
-        count("mistakes at functions", in_one_line(call, word), name, word)
-    for name, (make, harms, arrays) in CALLABLES.items():
-        for what, harm in harms.items():
-            good = in_one_line(lambda: fit(make(harm), arrays), kinds=ConfigError)  # noqa: B023
-            count("callables of a wrong output", good, name, what)
-    return {kind: {"tried": tried, "right": right} for kind, (tried, right) in counts.items()}
-
-
-def cases(folder, *paths):
-    """The cases of test files, those that are slow too; what is skipped was not tried."""
-    results = folder / "results.xml"
-    words = ["-q", "-n0", f"--junitxml={results}", *paths]
-    ended = subprocess.run([sys.executable, "-m", "pytest", *words], cwd=TESTS.parent)
-    suite = next(ElementTree.parse(results).iter("testsuite")).attrib
-    tried, wrong = int(suite["tests"]) - int(suite["skipped"]), ("failures", "errors")
-    right = tried - sum(int(suite[name]) for name in wrong)
-    assert (ended.returncode == 0) == (right == tried)
-    return {"tried": tried, "right": right}
-
-
-def head(words):
-    """What the record names: the command, the commit, versions."""
-    describe = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    commit = subprocess.run(describe, capture_output=True, text=True, cwd=TESTS).stdout.strip()
-    return {
-        "command": " ".join(["python tests/training/survey.py", *words]),
-        "commit": commit,
-        "device": f"{os.cpu_count()} CPU cores",
-        "python": platform.python_version(),
-        "jax": jax.__version__,
-    }
-
-
 def warm():
     """What every child would import and trace again; jax must not start its threads before."""
     events._tensorboardx()
@@ -367,11 +303,12 @@ def main() -> None:
         unbroken = folder / "unbroken"
         code, lines, wanted = forked(lambda: train_and_look(unbroken))
         assert code == 0, lines
-        result = head(sys.argv[1:])
+        result = {}
 
         def record(**parts):
             result.update(parts)
-            options.output.write_text(json.dumps(result, indent=2) + "\n")
+            found = record_of(sys.argv[1:], result)
+            options.output.write_text(json.dumps(found, indent=1) + "\n")
             print(parts, flush=True)
 
         if "signals" in options.parts:
