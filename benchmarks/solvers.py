@@ -3,6 +3,7 @@
     python -m benchmarks.solvers                                # two mixtures in the plane
     python -m benchmarks.solvers --runs runs/diffusion-digits   # and a trained network
     python -m benchmarks.solvers --runs RUN --no-mixtures       # keep the mixtures' rows
+    python -m benchmarks.solvers --solvers adams                # keep those of the other samplers
 
 Samplers x grids x paths at 5 to 80 network calls: root mean square distance of the end points to
 those of the exact flow from the same noise. For mixtures of Gaussians the denoiser is exact; for a
@@ -132,7 +133,7 @@ class Truth:
 
 def grids_of(stepper: str) -> tuple[str, ...]:
     """The grids tried with a stepper; its own is among them."""
-    return ("uniform", "flow", "power", "karras", "log_snr") + (
+    return ("uniform", "flow", "power", "stretched", "karras", "log_snr") + (
         () if stepper in IN_TIME else ("linear", "log_snr 0.01-20")
     )
 
@@ -235,14 +236,18 @@ def table(own: list[dict[str, Any]], others: list[dict[str, Any]]) -> str:
             rows = [r for r in theirs if r["path"] == path]
             cells = [f"{(b := best(rows, c))['rms']:.4f} ({b['solver']})" for c in CALLS]
             lines.append(f"| **best peer, {path}** | {' | '.join(cells)} |")
-        if theirs:
-            for path in paths:
-                kept = [r for r in mine if r["own_grid"] and r["solver"] == DEFAULT]
-                kept = [r for r in kept if r["path"] == path]
-                ratios = [best(kept, c)["rms"] / best(theirs, c)["rms"] for c in CALLS]
-                cells = [f"{ratio:.2f}" for ratio in ratios]
-                name = f"**{path}: default / best peer on any path**"
-                lines.append(f"| {name} | {' | '.join(cells)} |")
+        for path in paths:
+            kept = [
+                r for r in mine if r["own_grid"] and (r["solver"], r["path"]) == (DEFAULT, path)
+            ]
+            same = [r for r in theirs if r["path"] == path]
+            for peer, rows in (("the same path", same), ("any path", theirs)):
+                if kept and rows:
+                    ratios = [best(kept, c)["rms"] / best(rows, c)["rms"] for c in CALLS]
+                    cells = [f"{ratio:.2f}" for ratio in ratios]
+                    lines.append(
+                        f"| **{path}: default / best peer on {peer}** | {' | '.join(cells)} |"
+                    )
         choice = [best(mine, c) for c in CALLS]
         cells = [f"{b['rms']:.4f} ({b['solver']}, {b['grid']}, {b['path']})" for b in choice]
         lines.append(f"| best of all grids and paths | {' | '.join(cells)} |")
@@ -262,7 +267,8 @@ class Config:
     peers: bool = True
     paths: tuple[str, ...] = SHOWN
     solvers: tuple[str, ...] = tuple(diffusion.STEPPERS)
-    """Samplers to measure; those with noise are left out."""
+    """Samplers to measure; those with noise are left out. Rows of others are kept: say so only of
+    the same problems, which the peers' rows, measured again, tell."""
 
 
 def picture(rows: list[dict[str, Any]], problem: str) -> Any:
@@ -293,15 +299,22 @@ def main() -> None:
         own = own_rows(problems, truths, config)
         for name, problem in problems.items():
             others += peer_rows(name, problem, truths[name]) if config.peers else []
-        report(config, facts, *kept(set(problems), own, others))
+        report(config, facts, *kept(own, others))
 
 
-def kept(measured: set[str], own: list, others: list) -> tuple[list, list]:
-    """The rows measured now, after those of other problems that the file has."""
+def kept(own: list, others: list) -> tuple[list, list]:
+    """The rows measured now, after those that the file has of other samplers and problems."""
     path = RESULTS / "solvers_cpu.json"
     before = json.loads(path.read_text()) if path.exists() else {"own": [], "peers": []}
-    old = [[r for r in before[k] if r["problem"] not in measured] for k in ("own", "peers")]
-    return old[0] + own, old[1] + others
+    case = lambda row: (row["problem"], row["solver"])
+
+    def merged(old: list, new: list) -> list:
+        measured = set(map(case, new))
+        rows = [row for row in old if case(row) not in measured] + new
+        first = list(dict.fromkeys(row["problem"] for row in old + new))
+        return sorted(rows, key=lambda row: first.index(row["problem"]))
+
+    return merged(before["own"], own), merged(before["peers"], others)
 
 
 def report(config: Config, facts: dict[str, Any], own: list, others: list) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.paths import GaussianPath, log_snr, time_of_log_snr
-from gen_jax.types import Array, Float
+from gen_jax.types import Array, Float, Int
 
 SIGMA_MIN, SIGMA_MAX = 0.002, 80.0
 """karras2022's noise levels, for data of unit size: the ends where a path has no end of its own."""
@@ -108,27 +108,50 @@ def power(
     n: int,
     *,
     exponent: float = 1.5,
+    tails: float = 1.0,
     data_std: float | None = None,
     sigma_min: float | None = None,
     sigma_max: float | None = None,
 ) -> Float[Array, " times"]:
-    """t^1.5 of the linear path on any path: u = (1 - i / n)^exponent, sigma / alpha = u / (1 - u).
+    """u = (1 - i / n)^exponent, sigma / alpha = (u / (1 - u))^tails, in units of `data_std`.
 
-    The levels are those of the linear path, in units of `data_std`, where t = u: the steps shrink
+    With tails 1 this is t^1.5 of the linear path, where t = u, on any path: the steps shrink
     towards the data and no end has to be chosen. Exponent 1 is the linear path's uniform grid.
+    Larger tails put more steps near both ends.
     Where the size of the data is not given it is 1; but a path whose noise has a range of its own
     (ve, edm) may serve data of any size, and takes the Karras grid then.
     """
     check_range("exponent", exponent, 0, open_low=True)
+    check_range("tails", tails, 0, open_low=True)
     low, high, start = _range(path, sigma_min, sigma_max)
     std = 1.0 if data_std is None else data_std
-    root = lambda level: (1 / (1 + std / jnp.asarray(level))) ** (1 / exponent)
+    place = lambda level: 1 / (1 + (std / jnp.asarray(level)) ** (1 / tails))
+    root = lambda level: place(level) ** (1 / exponent)
     u = _falling(root(high), root(low), n, sigma_min is not None) ** exponent
-    times = _levels_to_times(path, std * u / (1 - u), start)
+    times = _levels_to_times(path, std * (u / (1 - u)) ** tails, start)
     if data_std is not None:
         return times
     noisy = path.sigma(jnp.zeros(())) > 0
     return jnp.where(noisy, karras(path, n, sigma_min=sigma_min, sigma_max=sigma_max), times)
+
+
+def stretch(n: Int[Array, ""] | int) -> Array:
+    """k of the grid `stretched` and of `adams`: 1 up to 10 steps, then 1/3 more with each doubling.
+
+    At most 2, and such that n^k <= 1e5: with thousands of steps no level is closer to pure noise
+    than float32 can tell. Chosen on two mixtures and a trained network (`benchmarks.solvers`).
+    """
+    n = jnp.maximum(jnp.asarray(n, float), 2)
+    rising = 1 + jnp.maximum(jnp.log2(n / 10), 0) / 3
+    return jnp.minimum(jnp.minimum(rising, 2.0), 5 / jnp.log10(n))
+
+
+def stretched(path: GaussianPath, n: int, **options) -> Float[Array, " times"]:
+    """`power` with tails that grow with the number of steps: the grid of `adams`; see `stretch`."""
+    check_range("num_steps", n, 1, integer=True)
+    with jax.ensure_compile_time_eval():
+        tails = float(stretch(n))
+    return power(path, n, tails=tails, **options)
 
 
 def linear(path: GaussianPath, n: int, **options) -> Float[Array, " times"]:
@@ -223,6 +246,7 @@ GRIDS: dict[str, Callable[..., Array]] = {
     "uniform": uniform,
     "flow": flow,
     "power": power,
+    "stretched": stretched,
     "linear": linear,
     "karras": karras,
     "log_snr": log_snr_uniform,

@@ -44,10 +44,9 @@ class Options(NamedTuple):
       start: `(key, value) -> [*shape]`, the same from one example's value of the condition, such as
         a degraded image with noise on it, or None.
       coupling: `(key, x0, x1) -> indices [B]` pairing a batch of data with one of noise, or None.
-      stepper, num_steps: defaults of `sample`. On the linear path, with 5 to 80 calls, the error of
-        "adams" is at most 1.01 times the best peer's on two mixtures (other paths were not
-        measured; `benchmarks/results/solvers_cpu.md`). For fresh noise in each step choose "ddpm"
-        or "dpm_solver_pp_sde".
+      stepper, num_steps: defaults of `sample`. `benchmarks/results/solvers_cpu.md` compares the
+        error of "adams" with the best peer's, with 5 to 80 calls. For fresh noise in each step
+        choose "ddpm" or "dpm_solver_pp_sde".
       likelihood: options of `ode_log_prob` that `log_prob` uses.
     """
 

@@ -231,7 +231,9 @@ def test_grids_refuse_bad_numbers_of_steps(grid):
             GRIDS[grid](paths.vp(), n)
 
 
-@pytest.mark.parametrize("grid", ["karras", "log_snr", "power", "linear", "flow", "ends"])
+@pytest.mark.parametrize(
+    "grid", ["karras", "log_snr", "power", "stretched", "linear", "flow", "ends"]
+)
 def test_default_grids_cover_the_paths_own_range(x64, grid):
     """NCSN's 348 down to 0.01: nothing of karras2022's 0.002 to 80."""
     path = paths.ve(0.01, 348.0)
@@ -261,6 +263,13 @@ def test_the_flow_and_power_grids_are_t_to_the_3_2_of_the_linear_path(x64):
     t = GRIDS["power"](paths.cosine(), 8, data_std=2.0)[1:-1]
     level = np.asarray(paths.cosine().sigma(t) / paths.cosine().alpha(t))
     np.testing.assert_allclose(level, 2 * times[1:-1] / (1 - times[1:-1]))
+    np.testing.assert_array_equal(
+        GRIDS["stretched"](paths.linear(), 8, data_std=2.0),
+        GRIDS["power"](paths.linear(), 8, data_std=2.0),
+    )
+    place = times[1:-1]
+    t = GRIDS["power"](paths.linear(), 8, data_std=2.0, tails=1.6)[1:-1]
+    np.testing.assert_allclose(t / (1 - t), 2 * (place / (1 - place)) ** 1.6)
     t = GRIDS["karras"](paths.linear(), 8, data_std=3.0)[-2]
     np.testing.assert_allclose(t / (1 - t), 0.006)  # the stated ends are in units of the data
 

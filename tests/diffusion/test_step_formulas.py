@@ -190,7 +190,7 @@ def test_langevin_steps_are_score_steps(x64, key, name):
 
 def carries_velocity(name):
     """Whether a stepper integrates dx / dt to the end, on grids whose last interval is short."""
-    return name == "adaptive" or diffusion.STEPPERS[name]().grid in ("flow", "power")
+    return name == "adaptive" or diffusion.STEPPERS[name]().grid in ("flow", "stretched")
 
 
 @pytest.mark.parametrize("name", [n for n in diffusion.STEPPERS if not carries_velocity(n)])
