@@ -33,8 +33,8 @@ class PathConfig(RunConfig):
     label_dropout: Share = 0.1
     """Share of the labels or captions that training hides; captions are then empty."""
     stepper: str = "adams"
-    """Default sampler; adams is as good as any at 5 to 80 network calls (`python -m
-    experiments.list` shows all). ddpm and dpm_solver_pp_sde add fresh noise in each step; edm_heun
+    """Default sampler; adams suits 5 to 80 network calls (`python -m experiments.list` shows
+    all). ddpm and dpm_solver_pp_sde add fresh noise in each step; edm_heun
     and edm need 20 calls and more; of dx/dt are euler, midpoint, heun and rk4."""
     sampling_steps: Count = 32
     network: NetworkConfig = field(default_factory=NetworkConfig)

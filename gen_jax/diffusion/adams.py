@@ -22,7 +22,10 @@ from gen_jax.errors import check_range
 from gen_jax.paths import Coefficients
 from gen_jax.types import Array, Float
 
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(12)
+_GAUSS, _GAUSS_WEIGHTS = np.polynomial.legendre.leggauss(16)
+# With Gauss's nodes in s, w moves as s^2 (3 - 2 s): dphi / dw has a root of w at both ends.
+_S = (1 + _GAUSS) / 2
+_SHARES, _WEIGHTS = _S**2 * (3 - 2 * _S), 3 * _S * (1 - _S) * _GAUSS_WEIGHTS
 
 
 def _norm(c: Coefficients, data_std: Array) -> Array:
@@ -44,7 +47,7 @@ def adams_weights(
 
     By quadrature, scaled so that a constant is integrated exactly.
     """
-    at = start + (end - start) * (1 + _NODES) / 2
+    at = start + (end - start) * _SHARES
     a, b = _odds(at, stretch)
     density = (at * (1 - at)) ** (stretch - 1) / (a**2 + b**2) * _WEIGHTS
     whole = jnp.arctan2(*_odds(end, stretch)) - jnp.arctan2(*_odds(start, stretch))
