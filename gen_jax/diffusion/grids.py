@@ -13,9 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.diffusion.adams import stretch
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.paths import GaussianPath, log_snr, time_of_log_snr
-from gen_jax.types import Array, Float, Int
+from gen_jax.types import Array, Float
 
 SIGMA_MIN, SIGMA_MAX = 0.002, 80.0
 """karras2022's noise levels, for data of unit size: the ends where a path has no end of its own."""
@@ -135,19 +136,8 @@ def power(
     return jnp.where(noisy, karras(path, n, sigma_min=sigma_min, sigma_max=sigma_max), times)
 
 
-def stretch(n: Int[Array, ""] | int) -> Array:
-    """k of the grid `stretched` and of `adams`: 1 up to 10 steps, then 1/3 more with each doubling.
-
-    At most 2, and such that n^k <= 1e5: with thousands of steps no level is closer to pure noise
-    than float32 can tell. Chosen on two mixtures and a trained network (`benchmarks.solvers`).
-    """
-    n = jnp.maximum(jnp.asarray(n, float), 2)
-    rising = 1 + jnp.maximum(jnp.log2(n / 10), 0) / 3
-    return jnp.minimum(jnp.minimum(rising, 2.0), 5 / jnp.log10(n))
-
-
 def stretched(path: GaussianPath, n: int, **options) -> Float[Array, " times"]:
-    """`power` with tails that grow with the number of steps: the grid of `adams`; see `stretch`."""
+    """`power` with tails that grow with the number of steps (`adams.stretch`): that of `adams`."""
     check_range("num_steps", n, 1, integer=True)
     with jax.ensure_compile_time_eval():
         tails = float(stretch(n))
