@@ -20,9 +20,9 @@ from scipy import ndimage
 
 from experiments.shared import measures, restoration
 from experiments.shared.option_types import MAX_COUNT, Positive, Seed, within
-from experiments.shared.restoration import in_pixels, levels, measured, psnr, symmetric
+from experiments.shared.restoration import fit_report, in_pixels, levels, measured, symmetric
 from experiments.shared.runner import default_directory
-from gen_jax import data, inverse, metrics, plotting, training
+from gen_jax import data, inverse, plotting, training
 from gen_jax.errors import ConfigError
 from gen_jax.nets import UNet
 from gen_jax.ranges import check_ranges
@@ -66,17 +66,6 @@ def fitted(config: Config, operator: Any, y: Array, clean: Array) -> inverse.Fit
     return jax.jit(lambda *inputs: jax.lax.map(fit, inputs))(keys, y, clean)
 
 
-def report_of(
-    x: np.ndarray, guesses: dict[str, np.ndarray], found: inverse.Fitted
-) -> dict[str, Any]:
-    """PSNR of every guess in dB, of the best iterate too, and the steps of stop and best."""
-    errors = np.asarray(found.errors)
-    decibels = {name: psnr(guess, x) for name, guess in guesses.items()}
-    decibels["best"] = 10 * np.log10(4 / errors.min(1))
-    steps = {"stop": np.asarray(found.stop).tolist(), "best": errors.argmin(1).tolist()}
-    return {f"psnr_{name}": metrics.mean_and_error(d) for name, d in decibels.items()} | steps
-
-
 def curves(found: inverse.Fitted, first: int) -> Any:
     """Means over images against the step, from the one at which the window is full."""
     named = {
@@ -107,7 +96,7 @@ def main() -> None:
     median = ndimage.median_filter(noisy, size=(1, 3, 3, 1))
     guesses = {"noisy": noisy, "median": median, "stop": levels(found.x), "end": levels(found.last)}
     guesses |= {} if prior is None else restoration.by_ddrm(prior, operator, y, config.noise_std)
-    report = report_of(x, guesses, found)
+    report = fit_report(x, y, guesses, found)
     measures.show(report)
     print(f"picture: {plotting.save(curves(found, WINDOW), folder / 'curves.png')}")
     grid = plotting.image_grid(np.concatenate(in_pixels([x, *guesses.values()])), columns=len(x))

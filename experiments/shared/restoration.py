@@ -199,6 +199,27 @@ def by_ddrm(saved: Saved, operator: Any, y: Array, noise_std: float) -> dict[str
     return {"ddrm_mean": each.astype(np.float64).mean(1), "ddrm_sample": each[:, 0]}
 
 
+def fit_report(
+    x: np.ndarray, y: Any, guesses: dict[str, np.ndarray], found: inverse.Fitted
+) -> dict[str, Any]:
+    """PSNR of every guess in dB, and the steps of stop and best.
+
+    Guesses are cut to the grey levels, which removes noise by itself; the mean square errors, in
+    units of [-1, 1], are those before cutting.
+    """
+    errors, stop = np.asarray(found.errors), np.asarray(found.stop)
+    gaps = np.asarray(y - symmetric(x)).reshape(len(x), -1)
+    squares = {
+        "noisy": (gaps**2).mean(1),
+        "stop": np.take_along_axis(errors, stop[:, None], 1)[:, 0],
+        "end": errors[:, -1],
+        "best": errors.min(1),
+    }
+    report = {f"psnr_{n}": metrics.mean_and_error(psnr(g, x)) for n, g in guesses.items()}
+    report |= {f"mse_{name}": metrics.mean_and_error(e) for name, e in squares.items()}
+    return report | {"stop": stop.tolist(), "best": errors.argmin(1).tolist()}
+
+
 def write_restored(
     saved: Saved, path: Path, report: dict[str, Any], rows: list[np.ndarray], picture: str
 ) -> None:
