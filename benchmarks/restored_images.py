@@ -124,6 +124,13 @@ def main() -> None:
         write(name, facts, {"dataset": saved.spec.name, "cells": cells})
         print(operator, solver, {k: v["value"] for k, v in numbers(report).items()}, flush=True)
 
+    def show() -> None:
+        for operator, rows in drawn.items():
+            shown = np.concatenate([row[: config.columns] for row in rows.values()])
+            grid = plotting.image_grid(shown, columns=config.columns)
+            path = result_path(name).with_name(f"{name}_{operator}.png")
+            plotting.save_image(path, plotting.label_rows(grid, [*rows]))
+
     for run in config.palette:
         operator, found = palette_cell(run, saved.spec.name)
         add(operator, "palette", found)
@@ -131,11 +138,7 @@ def main() -> None:
         for solver in config.solvers:
             if f"{operator} {solver}" not in cells:
                 add(operator, solver, cell_of(config, saved, operator, solver))
-    for operator, rows in drawn.items():
-        shown = np.concatenate([row[: config.columns] for row in rows.values()])
-        grid = plotting.image_grid(shown, columns=config.columns)
-        path = result_path(name).with_name(f"{name}_{operator}.png")
-        plotting.save_image(path, plotting.label_rows(grid, [*rows]))
+        show()
     operators = [o for o in config.operators if any(n.startswith(f"{o} ") for n in cells)]
     columns, body = ["solver", *operators], table(cells, operators)
     lines = [columns, ["---"] * len(columns), *body]
