@@ -155,7 +155,7 @@ def measure(directory: Path, recipe: Recipe, config: Config, strip: Path | None)
         "sampling_cpu_seconds_per_1000": 1000 * seconds / n,
         "spread": spread(saved, samples, test),
         "num_samples": n,
-        **measures.evaluate_images(saved, samples, train_set, test),
+        **measures.evaluate_samples(saved, samples, train_set, test),
         **measures.likelihoods(saved, test, config.likelihood),
     }
     if config.downstream and measures.has_labels(saved):

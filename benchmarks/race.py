@@ -111,7 +111,7 @@ def judge(directory: Path, step: int, num: int) -> dict[str, Any]:
     saved = rebuild(directory, step)
     train_set, test = measures.load_both(saved.spec.name)
     samples = draw(saved.model, saved.spec, saved.state, min(num, len(test["x"])))
-    measured = measures.evaluate_images(saved, samples, train_set, test, brief=True)
+    measured = measures.evaluate_samples(saved, samples, train_set, test, brief=True)
     return {"num_samples": len(samples), **measured}
 
 

@@ -1,5 +1,8 @@
 """Every name is defined. The linter's own check (F821) is off: it reads shape strings as code."""
 
+import ast
+import importlib
+import importlib.util
 import json
 import subprocess
 import sys
@@ -29,3 +32,42 @@ def test_every_name_is_defined(tmp_path):
     planted = tmp_path / "planted.py"
     planted.write_text('def f(x: "B D"):\n    return missing(x)\n')
     assert len(undefined(planted)) == 1
+
+
+def taken(path):
+    """`(module, name)` of what a source file takes of the project's modules."""
+    tree, modules = ast.parse(path.read_text(encoding="utf-8")), {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] in (
+            "gen_jax",
+            "experiments",
+        ):
+            for alias in node.names:
+                yield node.module, alias.name
+                modules[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and getattr(node.value, "id", None) in modules:
+            yield modules[node.value.id], node.attr
+
+
+def absent(paths):
+    """What is taken of modules that do not have it."""
+
+    def has(module, name):
+        try:
+            found = importlib.import_module(module)
+        except ModuleNotFoundError:
+            return True  # no module, but a name in one
+        return hasattr(found, name) or (
+            importlib.util.find_spec(f"{module}.{name}") if hasattr(found, "__path__") else False
+        )
+
+    return {f"{path.name}: {m}.{n}" for path in paths for m, n in taken(path) if not has(m, n)}
+
+
+def test_what_benchmarks_take_of_the_project_is_there(tmp_path):
+    """No test runs most of them, and their types are not checked."""
+    assert absent((ROOT / "benchmarks").glob("*.py")) == set()
+    planted = tmp_path / "planted.py"
+    planted.write_text("from experiments.shared import measures\n\nmeasures.gone()\n")
+    assert absent([planted]) == {"planted.py: experiments.shared.measures.gone"}
