@@ -114,6 +114,8 @@ def multi_view(
     for options that cannot work.
     """
     check_range("view", view, 1, integer=True)
+    if "latent" in options:
+        raise ConfigError(f"latent={options['latent']!r} is content + 2 * view: leave it out")
     own = {
         "shape": (*shape[:-1], 2 * shape[-1]),
         "latent": content + 2 * view,
