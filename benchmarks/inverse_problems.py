@@ -154,14 +154,13 @@ def of(rows: list[dict], **wanted) -> list[dict]:
 
 def record(rows: list[dict], budgets: tuple[int, ...], status: str) -> dict:
     """The table of the site: means over operators; the solvers of inpainting have their one."""
-    most = max(budgets)
     body = []
     for dim in sorted({row["dim"] for row in rows}):
         for solver in (EXACT_DRAWS, *SOLVERS):
             mine = of(rows, dim=dim, solver=solver)
-            last = of(mine, budget=0 if solver == EXACT_DRAWS else most)
-            if not last:
+            if not mine:
                 continue
+            last = of(mine, budget=max(row["budget"] for row in mine))
             at = (0,) if solver == EXACT_DRAWS else budgets
             along = [of(mine, budget=budget) for budget in at]
             cells = [
@@ -191,9 +190,7 @@ def record(rows: list[dict], budgets: tuple[int, ...], status: str) -> dict:
 
 def picture(rows: list[dict]) -> None:
     """Sliced Wasserstein distance over that of two exact sets, solvers against dimensions."""
-    dims = sorted({row["dim"] for row in rows})
-    budgets = sorted({row["budget"] for row in rows} - {0})
-    columns = [(dim, budget) for dim in dims for budget in budgets]
+    columns = sorted({(row["dim"], row["budget"]) for row in rows if row["budget"]})
     values = np.full((len(SOLVERS), len(columns)), np.nan)
     for i, solver in enumerate(SOLVERS):
         for j, (dim, budget) in enumerate(columns):
