@@ -15,6 +15,8 @@ RECORDS = ROOT / "docs" / "results" / "records"
 NOTEBOOKS = {
     "adversarial_networks": ("method", "gan, divergences, translation"),
     "diffusion_and_flow_matching": ("first", "diffusion, flow matching, guidance, likelihood"),
+    "few_steps": ("method", "flow maps, reflow, learned variances and schedules"),
+    "inverse_problems": ("method", "operators, guides, exact posteriors"),
     "latents_and_control": ("method", "latents, diffusion, vae, control, personalisation"),
     "likelihoods_and_energies": ("method", "flows, autoregressive, energy"),
     "sampling_known_densities": ("first", "sampling, divergences, mcmc, transport"),
