@@ -21,7 +21,6 @@ import tyro
 from experiments.shared.bases import check_same_data
 from experiments.shared.diffusion_options import PathConfig, bound_in_steps, model_options
 from experiments.shared.networks import NetworkConfig, make_network
-from experiments.shared.provenance import compare
 from experiments.shared.reconstruction import compared, comparison
 from experiments.shared.registry import Experiment, Saved
 from experiments.shared.runner import Run, run
@@ -90,7 +89,6 @@ def standardised(begun: Run, model: GenerativeModel) -> dict[str, Any]:
     """What training starts from: the first stage with the moments of its latents."""
     base, key = begun.base, jax.random.key(0)
     assert base is not None
-    compare(base)
     stage = vae.first_stage(key, base.model, base.state, begun.train["x"])
     print(f"latents: std {np.round(stage.std, 3)}")
     return {"initial": Given(stage, None)}

@@ -160,6 +160,17 @@ def as_numbers(argument: str, values: Any, minimum: int = 1) -> np.ndarray:
     return array
 
 
+def check_times(times: Any) -> None:
+    """Raise ConfigError for times that do not fall from at most 1 to at least 0, if known."""
+    if times.ndim != 1 or times.shape[0] < 2:
+        raise ConfigError(f"times must have shape [n + 1] with n >= 1, got {times.shape}")
+    if not is_known(times):
+        return
+    values = np.asarray(times)
+    if not (np.all(np.diff(values) < 0) and values[0] <= 1 and values[-1] >= 0):
+        raise ConfigError("times must fall strictly from noise (at most 1) to data (at least 0)")
+
+
 def check_callable(argument: str, function: Any) -> Any:
     """Return `function`; raise ConfigError unless it can be called."""
     if not callable(function):

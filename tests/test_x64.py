@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import x64_families
 
 from gen_jax import (
     diffusion,
@@ -320,7 +321,7 @@ def syntheses(dtype):
 
 
 def transforms(dtype):
-    whole = {"dequantize", "symmetric_images", "to_unit"}
+    whole = {"bin_centres", "dequantize", "symmetric_images", "to_unit"}
     binary = {"stochastic_binarize", "binarize"}
 
     def make(name, transform):
@@ -342,6 +343,7 @@ def toys(dtype):
 
 
 FAMILIES = [
+    *x64_families.FAMILIES,
     steppers, grids, on_paths, weightings, kernels, bijectors, gan_losses, penalties,
     augmentations, discrete_divergences, objectives, couplings, vae_likelihoods,
     unit_likelihoods, posteriors_and_priors, quantiles, generators, targets, samplers, distances,

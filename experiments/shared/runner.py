@@ -14,6 +14,7 @@ import numpy as np
 from experiments.shared import pictures
 from experiments.shared.config import RunConfig, from_dict, renamed_options
 from experiments.shared.plugins import load_plugin
+from experiments.shared.provenance import compare
 from experiments.shared.registry import EXPERIMENTS, Experiment, Saved, find, kinds_of
 from gen_jax import data, training
 from gen_jax.data import DatasetSpec
@@ -86,6 +87,7 @@ def start(
         options["config"]["from"] = {"run": parent.name, "step": parent.step}
         print(f"from: step {parent.step} of {parent.directory}")
     if experiment.bases and parent is not None:
+        compare(parent)
         stored = training.read_config(parent.directory)
         kept = ("experiment", "config", "data", "digests", "from")
         options["config"]["from"]["base"] = {k: stored[k] for k in kept if k in stored}

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.calls import calls_inside
+from gen_jax.checks import check_times
 from gen_jax.condition_values import check_complete, null_or_needed, value_of
 from gen_jax.data_units import log_det, to_data, to_model_floats
 from gen_jax.diffusion.grids import GRIDS
@@ -16,7 +17,7 @@ from gen_jax.diffusion.guidance import extrapolate
 from gen_jax.diffusion.likelihood import LikelihoodInfo, ode_log_prob, ode_log_prob_with_error
 from gen_jax.diffusion.network import network_denoiser, predict_both
 from gen_jax.diffusion.options import Parts, draw_source, is_normal, resolve, resolve_path
-from gen_jax.diffusion.sampler import Stepper, check_times, prior, sample, sample_with_info
+from gen_jax.diffusion.sampler import Stepper, prior, sample, sample_with_info
 from gen_jax.diffusion.steppers import STEPPERS
 from gen_jax.errors import ConfigError, check_choice, check_finite
 from gen_jax.frozen import parts_of

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from gen_jax.checks import check_output
+from gen_jax.conditions import labels
 from gen_jax.diffusion.network import noise_input
 from gen_jax.diffusion.time_sampling import low_discrepancy
 from gen_jax.errors import check_range
@@ -37,13 +38,14 @@ def noisy_classifier(
       encode: data units to those of the path.
       augment: `(key, x0) -> x0` of each step.
       smoothing: of the labels; a guide's gradient is that of log p(y | x_t), which it flattens.
-    Raises ConfigError for numbers out of range.
+    Raises ConfigError for numbers out of range, `init` DataError for labels outside 0 .. K - 1.
     """
     check_range("num_classes", num_classes, 2, integer=True)
     check_range("smoothing", smoothing, 0, 1)
     check_range("ema_decay", ema_decay, 0, 1)
 
     def init(key, batch):
+        labels(num_classes).of_batch(batch)
         noise = None if path is None else jnp.zeros(1)
         return init_state_with_ema(network.init(key, jnp.zeros((1, *shape)), noise), optimizer)
 
@@ -57,9 +59,9 @@ def noisy_classifier(
             noise = noise_input(path, t)
         logits = network.apply(params, x, noise)[0]
         check_output("network", logits, (len(x), num_classes))
-        labels = optax.smooth_labels(jax.nn.one_hot(batch["y"], num_classes), smoothing)
+        wanted = optax.smooth_labels(jax.nn.one_hot(batch["y"], num_classes), smoothing)
         right = logits.argmax(-1) == batch["y"]
-        return optax.softmax_cross_entropy(logits, labels), {"accuracy": right}
+        return optax.softmax_cross_entropy(logits, wanted), {"accuracy": right}
 
     def step(key, state, batch):
         of_batch = lambda params: loss(params, key, batch)

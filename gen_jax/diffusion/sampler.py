@@ -14,10 +14,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from gen_jax.calls import counted, network_call, uncounted
-from gen_jax.checks import check_output, same_shape
+from gen_jax.checks import check_output, check_times, same_shape
 from gen_jax.errors import ConfigError
 from gen_jax.paths import Coefficients, GaussianPath, coefficients
 from gen_jax.randomness import fold_in, normal, sample_keys
@@ -106,17 +105,6 @@ def _step(stepper: Stepper, *arguments: Any) -> tuple[Array, State]:
                 "was given (allowed: the same)"
             )
     return tuple(out)
-
-
-def check_times(times: Float[Array, " times"]) -> None:
-    """Raise ConfigError for times that do not fall from at most 1 to at least 0, if known."""
-    if times.ndim != 1 or times.shape[0] < 2:
-        raise ConfigError(f"times must have shape [n + 1] with n >= 1, got {times.shape}")
-    if isinstance(times, jax.core.Tracer):
-        return
-    values = np.asarray(times)
-    if not (np.all(np.diff(values) < 0) and values[0] <= 1 and values[-1] >= 0):
-        raise ConfigError("times must fall strictly from noise (at most 1) to data (at least 0)")
 
 
 def sample(

@@ -13,11 +13,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gen_jax import safe
+from gen_jax.checks import check_times
 from gen_jax.discrete_diffusion.token_path import (
     TokenPath,
     check_tokens,
+    checked,
     marginal,
-    ratios,
+    rates,
     reverse,
 )
 from gen_jax.randomness import fold_in, sample_keys
@@ -38,9 +41,13 @@ def _x_log_ratio(p: Array, log_p: Array, log_q: Array) -> Array:
     return jnp.where(some, p * (jnp.where(some, log_p, 0) - jnp.where(some, log_q, 0)), 0)
 
 
-def _log(p: Array) -> Array:
-    """log p, minus infinity at 0, where its derivative is 0 and not NaN."""
-    return jnp.where(p > 0, jnp.log(jnp.where(p > 0, p, 1)), -jnp.inf)
+def _rate_cost(true: Array, model: Array) -> Array:
+    """model - true + true log(true / model), also where large rates differ by their rounding."""
+    log_ratio = safe.log(model) - safe.log(true)
+    near = (true > 0) & (jnp.abs(log_ratio) < 1)
+    x = jnp.where(near, log_ratio, 0)
+    far = model - true + _x_log_ratio(true, safe.log(true), safe.log(model))
+    return jnp.where(near, true * (jnp.expm1(x) - x), far)
 
 
 def step_term(
@@ -64,15 +71,10 @@ def rate_term(
     x_t: Int[Array, "B N"],
     t: Float[Array, "B"],
 ) -> Float[Array, "B"]:
-    """The integrand over t in (0, 1) of the continuous bound, in nats, summed over tokens."""
-    one = jnp.ones_like(t)
-    a, slope = jax.jvp(path.keep, (t,), (one,))
-    scale = (-slope / a)[:, None, None] * path.noise[x_t][..., None]
+    """The integrand over t in [0, 1] of the continuous bound, in nats, summed over tokens."""
     known = jnp.log(jax.nn.one_hot(x0, len(path.noise)))
-    other = 1 - jax.nn.one_hot(x_t, len(path.noise))
-    true, model = (scale * other * ratios(path, p, x_t, t) for p in (known, log_x0))
-    cost = model - true + _x_log_ratio(true, _log(true), _log(model))
-    return jnp.sum(cost, axis=(1, 2))
+    true, model = (rates(path, p, x_t, t) for p in (known, log_x0))
+    return jnp.sum(_rate_cost(true, model), axis=(1, 2))
 
 
 def corrupt(
@@ -92,10 +94,12 @@ def bound(
 ) -> Bound:
     """The bound for the steps of `times` [n + 1], 1 to 0, with one draw of x_t for each step.
 
-    Raises ConfigError for tokens that the data cannot have.
+    Raises ConfigError for tokens that the data cannot have, times that do not fall, and a denoiser
+    of another shape.
     """
     check_tokens(path, x0)
-    keys = sample_keys(key, x0.shape[0])
+    check_times(times)
+    keys, denoise = sample_keys(key, x0.shape[0]), checked(denoise, path)
     batch = lambda t: jnp.full(x0.shape[:1], t)
     q = marginal(path, x0, batch(times[0]))
     prior = jnp.sum(_x_log_ratio(q, jnp.log(q), jnp.log(path.noise)), axis=(1, 2))

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from gen_jax.calls import calls_inside, network_call
 from gen_jax.checks import check_output, is_known, no_type_check
 from gen_jax.condition_values import null_or_drawn, value_of
 from gen_jax.conditions import Condition, checked_condition, configured, drop
@@ -248,13 +249,14 @@ def extrapolate(
     denoise: TokenDenoiser, plain: TokenDenoiser, weight: float | Array
 ) -> TokenDenoiser:
     """w log p + (1 - w) log p_plain, normalised: classifier-free guidance on the logits."""
+    denoise, plain = network_call(denoise), network_call(plain)
 
     def guided(x_t: Int[Array, "B N"], t: Float[Array, "B"]) -> Float[Array, "B N V"]:
         w = jnp.broadcast_to(jnp.asarray(weight), t.shape)[:, None, None]
         a, b = (jnp.maximum(f(x_t, t), -1e9) for f in (denoise, plain))
-        return jax.nn.log_softmax(w * a + (1 - w) * b)
+        return jax.nn.log_softmax(w * a + (1 - w) * check_output("plain", b, a.shape))
 
-    return guided
+    return calls_inside(guided)
 
 
 def log_prob(

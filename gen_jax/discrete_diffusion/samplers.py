@@ -6,7 +6,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gen_jax.discrete_diffusion.token_path import TokenPath, mask_token, ratios, reverse
+from gen_jax.calls import counted, network_call, uncounted
+from gen_jax.checks import check_times
+from gen_jax.discrete_diffusion.token_path import TokenPath, checked, mask_token, rates, reverse
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.types import Array, Float, Int, Key, State, TokenDenoiser
@@ -32,9 +34,10 @@ class TokenStepper(NamedTuple):
 
 
 class TokenSampleInfo(NamedTuple):
-    """Network calls made, and the tokens after each transition [n, B, N]."""
+    """Batched network calls made (guidance calls two networks), and the tokens after each
+    transition [n, B, N]."""
 
-    calls: int
+    calls: Int[Array, ""]
     trajectory: Int[Array, "n B N"]
 
 
@@ -60,19 +63,25 @@ def sample(
       x: tokens to start from; see `prior`.
       times: [n + 1], falling, from 1 to 0.
       info: also return `TokenSampleInfo`.
+    Raises ConfigError for times that do not fall from at most 1 to at least 0, and a denoiser of
+    another shape.
     """
-    keys, n = sample_keys(key, x.shape[0]), times.shape[0] - 1
-    index = jnp.arange(n)
+    check_times(times)
+    keys, index = sample_keys(key, x.shape[0]), jnp.arange(times.shape[0] - 1)
+    denoise = checked(network_call(denoise) if info else denoise, path)
     transitions = TokenTransition(times[:-1], times[1:], index, times[1:] == 0)
 
     def body(carry, transition):
-        x, inner = carry
+        x, inner, calls = carry
         step_keys = fold_in(keys, transition.index)
-        x, inner = stepper.step(step_keys, denoise, path, x, inner, transition)
-        return (x, inner), x if info else None
+        step = lambda x, inner: stepper.step(step_keys, denoise, path, x, inner, transition)
+        (moved, inner), more = (counted if info else uncounted)(step)(x, inner)
+        x = moved.astype(x.dtype)
+        return (x, inner, calls + more), x if info else None
 
-    (x, _), states = jax.lax.scan(body, (x, stepper.init(path, x, times)), transitions)
-    return (x, TokenSampleInfo(n, states)) if info else x
+    start = (x, stepper.init(path, x, times), jnp.int32(0))
+    (x, _, calls), states = jax.lax.scan(body, start, transitions)
+    return (x, TokenSampleInfo(calls, states)) if info else x
 
 
 def _batch(x: Array, t: Array) -> Array:
@@ -105,10 +114,9 @@ def euler(corrector: float = 0.0) -> TokenStepper:
         t, s = _batch(x, transition.t), _batch(x, transition.s)
         log_x0 = denoise(x, t)
         a, slope = jax.jvp(path.keep, (t,), (jnp.ones_like(t),))
-        # The rate has a pole at a = 0, which makes the step's probability 1.
-        speed = (-slope / jnp.maximum(a, 1e-6))[:, None, None]
-        back = speed * path.noise[x][..., None] * ratios(path, log_x0, x, t)
-        rate = (1 + corrector) * back + corrector * speed * path.noise
+        # The forward rate has a pole at a = 0, which makes the step's probability 1.
+        forward = (-slope / jnp.maximum(a, 1e-6))[:, None, None] * path.noise
+        rate = (1 + corrector) * rates(path, log_x0, x, t) + corrector * forward
         same = jax.nn.one_hot(x, len(path.noise))
         leap = (t - s)[:, None, None] * rate * (1 - same)
         total = leap.sum(-1, keepdims=True)
@@ -176,8 +184,9 @@ def first_hitting() -> TokenStepper:
         mask = mask_token(path)
         hidden = x == mask
         count = hidden.sum(1)
-        uniform = jax.vmap(lambda key: jax.random.uniform(key, minval=1e-7))(fold_in(keys, 0))
-        noise = (1 - path.keep(t)) * uniform ** (1 / jnp.maximum(count, 1))
+        share = lambda key: jax.random.uniform(key, dtype=t.dtype, minval=1e-7)
+        uniform = jax.vmap(share)(fold_in(keys, 0))
+        noise = (1 - path.keep(t)) * uniform ** (1 / jnp.maximum(count, 1).astype(t.dtype))
         s = _time_of_keep(path, 1 - noise)
         log_x0 = denoise(x, s).at[..., mask].set(-jnp.inf)
         drawn = _draw(fold_in(keys, 1), log_x0)

@@ -18,9 +18,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax import safe
+from gen_jax.checks import check_output
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.randomness import sample_keys
-from gen_jax.types import Array, Float, Int, Key
+from gen_jax.types import Array, Float, Int, Key, TokenDenoiser
 
 
 class TokenPath(NamedTuple):
@@ -102,6 +104,12 @@ def check_tokens(path: TokenPath, x0: Int[Array, "B N"]) -> None:
         )
 
 
+def checked(denoise: TokenDenoiser, path: TokenPath) -> TokenDenoiser:
+    """The denoiser, which raises ConfigError for an output that is not [B, N, V]."""
+    size = len(path.noise)
+    return lambda x_t, t: check_output("denoise", denoise(x_t, t), (*x_t.shape, size))
+
+
 def _per_token(a: Array) -> Array:
     """A coefficient [] or [B] for arrays [B, N, V]."""
     return jnp.asarray(a)[..., None, None]
@@ -144,7 +152,7 @@ def reverse(
     w = _weights(path, log_x0, x_t, t)
     same = jax.nn.one_hot(x_t, len(path.noise))
     forward = ratio * same + (1 - ratio) * path.noise[x_t][..., None]
-    return jnp.log(forward * (a_s * w + (1 - a_s) * path.noise * w.sum(-1, keepdims=True)))
+    return safe.log(forward * (a_s * w + (1 - a_s) * path.noise * w.sum(-1, keepdims=True)))
 
 
 def ratios(
@@ -153,6 +161,22 @@ def ratios(
     """q_t(y) / q_t(x_t) where y has token v at one place (lou2024, eq. 4); 1 at v = x_t."""
     a, w = _per_token(path.keep(t)), _weights(path, log_x0, x_t, t)
     return a * w + (1 - a) * path.noise * w.sum(-1, keepdims=True)
+
+
+def rates(
+    path: TokenPath, log_x0: Float[Array, "B N V"], x_t: Int[Array, "B N"], t: Float[Array, "B"]
+) -> Float[Array, "B N V"]:
+    """Rate (-a' / a) pi(x_t) q_t(y) / q_t(x_t) of the change to v, back in time; 0 at v = x_t.
+
+    Values that noise cannot be keep a finite rate up to a = 0; those that it can be have a pole
+    there, and a is taken to be at least 1e-7, the rounding of log p(x0) of a float32 network.
+    """
+    a, slope = jax.jvp(path.keep, (t,), (jnp.ones_like(t),))
+    a, w = _per_token(a), _weights(path, log_x0, x_t, t)
+    renewed = (1 - a) / jnp.maximum(a, 1e-7)
+    to = w + renewed * path.noise * w.sum(-1, keepdims=True)
+    other = 1 - jax.nn.one_hot(x_t, len(path.noise))
+    return -_per_token(slope) * path.noise[x_t][..., None] * other * to
 
 
 def prior(key: Key[Array, "*batch"], path: TokenPath, shape: tuple[int, int]) -> Int[Array, "B N"]:

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from gen_jax.checks import same_shape
 from gen_jax.errors import check_range
 from gen_jax.flow_matching.flow_map import check_order, conditional, flow_map, mean_square
 from gen_jax.paths import GaussianPath, expand, velocity
@@ -35,7 +36,8 @@ def consistency_loss(
     """
     check_range("huber", huber, 0)
     check_order(t, s)
-    target = average if target is None else target
+    average = same_shape("average", average)
+    target = average if target is None else same_shape("target", target)
     x_t, _ = conditional(path, x0, x1, t)
     x_s = conditional(path, x0, x1, s)[0] if teacher is None else _heun(teacher, path, x_t, t, s)
     end = jnp.zeros_like(t)
@@ -81,6 +83,7 @@ def continuous_consistency_loss(
     Raises ConfigError for a normaliser that is not positive.
     """
     check_range("normaliser", normaliser, 0, open_low=True)
+    average = same_shape("average", average)
     x_t, u = conditional(path, x0, x1, t)
     if teacher is not None:
         u = velocity(teacher, path)(x_t, t)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from gen_jax.checks import same_shape
 from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.flow_matching.flow_map import conditional, flow_map, mean_square
 from gen_jax.paths import GaussianPath, expand
@@ -106,6 +107,7 @@ def drifting_map_loss(
     """
     del s
     check_range("matching_weight", matching_weight, 0)
+    average = same_shape("average", average)
     one = jnp.ones_like(t)
     start = expand(path.sigma(one), x1) * x1
     generated = flow_map(average)(start, one, jnp.zeros_like(t))

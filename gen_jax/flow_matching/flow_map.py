@@ -10,7 +10,7 @@ So a few-step model is also a denoiser (`denoiser`), and one more stepper (`jump
 import jax.numpy as jnp
 
 from gen_jax.calls import called
-from gen_jax.checks import is_known
+from gen_jax.checks import is_known, same_shape
 from gen_jax.diffusion.sampler import Stepper
 from gen_jax.errors import ConfigError, check_range, shown
 from gen_jax.paths import GaussianPath, coefficients, convert, expand, log_snr, time_of_log_snr
@@ -19,7 +19,8 @@ from gen_jax.types import Array, AverageVelocity, Denoiser, Float, FlowMap
 
 
 def flow_map(average: AverageVelocity) -> FlowMap:
-    """X(x, t, s) = x + (s - t) U(x, t, s)."""
+    """X(x, t, s) = x + (s - t) U(x, t, s). Raises ConfigError for U of another shape than x."""
+    average = same_shape("average", average)
 
     def jumped(x, t, s):
         return x + expand(s - t, x).astype(x.dtype) * average(x, t, s)
@@ -29,6 +30,7 @@ def flow_map(average: AverageVelocity) -> FlowMap:
 
 def denoiser(average: AverageVelocity, path: GaussianPath) -> Denoiser:
     """E[x0 | x_t] from the velocity U(x, t, t), for likelihoods, guidance and all steppers."""
+    average = same_shape("average", average)
 
     def denoise(x, t):
         return convert(average(x, t, t), x, coefficients(path, t), "velocity", "x0")
@@ -46,6 +48,7 @@ def jump(flow_map: FlowMap, gamma: float = 0.0) -> Stepper:
     Raises ConfigError for gamma outside [0, 1].
     """
     check_range("gamma", gamma, 0, 1)
+    flow_map = same_shape("flow_map", flow_map)
 
     def step(keys, denoise, path, x, carry, transition):
         batch = lambda t: jnp.full(x.shape[:1], t)

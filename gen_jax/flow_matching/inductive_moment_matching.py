@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from gen_jax.checks import same_shape
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.flow_matching.flow_map import check_order, conditional, flow_map, mean_square
 from gen_jax.paths import GaussianPath
@@ -39,7 +40,8 @@ def moment_matching_loss(
     check_order(r, s)
     if x0.shape[0] % group:
         raise ConfigError(f"group={group} must divide the batch of {x0.shape[0]} examples")
-    target = average if target is None else target
+    average = same_shape("average", average)
+    target = average if target is None else same_shape("target", target)
     shared = lambda time: jnp.repeat(time[::group], group)
     t, r, s = shared(t), shared(r), shared(s)
     x_t, x_r = conditional(path, x0, x1, t)[0], conditional(path, x0, x1, r)[0]
@@ -76,7 +78,7 @@ def moment_matching_steps_loss(
     check_range("step", step, 0, 1, open_low=True)
     check_range("matching_weight", matching_weight, 0)
     check_order(t, s)
-    r = jnp.maximum(s, t - step)
+    average, r = same_shape("average", average), jnp.maximum(s, t - step)
     discrepancy, _ = moment_matching_loss(average, path, x0, x1, t, r, s, **options)
     x_t, u = conditional(path, x0, x1, t)
     matching = mean_square(average(x_t, t, t) - u)

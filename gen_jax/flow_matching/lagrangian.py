@@ -7,6 +7,7 @@ in the same loss (terminal velocity matching: zhou2025).
 import jax
 import jax.numpy as jnp
 
+from gen_jax.checks import same_shape
 from gen_jax.flow_matching.flow_map import check_order, conditional, flow_map, mean_square
 from gen_jax.paths import GaussianPath
 from gen_jax.types import Array, AverageVelocity, Float
@@ -30,7 +31,8 @@ def lagrangian_loss(
       target: gives the velocity at X, `average` by default; or a moving average.
     Returns the sum [B], and both terms under "distillation" and "flow_matching".
     """
-    target = average if target is None else target
+    average = same_shape("average", average)
+    target = average if target is None else same_shape("target", target)
     check_order(t, s)
     x_t, u = conditional(path, x0, x1, t)
     moved = lambda s: flow_map(average)(x_t, t, s)

@@ -8,6 +8,7 @@ Time runs as in the paper: t = 1 is noise.
 import jax
 import jax.numpy as jnp
 
+from gen_jax.checks import same_shape
 from gen_jax.errors import check_choice
 from gen_jax.flow_matching.flow_map import check_order, conditional, mean_square
 from gen_jax.paths import GaussianPath, expand
@@ -38,6 +39,7 @@ def mean_flow_loss(
     """
     check_choice("tangent", tangent, ("conditional", "model"))
     check_order(t, s)
+    average = same_shape("average", average)
     x_t, u = conditional(path, x0, x1, t)
     own = jax.lax.stop_gradient(average(x_t, t, t))
     direction = own if tangent == "model" else u

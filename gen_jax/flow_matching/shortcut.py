@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from gen_jax.checks import same_shape
 from gen_jax.flow_matching.flow_map import check_order, conditional, flow_map, mean_square
 from gen_jax.paths import GaussianPath, expand
 from gen_jax.types import Array, AverageVelocity, Float
@@ -27,7 +28,8 @@ def shortcut_loss(
       t, s: s <= t. A sampler may take the steps t - s seen here, and no others.
       target: makes the two halves, `average` by default; a moving average is steadier.
     """
-    target = average if target is None else target
+    average = same_shape("average", average)
+    target = average if target is None else same_shape("target", target)
     check_order(t, s)
     x_t, u = conditional(path, x0, x1, t)
     middle = 0.5 * (t + s)

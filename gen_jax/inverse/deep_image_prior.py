@@ -122,7 +122,7 @@ def deep_image_prior(
         return (params, moments, recent, x, best), (value, error, variance)
 
     recent, blank = jnp.zeros((window, *operator.shape)), jnp.zeros(operator.shape)
-    best = _Best(jnp.array(jnp.inf), blank, jnp.int32(window - 1))
+    best = _Best(jnp.array(jnp.inf), blank, jnp.asarray(window - 1))
     start = (params, optimizer.init(params), recent, blank, best)
     (*_, last, best), curves = jax.lax.scan(step, start, jnp.arange(steps))
     found = jnp.isfinite(best.variance)  # not with fewer steps than the window has

@@ -12,17 +12,18 @@ p(y | x_0) / p~(y | x_t). The mean weight, multiplied up at each resampling, est
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
 
-from gen_jax.checks import per_point
+from gen_jax.checks import check_times, is_known, per_point, same_shape
 from gen_jax.diffusion.ddim import ddim_line, remaining_noise
 from gen_jax.diffusion.sampler import call, transitions
-from gen_jax.errors import check_range
+from gen_jax.errors import ConfigError, check_range
 from gen_jax.inverse.measurements import (
     check_noise,
     checked_linear,
@@ -32,6 +33,7 @@ from gen_jax.inverse.measurements import (
 from gen_jax.inverse.operators import LinearOperator, Operator
 from gen_jax.paths import GaussianPath, expand, with_signal
 from gen_jax.randomness import normal, sample_keys
+from gen_jax.solvers.ode import as_floating
 from gen_jax.types import Array, Denoiser, Float, Key
 
 
@@ -86,6 +88,30 @@ def gaussian_twist(
     return log_twist
 
 
+def _at_width(function: Callable, dtype: Any, wide: Any) -> Callable:
+    """A function of x in `dtype` as one of x in `wide`, which it returns."""
+    return lambda x, *rest: function(x.astype(dtype), *rest).astype(wide)
+
+
+def _functions(
+    denoise: Callable, log_likelihood: Callable, log_twist: Any, dtype: Any, wide: Any
+) -> tuple[Callable, Callable, Callable]:
+    """Denoiser, likelihood and twist of particles in `wide`, with checked outputs."""
+    network = same_shape("denoise", denoise)
+    twist = log_twist or (lambda x, t: log_likelihood(network(x, t)))
+    twist = per_point("log_twist" if log_twist else "log_likelihood", twist)
+    likelihood = per_point("log_likelihood", log_likelihood)
+    denoise, likelihood, twist = (_at_width(f, dtype, wide) for f in (network, likelihood, twist))
+    return denoise, likelihood, twist
+
+
+def _check_to_data(times: Array) -> None:
+    """Raise ConfigError for times that do not fall to 0, if known."""
+    check_times(times)
+    if is_known(times) and np.asarray(times)[-1] != 0:
+        raise ConfigError(f"times must end at 0, the data, not at {np.asarray(times)[-1]}")
+
+
 def twisted_smc(
     key: Key[Array, ""],
     denoise: Denoiser,
@@ -110,13 +136,17 @@ def twisted_smc(
         point (wu2023); for linear operators `gaussian_twist` is better. It decides how many
         particles are needed, not what they converge to.
       threshold: particles are resampled when the effective sample size is below this share of P.
-    Raises ConfigError for a threshold outside [0, 1].
+    Between steps the particles are float32 (float64 under x64) or wider; functions are called with
+    the dtype of x, which is also that of the result.
+    Raises ConfigError for a threshold outside [0, 1], times that do not fall to 0, and functions
+    whose output is not of the shape above.
     """
     check_range("threshold", threshold, 0, 1)
-    size = x.shape[0]
-    if log_twist is None:
-        log_twist = lambda x, t: log_likelihood(denoise(x, t))
-    each = per_point("log_twist", log_twist)
+    times, x = jnp.asarray(times, float), as_floating(x)
+    _check_to_data(times)
+    size, dtype, wide = x.shape[0], x.dtype, jnp.promote_types(x.dtype, times.dtype)
+    denoise, log_p, each = _functions(denoise, log_likelihood, log_twist, dtype, wide)
+    x = x.astype(wide)
 
     def evaluate(x, t):
         """log p~(y | x_t) [P], and how far it shifts D, both of one call."""
@@ -151,7 +181,7 @@ def twisted_smc(
         proposal = 0.5 * jnp.sum(noise**2 - standard**2, axis=axes)
         reached, shift = jax.lax.cond(
             transition.last,
-            lambda: (log_likelihood(x_new), jnp.zeros_like(x_new)),
+            lambda: (log_p(x_new), jnp.zeros_like(x_new)),
             lambda: evaluate(x_new, transition.s),
         )
         change = jnp.where(transition.last, 0.0, proposal) + reached - twist
@@ -161,4 +191,4 @@ def twisted_smc(
     start = ((x, first, shift), first, jnp.zeros((), first.dtype))
     ((x, *_), log_weights, evidence), ess = jax.lax.scan(body, start, transitions(path, times))
     total = logsumexp(log_weights)
-    return Particles(x, log_weights - total, evidence + total - jnp.log(size), ess)
+    return Particles(x.astype(dtype), log_weights - total, evidence + total - jnp.log(size), ess)

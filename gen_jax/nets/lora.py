@@ -69,7 +69,7 @@ def init(
 
 
 def merge(params: Any, adapters: Adapters, scale: float = 1.0) -> Any:
-    """The parameters with `scale` down up added to the adapted kernels, in float32.
+    """The parameters with `scale` down up added to the adapted kernels, in float32 or wider.
 
     hu2022 writes the scale as alpha / rank. Raises ConfigError for an adapter of no parameter, or
     of another shape.
@@ -85,7 +85,8 @@ def merge(params: Any, adapters: Adapters, scale: float = 1.0) -> Any:
             raise ConfigError(f"the adapter of {path} is for {down.shape[0]} x {up.shape[1]}")
         merged.add(path)
         update = scale * (down @ up).reshape(leaf.shape)
-        return (leaf.astype(jnp.float32) + update).astype(leaf.dtype)
+        wide = leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
+        return (wide + update).astype(leaf.dtype)
 
     whole = jax.tree_util.tree_map_with_path(one, params)
     if set(adapters) - merged:

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from gen_jax import conditions, diffusion, nets, vae
-from gen_jax.errors import ConfigError
+from gen_jax.errors import ConfigError, DataError
 
 NETWORK = nets.from_functions(
     lambda key, x, noise, condition: {"shift": jnp.zeros(())},
@@ -49,6 +49,9 @@ def test_what_does_not_fit_is_refused(key):
         preserved.step(key, state, {"x": X, "y": BATCH["y"]})
     with pytest.raises(ConfigError, match="batch has no 'prior_y'"):
         preserved.step(key, state, {"x": X, "y": BATCH["y"], "prior_x": PRIOR[:2]})
+    for wrong in ([1, 2, 3, 1, 2], [0, -1, 0, 0, 0]):  # 3 is the row of "no label"
+        with pytest.raises(DataError, match=r"drawn images .* integers in \[0, 2\]"):
+            preserved.init(key, BATCH | {"prior_y": jnp.array(wrong)})
     with pytest.raises(ConfigError, match="weight=-1"):
         diffusion.with_prior_preservation(model(), -1)
     other = vae.vae(vae.mlp((4,)), vae.mlp((4,)), optax.sgd(0.1), shape=(2,), latent=1)

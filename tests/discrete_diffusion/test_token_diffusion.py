@@ -11,6 +11,7 @@ from scipy.integrate import quad
 from gen_jax.discrete_diffusion import (
     TOKEN_PATHS,
     bound,
+    corrupt,
     cosine_keep,
     marginal,
     prior,
@@ -187,6 +188,45 @@ def test_bound_by_sampling(tables, key):
     for part, value in ((found.diffusion, diffusion), (found.reconstruction, last)):
         error = 5 * float(part.std()) / np.sqrt(n) + 1e-9
         assert abs(float(part.mean()) - value) < error
+
+
+@pytest.mark.parametrize("t", [0.0, 1e-30, 1e-6, 0.5, 1 - 1e-6, 1.0])
+def test_terms_and_their_gradients_are_finite_up_to_the_ends(path, t, key):
+    """In float32, of a network that gives the mask no probability."""
+    x0, t = jnp.array([[0, 1], [2, 2], [1, 0], [0, 0]]), jnp.full(4, t)
+    x_t = corrupt(key, path, x0, t)
+    possible = jnp.arange(len(path.noise)) < SIZE
+    log_x0 = lambda logits: jax.nn.log_softmax(jnp.where(possible, logits, -1e30))
+    terms = {
+        "rate": lambda logits: rate_term(path, log_x0(logits), x0, x_t, t),
+        "step": lambda logits: step_term(path, log_x0(logits), x0, x_t, t, 0.5 * t),
+        "last": lambda logits: step_term(path, log_x0(logits), x0, x_t, t, 0 * t),
+    }
+    logits = 0.1 * jnp.arange(8.0 * len(path.noise)).reshape(4, 2, -1)
+    for name, term in terms.items():
+        if name == "rate" and 0 < t[0] < 1e-20 and len(path.noise) == SIZE:
+            continue  # a token that changed at that time cannot be
+        value, slope = jax.value_and_grad(lambda x, term=term: term(x).sum())(logits)
+        assert np.isfinite([value, *np.ravel(slope)]).all(), name
+
+
+@pytest.mark.parametrize("t", [1 - 1e-4, 1 - 1e-6, 1.0])
+def test_the_rate_near_noise_does_not_drown_in_rounding(path, t, key):
+    """float32 against float64, where the rates of uniform noise have a pole."""
+    x0 = jnp.array([[0, 1], [2, 2]])
+    x_t = corrupt(key, path, x0, jnp.full(2, 0.9))
+    table = jax.nn.log_softmax(
+        jnp.where(jnp.arange(len(path.noise)) < SIZE, jnp.arange(4.0)[: len(path.noise)], -1e30)
+    )
+
+    def value(dtype):
+        log_x0 = jnp.broadcast_to(table.astype(dtype), (2, 2, len(path.noise)))
+        return rate_term(path, log_x0, x0, x_t, jnp.full(2, t, dtype))
+
+    narrow = np.asarray(value(jnp.float32), np.float64)
+    with jax.enable_x64(True):
+        wide = np.asarray(value(jnp.float64))
+    np.testing.assert_allclose(narrow, wide, atol=1e-3)
 
 
 def test_prior_is_noise(path, key):

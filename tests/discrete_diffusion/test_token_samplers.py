@@ -10,7 +10,9 @@ import pytest
 from gen_jax.discrete_diffusion import (
     TOKEN_PATHS,
     TOKEN_STEPPERS,
+    bound,
     euler,
+    extrapolate,
     prior,
     ratios,
     reverse,
@@ -59,9 +61,10 @@ def step_law(name, stepper_name, t, s, path, x_t, denoise):
     if stepper_name == "ancestral" or s == 0:
         each = jnp.exp(reverse(path, log_x0, x_t, full(t), full(s)))
     else:
-        speed = 1 / max(1 - t, 1e-6)
-        rate = speed * path.noise[x_t][..., None] * ratios(path, log_x0, x_t, full(t))
         same = jax.nn.one_hot(x_t, len(path.noise))
+        rate = path.noise[x_t][..., None] * ratios(path, log_x0, x_t, full(t)) / max(1 - t, 1e-6)
+        if t == 1 and name == "absorbing":  # 0 / 0: a mask becomes v at the rate -a' p(v)
+            rate = jnp.exp(log_x0)
         leap = (t - s) * rate * (1 - same)
         total = leap.sum(-1, keepdims=True)
         leap = leap / jnp.maximum(total, 1)
@@ -80,6 +83,18 @@ def test_law_of_the_chain(name, stepper, n, key):
         law = law @ step_law(name, stepper, t, s, path, x_t, denoise)
     found = drawn(key, TOKEN_STEPPERS[stepper](), path, denoise, jnp.asarray(times))
     assert_same_law(found, law)
+
+
+@pytest.mark.parametrize("name", TOKEN_PATHS)
+def test_euler_leaves_pure_noise_as_the_exact_step_does(name, key):
+    """The first step unmasks a(s) of the tokens; uniform noise is drawn anew."""
+    path, _, denoise = setting(name)
+    x = prior(jax.random.fold_in(key, 1), path, (20_000, 2))
+    times = jnp.array([1.0, 0.6, 0.0])
+    _, info = sample(key, denoise, path, x, times, euler(), info=True)
+    moved = np.mean(np.asarray(info.trajectory[0] != x))
+    wanted = 0.4 if name == "absorbing" else 1.0
+    assert abs(moved - wanted) < 5 * np.sqrt(0.25 / x.size)
 
 
 @pytest.mark.parametrize("name", TOKEN_PATHS)
@@ -152,3 +167,46 @@ def test_more_refusals(key):
         sample(key, denoise, path, start, jnp.array([1.0, 0.0]), TOKEN_STEPPERS["first_hitting"]())
     with pytest.raises(ConfigError, match="corrector=-1"):
         euler(-1)
+
+
+@pytest.mark.parametrize("wrong", [(1, 4), (2, 1)])
+def test_a_denoiser_of_another_shape_is_refused(wrong, key):
+    """Both would broadcast."""
+    path, _, _ = setting("absorbing")
+    start, denoise = jnp.full((3, 2), SIZE), lambda x, t: jnp.zeros((len(x), *wrong))
+    with pytest.raises(ConfigError, match="denoise returned shape"):
+        sample(key, denoise, path, start, jnp.linspace(1, 0, 4), TOKEN_STEPPERS["ancestral"]())
+    with pytest.raises(ConfigError, match="denoise returned shape"):
+        bound(key, denoise, path, jnp.zeros((3, 2), int), jnp.linspace(1, 0, 4))
+
+
+@pytest.mark.parametrize("times", [[0.0, 0.5, 1.0], [1.0, 0.5, 0.5, 0.0], [1.5, 0.0]])
+def test_times_that_do_not_fall_from_1_are_refused(times, key):
+    path, _, denoise = setting("absorbing")
+    start = jnp.full((3, 2), SIZE)
+    for run in (
+        lambda: sample(key, denoise, path, start, jnp.array(times), TOKEN_STEPPERS["ancestral"]()),
+        lambda: bound(key, denoise, path, jnp.zeros((3, 2), int), jnp.array(times)),
+    ):
+        with pytest.raises(ConfigError, match="times must fall"):
+            run()
+
+
+def test_calls_are_those_of_the_network(key):
+    """Guidance calls two networks at each step."""
+    path, _, denoise = setting("absorbing")
+    start, times = jnp.full((3, 2), SIZE), jnp.linspace(1, 0, 6)
+    calls = lambda f: sample(key, f, path, start, times, euler(), info=True)[1].calls
+    assert int(calls(denoise)) == 5
+    assert int(calls(extrapolate(denoise, denoise, 2.0))) == 10
+    assert int(calls(extrapolate(extrapolate(denoise, denoise, 2.0), denoise, 3.0))) == 15
+
+
+@pytest.mark.parametrize("name", TOKEN_STEPPERS)
+def test_dtypes_under_x64(name, x64, key):
+    """Tokens keep theirs; times may be float32."""
+    path, _, _ = setting("absorbing")
+    denoise = table_denoiser(jnp.asarray(TABLE), path)
+    for dtype, whole in itertools.product((jnp.float32, jnp.float64), (jnp.int32, jnp.int64)):
+        start, times = jnp.full((3, 2), SIZE, whole), jnp.linspace(1, 0, 4, dtype=dtype)
+        assert sample(key, denoise, path, start, times, TOKEN_STEPPERS[name]()).dtype == whole

@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 
 from experiments.shared.measures import load_both
+from experiments.shared.registry import find
+from experiments.shared.runner import start
 from experiments.shared.set_measures import compare_pairs, pair_scores
 from gen_jax import data, metrics
 from gen_jax.errors import DataError
@@ -95,6 +97,23 @@ def test_changed_pictures_are_refused(command, folder, run):
     finally:
         path.write_bytes(kept)
     assert command("sample", run, "--num", 4).code == 0
+
+
+def test_a_run_on_a_base_of_other_pictures_is_refused(folder, run, tmp_path):
+    """Whatever experiment freezes it."""
+    above = find("pca")._replace(bases=("pca",))
+    path = folder / "dark" / "003.png"
+    kept, dataset = path.read_bytes(), f"folder:{folder}"
+    config = above.config(
+        dataset=dataset, initial_run=str(run), directory=str(tmp_path / "new"), batch_size=32
+    )
+    assert start(above, config).base is not None
+    Image.fromarray(np.full((8, 8), 3, np.uint8)).save(path)
+    try:
+        with pytest.raises(DataError, match="is not what .* was trained on: train_x"):
+            start(above, config)
+    finally:
+        path.write_bytes(kept)
 
 
 def test_sampling_needs_no_data(command, folder, run):

@@ -288,6 +288,19 @@ def test_a_map_back_to_the_noise_is_refused(name, key):
         FEW_STEP_LOSSES[name](average, linear(), x0[:4], x1[:4], t, s)
 
 
+@pytest.mark.parametrize("name", [*FEW_STEP_LOSSES, "continuous"])
+def test_a_velocity_of_another_shape_is_refused(name, key):
+    """[B, 1] would broadcast against points in the plane and train another map."""
+    x = jax.random.normal(key, (4, 2))
+    t, narrow = jnp.full(4, 0.7), lambda x, t, s: x[:, :1]
+    losses = FEW_STEP_LOSSES | {"continuous": lambda *a: continuous_consistency_loss(*a[:-1])}
+    with pytest.raises(ConfigError, match=r"average returned shape \(4, 1\)"):
+        losses[name](narrow, linear(), x, x, t, t / 2)
+    if name in ("shortcut", "consistency", "lagrangian", "moment_matching"):
+        with pytest.raises(ConfigError, match=r"target returned shape \(4, 1\)"):
+            losses[name](lambda x, t, s: x, linear(), x, x, t, t / 2, target=narrow)
+
+
 def test_drifting_refusals():
     one, two = jnp.zeros((1, 2)), jnp.zeros((2, 2))
     with pytest.raises(ConfigError, match="at least 2"):

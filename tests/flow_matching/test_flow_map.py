@@ -88,6 +88,17 @@ def test_jumps_keep_the_law(name, gamma, key):
         assert abs(score) < 5.2, (float(s), score)
 
 
+def test_maps_of_another_shape_are_refused(key):
+    x, t, narrow = jnp.zeros((3, 2)), jnp.full(3, 0.7), lambda x, t, *s: x[:, :1]
+    for run in (
+        lambda: flow_map(narrow)(x, t, t / 2),
+        lambda: denoiser(narrow, linear())(x, t),
+        lambda: sample_with_info(key, narrow, linear(), x, jnp.linspace(1, 0, 3), jump(narrow)),
+    ):
+        with pytest.raises(ConfigError, match=r"returned shape \(3, 1\)"):
+            run()
+
+
 def test_jump_refuses_gamma():
     for gamma in (-0.1, 1.5, float("nan")):
         with pytest.raises(ConfigError, match="gamma"):

@@ -207,3 +207,42 @@ def test_refusals():
             jax.random.key(0), lambda x, t: x, linear(), log_likelihood,
             jnp.zeros((2, 2)), jnp.array([1.0, 0.0]), threshold=2,
         )  # fmt: skip
+
+
+def test_what_the_particles_are_given_is_checked(key):
+    """An output [P, 1] or [] would weigh each particle by all others; times stop at the data."""
+    path, x, times = linear(), jax.random.normal(key, (8, 2)), jnp.linspace(1, 0, 4)
+    denoise, log_p = (lambda x, t: 0.5 * x), (lambda x: -jnp.sum(x**2, 1))
+    smc = lambda *a, **k: inverse.twisted_smc(key, *a, **k)
+    for wrong in (lambda x: log_p(x)[:, None], lambda x: log_p(x).sum()):
+        with pytest.raises(ConfigError, match="log_likelihood returned shape"):
+            smc(denoise, path, wrong, x, times)
+        with pytest.raises(ConfigError, match="log_likelihood returned shape"):
+            smc(denoise, path, wrong, x, times, log_twist=lambda x, t: log_p(x))
+        with pytest.raises(ConfigError, match="log_twist returned shape"):
+            smc(denoise, path, log_p, x, times, log_twist=lambda x, t, wrong=wrong: wrong(x))
+    with pytest.raises(ConfigError, match="denoise returned shape"):
+        smc(lambda x, t: x[:, :1], path, log_p, x, times)
+    with pytest.raises(ConfigError, match="times must end at 0"):
+        smc(denoise, path, log_p, x, times + 0.1 * (times < 1))
+    with pytest.raises(ConfigError, match="times must fall"):
+        smc(denoise, path, log_p, x, times[::-1])
+
+
+def test_narrow_particles_are_moved_in_float32(key):
+    """Times next to each other in bfloat16 would be one; the answer is that of float32."""
+    path, times = linear(), jnp.linspace(1, 0, 33)
+    log_p = lambda x: -0.5 * jnp.sum((x - 0.3) ** 2, 1)
+    denoise = lambda x, t: ((1 - t) / ((1 - t) ** 2 + t**2))[:, None].astype(x.dtype) * x
+
+    def evidence(dtype):
+        x = jax.random.normal(key, (400, 1)).astype(dtype)
+        found = inverse.twisted_smc(key, denoise, path, log_p, x, times)
+        assert found.x.dtype == dtype
+        return float(found.log_evidence)
+
+    wide, narrow = evidence(jnp.float32), evidence(jnp.bfloat16)
+    # N(0.3; 0, 1 + 1) without the normalisation of the likelihood.
+    exact = -0.5 * 0.3**2 / 2 + 0.5 * np.log(1 / 2)
+    assert abs(wide - exact) < 0.1
+    assert abs(narrow - exact) < 0.1

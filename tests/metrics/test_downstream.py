@@ -45,6 +45,16 @@ def test_equal_sets_are_equally_good_and_wrong_labels_are_worthless(key):
     assert wrong.real == same.real
 
 
+def test_a_larger_set_that_is_sorted_by_class_keeps_its_classes(key):
+    """Its first rows would all be of one class."""
+    rng = np.random.default_rng(2)
+    (x, y), test, many = labelled(rng, 60), labelled(rng, 90), np.sort(np.arange(300) % 3)
+    found = downstream_accuracy(key, x, y, images(rng, many), many, *test, 3, **SMALL)
+    assert min(found.real.value, found.generated.value) > 0.9
+    found = downstream_accuracy(key, images(rng, many), many, x, y, *test, 3, **SMALL)
+    assert min(found.real.value, found.generated.value) > 0.9
+
+
 def test_a_lost_class_costs_its_share(key):
     """Samples of two of three classes: a third of the test set cannot be right."""
     rng = np.random.default_rng(1)
