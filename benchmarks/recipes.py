@@ -108,8 +108,8 @@ RECIPES: dict[str, Recipe] = {
     ),
     "JEM": Recipe(
         "energy",
-        "jem --features 256 256 256",
-        "jem --channels 32 64 64 --features 128",
+        "jem --features 256 256 256 --annealed-chains 64",
+        "jem --channels 32 64 64 --features 128 --annealed-chains 64",
         chain,
     ),
     "VAE, VampPrior": Recipe("VAE", "vae --conditional --prior vamp --components 100"),
