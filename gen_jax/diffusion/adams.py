@@ -28,14 +28,14 @@ _SHARES, _WEIGHTS = _S**2 * (3 - 2 * _S), 3 * _S * (1 - _S) * _GAUSS_WEIGHTS
 
 
 def stretch(n: Int[Array, ""] | int) -> Array:
-    """k of the grid `stretched` and of `adams`: 1 up to 10 steps, then 1/3 more with each doubling.
+    """k of the grid `stretched` and of `adams`: 1 at 10 steps, and 1/3 more with each doubling.
 
-    At most 2, and such that n^k <= 1e5: with thousands of steps no level is closer to pure noise
-    than float32 can tell. Chosen on two mixtures and a trained network (`benchmarks.solvers`).
+    At least 1.2, at most 2, and such that n^k <= 1e5: with thousands of steps no level is closer
+    to pure noise than float32 can tell. Chosen on two mixtures and a trained network
+    (`benchmarks.solvers`).
     """
     n = jnp.maximum(jnp.asarray(n, float), 2)
-    rising = 1 + jnp.maximum(jnp.log2(n / 10), 0) / 3
-    return jnp.minimum(jnp.minimum(rising, 2.0), 5 / jnp.log10(n))
+    return jnp.minimum(jnp.clip(1 + jnp.log2(n / 10) / 3, 1.2, 2.0), 5 / jnp.log10(n))
 
 
 def _norm(c: Coefficients, data_std: Array) -> Array:
