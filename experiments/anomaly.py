@@ -31,6 +31,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from experiments.shared.command_line import read_options
 from experiments.shared.option_types import MAX_SAMPLES, SavedStep, within
 from experiments.shared.outliers import far_log_prob, scores
 from experiments.shared.provenance import compare, in_report
@@ -64,7 +65,7 @@ class Config:
 
 
 def main() -> None:
-    config = tyro.cli(Config, description=__doc__)
+    config = read_options(Config, __doc__)
     config.check()
     training.configure_backend(1)
     saved = rebuild(config.run, config.checkpoint)

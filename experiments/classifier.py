@@ -13,9 +13,9 @@ from typing import Annotated
 
 import jax.numpy as jnp
 import optax
-import tyro
 
 from experiments.shared.classifier_weights import save
+from experiments.shared.command_line import read_options
 from experiments.shared.config import RunConfig
 from experiments.shared.noisy_classifier import network_of
 from experiments.shared.option_types import MAX_WIDTH, Count, Positive, Steps, Width, within
@@ -81,7 +81,7 @@ GUIDE = Experiment("classifier", Config, build, "diffusion")
 
 
 def main() -> None:
-    config = tyro.cli(Config, description=__doc__)
+    config = read_options(Config, __doc__)
     if config.noise_conditioned and config.directory is None:
         directory = default_directory("noisy_classifier", config.dataset, config.seed)
         config = replace(config, directory=directory)

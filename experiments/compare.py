@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import tyro
 
+from experiments.shared.command_line import read_options
 from experiments.shared.comparison import compare
 from gen_jax import training
 from gen_jax.errors import ConfigError
@@ -25,7 +26,7 @@ class Config:
 
 
 def main() -> None:
-    config = tyro.cli(Config, description=__doc__)
+    config = read_options(Config, __doc__)
     check_ranges(config)
     if len(config.runs) < 2:
         raise ConfigError(f"runs={list(config.runs)} must be two directories or more")

@@ -19,6 +19,7 @@ import numpy as np
 import tyro
 
 from experiments.shared.bases import BASES, check_same_data
+from experiments.shared.command_line import read_options
 from experiments.shared.config import RunConfig
 from experiments.shared.control_report import compared, picture
 from experiments.shared.option_types import Positive, Share, within
@@ -107,7 +108,7 @@ EXPERIMENT = Experiment(
 
 
 def main() -> None:
-    config = tyro.cli(Config, description=__doc__)
+    config = read_options(Config, __doc__)
     config.check()
     train = data.load(config.dataset, "train")
     if train["x"].ndim != 4:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import tyro
 
+from experiments.shared.command_line import read_options
 from experiments.shared.config import RunConfig
 from experiments.shared.degradations import OPERATORS, degradation, near_targets
 from experiments.shared.diffusion_options import transform_of
@@ -87,7 +87,7 @@ EXPERIMENT = Experiment(
 
 
 def main() -> None:
-    run(EXPERIMENT, tyro.cli(Config, description=__doc__))
+    run(EXPERIMENT, read_options(Config, __doc__))
 
 
 if __name__ == "__main__":

@@ -15,10 +15,10 @@ from typing import Annotated, Any
 
 import jax
 import numpy as np
-import tyro
 from scipy import ndimage
 
 from experiments.shared import measures, restoration
+from experiments.shared.command_line import read_options
 from experiments.shared.option_types import MAX_COUNT, Positive, Seed, within
 from experiments.shared.restoration import fit_report, in_pixels, levels, measured, symmetric
 from experiments.shared.runner import default_directory
@@ -80,7 +80,7 @@ def curves(found: inverse.Fitted, first: int) -> Any:
 
 
 def main() -> None:
-    config = tyro.cli(Config, description=__doc__)
+    config = read_options(Config, __doc__)
     check_ranges(config)
     training.configure_backend(1)
     spec = data.describe(config.dataset)

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import jax.numpy as jnp
-import tyro
 
 from experiments.shared.caption_checks import picture_of
+from experiments.shared.command_line import read_options
 from experiments.shared.diffusion_options import PathConfig, bound_in_steps, model_options
 from experiments.shared.networks import make_network
 from experiments.shared.option_types import MAX_COUNT, of
@@ -98,7 +98,7 @@ EXPERIMENT = Experiment("diffusion", Config, build, "diffusion", bound=bound)
 
 
 def main() -> None:
-    config = tyro.cli(Config, description=__doc__)
+    config = read_options(Config, __doc__)
     run(EXPERIMENT, config, picture_of(config.dataset))
 
 

@@ -18,8 +18,8 @@ from typing import Annotated
 
 import jax
 import numpy as np
-import tyro
 
+from experiments.shared.command_line import read_options
 from experiments.shared.config import RunConfig
 from experiments.shared.option_types import MAX_COUNT, MAX_STEPS, MAX_WIDTH, Positive, Widths, of
 from experiments.shared.registry import Experiment
@@ -100,7 +100,7 @@ EXPERIMENT = Experiment("discrete_vae", Config, build, "vae")
 
 
 def main() -> None:
-    config = tyro.cli(Config, description=__doc__)
+    config = read_options(Config, __doc__)
     more = lambda folder, model, spec, state: classes(folder, config, model, spec, state)
     run(EXPERIMENT, config, more)
 

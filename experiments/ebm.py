@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import tyro
 
+from experiments.shared.command_line import read_options
 from experiments.shared.energy_options import (
     ChainConfig,
     chains_of,
@@ -70,7 +70,7 @@ EXPERIMENT = Experiment("ebm", Config, build, "energy", measure_test=measure_tes
 
 
 def main() -> None:
-    run(EXPERIMENT, tyro.cli(Config, description=__doc__), density)
+    run(EXPERIMENT, read_options(Config, __doc__), density)
 
 
 if __name__ == "__main__":

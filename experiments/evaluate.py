@@ -16,9 +16,9 @@ from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any
 
 import numpy as np
-import tyro
 
 from experiments.shared import caption_checks, measures
+from experiments.shared.command_line import read_options
 from experiments.shared.likelihoods import options_of
 from experiments.shared.option_types import MAX_COUNT, MAX_SAMPLES, Duration, within
 from experiments.shared.pictures import draw
@@ -70,7 +70,7 @@ def as_captions_say(
 
 
 def main() -> None:
-    config = tyro.cli(Config, description=__doc__)
+    config = read_options(Config, __doc__)
     sampler = prepare(config, needs_data=True)
     saved = sampler.saved
     path = training.check_writable("evaluation", saved.directory / "evaluation.json")

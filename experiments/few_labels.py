@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-import tyro
 
 from experiments.shared import pictures
+from experiments.shared.command_line import read_options
 from experiments.shared.config import RunConfig
 from experiments.shared.label_classifier import labelled, measure_test
 from experiments.shared.option_types import (
@@ -90,7 +90,7 @@ EXPERIMENT = Experiment(
 
 
 def main() -> None:
-    config = tyro.cli(Config, description=__doc__)
+    config = read_options(Config, __doc__)
     begun = start(EXPERIMENT, config)
     model, classes, y = build(config, begun.spec), begun.spec.num_classes, begun.train["y"]
     kept = np.isin(np.arange(len(y)), labelled(config, y, classes))

@@ -13,8 +13,7 @@ nats lost against the true density of the eight Gaussians; far from converged.
 from dataclasses import dataclass
 from typing import Annotated
 
-import tyro
-
+from experiments.shared.command_line import read_options
 from experiments.shared.config import RunConfig, condition_of
 from experiments.shared.flow_options import transform_of
 from experiments.shared.option_types import Count, Positive, Share, Steps, Widths, of
@@ -87,7 +86,7 @@ EXPERIMENT = Experiment("ffjord", Config, build, "flows")
 
 
 def main() -> None:
-    run(EXPERIMENT, tyro.cli(Config, description=__doc__), density)
+    run(EXPERIMENT, read_options(Config, __doc__), density)
 
 
 if __name__ == "__main__":

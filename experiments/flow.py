@@ -20,8 +20,7 @@ steps, log p of the same points (the truth is -0.308): linear_rational -0.346 +-
 
 from dataclasses import dataclass
 
-import tyro
-
+from experiments.shared.command_line import read_options
 from experiments.shared.config import RunConfig, condition_of
 from experiments.shared.flow_options import transform_of
 from experiments.shared.option_types import Count, Layers, Positive, Share, Steps, Widths
@@ -83,7 +82,7 @@ EXPERIMENT = Experiment("flow", Config, build, "flows")
 
 
 def main() -> None:
-    run(EXPERIMENT, tyro.cli(Config, description=__doc__), density)
+    run(EXPERIMENT, read_options(Config, __doc__), density)
 
 
 if __name__ == "__main__":

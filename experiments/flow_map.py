@@ -12,8 +12,7 @@ diffusion model. The parent must have the same network, path, prediction and noi
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import tyro
-
+from experiments.shared.command_line import read_options
 from experiments.shared.diffusion_options import PathConfig, model_options
 from experiments.shared.networks import make_network
 from experiments.shared.option_types import MAX_COUNT, Count, Positive, of, within
@@ -91,7 +90,7 @@ EXPERIMENT = Experiment("flow_map", Config, build, "flow matching")
 
 
 def main() -> None:
-    run(EXPERIMENT, tyro.cli(Config, description=__doc__))
+    run(EXPERIMENT, read_options(Config, __doc__))
 
 
 if __name__ == "__main__":

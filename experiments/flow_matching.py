@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jax.numpy as jnp
-import tyro
 
 from experiments.shared import pair_files
 from experiments.shared.caption_checks import picture_of
+from experiments.shared.command_line import read_options
 from experiments.shared.diffusion_options import PathConfig, model_options
 from experiments.shared.networks import make_network
 from experiments.shared.registry import Experiment
@@ -81,7 +81,7 @@ EXPERIMENT = Experiment("flow_matching", Config, build, "flow matching")
 
 
 def main() -> None:
-    config = tyro.cli(Config, description=__doc__)
+    config = read_options(Config, __doc__)
     config.check()
     train = None
     if config.pairs:

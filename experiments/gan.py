@@ -22,8 +22,8 @@ from typing import Annotated, Any
 
 import numpy as np
 import optax
-import tyro
 
+from experiments.shared.command_line import read_options
 from experiments.shared.diffusion_options import transform_of
 from experiments.shared.gan_diagnostics import analogies, code_accuracy, critic_signs
 from experiments.shared.gan_options import GanOptions, assembled
@@ -107,7 +107,7 @@ EXPERIMENT = Experiment("gan", Config, build, "gan", measure_test=measure_test)
 
 
 def main() -> None:
-    config = tyro.cli(Config, description=__doc__)
+    config = read_options(Config, __doc__)
     run_watched(EXPERIMENT, config, gan_pictures)
 
 

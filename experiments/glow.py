@@ -18,8 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-import tyro
-
+from experiments.shared.command_line import read_options
 from experiments.shared.config import RunConfig, condition_of
 from experiments.shared.flow_options import ALPHA, check_images, transform_of
 from experiments.shared.latent_walks import pictures
@@ -107,7 +106,7 @@ EXPERIMENT = Experiment("glow", Config, build, "flows", kinds="images")
 
 
 def main() -> None:
-    run(EXPERIMENT, tyro.cli(Config, description=__doc__), pictures)
+    run(EXPERIMENT, read_options(Config, __doc__), pictures)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import tyro
 
 from experiments.shared.blind_pairs import read_choices, score, write_page
+from experiments.shared.command_line import read_options
 from experiments.shared.option_types import SavedStep, Seed, within
 from experiments.shared.pictures import balanced_labels, draw
 from experiments.shared.provenance import compare
@@ -74,7 +75,7 @@ def write(config: Config, run: str) -> Path:
 
 
 def main() -> None:
-    config = tyro.cli(Config, description=__doc__)
+    config = read_options(Config, __doc__)
     config.check()
     if config.run is not None:
         print(f"written: {write(config, config.run)}")

@@ -19,6 +19,7 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
+from experiments.shared.command_line import read_options
 from experiments.shared.hidden_pixels import error_of, filled_in, seen_pixels
 from experiments.shared.option_types import MAX_SAMPLES, Count, SavedStep, Seed, within
 from experiments.shared.provenance import compare, in_report
@@ -60,7 +61,7 @@ class Config:
 
 
 def main() -> None:
-    config = tyro.cli(Config, description=__doc__)
+    config = read_options(Config, __doc__)
     config.check()
     training.configure_backend(1)
     saved = rebuild(config.run, config.checkpoint, ["vae"])

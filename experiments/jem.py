@@ -17,8 +17,8 @@ from typing import Any
 
 import jax
 import numpy as np
-import tyro
 
+from experiments.shared.command_line import read_options
 from experiments.shared.energy_options import (
     ChainConfig,
     chains_of,
@@ -78,7 +78,7 @@ EXPERIMENT = Experiment("jem", Config, build, "energy", measure_test=measure_tes
 
 
 def main() -> None:
-    run(EXPERIMENT, tyro.cli(Config, description=__doc__))
+    run(EXPERIMENT, read_options(Config, __doc__))
 
 
 if __name__ == "__main__":

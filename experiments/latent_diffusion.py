@@ -19,6 +19,7 @@ import numpy as np
 import tyro
 
 from experiments.shared.bases import check_same_data
+from experiments.shared.command_line import read_options
 from experiments.shared.diffusion_options import PathConfig, bound_in_steps, model_options
 from experiments.shared.networks import NetworkConfig, make_network
 from experiments.shared.reconstruction import compared, comparison
@@ -105,7 +106,7 @@ EXPERIMENT = Experiment(
 
 
 def main() -> None:
-    config = tyro.cli(Config, description=__doc__)
+    config = read_options(Config, __doc__)
     run(EXPERIMENT, config, comparison, fit_options=standardised)
 
 

@@ -22,6 +22,7 @@ import jax
 import numpy as np
 import tyro
 
+from experiments.shared.command_line import read_options
 from experiments.shared.flow_options import FlowConfig
 from experiments.shared.latent_pictures import grey
 from experiments.shared.latent_report import COLUMNS, judge_of, numbers_of, picture
@@ -95,8 +96,7 @@ def latents_of(saved: Saved, examples: int) -> tuple[Target, Callable[[Array], n
 
 
 def main() -> None:
-    config = tyro.cli(Config, description=__doc__)
-    config.check()
+    (config := read_options(Config, __doc__)).check()
     training.configure_backend(1)
     saved = rebuild(config.run, config.checkpoint, ["vae"])
     path = training.check_writable("latent_energy", saved.directory / "latent_energy.json")
@@ -107,8 +107,8 @@ def main() -> None:
     judge = judge_of(saved.spec.name, decode(exact(key_real, target, min(config.num, COMPARED))))
     report = {}
     for title, found in drawn.items():
-        numbers = numbers_of(key_compare, target, found)
-        report[title] = numbers | judge(decode(found.samples[:COMPARED]))
+        images = decode(found.samples[:COMPARED])
+        report[title] = numbers_of(key_compare, target, found) | judge(images)
         shown = {name: report[title][name] for name in COLUMNS if name in report[title]}
         print(title, *(f"{name} {value:.3g}" for name, value in shown.items()), sep="\n  ")
     training.write_json(path, in_report(changed) | report)

@@ -18,8 +18,8 @@ from typing import Annotated
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
+from experiments.shared.command_line import read_options
 from experiments.shared.option_types import Count, Duration, Positive, Weight, within
 from experiments.shared.provenance import compare, in_report
 from experiments.shared.registry import Saved
@@ -102,7 +102,7 @@ def search(config: Config, saved: Saved, test: dict[str, np.ndarray]) -> tuple[d
 
 
 def main() -> None:
-    config = tyro.cli(Config, description=__doc__)
+    config = read_options(Config, __doc__)
     check_ranges(config)
     training.configure_backend(1)
     saved = rebuild(config.run, config.checkpoint)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import tyro
 
+from experiments.shared.command_line import read_options
 from experiments.shared.plugins import load_plugin
 from experiments.shared.sections import data_sets, registries, scripts
 from gen_jax.errors import check_choice
@@ -60,7 +61,7 @@ class Config:
 
 
 def main() -> None:
-    config = tyro.cli(Config, description=__doc__)
+    config = read_options(Config, __doc__)
     load_plugin(config.plugin)
     if config.section is None:
         print(overview(shutil.get_terminal_size((100, 50)).columns))

@@ -10,9 +10,8 @@ Then `python -m experiments.sample RUN_DIR` and `python -m experiments.evaluate 
 from dataclasses import dataclass
 from typing import Annotated
 
-import tyro
-
 from experiments.shared.autoregressive_options import LabelledRun, make_likelihood
+from experiments.shared.command_line import read_options
 from experiments.shared.config import condition_of
 from experiments.shared.option_types import Width, Widths, within
 from experiments.shared.registry import Experiment
@@ -61,7 +60,7 @@ EXPERIMENT = Experiment("made", Config, build, "autoregressive")
 
 
 def main() -> None:
-    run(EXPERIMENT, tyro.cli(Config, description=__doc__))
+    run(EXPERIMENT, read_options(Config, __doc__))
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
-import tyro
 
+from experiments.shared.command_line import read_options
 from experiments.shared.config import RunConfig
 from experiments.shared.flow_options import check_images
 from experiments.shared.option_types import (
@@ -104,7 +104,7 @@ EXPERIMENT = Experiment(
 
 
 def main() -> None:
-    config = tyro.cli(Config, description=__doc__)
+    config = read_options(Config, __doc__)
     run(EXPERIMENT, config, partial(reconstructions, config))
 
 

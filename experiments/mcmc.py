@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
-import tyro
-
 from experiments.shared.chain_options import kernel_of
 from experiments.shared.chain_report import diagnose
+from experiments.shared.command_line import read_options
 from experiments.shared.config import RunConfig
 from experiments.shared.known_densities import target_of
 from experiments.shared.option_types import MAX_COUNT, MAX_STEPS, Count, Steps, of, within
@@ -99,7 +98,7 @@ EXPERIMENT = Experiment("mcmc", Config, build, "mcmc", kinds="points")
 
 
 def main() -> None:
-    config = tyro.cli(Config, description=__doc__)
+    config = read_options(Config, __doc__)
     run(EXPERIMENT, config, partial(diagnose, config), load_data=False)
 
 

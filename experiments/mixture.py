@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import optax
-import tyro
 
 from experiments.shared.classical_options import transform_of
+from experiments.shared.command_line import read_options
 from experiments.shared.config import RunConfig
 from experiments.shared.option_types import Count, Positive, Steps, Width, of
 from experiments.shared.pictures import density
@@ -84,7 +84,7 @@ EXPERIMENT = Experiment("mixture", Config, build, "classical")
 
 
 def main() -> None:
-    run(EXPERIMENT, tyro.cli(Config, description=__doc__), density)
+    run(EXPERIMENT, read_options(Config, __doc__), density)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import optax
-import tyro
 
+from experiments.shared.command_line import read_options
 from experiments.shared.config import RunConfig
 from experiments.shared.option_types import (
     Count,
@@ -88,7 +88,7 @@ EXPERIMENT = Experiment(
 
 
 def main() -> None:
-    run(EXPERIMENT, tyro.cli(Config, description=__doc__), comparison)
+    run(EXPERIMENT, read_options(Config, __doc__), comparison)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
+from experiments.shared.command_line import read_options
 from experiments.shared.diffusion_options import PathConfig, model_options
 from experiments.shared.networks import make_network
 from experiments.shared.registry import Experiment, Saved
@@ -110,7 +110,7 @@ EXPERIMENT = Experiment(
 
 
 def main() -> None:
-    run(EXPERIMENT, tyro.cli(Config, description=__doc__), comparison)
+    run(EXPERIMENT, read_options(Config, __doc__), comparison)
 
 
 if __name__ == "__main__":

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import tyro
 
 from experiments.shared.classical_options import transform_of
+from experiments.shared.command_line import read_options
 from experiments.shared.config import RunConfig
 from experiments.shared.option_types import MAX_WIDTH, Count, Positive, Steps, within
 from experiments.shared.pictures import draw, picture
@@ -89,7 +89,7 @@ EXPERIMENT = Experiment("pca", Config, build, "classical")
 
 
 def main() -> None:
-    run(EXPERIMENT, tyro.cli(Config, description=__doc__), axes)
+    run(EXPERIMENT, read_options(Config, __doc__), axes)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import tyro
 
 from experiments.shared.bases import BASES, check_same_data, on_batches
+from experiments.shared.command_line import read_options
 from experiments.shared.config import RunConfig
 from experiments.shared.instances import compared, instances_of, picture, training_set
 from experiments.shared.option_types import MAX_COUNT, Count, Positive, Share, Steps, Weight, within
@@ -100,7 +101,7 @@ EXPERIMENT = Experiment(
 
 
 def main() -> None:
-    config = tyro.cli(Config, description=__doc__)
+    config = read_options(Config, __doc__)
     config.check()
     images = instances_of(config)
     run(EXPERIMENT, config, comparison, train=training_set(config, EXPERIMENT, images))

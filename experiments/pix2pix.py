@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import tyro
 
+from experiments.shared.command_line import read_options
 from experiments.shared.option_types import Positive, Steps, of, within
 from experiments.shared.registry import Experiment, Saved
 from experiments.shared.runner import run
@@ -93,7 +93,7 @@ EXPERIMENT = Experiment("pix2pix", Config, build, "gan", measure_test=measure_te
 
 
 def main() -> None:
-    run(EXPERIMENT, tyro.cli(Config, description=__doc__), comparison)
+    run(EXPERIMENT, read_options(Config, __doc__), comparison)
 
 
 if __name__ == "__main__":

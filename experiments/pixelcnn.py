@@ -16,9 +16,8 @@ bits/dim; binarized:mnist, stopped at step 2,507, -84.45 +- 0.32 nats.
 
 from dataclasses import dataclass, field
 
-import tyro
-
 from experiments.shared.autoregressive_options import LabelledRun, PixelNetwork, make_likelihood
+from experiments.shared.command_line import read_options
 from experiments.shared.config import condition_of
 from experiments.shared.option_types import Count, Positive, Steps, Width
 from experiments.shared.registry import Experiment
@@ -77,7 +76,7 @@ EXPERIMENT = Experiment("pixelcnn", Config, build, "autoregressive", kinds="imag
 
 
 def main() -> None:
-    run(EXPERIMENT, tyro.cli(Config, description=__doc__))
+    run(EXPERIMENT, read_options(Config, __doc__))
 
 
 if __name__ == "__main__":

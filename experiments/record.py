@@ -14,6 +14,7 @@ from pathlib import Path
 import tyro
 
 from experiments.shared import records
+from experiments.shared.command_line import read_options
 from gen_jax import training
 from gen_jax.errors import ConfigError
 from gen_jax.ranges import check_ranges
@@ -34,7 +35,7 @@ class Config:
 
 
 def main() -> None:
-    config = tyro.cli(Config, description=__doc__)
+    config = read_options(Config, __doc__)
     check_ranges(config)
     directory = Path(config.run)
     name = config.name or directory.resolve().name

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import tyro
 
 from experiments.shared import measures, pictures
+from experiments.shared.command_line import read_options
 from experiments.shared.option_types import MAX_COUNT, MAX_SAMPLES, Count, Seed, within
 from experiments.shared.provenance import compare, in_report
 from experiments.shared.reflow_rounds import labels_of, trained
@@ -76,7 +77,7 @@ def measured(config: Config, saved: Saved, train: dict, test: dict) -> dict[str,
 
 
 def main() -> None:
-    config = tyro.cli(Config, description=__doc__)
+    config = read_options(Config, __doc__)
     check_ranges(config)
     training.configure_backend(1)
     first = rebuild(config.run, experiments=("flow_matching", "diffusion"))

@@ -19,8 +19,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
+from experiments.shared.command_line import read_options
 from experiments.shared.option_types import Count, Positive
 from experiments.shared.provenance import compare, in_report
 from experiments.shared.registry import Saved
@@ -91,7 +91,7 @@ def restore(
 
 
 def main() -> None:
-    config = tyro.cli(Config, description=__doc__)
+    config = read_options(Config, __doc__)
     config.check()
     training.configure_backend(1)
     saved = rebuild(config.run, config.checkpoint)

@@ -6,7 +6,7 @@ python -m experiments.sample runs/diffusion-digits --label 3 5 7 --output pictur
 python -m experiments.sample runs/diffusion-digits --stepper ddim --steps 10 --label 3 --animate
 python -m experiments.sample runs/diffusion-digits --guidance 2
 python -m experiments.sample runs/diffusion-digits --classifier runs/noisy_classifier-digits
-python -m experiments.sample runs/transformer-genesis --num 3 --prompt "And God said" --top-p 0.9
+python -m experiments.sample runs/transformer-genesis --num 3 --prompt "And God" --top-p 0.9
 python -m experiments.sample runs/text_gan-captions_digits --prompt "a thick seven in black"
 """
 
@@ -16,9 +16,9 @@ from typing import Annotated
 
 import jax
 import numpy as np
-import tyro
 
 from experiments.shared.asked import condition_of
+from experiments.shared.command_line import read_options
 from experiments.shared.exports import is_folder, output_of, write_arrays, write_pictures
 from experiments.shared.option_types import MAX_SAMPLES, within
 from experiments.shared.pictures import balanced, draw, picture
@@ -59,7 +59,7 @@ def animate(config: Config, sampler: Sampler, path: Path) -> Path:
 
 
 def main() -> None:
-    config = tyro.cli(Config, description=__doc__)
+    config = read_options(Config, __doc__)
     sampler = prepare(config)
     saved = sampler.saved
     condition = condition_of(config.label, config.prompt, saved, config.num)

@@ -25,8 +25,8 @@ from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
-import tyro
 
+from experiments.shared.command_line import read_options
 from experiments.shared.diffusion_options import likelihood_of, transform_of
 from experiments.shared.energy_options import (
     EnergyConfig,
@@ -110,7 +110,7 @@ EXPERIMENT = Experiment("score_matching", Config, build, "energy", measure_test=
 
 
 def main() -> None:
-    run(EXPERIMENT, tyro.cli(Config, description=__doc__), density)
+    run(EXPERIMENT, read_options(Config, __doc__), density)
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import tyro
 
+from experiments.shared.command_line import read_options
 from experiments.shared.config import RunConfig
 from experiments.shared.option_types import Count, Positive, Share, Steps, of, within
 from experiments.shared.registry import Experiment, Saved
@@ -107,7 +107,7 @@ EXPERIMENT = Experiment(
 
 
 def main() -> None:
-    run(EXPERIMENT, tyro.cli(Config, description=__doc__), comparison)
+    run(EXPERIMENT, read_options(Config, __doc__), comparison)
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import optax
-import tyro
 
+from experiments.shared.command_line import read_options
 from experiments.shared.config import RunConfig
 from experiments.shared.option_types import (
     MAX_WIDTH,
@@ -110,7 +110,7 @@ EXPERIMENT = Experiment("stylegan", Config, build, "gan", kinds="images")
 
 
 def main() -> None:
-    config = tyro.cli(Config, description=__doc__)
+    config = read_options(Config, __doc__)
     run(EXPERIMENT, config, style_pictures)
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.shared import records
+from experiments.shared.command_line import program
 from experiments.shared.comparison import compare
 from experiments.shared.sweep_plan import Plan, parse
 from gen_jax import training
@@ -93,7 +94,7 @@ def sweep(plan: Plan, execute: Callable[[str, list[str]], int] = execute) -> lis
 
 def main() -> None:
     if {"-h", "--help"} & {*sys.argv[1:]}:
-        print(__doc__)
+        print(f"usage: {program(sys.argv)} EXPERIMENT [OPTIONS]\n\n{__doc__}")
         return
     plan = parse(sys.argv[1:])
     done = sweep(plan)

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import tyro
 
+from experiments.shared.command_line import read_options
 from experiments.shared.config import RunConfig, condition_of
 from experiments.shared.flow_options import check_images
 from experiments.shared.option_types import Layers, Positive, Share, Steps, Width
@@ -99,7 +99,7 @@ EXPERIMENT = Experiment("tarflow", Config, build, "flows", kinds="images")
 
 
 def main() -> None:
-    run(EXPERIMENT, tyro.cli(Config, description=__doc__), noisy_and_clean)
+    run(EXPERIMENT, read_options(Config, __doc__), noisy_and_clean)
 
 
 if __name__ == "__main__":

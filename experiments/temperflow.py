@@ -31,8 +31,7 @@ Measured with 10,000 samples (exact sets in brackets; first steps as many as sta
 
 from dataclasses import asdict, dataclass, field
 
-import tyro
-
+from experiments.shared.command_line import read_options
 from experiments.shared.config import RunConfig
 from experiments.shared.flow_options import FlowConfig
 from experiments.shared.known_densities import target_of
@@ -83,7 +82,7 @@ EXPERIMENT = Experiment(
 
 
 def main() -> None:
-    run(EXPERIMENT, tyro.cli(Config, description=__doc__), tempering, load_data=False)
+    run(EXPERIMENT, read_options(Config, __doc__), tempering, load_data=False)
 
 
 if __name__ == "__main__":

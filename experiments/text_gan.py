@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import optax
-import tyro
 
 from experiments.shared.caption_checks import caption_picture
+from experiments.shared.command_line import read_options
 from experiments.shared.config import RunConfig
 from experiments.shared.option_types import (
     MAX_WIDTH,
@@ -92,7 +92,7 @@ EXPERIMENT = Experiment("text_gan", Config, build, "gan", kinds="images")
 
 
 def main() -> None:
-    run(EXPERIMENT, tyro.cli(Config, description=__doc__), caption_picture)
+    run(EXPERIMENT, read_options(Config, __doc__), caption_picture)
 
 
 if __name__ == "__main__":

@@ -17,11 +17,10 @@ Measured with `--prior-network.width 96 --prior-network.depth 3` (285 CPU second
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import tyro
-
 from experiments.shared.caption_checks import caption_picture
 from experiments.shared.code_options import CodeConfig, options_of, text_prior_of
 from experiments.shared.code_report import codes_of_sentences
+from experiments.shared.command_line import read_options
 from experiments.shared.diffusion_options import PathConfig, model_options
 from experiments.shared.networks import make_network
 from experiments.shared.option_types import Count, Steps, of
@@ -87,7 +86,7 @@ EXPERIMENT = Experiment(
 
 
 def main() -> None:
-    run(EXPERIMENT, tyro.cli(Config, description=__doc__), caption_picture)
+    run(EXPERIMENT, read_options(Config, __doc__), caption_picture)
 
 
 if __name__ == "__main__":

@@ -15,9 +15,9 @@ from typing import Annotated
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
 from experiments.shared.classical_options import transform_of
+from experiments.shared.command_line import read_options
 from experiments.shared.config import RunConfig
 from experiments.shared.option_types import Count, Positive, Steps, within
 from experiments.shared.registry import Experiment
@@ -85,7 +85,7 @@ EXPERIMENT = Experiment("texture", Config, build, "classical", kinds="images")
 
 
 def main() -> None:
-    config = tyro.cli(Config, description=__doc__)
+    config = read_options(Config, __doc__)
     run(EXPERIMENT, config, beside(config))
 
 

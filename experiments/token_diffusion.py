@@ -10,9 +10,9 @@ Then `python -m experiments.sample RUN_DIR` and `python -m experiments.evaluate 
 from dataclasses import dataclass, field
 
 import numpy as np
-import tyro
 
 from experiments.shared.autoregressive_options import LabelledRun
+from experiments.shared.command_line import read_options
 from experiments.shared.config import condition_of
 from experiments.shared.networks import TransformerNetwork
 from experiments.shared.option_types import Count, Steps
@@ -94,7 +94,7 @@ EXPERIMENT = Experiment("token_diffusion", Config, build, "tokens", kinds="image
 
 
 def main() -> None:
-    run(EXPERIMENT, tyro.cli(Config, description=__doc__))
+    run(EXPERIMENT, read_options(Config, __doc__))
 
 
 if __name__ == "__main__":

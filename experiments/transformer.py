@@ -14,9 +14,8 @@ book: 3.68 +- 0.08 per character (1.88 bits).
 
 from dataclasses import dataclass, field
 
-import tyro
-
 from experiments.shared.autoregressive_options import LabelledRun
+from experiments.shared.command_line import read_options
 from experiments.shared.config import condition_of
 from experiments.shared.networks import TransformerNetwork
 from experiments.shared.option_types import Count, Steps
@@ -67,7 +66,7 @@ EXPERIMENT = Experiment("transformer", Config, build, "autoregressive", kinds="i
 
 
 def main() -> None:
-    run(EXPERIMENT, tyro.cli(Config, description=__doc__))
+    run(EXPERIMENT, read_options(Config, __doc__))
 
 
 if __name__ == "__main__":

@@ -21,9 +21,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
-import tyro
-
 from experiments.shared.annealed_gap import measure_test
+from experiments.shared.command_line import read_options
 from experiments.shared.latent_pictures import latent_pictures
 from experiments.shared.option_types import MAX_COUNT, MAX_STEPS, Positive, Width, of
 from experiments.shared.registry import Experiment
@@ -96,7 +95,7 @@ EXPERIMENT = Experiment("vae", Config, build, "vae", measure_test=measure_test)
 
 
 def main() -> None:
-    config = tyro.cli(Config, description=__doc__)
+    config = read_options(Config, __doc__)
     run(EXPERIMENT, config, partial(latent_pictures, config))
 
 

@@ -10,8 +10,7 @@ Then `python -m experiments.evaluate RUN_DIR` gives the bound in bits/dim.
 from dataclasses import dataclass, field
 from typing import Annotated
 
-import tyro
-
+from experiments.shared.command_line import read_options
 from experiments.shared.config import RunConfig
 from experiments.shared.diffusion_options import transform_of
 from experiments.shared.networks import NetworkConfig, make_network
@@ -90,7 +89,7 @@ EXPERIMENT = Experiment("variational_diffusion", Config, build, "diffusion")
 
 
 def main() -> None:
-    run(EXPERIMENT, tyro.cli(Config, description=__doc__))
+    run(EXPERIMENT, read_options(Config, __doc__))
 
 
 if __name__ == "__main__":

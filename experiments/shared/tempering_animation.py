@@ -11,9 +11,9 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 from jax.scipy.stats import norm
 
+from experiments.shared.command_line import read_options
 from experiments.shared.option_types import Count, Seed, Steps
 from gen_jax import plotting, training
 from gen_jax.errors import ConfigError
@@ -50,7 +50,7 @@ def tempered(beta: float) -> np.ndarray:
 
 
 def main() -> None:
-    config = tyro.cli(Settings, description=__doc__)
+    config = read_options(Settings, __doc__)
     check_ranges(config)
     output = Path(config.output)
     if output.suffix != ".gif":

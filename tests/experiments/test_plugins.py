@@ -1,5 +1,9 @@
 """Methods in a user's own file are chosen by their name, in every command of the run."""
 
+import importlib
+import inspect
+import json
+import pkgutil
 import re
 import sys
 from pathlib import Path
@@ -7,6 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import experiments
+from experiments.shared.command_line import RUNS, read_options
+from experiments.shared.sampling import SamplingConfig
 from gen_jax import diffusion, nets, paths
 
 PAGE = Path(__file__).parents[2] / "docs/guides/own_parts.md"
@@ -48,9 +55,40 @@ def test_own_methods_have_names(command, own_file, tmp_path):
     assert np.load(tmp_path / "a.npz")["arr_0"].shape == (8, 2)
     forget()
     half = ("--stepper", "half", "--num", 8, "--output", tmp_path / "b.npz")
-    assert command("sample", run, *half).code == 2
-    ended = command("sample", run, *half, "--plugin", "my_methods")
+    ended = command("sample", run, *half)
     assert ended.code == 0, ended.err
+    forget()
+    words = ("--from", run, "--steps", 3, "--directory", tmp_path / "tuned", *words[:-4])
+    ended = command("diffusion", *words)
+    assert ended.code == 0, ended.err
+
+
+def test_modules_of_bases_and_of_other_runs_are_imported(own_file, tmp_path, monkeypatch):
+    """Before any name is looked up, whatever option names the run; not those of broken runs."""
+    base = {"config": {"plugin": "my_methods"}}
+    for name, stored in {"teacher": base, "student": {"from": {"base": base}}, "odd": [1]}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps(stored))
+    for name, known in {"teacher": True, "student": True, "odd": False, "none": False}.items():
+        forget()
+        monkeypatch.setattr(sys, "argv", ["sample", "nowhere", "--classifier", tmp_path / name])
+        sys.argv = [*map(str, sys.argv)]
+        read_options(SamplingConfig, None)
+        assert ("half" in diffusion.STEPPERS) == known
+
+
+def test_every_option_that_names_a_run_is_known():
+    """By what its help says."""
+    found = set()
+    for module in pkgutil.iter_modules(experiments.__path__):
+        if module.ispkg:
+            continue
+        kind = getattr(importlib.import_module(f"experiments.{module.name}"), "Config", None)
+        for owner in getattr(kind, "__mro__", ()):
+            source = inspect.getsource(owner) if owner.__module__.startswith("experiments") else ""
+            pattern = r'^    (\w+):(?:(?!^    \w+:).)*?"""(?:Directory of (?:the|a)\b|A run\b)'
+            found |= set(re.findall(pattern, source, re.M | re.S))
+    assert found == {*RUNS}
 
 
 @pytest.mark.parametrize(
