@@ -1,6 +1,8 @@
 """Backend, devices and versions, as a run would see them.
 
-python -m experiments.info
+    python -m experiments.info
+
+Nothing is changed.
 """
 
 import platform

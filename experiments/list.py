@@ -1,8 +1,10 @@
 """What there is: experiments, datasets, paths, samplers and the rest, by family.
 
-python -m experiments.list            # the names, on one screen
-python -m experiments.list samplers   # one section, a line for each name
-python -m experiments.list all
+    python -m experiments.list            # the names, on one screen
+    python -m experiments.list samplers   # one section, a line for each name
+    python -m experiments.list all
+
+A section's name is the second column of the overview.
 """
 
 import shutil

@@ -1,13 +1,15 @@
 """Sample a trained run.
 
-python -m experiments.sample runs/diffusion-digits
-python -m experiments.sample runs/diffusion-digits --num 10000 --output samples.npz
-python -m experiments.sample runs/diffusion-digits --label 3 5 7 --output pictures/
-python -m experiments.sample runs/diffusion-digits --stepper ddim --steps 10 --label 3 --animate
-python -m experiments.sample runs/diffusion-digits --guidance 2
-python -m experiments.sample runs/diffusion-digits --classifier runs/noisy_classifier-digits
-python -m experiments.sample runs/transformer-genesis --num 3 --prompt "And God" --top-p 0.9
-python -m experiments.sample runs/text_gan-captions_digits --prompt "a thick seven in black"
+    python -m experiments.sample runs/diffusion-digits
+    python -m experiments.sample runs/diffusion-digits --num 10000 --output samples.npz
+    python -m experiments.sample runs/diffusion-digits --label 3 5 7 --output pictures/
+    python -m experiments.sample runs/diffusion-digits --stepper ddim --steps 10 --label 3 --animate
+    python -m experiments.sample runs/diffusion-digits --guidance 2
+    python -m experiments.sample runs/diffusion-digits --classifier runs/noisy_classifier-digits
+    python -m experiments.sample runs/transformer-genesis --num 3 --prompt "And God" --top-p 0.9
+    python -m experiments.sample runs/text_gan-captions_digits --prompt "a thick seven in black"
+
+Options of the sampler that are not given are those of the run.
 """
 
 from dataclasses import dataclass

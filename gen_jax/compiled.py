@@ -160,6 +160,10 @@ class Compiled:
         self.once = once = lambda static: jax.jit(_with_options(function, first, static))
         self.held = functools.lru_cache(PROGRAMS)(lambda static, kinds, shapes: once(static))
 
+    def __get__(self, instance: Any, owner: Any = None) -> "Compiled":
+        """Itself: with this method `help` shows the signature and docstring as of a function."""
+        return self
+
     def __call__(self, *args: Any, **options: Any) -> Any:
         key, state, values = self.checked(*args, **options)
         return self.program(values)(key, state, values)

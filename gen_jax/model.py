@@ -5,7 +5,7 @@ Training, checkpoints, devices, metrics and pictures are written once against th
 
 import inspect
 from collections.abc import Callable, Mapping
-from functools import cached_property, partial, wraps
+from functools import cached_property, partial, update_wrapper, wraps
 from typing import Any, NamedTuple
 
 import jax
@@ -128,10 +128,23 @@ DOORS: dict[str, Callable] = {
 """Each function of a model behind checks of its key and of its data, where values are known."""
 
 
+PLAIN = {
+    "init": "A fresh state, for batches like this one.",
+    "step": "One update: (state, metrics).",
+    "sample": "Samples [n, ...] in data units.",
+    "log_prob": "log p(x) [B] in nats and data units.",
+}
+"""Docstrings of functions that come without one."""
+
+
 def _behind_door(name: str, function: Any) -> Any:
     if function is None or hasattr(function, "behind_door"):
         return function
     checked = wraps(function)(DOORS[name](function))
+    if isinstance(function, partial):  # its docstring is that of the class
+        update_wrapper(checked, function.func, updated=())
+        checked.__wrapped__ = function  # type: ignore[attr-defined]
+    checked.__name__, checked.__doc__ = name, checked.__doc__ or PLAIN[name]
     checked.behind_door = True  # type: ignore[attr-defined]
     return checked
 
@@ -255,17 +268,17 @@ def compiled(
     kinds = {**dict.fromkeys(shared, SHARED), **dict.fromkeys(checks, PER_SAMPLE)}
     options = () if sample is None else sample.options
     conditions = {**{name: kinds.get(name, STATIC) for name in options}, **model.conditions}
-    _describe(sample, "Samples [n, ...] in data units.", conditions)
-    _describe(log_prob, "log p(x) [B] in nats and data units.", {**kinds, **conditions})
+    _describe(sample, conditions)
+    _describe(log_prob, {**kinds, **conditions})
     return model._replace(sample=sample, log_prob=log_prob, conditions=conditions)
 
 
-def _describe(function: Any, plain: str, kinds: Mapping[str, str]) -> None:
+def _describe(function: Any, kinds: Mapping[str, str]) -> None:
     """End a docstring with the options that this model takes, as `model.sample?` shows them."""
     if function is None or OPTIONS in (function.__doc__ or ""):
         return
     named = ", ".join(f"{name} ({kinds.get(name, STATIC)})" for name in function.options)
-    function.__doc__ = f"{inspect.getdoc(function) or plain}\n\n{OPTIONS}{named or 'none'}."
+    function.__doc__ = f"{inspect.getdoc(function)}\n\n{OPTIONS}{named or 'none'}."
 
 
 def compiled_like(model: GenerativeModel, other: GenerativeModel) -> GenerativeModel:
@@ -278,7 +291,9 @@ def compiled_like(model: GenerativeModel, other: GenerativeModel) -> GenerativeM
         if like is None:
             return None
         check = like.checks[like.first]
-        return Compiled(function, check, like.checks, signature=like.signature)
+        held = Compiled(function, check, like.checks, signature=like.signature)
+        held.__doc__ = like.__doc__
+        return held
 
     other = other.held
     return model._replace(

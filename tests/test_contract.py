@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import pydoc
 from collections import Counter
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import gen_jax
 from gen_jax import diffusion
 from gen_jax.compiled import Compiled
 from gen_jax.errors import ConfigError
-from gen_jax.model import PER_SAMPLE, SHARED, STATIC, GenerativeModel
+from gen_jax.model import DOORS, PER_SAMPLE, SHARED, STATIC, GenerativeModel
 from gen_jax.ranges import options_from
 
 KEY = jax.random.key(0)
@@ -48,6 +49,23 @@ def test_conditions_are_the_options_of_sample(name):
             model.sample(KEY, None, 2, lable=1)
     listed = inspect.getdoc(model.sample).rsplit("Options of this model: ", 1)[1]
     assert all(f"{word} ({kind})" in listed for word, kind in model.conditions.items())
+
+
+@pytest.mark.parametrize("name", CALLABLES)
+def test_help_shows_the_docstring_and_the_signature_of_each_function(name):
+    model, _ = model_of(name)
+    for word in DOORS:
+        function = getattr(model, word)
+        if function is None:
+            continue
+        shown = pydoc.plain(pydoc.render_doc(function))
+        first = inspect.getdoc(function).splitlines()[0]
+        assert first in shown
+        assert "partial" not in shown
+        assert f"\n{word}(" in shown
+        names = list(inspect.signature(function).parameters)
+        assert names[0] == "key"
+        assert "parts" not in names
 
 
 @pytest.mark.parametrize("name", CALLABLES)

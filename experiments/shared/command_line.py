@@ -16,9 +16,9 @@ RUNS = ("run", "initial_run", "classifier", "background", "prior")
 
 def program(words: list[str]) -> str:
     """The command as it is typed, from `sys.argv`."""
-    spec = getattr(sys.modules["__main__"], "__spec__", None)
-    ours = spec is not None and spec.name.startswith("experiments.")
-    return f"python -m {spec.name if ours else f'experiments.{Path(words[0]).stem}'}"
+    module = getattr(getattr(sys.modules["__main__"], "__spec__", None), "name", "")
+    here = module.startswith("experiments.")
+    return f"python -m {module if here else f'experiments.{Path(words[0]).stem}'}"
 
 
 def read_options(kind: type[Options], description: str | None) -> Options:

@@ -24,5 +24,6 @@ def test_help_shows_the_command_and_its_examples(command, name):
     document = inspect.getdoc(importlib.import_module(f"experiments.{name}"))
     examples = [line for line in document.splitlines() if line.strip().startswith("python -m")]
     assert examples
+    assert all(line.startswith("    ") for line in examples)
     for line in examples:
         assert line.rstrip() in shown
