@@ -24,9 +24,11 @@ NUMBERS = {
     "recall": "recall",
     "coverage": "coverage",
     "memorisation_ratio": "memorisation ratio",
-    "modes_found": "modes",
-    "weight_error": "error of the modes' weights",
+    "classifier_accuracy": "accuracy of the classifier",
+    "modes_covered": "modes",
+    "mode_weight_tv": "total variation of the modes' weights",
     "sliced_wasserstein": "sliced Wasserstein distance",
+    "log_normalizer": "log Z",
     "log_prob_nats": "log p in nats",
     "bits_per_dim": "bits/dim",
     "bits_per_dim_bound": "bits/dim by the bound",
@@ -57,8 +59,13 @@ def measured(evaluation: dict[str, Any]) -> str:
     for name, title in NUMBERS.items():
         if name not in evaluation:
             continue
-        real = evaluation.get(f"{name}_real_train_test")
-        beside = "" if real is None else f" (real {number(real)})"
+        ends = ("real_train_test", "exact")
+        real = [evaluation[f"{name}_{end}"] for end in ends if f"{name}_{end}" in evaluation]
+        beside = f" (real {number(real[0])})" if real else ""
+        if name == "modes_covered":
+            beside = f" of {number(evaluation['modes'])}"
+        if name == "log_prob_nats" and "log_prob_kind" in evaluation:
+            beside = f" ({evaluation['log_prob_kind']})"
         parts.append(f"{title} {number(evaluation[name])}{beside}")
     return ", ".join([*parts, f"n = {evaluation.get('num_samples')}"])
 

@@ -100,4 +100,5 @@ def main() -> None:
 if __name__ == "__main__":
     from gen_jax.training import run_main
 
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup ignores it, and children inherit that
     run_main(main)

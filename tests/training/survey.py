@@ -285,6 +285,7 @@ def warm():
 
 
 def main() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup ignores it, and children inherit that
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=100)
     parts = ("signals", "damages", "mistakes", "edges", "doors", "kills")
