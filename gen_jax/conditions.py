@@ -356,6 +356,35 @@ def configured(argument: str, network: Any, condition: Condition | None) -> Any:
     return network.clone(condition=condition)
 
 
+def check_null(network: Any, condition: Condition | None, batch: Any, *inputs: Any) -> None:
+    """Raise ConfigError for a user's network without a finite output where labels are hidden.
+
+    An embedding of K rows is NaN at K, "no label". A network with a field `num_classes` or
+    `condition` is made for it (`configured`). Nothing is computed while the batch is not known.
+
+    Args:
+      inputs: of the network, one row of each, before the condition; read for their shapes.
+    """
+    labels = [part for part in getattr(condition, "parts", (condition,)) if type(part) is Labels]
+    made = hasattr(network, "num_classes") or hasattr(network, "condition")
+    if condition is None or not labels or made or not is_known(batch["x"]):
+        return
+
+    def output(key):
+        whole = (*(jnp.zeros(x.shape, x.dtype) for x in inputs), condition.null(1))
+        return network.apply(network.init(key, *whole), *whole)
+
+    with jax.ensure_compile_time_eval():
+        leaves = jax.tree.leaves(jax.jit(output)(jax.random.key(0)))
+        finite = all(bool(jnp.isfinite(leaf).all()) for leaf in leaves)
+    if not finite:
+        size = labels[0].num_classes
+        raise ConfigError(
+            f"the network's output for the null condition ({labels[0].name} K={size}) is not "
+            f"finite: an embedding needs K + 1 = {size + 1} rows, the last for no label"
+        )
+
+
 def one_hot(label: Int[Array, "n"], num_classes: int) -> Float[Array, "n K"]:
     """Rows of the identity; zeros for the label num_classes, which stands for "no label".
 

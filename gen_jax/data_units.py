@@ -1,6 +1,7 @@
 """Between data units and a model's: what the options `shape` and `transform` of a model mean."""
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -52,6 +53,39 @@ def check_data(
     )
     check_values(lambda x: check(whole(x)), x)
     return form
+
+
+SCALES = 5.0
+"""How many times the data's standard deviation may be off before it is a warning."""
+
+
+def check_scaled(
+    units: HasUnits, x: Data, std: float, option: str = "data_std", narrow: bool = False
+) -> None:
+    """`check_data` for models that need the scale of their data.
+
+    Raises ConfigError for whole numbers without a transform as well. Warns where the examples, if
+    known and not alike, have a standard deviation above SCALES times `std`, or, unless data may be
+    `narrow`, below std / SCALES.
+    """
+    if units.transform is None and not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ConfigError(
+            f"x is {x.dtype} and there is no transform (give transform=data.symmetric_images() for "
+            "images of uint8, another of gen_jax.data, or floating-point x of about unit size)"
+        )
+    check_data(units, x, lambda u: _warn_scale(u, std, option, narrow))
+
+
+def _warn_scale(u: Array, std: float, option: str, narrow: bool) -> None:
+    found = float(jnp.std(jnp.asarray(u, jnp.float32)))
+    low = 0.0 if narrow else std / SCALES
+    if len(u) < 8 or not found or low <= found <= std * SCALES:
+        return
+    warnings.warn(
+        f"the first batch has a standard deviation of {found:.3g}, but {option}={std:g}: scale the "
+        f"data (transform=data.symmetric_images() for images), or give {option}={found:.2g}",
+        stacklevel=2,
+    )
 
 
 def to_model(units: HasUnits, key: Key[Array, "*batch"] | None, x: Data) -> Shaped[Array, "B ..."]:

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import optax
 
 from gen_jax.checks import check_output, no_type_check
-from gen_jax.conditions import drop
-from gen_jax.data_units import check_data, to_model_floats
+from gen_jax.conditions import check_null, drop
+from gen_jax.data_units import check_data, check_scaled, to_model_floats
 from gen_jax.diffusion.generate import draw_samples
 from gen_jax.diffusion.generate import log_prob as _ode_log_prob
 from gen_jax.diffusion.network import Preconditioned, predict, predict_both
@@ -29,11 +29,15 @@ def init_state(parts: Parts, key: Key[Array, ""], batch: Batch) -> AveragedState
     options, condition = parts.options, parts.options.condition
     if condition is not None:
         condition.of_batch(batch)
-    check_data(options, batch["x"])
+    if "x1" in batch:  # pairs in the path's units take the place of x
+        check_data(options, batch["x"])
+    else:
+        check_scaled(options, batch["x"], options.data_std)
     null = None if condition is None else condition.null(1)
     noise = jax.eval_shape(partial(options.noise_input, parts.path), jnp.zeros(1))
-    inputs = jnp.zeros((1, *options.shape)), jnp.zeros(noise.shape), null
-    params = parts.network.init(key, *inputs)
+    inputs = jnp.zeros((1, *options.shape)), jnp.zeros(noise.shape)
+    check_null(parts.network, condition, batch, *inputs)
+    params = parts.network.init(key, *inputs, null)
     return init_state_with_ema(params, parts.optimizer)
 
 

@@ -16,7 +16,7 @@ import optax
 from gen_jax.calls import calls_inside, network_call
 from gen_jax.checks import check_output, is_known, no_type_check
 from gen_jax.condition_values import null_or_drawn, value_of
-from gen_jax.conditions import Condition, checked_condition, configured, drop
+from gen_jax.conditions import Condition, check_null, checked_condition, configured, drop
 from gen_jax.data_units import check_data, to_data, to_model
 from gen_jax.discrete_diffusion.bounds import corrupt, rate_term
 from gen_jax.discrete_diffusion.samplers import TOKEN_STEPPERS, TokenStepper, sample
@@ -163,6 +163,7 @@ def init_state(parts: Parts, key: Key[Array, ""], batch: Batch) -> AveragedState
     check_data(options, batch["x"], partial(_check_values, options.size))
     tokens = jnp.zeros((1, int(np.prod(options.shape))), jnp.int32)
     null = None if condition is None else condition.null(1)
+    check_null(parts.network, condition, batch, tokens, jnp.zeros(1))
     params = parts.network.init(key, tokens, jnp.zeros(1), null)
     return init_state_with_ema(params, parts.optimizer)
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from gen_jax.checks import check_output
 from gen_jax.condition_values import value_of
 from gen_jax.conditions import num_classes
-from gen_jax.data_units import check_data, log_det, to_data, to_model_floats
+from gen_jax.data_units import check_scaled, log_det, to_data, to_model_floats
 from gen_jax.energy.joint import joint_energy, marginal_energy
 from gen_jax.energy.normalizer import anneal, log_base
 from gen_jax.energy.options import EnergyState, Options, Parts, fresh
@@ -96,7 +96,7 @@ def init_state(parts: Parts, key: Key[Array, ""], batch: Any) -> EnergyState:
     """Fresh state; raises ConfigError when the batch does not fit the options."""
     options, method = parts.options, parts.method
     _, key_network, key_buffer, key_anneal = jax.random.split(key, 4)
-    check_data(options, batch["x"])
+    check_scaled(options, batch["x"], options.base_std, "base_std", narrow=True)
     if 0 < method.buffer_size < len(batch["x"]):
         raise ConfigError(
             f"buffer_size={method.buffer_size} is below the batch size {len(batch['x'])}"
