@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.checks import as_key
-from gen_jax.errors import check_choice
+from gen_jax.errors import ConfigError, check_choice
 from gen_jax.types import State
 
 PROGRAMS = 16
@@ -175,7 +175,11 @@ class Compiled:
         """
         for name in options.keys() - self.signature.parameters.keys():
             check_choice("option", name, self.options)
-        bound = self.signature.bind(*args, **options)
+        try:
+            bound = self.signature.bind(*args, **options)
+        except TypeError as error:
+            form = f"{getattr(self, '__name__', '')}(key, state, {self.first}, ...)"
+            raise ConfigError(f"{error}: it is {form}, the key of jax.random first") from error
         bound.apply_defaults()
         values = dict(bound.arguments)
         key, state = (values.pop(name) for name in list(values)[:2])

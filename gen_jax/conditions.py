@@ -334,6 +334,8 @@ def configured(argument: str, network: Any, condition: Condition | None) -> Any:
     without these fields is left as it is. Raises ConfigError where the network was made for another
     number of classes, or where it has no place for this condition.
     """
+    if isinstance(network, type):
+        raise ConfigError(f"{argument}={network.__name__} is a class: give {network.__name__}(...)")
     if condition is None or isinstance(condition, Labels):
         wanted = num_classes(condition)
         own = getattr(network, "num_classes", None)

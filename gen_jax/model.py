@@ -87,6 +87,11 @@ def _with_state(function: Callable, key: Any, state: State, *rest: Any, **named:
     except (AttributeError, IndexError, KeyError, TypeError) as error:
         words = (type(state).__name__, "string indexing")
         of_state = not isinstance(error, TypeError) or any(word in str(error) for word in words)
+        if type(state) is dict and type(getattr(error, "obj", None)) is dict:
+            raise ConfigError(
+                f"state={shown(state)} must be the whole state that init returns, not its "
+                f"parameters ({error})"
+            ) from error
         if not of_state or any(np.ndim(leaf) for leaf in jax.tree.leaves(state)):
             raise
         raise ConfigError(f"state={shown(state)} must be what init returns ({error})") from error

@@ -270,7 +270,13 @@ def symmetric_images() -> Transform:
     >>> transform.decode(jnp.array([-1.0, 0.0, 1.0])).tolist()
     [0, 128, 255]
     """
-    return chain(dequantize(), to_symmetric())
+    whole = chain(dequantize(), to_symmetric())
+
+    def encode(key, x):
+        _check("symmetric_images (uint8 0..255)", x, jnp.uint8)
+        return whole.encode(key, x)
+
+    return whole._replace(encode=encode)
 
 
 TRANSFORMS: dict[str, Callable[[], Transform]] = {

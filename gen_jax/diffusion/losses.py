@@ -130,7 +130,9 @@ def denoising_loss(
       predict: `(x_t [B, ...], t [B]) -> [B, ...]`, a value of parameterisation `prediction`.
       x0, eps: data and noise; any joint law of the two is allowed, so that flow matching with
         couplings and other sources is the same function (lipman2023, tong2024).
-      weighting: a name in WEIGHTINGS or a function `(coefficients, prediction, data_std) -> [B]`.
+      weighting: a name in WEIGHTINGS or a function `(coefficients, prediction, data_std) -> [B]`,
+        times the squared error of what the network predicts (`prediction`, by default v), not of
+        eps or x0.
     Returns the loss [B] and the unweighted error [B] under "error".
     Raises ConfigError for an unknown parameterisation or weighting.
     """

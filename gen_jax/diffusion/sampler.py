@@ -25,7 +25,16 @@ from gen_jax.types import Array, Bool, Denoiser, Float, Int, Key, State
 
 
 class Transition(NamedTuple):
-    """From time t to the cleaner time s < t."""
+    """From time t to the cleaner time s < t; fields are [], or [n] of all transitions.
+
+    Fields:
+      t, s: times of the start and of the end.
+      now, next: the path's coefficients at t and at s.
+      index: of the transition, 0 at the noise.
+      count: of all transitions.
+      last: whether s is the end of the grid.
+      data_std: standard deviation of the data, in the path's units.
+    """
 
     t: Float[Array, "*n"]
     s: Float[Array, "*n"]

@@ -33,6 +33,11 @@ def coupling(
     check_choice("mask", mask, MASKS)
 
     def parts(dim):
+        if isinstance(dim, tuple):
+            raise ConfigError(
+                f"shape={dim} is of images, but this layer works on vectors [B, D] (give the data "
+                "as vectors, or choose flows.glow, or layers in flows.as_image)"
+            )
         if dim < 2:
             raise ConfigError(f"dim={dim} must be at least 2 for a coupling layer")
         stays = MASKS[mask](dim)

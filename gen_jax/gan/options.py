@@ -145,7 +145,11 @@ def _check_condition(options: Options) -> None:
     condition = checked_condition(options.condition)
     if (kind in ("concat", "projection", "ac")) != (condition is not None):
         given = None if condition is None else " and ".join(condition.checks)
-        raise ConfigError(f"conditional={kind!r} does not go with condition={given!r}")
+        fits = ("none", "info") if condition is None else ("concat", "projection", "ac")
+        raise ConfigError(
+            f"conditional={kind!r} does not go with condition={given!r} "
+            f"(choose conditional from: {', '.join(fits)})"
+        )
     if kind == "ac":
         num_classes(condition)  # refuses all but labels
     for name in ("matching", "interpolation"):

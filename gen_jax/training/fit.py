@@ -159,6 +159,7 @@ def fit(
         `model.init` sees examples that the key draws, or the stream's first batch, which must be
         the same when the run is resumed; it refuses the values that the model does not take. The
         rows with the extremes of the arrays, all labels among them, are shown to it as well.
+      batch_size: examples of one step, on all devices together; of a stream, those of its batches.
       initial: a trained state whose parameters, averages and buffers the run starts from, with
         fresh moments of the optimizer and fresh entries where it has none; see `start_from`.
       directory: of the run; None keeps nothing.
@@ -176,6 +177,7 @@ def fit(
       steps_per_call: compiled steps per call; by default as many as take about a second. Always 1
         for a stream. It changes no number.
       mesh, fsdp: see `sharding`; by default all devices.
+      progress: whether a banner and a bar (a line now and then, where it is no terminal) are shown.
     Raises ConfigError and DataError for what cannot work, NumericalError for a metric that is not
     finite (never saved), CheckpointError, ResourceError, and Stopped after one of
     `stopping.SIGNALS`. Any other error saves first, unless a compiled step lost the state.

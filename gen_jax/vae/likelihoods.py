@@ -194,7 +194,11 @@ def check_values(likelihood: Likelihood, x: Num[Array | np.ndarray, "..."]) -> N
     values = np.asarray(x)
     if not np.all((values == 0) | (values == 1)):
         found = f"[{values.min():g}, {values.max():g}]"
-        raise DataError(f"a likelihood of binary values was given values in {found}")
+        raise DataError(
+            f"likelihood='bernoulli' takes 0 and 1 and was given values in {found} (binarise by "
+            "transform=data.binarize(); grey values take 'gaussian_scalar' or, as integers, "
+            "'discretized_logistic')"
+        )
 
 
 def sample_each(
