@@ -2,7 +2,8 @@
 
     python -m experiments.compare runs/diffusion-digits runs/flow_matching-digits
 
-Prints the table, and writes it with the pictures as one HTML page (`--output`).
+Prints the table, and writes it with the pictures as one HTML page; `--output FILE.csv` writes it as
+CSV. Runs that differ in their seed alone are also shown as one: mean and standard deviation.
 """
 
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ class Config:
     runs: tyro.conf.Positional[tuple[str, ...]]
     """Directories of two or more runs."""
     output: str = "compare.html"
+    """The page, or a file that ends with .csv: a line for each run, numbers with all digits."""
 
 
 def main() -> None:

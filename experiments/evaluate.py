@@ -85,9 +85,9 @@ def main() -> None:
         most = 10_000 if is_known else min(len(test["x"]), 10_000)
         num = most if config.num is None else config.num
         begun = time.perf_counter()
-        samples = draw(
-            sampler.model, saved.spec, sampler.state, num, config.seed, **sampler.options
-        )
+        measures.phase(f"{num} samples")
+        model, state = sampler.model, sampler.state
+        samples = draw(model, saved.spec, state, num, config.seed, **sampler.options)
         seconds = time.perf_counter() - begun
     options = OPTIONS if "stepper" in sampler.model.conditions else {"seed", *DECODING}
     options = {*options, "importance_samples"}

@@ -14,6 +14,7 @@ import hashlib
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -75,18 +76,23 @@ def sweep(plan: Plan, execute: Callable[[str, list[str]], int] = execute) -> lis
     """
     done = []
     for i, (directory, words) in enumerate(plan.runs.items(), 1):
-        print(f"[{i}/{len(plan.runs)}] {directory}", flush=True)
-        code = 0
+        title, begun = f"[{i}/{len(plan.runs)}] {directory}", time.monotonic()
+        code, ended = 0, "was done already"
         if not (directory / "DONE").exists():
+            print(f"{title}: training", flush=True)
             code = execute(plan.experiment, [*words, "--directory", str(directory)])
+            ended = ""
         if not code and not is_evaluated(directory, plan.evaluation):
+            print(f"{title}: evaluating", flush=True)
             code = execute("evaluate", [str(directory), *plan.evaluation])
+            ended = ""
             if not code:
                 training.write_json(directory / ASKED, made_by(directory, plan.evaluation))
         if code:
-            print(f"[{i}/{len(plan.runs)}] {directory} ended with exit code {code}", flush=True)
+            ended = f"ended with exit code {code}"
         else:
             done.append(directory)
+        print(f"{title}: {ended or f'done in {time.monotonic() - begun:.0f} s'}", flush=True)
     if not done:
         raise ConfigError(f"none of the {len(plan.runs)} runs ended well")
     return done

@@ -73,5 +73,5 @@ def near_targets(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[st
         "psnr_guess": metrics.mean_and_error(psnr(grey, truth)),
         "psnr_sample": metrics.mean_and_error(psnr(each[:, 0], truth)),
         "psnr_mean": metrics.mean_and_error(psnr(each.mean(1), truth)),
-        "std_over_draws": metrics.mean_and_error(spread),
+        "std_over_draws_grey_levels": metrics.mean_and_error(spread),
     }

@@ -27,6 +27,7 @@ from experiments.shared.set_measures import (
 from gen_jax import data, diffusion, metrics
 from gen_jax.errors import ConfigError, DataError
 from gen_jax.metrics import compare_with_exact
+from gen_jax.training.console import phase
 from gen_jax.types import Estimate
 
 MIN_EXAMPLES = 10
@@ -62,6 +63,7 @@ def evaluate_samples(
     `brief` leaves of images the Frechet distance and the label accuracy, of points the transport
     distance and the modes.
     """
+    phase(f"measures of {len(samples)} samples")
     images = saved.spec.kind == "images"
     features = _extractor(saved.spec.name) if images else None
     n = min(len(samples), len(test["x"]), len(train["x"]))
@@ -121,6 +123,7 @@ def _modes(name: str, samples: np.ndarray) -> dict[str, Any]:
 
 def evaluate_target(saved: Saved, samples: np.ndarray, seed: int) -> dict[str, Any]:
     """Samples of a known density beside exact ones, and what the experiment itself measures."""
+    phase(f"measures of {len(samples)} samples beside exact ones")
     target, key = target_of(saved.spec.name), jax.random.key(seed)
     numbers: dict[str, Any] = compare_with_exact(key, target, samples)
     measure = find(saved.name).measure_target
@@ -150,10 +153,12 @@ def likelihoods(
     steps = options.pop("likelihood_steps", None)
     first = None
     if takes_steps(saved):
+        phase("number of steps of the likelihood, on few examples")
         count, change, first = chosen_steps(saved, x, len(x), steps)
         options["num_steps"] = count
         result = {"likelihood_steps": count, "log_prob_nats_steps_change": change}
     result["log_prob_nats_draws_error"] = draws_error(saved, x, len(x), first, **options)
+    phase(f"likelihood of {len(x)} examples")
     nats = log_prob(saved, x, **options)
     bits = lambda nats: metrics.mean_and_error(
         np.asarray(metrics.bits_per_dim(nats, int(np.prod(saved.spec.shape))))
@@ -202,6 +207,7 @@ def evaluate_downstream(
     steps: int,
 ) -> dict[str, Any]:
     """A classifier trained on samples with their labels, beside one trained on real images."""
+    phase(f"classifiers trained on samples and on real images, {steps} steps each")
     labels = np.asarray(balanced_labels(saved.model, saved.spec, len(samples)))
     found = metrics.downstream_accuracy(
         jax.random.key(0),
@@ -236,6 +242,8 @@ def evaluate_data(
     measured = evaluate_samples(saved, samples, train, test, picture)
     measured |= likelihoods(saved, test, num, **options)
     more = find(saved.name).measure_test
+    if more:
+        phase(f"measures of {saved.name!r} runs alone")
     return measured | (more(saved, test, num) if more else {})
 
 

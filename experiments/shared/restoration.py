@@ -170,7 +170,7 @@ def restored(
         "psnr_mean": metrics.mean_and_error(psnr(mean, x)),
         "psnr_sample": metrics.mean_and_error(psnr(drawn[:, 0], x)),
         "psnr_pseudo_inverse": metrics.mean_and_error(psnr(back, x)),
-        "std_over_draws": metrics.mean_and_error(std.reshape(len(x), -1).mean(1)),
+        "std_over_draws_grey_levels": metrics.mean_and_error(std.reshape(len(x), -1).mean(1)),
         **agreement(operator, drawn, y, noise_std),
     }
     first = in_pixels([drawn[:, 0]])[0]
@@ -224,8 +224,9 @@ def write_restored(
     saved: Saved, path: Path, report: dict[str, Any], rows: list[np.ndarray], picture: str
 ) -> None:
     """Print the numbers and write them; write `samples/PICTURE.png` in the run's directory."""
+    width = max(map(len, report))
     for name, value in report.items():
-        print(f"{name:20s}  {value}")
+        print(f"{name:{width}s}  {value}")
     drawn = restored_picture(saved.directory / "samples" / f"{picture}.png", rows)
     training.write_json(path, report)
     print(f"picture: {drawn}\nwritten: {path}")

@@ -61,6 +61,12 @@ def note(message: str) -> None:
         say(message)
 
 
+def phase(message: str) -> None:
+    """`note` of what begins, for a log: nothing on a terminal, where bars show it."""
+    if not Steady(sys.stderr).isatty():
+        note(message)
+
+
 def mark(name: str, step: int = 0) -> None:
     """Say where the run is, for a harness that aims its faults; silent unless GEN_JAX_MARKERS=1."""
     if os.environ.get("GEN_JAX_MARKERS") == "1":

@@ -1,5 +1,6 @@
 """Records, comparisons and sweeps of small finished runs."""
 
+import csv
 import json
 import signal
 import subprocess
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from experiments import sweep
-from experiments.shared import records
+from experiments.shared import comparison, records
 from gen_jax.errors import ConfigError
 from gen_jax.training import identity, write_json
 
@@ -19,10 +20,10 @@ from gen_jax.training import identity, write_json
 def finished(tmp_path):
     """`finished(name, **evaluation)` makes the files of a run that ended."""
 
-    def make(name, seed=0, **evaluation):
+    def make(name, seed=0, width=8, **evaluation):
         folder = tmp_path / name
         (folder / "samples").mkdir(parents=True)
-        config = {"dataset": "digits", "seed": seed, "network": {"width": 8}, "directory": "x"}
+        config = {"dataset": "digits", "seed": seed, "network": {"width": width}, "directory": "x"}
         stored = identity.sealed({"experiment": "diffusion", "config": config})
         write_json(folder / "config.json", stored)
         words = ["experiments/diffusion.py", "--seed", str(seed), "--directory", str(folder)]
@@ -66,8 +67,11 @@ def test_comparison_shows_what_differs(command, finished, tmp_path):
     page = tmp_path / "page.html"
     ended = command("compare", *runs, "--output", page)
     assert ended.code == 0, ended.err
-    rows = {line.split()[0]: line.split()[1:] for line in ended.out.splitlines() if line.strip()}
+    table = ended.out.split(comparison.GROUPS.upper())[0]
+    rows = {line.split()[0]: line.split()[1:] for line in table.splitlines() if line.strip()}
     assert rows["seed"] == ["0", "7"]
+    assert rows["seed=0"] == ["seed=7"]  # the titles; each says above whose directory it is
+    assert f"seed=7  {runs[1]}" in ended.out
     assert rows["recall"] == ["0.5", "0.75"]
     assert rows["precision"] == ["0.125"]
     assert "network.width" not in rows
@@ -75,7 +79,51 @@ def test_comparison_shows_what_differs(command, finished, tmp_path):
     assert command("compare", runs[0]).code == ConfigError.exit_code
 
 
-def test_sweep_runs_what_is_not_done(finished, tmp_path):
+def test_runs_of_several_seeds_are_a_mean(command, finished, tmp_path):
+    facts = {"run": "diffusion", "dataset": "digits", "num_samples": 40, "options": {"seed": 0}}
+    made = lambda seed, width, value: finished(
+        f"{'long-name-' * 9}{width}-{seed}",
+        seed,
+        width,
+        **facts,
+        frechet={"value": value, "standard_error": 0.5},
+    )
+    runs = [made(0, 8, 1.0), made(1, 8, 2.0), made(2, 8, 6.0), made(0, 16, 4.0)]
+    page = tmp_path / "page.html"
+    ended = command("compare", *runs, "--output", page)
+    assert ended.code == 0, ended.err
+    head, measured = ended.out.split("MEASURED")[0], ended.out.split("MEASURED")[1]
+    for name in ("dataset", "num_samples", "options.seed"):
+        assert name in head
+        assert name not in measured
+    table = ended.out[ended.out.index("OPTIONS") :].removesuffix(f"written: {page}\n")
+    assert max(map(len, table.splitlines())) < 120, table
+    # mean 3 and standard deviation sqrt((4 + 1 + 9) / 2) of 1, 2 and 6
+    for cell in ("width=8 seed=1", "width=8 (3 seeds)", "width=16 (1 seed)", "3 ± 2.6"):
+        assert cell in ended.out
+        assert cell in page.read_text()
+
+
+def test_a_comparison_as_csv(command, finished, tmp_path):
+    third = {"value": 1 / 3, "standard_error": 0.125}
+    runs = finished("a", recall=third), finished("b", seed=7, recall=third, modes=[1, 2])
+    file = tmp_path / "table.csv"
+    assert command("compare", *runs, "--output", file).code == 0
+    first, second = csv.DictReader(file.read_text().splitlines())
+    assert (first["directory"], first["seed"], second["seed"]) == (str(runs[0]), "0", "7")
+    assert float(first["recall"]) == 1 / 3
+    assert first["recall_standard_error"] == "0.125"
+    assert (first["modes"], second["modes"]) == ("", "[1, 2]")
+
+
+def test_runs_with_the_same_options_have_their_directories_as_titles(finished):
+    runs = finished("a", recall=0.5), finished("b", recall=0.25)
+    found = [records.of_run(run) for run in runs]
+    assert comparison.titles_of(found, runs) == ["a", "b"]
+    assert comparison.over_seeds(found, runs) is None
+
+
+def test_sweep_runs_what_is_not_done(finished, tmp_path, capsys):
     words = ["diffusion", "--seed", "0", "1", "--path", "vp", "--folder", str(tmp_path)]
     plan = sweep.parse([*words, "--evaluation", "--num 40"])
     assert [path.name for path in plan.runs] == ["seed=0,path=vp", "seed=1,path=vp"]
@@ -92,6 +140,12 @@ def test_sweep_runs_what_is_not_done(finished, tmp_path):
     assert calls == [
         ("diffusion", "--seed", "1", "--path", "vp", "--directory", second),
         ("evaluate", second, "--num", "40"),
+    ]
+    assert capsys.readouterr().out.splitlines() == [
+        f"[1/2] {run}: was done already",
+        f"[2/2] {second}: training",
+        f"[2/2] {second}: evaluating",
+        f"[2/2] {second}: ended with exit code 3",
     ]
 
 
