@@ -4,6 +4,7 @@ They run once, on the values themselves, before anything is compiled. What jax t
 and a dtype, which are checked, but no values.
 """
 
+import inspect
 import os
 import typing
 from collections.abc import Callable, Mapping
@@ -175,6 +176,22 @@ def check_callable(argument: str, function: Any) -> Any:
     """Return `function`; raise ConfigError unless it can be called."""
     if not callable(function):
         raise ConfigError(f"{argument}={shown(function)} must be a function")
+    return function
+
+
+def check_arguments(argument: str, function: Any, names: tuple[str, ...]) -> Any:
+    """Return `function`; raise ConfigError unless it can be called with these, in this order."""
+    check_callable(argument, function)
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # of a function that does not say what it takes
+        return function
+    try:
+        signature.bind(*names)
+    except TypeError as error:
+        raise ConfigError(
+            f"{argument} must be a function of ({', '.join(names)}), got one of {signature}"
+        ) from error
     return function
 
 

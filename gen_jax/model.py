@@ -97,13 +97,23 @@ def _with_state(function: Callable, key: Any, state: State, *rest: Any, **named:
         raise ConfigError(f"state={shown(state)} must be what init returns ({error})") from error
 
 
+def _key_first(form: str, key: Any) -> Any:
+    """One key. Raises ConfigError with the form of the call, for one without its key."""
+    try:
+        return as_key("key", key)
+    except ConfigError as error:
+        raise ConfigError(f"{error}: it is {form}, the key of jax.random first") from error
+
+
 def _init(function: Callable) -> Callable:
-    return lambda key, batch=None: function(as_key("key", key), _batch(function, batch, True))
+    return lambda key=None, batch=None: function(
+        _key_first("init(key, batch)", key), _batch(function, batch, True)
+    )
 
 
 def _step(function: Callable) -> Callable:
-    return lambda key, state, batch=None: _with_state(
-        function, as_key("key", key), state, _batch(function, batch, False)
+    return lambda key=None, state=None, batch=None: _with_state(
+        function, _key_first("step(key, state, batch)", key), state, _batch(function, batch, False)
     )
 
 

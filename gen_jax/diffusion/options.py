@@ -6,8 +6,9 @@ from typing import Annotated, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from flax import linen as nn
 
-from gen_jax.checks import check_output, no_type_check
+from gen_jax.checks import check_arguments, check_output, no_type_check
 from gen_jax.conditions import Condition, checked_condition, configured
 from gen_jax.diffusion.learned_variance import ancestral_with, hybrid_steps_loss
 from gen_jax.diffusion.loss_names import LOSSES
@@ -70,6 +71,17 @@ class Options(NamedTuple):
     likelihood: Mapping[str, Any] = {}
 
 
+ARGUMENTS = {
+    "weighting": ("coefficients", "prediction", "data_std"),
+    "time_density": ("key", "path", "n"),
+    "noise_input": ("path", "t"),
+    "source": ("key",),
+    "start": ("key", "value"),
+    "coupling": ("key", "x0", "x1"),
+}
+"""What options that are functions are called with."""
+
+
 def resolve(argument: str, value: Any, registry: Mapping[str, Any]) -> Any:
     """The registry's entry when `value` is a name, or `value` itself."""
     return registry[check_choice(argument, value, registry)] if isinstance(value, str) else value
@@ -90,15 +102,19 @@ def checked(options: Options) -> Options:
         raise ConfigError("start takes the place of noise: not beside a source or coupling")
     if options.start is not None and options.condition is None:
         raise ConfigError("start needs a condition, from whose value it draws")
+    resolved = {
+        "weighting": resolve("weighting", options.weighting, WEIGHTINGS),
+        "time_density": resolve("time_density", options.time_density, TIME_DENSITIES),
+        "noise_input": resolve("noise_input", options.noise_input, NOISE_INPUTS),
+    }
+    for name, arguments in ARGUMENTS.items():
+        function = resolved.get(name, getattr(options, name))
+        if function is not None:
+            check_arguments(name, function, arguments)
     loss = resolve("loss", options.loss, LOSSES)
     if loss is not hybrid_steps_loss or options.stepper != "learned_ancestral":
         resolve("stepper", options.stepper, STEPPERS)
-    return options._replace(
-        loss=loss,
-        weighting=resolve("weighting", options.weighting, WEIGHTINGS),
-        time_density=resolve("time_density", options.time_density, TIME_DENSITIES),
-        noise_input=resolve("noise_input", options.noise_input, NOISE_INPUTS),
-    )
+    return options._replace(loss=loss, **resolved)
 
 
 def draw_source(
@@ -161,6 +177,12 @@ class Parts(NamedTuple):
         )
 
 
+def check_network(network: Any) -> None:
+    """Raise ConfigError for a Flax module that is not called with (x, noise, condition)."""
+    if isinstance(network, nn.Module):
+        check_arguments("network", type(network).__call__, ("self", "x", "noise", "condition"))
+
+
 @no_type_check
 def make_parts(
     network: Any,
@@ -171,6 +193,7 @@ def make_parts(
     """The parts of a model. Raises ConfigError for what does not fit together."""
     options, path = checked(options), resolve_path(path)
     network = configured("network", network, options.condition)
+    check_network(network)
     if options.prediction in ("eps", "score") and float(path.alpha(jnp.ones(()))) == 0:
         raise ConfigError(
             f"prediction={options.prediction!r} does not determine x0 at t = 1 of a path with "

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.errors import check_choice
-from gen_jax.flows.bijector import Bijector, Layer
+from gen_jax.flows.bijector import Bijector, Layer, vectors
 from gen_jax.flows.elementwise import Elementwise
 from gen_jax.nets import MADE
 from gen_jax.types import Array, State
@@ -54,7 +54,7 @@ def _layer(function, hidden, block, inversion, data_first) -> Layer:
         undo, do = do, undo
 
     def init(key, dim, extra=0):
-        return network(dim, extra).init(
+        return network(vectors(dim), extra).init(
             key, jnp.zeros((1, dim)), jnp.zeros((1, extra)) if extra else None
         )
 

@@ -118,6 +118,16 @@ def channels_of(shape: Shape) -> int:
     return shape if isinstance(shape, int) else shape[-1]
 
 
+def vectors(shape: Shape) -> int:
+    """D of vectors [B, D]. Raises ConfigError for the shape of images."""
+    if isinstance(shape, tuple):
+        raise ConfigError(
+            f"shape={shape} is of images, but this layer works on vectors [B, D] (give the data "
+            "as vectors, or choose flows.glow, or layers in flows.as_image)"
+        )
+    return shape
+
+
 def in_turn(maps: list[Map]) -> Map:
     """One map after another; log-determinants add."""
 

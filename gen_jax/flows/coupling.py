@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.errors import ConfigError, check_choice
-from gen_jax.flows.bijector import Bijector, Layer, with_condition
+from gen_jax.flows.bijector import Bijector, Layer, vectors, with_condition
 from gen_jax.flows.elementwise import Elementwise
 from gen_jax.nets import Feedforward
 
@@ -33,12 +33,7 @@ def coupling(
     check_choice("mask", mask, MASKS)
 
     def parts(dim):
-        if isinstance(dim, tuple):
-            raise ConfigError(
-                f"shape={dim} is of images, but this layer works on vectors [B, D] (give the data "
-                "as vectors, or choose flows.glow, or layers in flows.as_image)"
-            )
-        if dim < 2:
+        if vectors(dim) < 2:
             raise ConfigError(f"dim={dim} must be at least 2 for a coupling layer")
         stays = MASKS[mask](dim)
         return np.flatnonzero(stays), np.flatnonzero(~stays)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from gen_jax.errors import check_choice, check_range
 from gen_jax.flows import splines
-from gen_jax.flows.bijector import Bijector, Layer
+from gen_jax.flows.bijector import Bijector, Layer, vectors
 from gen_jax.types import Array
 
 
@@ -121,7 +121,7 @@ def free(function: Elementwise) -> Layer:
     """Each coordinate has parameters of its own [D, P], zero (the identity) at first."""
 
     def init(key, dim, extra=0):
-        return jnp.zeros((dim, function.size))
+        return jnp.zeros((vectors(dim), function.size))
 
     def bijector(params, condition=None):
         def apply(one):

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.errors import check_range
-from gen_jax.flows.bijector import Bijector, Layer
+from gen_jax.flows.bijector import Bijector, Layer, vectors
 
 
 def reverse() -> Layer:
@@ -34,4 +34,9 @@ def _ordered(order: Callable[[int], np.ndarray]) -> Layer:
         return run
 
     bijector = Bijector(take(order), take(lambda dim: np.argsort(order(dim))))
-    return Layer(lambda key, dim, extra=0: (), lambda params, condition=None: bijector)
+
+    def init(key, dim, extra=0):
+        vectors(dim)
+        return ()
+
+    return Layer(init, lambda params, condition=None: bijector)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.errors import ConfigError
-from gen_jax.flows.bijector import Bijector, Layer
+from gen_jax.flows.bijector import Bijector, Layer, vectors
 from gen_jax.sampling.inverse_cdf import bisect
 from gen_jax.types import Array, Float
 
@@ -28,7 +28,7 @@ def planar() -> Layer:
     """
 
     def init(key, dim, extra=0):
-        w = START * jax.random.normal(key, (dim,))
+        w = START * jax.random.normal(key, (vectors(dim),))
         return {"w": w, "u": jnp.zeros(dim), "b": jnp.zeros(())}
 
     def bijector(params, condition=None):

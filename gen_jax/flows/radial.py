@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from gen_jax import safe
 from gen_jax.errors import ConfigError
-from gen_jax.flows.bijector import Bijector, Layer
+from gen_jax.flows.bijector import Bijector, Layer, vectors
 from gen_jax.types import Array, Float
 
 
@@ -20,7 +20,7 @@ def radial() -> Layer:
 
     def init(key, dim, extra=0):
         zero = jnp.zeros(())
-        return {"centre": jax.random.normal(key, (dim,)), "alpha": zero, "beta": zero}
+        return {"centre": jax.random.normal(key, (vectors(dim),)), "alpha": zero, "beta": zero}
 
     def bijector(params, condition=None):
         alpha = jax.nn.softplus(params["alpha"])

@@ -25,7 +25,7 @@ from gen_jax.types import Array, Batch, Float, Int, Key, Metrics, State
 from gen_jax.vae.elbo import with_free_bits
 from gen_jax.vae.evaluate import streaming_log_mean
 from gen_jax.vae.likelihoods import Likelihood, check_unshared, make_likelihood
-from gen_jax.vae.options import Network
+from gen_jax.vae.options import Network, check_factory
 from gen_jax.vae.units import draw_data, to_values
 
 
@@ -114,6 +114,8 @@ def make_discrete_parts(
     check_ranges(options)
     law = options.likelihood
     law = check_unshared(make_likelihood(law) if isinstance(law, str) else law)
+    check_factory("encoder", encoder)
+    check_factory("decoder", decoder)
     made = (
         encoder(options.variables * options.classes),
         decoder(math.prod(options.shape) * law.size),

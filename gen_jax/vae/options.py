@@ -119,6 +119,17 @@ def refuse_unread(
             raise ConfigError(f"{name}={shown} is not read by {owner} (it is by: {known})")
 
 
+def check_factory(argument: str, network: Any) -> Any:
+    """Return a `Network`; raise ConfigError for a module, whose number of outputs is fixed."""
+    if not isinstance(network, type) and (hasattr(network, "apply") or not callable(network)):
+        name = type(network).__name__
+        raise ConfigError(
+            f"{argument}=a {name} must be a function of the number of outputs, such as "
+            f"vae.mlp() or lambda outputs: {name}(...)"
+        )
+    return network
+
+
 @no_type_check
 def networks_and_laws(
     encoder: Network, decoder: Network, optimizer: optax.GradientTransformation, options: Options
@@ -129,7 +140,9 @@ def networks_and_laws(
     likelihood = named(options.likelihood, make_likelihood)
     posterior = named(options.posterior, make_posterior)
     prior = named(options.prior, make_prior)
-    return Parts(
+    for name, network in {"encoder": encoder, "decoder": decoder}.items():
+        check_factory(name, network)
+    parts = Parts(
         encoder(posterior.size(options.latent)),
         decoder(math.prod(options.shape) * likelihood.size),
         likelihood,
@@ -138,6 +151,13 @@ def networks_and_laws(
         optimizer,
         options,
     )
+    for name, network in {"encoder": parts.encoder, "decoder": parts.decoder}.items():
+        if options.condition is not None and not getattr(network, "takes_condition", True):
+            raise ConfigError(
+                f"condition={options.condition.name!r}, but the {name} takes no condition: use "
+                "vae.mlp"
+            )
+    return parts
 
 
 def condition_vectors(parts: Parts, label: Int[Array, "L"] | None, n: int) -> Float[Array, "n C"]:

@@ -30,6 +30,7 @@ from gen_jax.vae.options import (
     Network,
     Options,
     Parts,
+    check_factory,
     init_params,
     make_functions,
     networks_and_laws,
@@ -192,7 +193,7 @@ def make_semi_parts(
     refuse_unread(options, "semi_supervised", READS, readers)
     if parts.num_classes < 2:
         raise ConfigError(f"condition={options.condition} must be labels(K) with K of 2 or more")
-    return parts._replace(classifier=classifier(parts.num_classes))
+    return parts._replace(classifier=check_factory("classifier", classifier)(parts.num_classes))
 
 
 def model_from_semi_parts(parts: Parts) -> GenerativeModel:

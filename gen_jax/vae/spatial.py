@@ -19,6 +19,8 @@ class SpatialEncoder(nn.Module):
     for vectors of another size, such as of images with labels.
     """
 
+    takes_condition = False
+
     size: int
     shape: tuple[int, ...]
     latent_shape: tuple[int, ...]
@@ -38,6 +40,8 @@ class SpatialEncoder(nn.Module):
 
 class SpatialDecoder(nn.Module):
     """Vectors of latents [h, w, c] to numbers of each value of an image; mirrors the encoder."""
+
+    takes_condition = False
 
     size: int
     shape: tuple[int, ...]
