@@ -21,8 +21,8 @@ STYLE = (
     "body{font:15px/1.5 sans-serif;margin:2rem}td,th{padding:.2rem 1rem .2rem 0;text-align:left;"
     "vertical-align:top}img{max-width:22rem}tr.part th{padding-top:1rem}"
 )
-LONGEST = 24
-"""Characters of an option's value in a title, and four times those of a title."""
+LONGEST_VALUE, LONGEST = 24, 40
+"""Characters of an option's value in a title, and of a title."""
 
 RUNS, SAME = "runs", "the same in all"
 DIFFER, COST, MEASURED = "options that differ", "cost", "measured"
@@ -108,25 +108,41 @@ def table(found: Sequence[dict[str, Any]], runs: Sequence[str | Path]) -> Table:
     return Table(titles, {RUNS: dict(zip(titles, map(str, runs))), SAME: same}, parts)
 
 
+def _telling(rows: Rows) -> Rows:
+    """The rows that tell more columns apart than those before them."""
+    kept: Rows = {}
+    apart = lambda rows: len({*zip(*rows.values())})
+    for name, cells in rows.items():
+        if not kept or apart({**kept, name: cells}) > apart(kept):
+            kept[name] = cells
+    return kept
+
+
+def _titles(rows: Rows, count: int) -> list[str]:
+    """A title for each of `count` columns: `path=vp seed=1`."""
+    last = [name.rsplit(".", 1)[-1] for name in rows]
+    short = [a if last.count(a) == 1 else name for name, a in zip(rows, last)]
+    cut = lambda cell: cell if len(cell) <= LONGEST_VALUE else f"…{cell[1 - LONGEST_VALUE :]}"
+    named = lambda name, cell: cell if name == "experiment" else f"{name}={cut(cell)}"
+    columns = zip(*rows.values()) if rows else [()] * count
+    return [" ".join(map(named, short, column)) for column in columns]
+
+
 def titles_of(found: Sequence[dict[str, Any]], runs: Sequence[str | Path]) -> list[str]:
     """What differs between the runs, as `path=vp seed=1`; the directory's name where that is none.
 
-    Options that some of the runs do not have are left out, and so is all but the experiment where a
-    title would be long.
+    Options that some of the runs do not have are left out; where a title would be long, so are
+    those that tell no more runs apart, and if that does not do, all but the experiment.
     """
     options, names = [_options(f) for f in found], [Path(run).absolute().name for run in runs]
     shared = {n: c for n, c in _differing(options).items() if all(n in o for o in options)}
     if "seed" in shared:
         shared["seed"] = shared.pop("seed")  # the last word of a title
-    last = [name.rsplit(".", 1)[-1] for name in shared]
-    short = [a if last.count(a) == 1 else name for name, a in zip(shared, last)]
-    cut = lambda cell: cell if len(cell) <= LONGEST else f"…{cell[1 - LONGEST :]}"
-    titles = [
-        " ".join(c if n == "experiment" else f"{n}={cut(c)}" for n, c in zip(short, cells))
-        for cells in (zip(*shared.values()) if shared else [()] * len(found))
-    ]
-    if max(map(len, titles)) > 4 * LONGEST:
-        titles = [str(f["experiment"]) if "experiment" in shared else "" for f in found]
+    titles = _titles(shared, len(found))
+    if max(map(len, titles)) > LONGEST:
+        titles = _titles(_telling(shared), len(found))
+    if max(map(len, titles)) > LONGEST:
+        titles = _titles({n: c for n, c in shared.items() if n == "experiment"}, len(found))
     twice = [title for title in titles if titles.count(title) > 1]
     named = [
         " ".join(filter(None, (t, f"({n})" if t else n))) if t in twice else t
@@ -235,13 +251,16 @@ def as_html(shown: Table, groups: Table | None, pictures: Sequence[Path | None])
 def as_csv(found: Sequence[dict[str, Any]], runs: Sequence[str | Path]) -> str:
     """A line for each run: directory, options that differ, costs and all that `evaluate` reports.
 
-    Numbers have all their digits; the standard error of NAME is NAME_standard_error.
+    An option NAME is config.NAME, since `evaluate` reports under some of the same names. Numbers
+    have all their digits; the standard error of NAME is NAME_standard_error.
     """
-    differ = _differing([_options(f) for f in found])
+    differ = {*_differing([_options(f) for f in found])}
     lines = []
     for run, one in zip(runs, found):
         options = {"experiment": one["experiment"], "dataset": one["dataset"], "seed": one["seed"]}
-        options |= {n: v for n, v in _options(one).items() if n in differ}
+        options |= {
+            f"config.{n}": v for n, v in _options(one).items() if n in differ - options.keys()
+        }
         line = {"directory": str(run), **options, **{name: one[name] for name in records.COSTS}}
         for name, value in _numbers(one).items():
             estimate = isinstance(value, dict)

@@ -123,6 +123,28 @@ def test_runs_with_the_same_options_have_their_directories_as_titles(finished):
     assert comparison.over_seeds(found, runs) is None
 
 
+def test_titles_of_runs_that_differ_in_much_stay_short():
+    one = {"experiment": "diffusion", "seed": 0, "dataset": "digits"}
+    runs = [
+        {**one, "config": {"loss": loss, "path": loss, "optimizer": {"name": loss}, "seed": seed}}
+        for loss, seed in (("denoising-a", 0), ("denoising-a", 1), ("denoising-b", 0))
+    ]
+    assert comparison.titles_of(runs, ["a", "b", "c"]) == [
+        "loss=denoising-a seed=0",
+        "loss=denoising-a seed=1",
+        "loss=denoising-b seed=0",
+    ]
+
+
+def test_an_option_in_a_csv_is_not_a_measured_number_of_its_name(finished):
+    runs = [finished("a", features="classifier"), finished("b", width=16, features="classifier")]
+    found = [records.of_run(run) for run in runs]
+    for run, width in zip(found, (8, 16)):
+        run["config"]["features"] = width
+    first = next(csv.DictReader(comparison.as_csv(found, runs).splitlines()))
+    assert (first["config.features"], first["features"]) == ("8", "classifier")
+
+
 def test_sweep_runs_what_is_not_done(finished, tmp_path, capsys):
     words = ["diffusion", "--seed", "0", "1", "--path", "vp", "--folder", str(tmp_path)]
     plan = sweep.parse([*words, "--evaluation", "--num 40"])
