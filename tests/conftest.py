@@ -3,6 +3,7 @@
 import gc
 import inspect
 import os
+import signal
 import sys
 import zlib
 from pathlib import Path
@@ -12,6 +13,8 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 # Compiling is three quarters of the suite's time: LLVM works less ...
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 sys.path.insert(0, str(Path(__file__).parent))  # closed forms: `import exact`
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup ignores it, and tests send it
 
 import jax
 import pytest

@@ -68,7 +68,7 @@ def test_values_that_the_transform_refuses_do_not_train(name):
 
 def test_binary_likelihoods_see_the_values_of_the_first_batch():
     model = vae.vae(vae.mlp((8,)), vae.mlp((8,)), ADAM, shape=(2,), latent=2)
-    with pytest.raises(DataError, match="binary"):
+    with pytest.raises(DataError, match="takes 0 and 1"):
         fit(model, POINTS)
 
 

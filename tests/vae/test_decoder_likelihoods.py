@@ -93,7 +93,7 @@ def test_values_that_do_not_fit_are_refused(key):
     grey = np.random.default_rng(0).integers(0, 256, (5, 4), np.uint8)
     with pytest.raises(ConfigError, match="binary values"):
         vae.check_values(vae.make_likelihood("bernoulli"), grey)
-    with pytest.raises(DataError, match="binary values"):
+    with pytest.raises(DataError, match="takes 0 and 1"):
         vae.check_values(vae.make_likelihood("bernoulli"), grey / 255.0)
     with pytest.raises(ConfigError, match="levels"):
         vae.check_values(vae.make_likelihood("categorical"), jnp.zeros(3))

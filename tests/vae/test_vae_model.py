@@ -208,7 +208,7 @@ def test_data_that_do_not_fit_are_refused(key):
     grey = np.random.default_rng(0).integers(0, 256, (6, 4), np.uint8)
     with pytest.raises(ConfigError, match="binary values"):
         build(likelihood="bernoulli").init(key, {"x": grey})
-    with pytest.raises(DataError, match="binary values"):
+    with pytest.raises(DataError, match="takes 0 and 1"):
         build(likelihood="bernoulli").init(key, {"x": grey / np.float32(255)})
     with pytest.raises(ConfigError, match="shape"):
         build().init(key, {"x": points()[:, :3]})
