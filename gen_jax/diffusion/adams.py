@@ -28,7 +28,7 @@ _SHARES, _WEIGHTS = _S**2 * (3 - 2 * _S), 3 * _S * (1 - _S) * _GAUSS_WEIGHTS
 
 
 def stretch(n: Int[Array, ""] | int) -> Array:
-    """k of the grid `stretched` and of `adams`: 1 at 10 steps, and 1/3 more with each doubling.
+    """k of the grid `stretched` and of `adams`: 1 + log2(n / 10) / 3 with n steps.
 
     At least 1.2, at most 2, and such that n^k <= 1e5: with thousands of steps no level is closer
     to pure noise than float32 can tell. Chosen on two mixtures and a trained network
