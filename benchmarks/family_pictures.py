@@ -64,7 +64,7 @@ TWO_MODES = jnp.array([0.7, 0.3]), jnp.array([-2.0, 2.5]), jnp.array([0.7, 0.5])
 """Weights, means and standard deviations of two modes on the line."""
 
 
-CLOSER = jnp.array([0.6, 0.4]), jnp.array([-1.2, 1.4]), jnp.array([0.6, 0.5])
+CLOSER = jnp.array([0.6, 0.4]), jnp.array([-1.7, 1.9]), jnp.array([0.6, 0.5])
 """The same, nearer to each other."""
 
 
@@ -83,7 +83,7 @@ def nearest_gaussian(name: str) -> tuple[float, float]:
         log_q = lambda x: norm.logpdf(x[:, 0], q[0], jnp.exp(q[1]))
         return divergences.quadrature.quadrature(name, log_p, log_q, [-12.0], [12.0], 2001)
 
-    starts = jnp.array([[-1.2, -0.5], [1.4, -0.7], [0.0, 0.3]])
+    starts = jnp.array([[-1.7, -0.5], [1.9, -0.7], [0.0, 0.5]])
     found = [minimize(value, start, method="BFGS") for start in starts]
     best = min(found, key=lambda f: float(f.fun) if np.isfinite(f.fun) else np.inf)
     return float(best.x[0]), float(jnp.exp(best.x[1]))

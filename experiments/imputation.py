@@ -22,6 +22,7 @@ import tyro
 from experiments.shared.command_line import read_options
 from experiments.shared.hidden_pixels import error_of, filled_in, seen_pixels
 from experiments.shared.option_types import MAX_SAMPLES, Count, SavedStep, Seed, within
+from experiments.shared.pictures import image_rows
 from experiments.shared.provenance import compare, in_report
 from experiments.shared.runner import rebuild
 from gen_jax import data, plotting, training
@@ -82,7 +83,7 @@ def main() -> None:
     for name, value in report.items():
         print(f"{name:16s}  {value}")
     rows = [x, fill(np.full(x.shape, 100)), *(fill(np.round(guesses[n])) for n in ROWS)]
-    grid = plotting.image_grid(np.concatenate([row[:SHOWN] for row in rows]), columns=SHOWN)
+    grid = image_rows(rows, SHOWN)
     named = plotting.label_rows(grid, ["test images", "hidden", *ROWS.values()])
     picture = plotting.save_image(saved.directory / "samples" / "imputation.png", named)
     training.write_json(path, report)

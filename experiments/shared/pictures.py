@@ -1,6 +1,7 @@
 """Pictures of a run's samples: grids of images, points beside the data, or text."""
 
 import contextlib
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -47,6 +48,13 @@ def draw(
         condition |= balanced(model, spec, n)
     key = jax.random.key(seed)
     return np.asarray(sample_in_batches(model, key, state, n, min(n, BATCH_SIZE), **condition))
+
+
+def image_rows(rows: Sequence[np.ndarray], most: int, padding: int = 1) -> np.ndarray:
+    """Rows of images [N, H, W, C] below each other: `most` of each, or as many as all have."""
+    count = min(most, *map(len, rows))
+    images = np.concatenate([row[:count] for row in rows])
+    return plotting.image_grid(images, columns=count, padding=padding)
 
 
 def picture(path: Path, spec: DatasetSpec, samples: np.ndarray, columns: int = 10) -> Path:

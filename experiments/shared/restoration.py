@@ -19,6 +19,7 @@ from experiments.shared.option_types import (
     Share,
     within,
 )
+from experiments.shared.pictures import image_rows
 from experiments.shared.provenance import compare
 from experiments.shared.registry import Saved
 from experiments.shared.runner import rebuild
@@ -143,9 +144,9 @@ def in_pixels(rows: list[np.ndarray]) -> list[np.ndarray]:
     return [np.clip(np.round(row), 0, 255).astype(np.uint8) for row in rows]
 
 
-def restored_picture(path: Path, rows: list[np.ndarray], count: int = 12) -> Path:
+def restored_picture(path: Path, rows: list[np.ndarray]) -> Path:
     """The first images of the rows that `restored` returns, with their names."""
-    grid = plotting.image_grid(np.concatenate([row[:count] for row in rows]), columns=count)
+    grid = image_rows(rows, 12)
     draws = ["sample"] * (len(rows) - 4)
     named = plotting.label_rows(grid, ["image", "A^+ y", *draws, "mean", "2 std"])
     return plotting.save_image(path, named)

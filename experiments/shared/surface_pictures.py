@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.shared.pictures import image_rows
 from gen_jax import data, flows, plotting
 from gen_jax.classical import gaussian_image
 from gen_jax.data import DatasetSpec
@@ -38,6 +39,6 @@ def reconstructions(
     """Ten test images; below them their projections on the surface, and on PCA's plane."""
     u = as_vectors(data.examples(spec.name, "test", 10)["x"])
     rows = [u, *projections(model, state, spec, config.latent, u)]
-    images = np.concatenate([TRANSFORM.decode(row.reshape(-1, *spec.shape)) for row in rows])
+    images = [np.asarray(TRANSFORM.decode(row.reshape(-1, *spec.shape))) for row in rows]
     path = directory / "samples" / "reconstructions.png"
-    return plotting.save_image(path, plotting.image_grid(images, columns=10))
+    return plotting.save_image(path, image_rows(images, 10))

@@ -13,6 +13,7 @@ from flax import linen as nn
 
 from experiments.shared.config import RunConfig
 from experiments.shared.option_types import MaybeLayers, Positive, Share, Width
+from experiments.shared.pictures import image_rows
 from experiments.shared.registry import Saved
 from gen_jax import data, gan_nets, metrics, plotting
 from gen_jax.data import DatasetSpec, pairs
@@ -103,9 +104,7 @@ def translated(
 
 def rows(path: Path, columns: list[np.ndarray]) -> Path:
     """A picture whose rows are these sets of at most twelve images."""
-    count = min(12, *(len(column) for column in columns))
-    cells = np.concatenate([column[:count] for column in columns])
-    return plotting.save_image(path, plotting.image_grid(cells, columns=count, padding=2))
+    return plotting.save_image(path, image_rows(columns, 12, padding=2))
 
 
 def errors(x: np.ndarray, y: np.ndarray) -> Any:

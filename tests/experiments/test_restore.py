@@ -2,7 +2,10 @@
 
 import json
 
+import numpy as np
 import pytest
+
+from experiments.shared.pictures import image_rows
 
 SMALL = ("--num", 4, "--draws", 2, "--num-steps", 3)
 
@@ -36,3 +39,15 @@ def test_what_cannot_work_is_refused_in_one_line(command, digits_run, words, mes
     assert ended.code == 2
     assert message in ended.err
     assert ended.err.strip().count("\n") == 0
+
+
+@pytest.mark.parametrize("count", [4, 12, 20])
+def test_rows_of_a_picture_are_as_long_as_there_are_images(count):
+    """Fewer images than the picture has room for once ran on into the next row."""
+    dark, bright = (np.full((count, 32, 32, 1), grey, np.uint8) for grey in (10, 200))
+    grid = image_rows([dark, bright], 12)
+    columns = min(count, 12)
+    assert grid.shape[:2] == (2 * 33 + 1, columns * 33 + 1)
+    inside = grid[..., 0] != 255
+    assert {*grid[:33][inside[:33]].ravel()} == {10}
+    assert {*grid[34:][inside[34:]].ravel()} == {200}
