@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import speed_tables
+
 DOCS = Path(__file__).parents[2] / "docs"
 _spec = importlib.util.spec_from_file_location("render", DOCS / "results" / "render.py")
 render = importlib.util.module_from_spec(_spec)
@@ -66,3 +68,10 @@ def test_records_are_small():
 )
 def test_numbers_are_shown_to_their_error(value, text):
     assert render.number(value) == text
+
+
+def test_tables_of_speed_are_what_the_benchmarks_measured():
+    """Each record is made again from benchmarks/results."""
+    assert {*speed_tables.TABLES} <= RECORDS.keys()
+    for name in speed_tables.TABLES:
+        assert speed_tables.record(name) == RECORDS[name], "run `python -m benchmarks.speed_tables`"
