@@ -94,7 +94,7 @@ def bound(key: Key[Array, ""], model: GenerativeModel, state: State, x: Array) -
     return bound_in_steps(key, denoiser(model, state), parts.path, x0, fraction=fraction)
 
 
-EXPERIMENT = Experiment("diffusion", Config, build, "diffusion", bound=bound)
+EXPERIMENT = Experiment("diffusion", Config, build, "diffusion", bound=bound, level="first")
 
 
 def main() -> None:

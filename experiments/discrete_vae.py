@@ -96,7 +96,7 @@ def classes(
     return plotting.save(plotting.point_panels({"E[x | z]": np.asarray(drawn)[:, :2]}), path)
 
 
-EXPERIMENT = Experiment("discrete_vae", Config, build, "vae")
+EXPERIMENT = Experiment("discrete_vae", Config, build, "vae", level="research")
 
 
 def main() -> None:

@@ -78,7 +78,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     )
 
 
-EXPERIMENT = Experiment("flow", Config, build, "flows")
+EXPERIMENT = Experiment("flow", Config, build, "flows", level="first")
 
 
 def main() -> None:

@@ -86,7 +86,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     )
 
 
-EXPERIMENT = Experiment("flow_map", Config, build, "flow matching")
+EXPERIMENT = Experiment("flow_map", Config, build, "flow matching", level="research")
 
 
 def main() -> None:

@@ -77,7 +77,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     )
 
 
-EXPERIMENT = Experiment("flow_matching", Config, build, "flow matching")
+EXPERIMENT = Experiment("flow_matching", Config, build, "flow matching", level="first")
 
 
 def main() -> None:

@@ -103,7 +103,7 @@ def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[st
     return signs | after_rejection(saved, test)
 
 
-EXPERIMENT = Experiment("gan", Config, build, "gan", measure_test=measure_test)
+EXPERIMENT = Experiment("gan", Config, build, "gan", measure_test=measure_test, level="first")
 
 
 def main() -> None:

@@ -82,7 +82,7 @@ def levels(
     return plotting.save(plotting.point_panels(sets), directory / "samples" / "levels.png")
 
 
-EXPERIMENT = Experiment("hierarchical_vae", Config, build, "vae")
+EXPERIMENT = Experiment("hierarchical_vae", Config, build, "vae", level="research")
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ import tyro
 
 from experiments.shared.command_line import read_options
 from experiments.shared.plugins import load_plugin
+from experiments.shared.registry import title_of
 from experiments.shared.sections import data_sets, registries, scripts
 from gen_jax.errors import check_choice
 from gen_jax.registries import description
@@ -36,7 +37,7 @@ def overview(width: int) -> str:
     parts = [section for family in families for section in every if section.family == family]
     rows, last = [], None
     for section in [*parts, *(s for s in every if not s.family), data_sets()]:
-        head = f"{'' if section.family == last else section.family:17s}{section.name:16s}"
+        head = f"{'' if section.family == last else title_of(section.family):17s}{section.name:16s}"
         rows.append(head + fitted([*section.rows], width - len(head)))
         last = section.family
     return "\n".join(rows)

@@ -99,7 +99,7 @@ def measure_test(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[st
 
 
 EXPERIMENT = Experiment(
-    "manifold", Config, build, "flows", measure_test=measure_test, kinds="images"
+    "manifold", Config, build, "flows", measure_test=measure_test, kinds="images", level="research"
 )
 
 

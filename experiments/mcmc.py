@@ -94,7 +94,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     )
 
 
-EXPERIMENT = Experiment("mcmc", Config, build, "mcmc", kinds="points")
+EXPERIMENT = Experiment("mcmc", Config, build, "mcmc", kinds="points", level="first")
 
 
 def main() -> None:

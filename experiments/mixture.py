@@ -80,7 +80,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     )
 
 
-EXPERIMENT = Experiment("mixture", Config, build, "classical")
+EXPERIMENT = Experiment("mixture", Config, build, "classical", level="first")
 
 
 def main() -> None:

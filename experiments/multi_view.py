@@ -83,7 +83,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
 
 
 EXPERIMENT = Experiment(
-    "multi_view", Config, build, "gan", measure_test=measure_test, kinds="images"
+    "multi_view", Config, build, "gan", measure_test=measure_test, kinds="images", level="research"
 )
 
 

@@ -102,7 +102,13 @@ def comparison(directory: Path, model: GenerativeModel, spec: DatasetSpec, state
 
 
 EXPERIMENT = Experiment(
-    "style_transfer", Config, build, "gan", measure_test=measure_test, kinds="images"
+    "style_transfer",
+    Config,
+    build,
+    "gan",
+    measure_test=measure_test,
+    kinds="images",
+    level="research",
 )
 
 

@@ -106,7 +106,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     )
 
 
-EXPERIMENT = Experiment("stylegan", Config, build, "gan", kinds="images")
+EXPERIMENT = Experiment("stylegan", Config, build, "gan", kinds="images", level="research")
 
 
 def main() -> None:

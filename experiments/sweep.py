@@ -41,11 +41,11 @@ def execute(command: str, words: Sequence[str]) -> int:
     """
     with StopRequest() as stop:
         process = subprocess.Popen([sys.executable, "-m", f"experiments.{command}", *words])
-        told = False
+        passed_on = False
         while process.poll() is None:
-            if stop.asked and not told:
+            if stop.asked and not passed_on:
                 process.send_signal(signal.SIGUSR1)
-                told = True
+                passed_on = True
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=0.1)
     if stop.asked or process.returncode == Stopped.exit_code:

@@ -95,7 +95,7 @@ def noisy_and_clean(
     return plotting.save_image(path, plotting.image_grid(rows, columns=10))
 
 
-EXPERIMENT = Experiment("tarflow", Config, build, "flows", kinds="images")
+EXPERIMENT = Experiment("tarflow", Config, build, "flows", kinds="images", level="research")
 
 
 def main() -> None:

@@ -77,7 +77,13 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
 
 
 EXPERIMENT = Experiment(
-    "temperflow", Config, build, "mcmc", measure_target=measure_target, kinds="points"
+    "temperflow",
+    Config,
+    build,
+    "mcmc",
+    measure_target=measure_target,
+    kinds="points",
+    level="research",
 )
 
 

@@ -88,7 +88,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     return prompted(model, condition, captions.prompts(every))
 
 
-EXPERIMENT = Experiment("text_gan", Config, build, "gan", kinds="images")
+EXPERIMENT = Experiment("text_gan", Config, build, "gan", kinds="images", level="research")
 
 
 def main() -> None:

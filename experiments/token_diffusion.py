@@ -90,7 +90,9 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     )
 
 
-EXPERIMENT = Experiment("token_diffusion", Config, build, "tokens", kinds="images text")
+EXPERIMENT = Experiment(
+    "token_diffusion", Config, build, "tokens", kinds="images text", level="research"
+)
 
 
 def main() -> None:

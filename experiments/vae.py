@@ -91,7 +91,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     )
 
 
-EXPERIMENT = Experiment("vae", Config, build, "vae", measure_test=measure_test)
+EXPERIMENT = Experiment("vae", Config, build, "vae", measure_test=measure_test, level="first")
 
 
 def main() -> None:

@@ -47,6 +47,9 @@ training.fit = quick
 """
 """Put before a notebook that is only checked."""
 
+KEPT = ("gallery",)
+"""Metadata of a notebook that an execution leaves: its level and its tags."""
+
 EMITTERS = "--xla_cpu_use_fusion_emitters=false "
 """Not a flag of jax 0.12 and later, which end at a flag that they have not."""
 
@@ -99,11 +102,13 @@ def execute(notebook: nbformat.NotebookNode, path: Path) -> None:
         picture["image/png"] = slim(picture["image/png"])
     for cell in notebook.cells:
         cell.metadata.clear()
+    kept = {name: notebook.metadata[name] for name in KEPT if name in notebook.metadata}
     notebook.metadata.clear()
     notebook.metadata.update(
         kernelspec={"display_name": "Python 3", "language": "python", "name": "python3"},
         language_info={"name": "python"},
         code_hash=code_hash(notebook),
+        **kept,
     )
 
 

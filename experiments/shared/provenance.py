@@ -1,11 +1,18 @@
-"""Whether the data of a run are still those of its training."""
+"""Whether the data of a run, and the run that it started from, are still those of its training."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from experiments.shared.registry import Saved
-from gen_jax import data
-from gen_jax.errors import DataError
+from gen_jax import data, training
+from gen_jax.errors import ConfigError, DataError
 from gen_jax.training.console import warn
+from gen_jax.training.leaves import digest_of_state
+
+INITIAL = "initial"
+"""What config.json calls the digest of the state that a run starts from; `fit` has it as well where
+the run trains that state further."""
 
 
 def changes(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
@@ -45,3 +52,35 @@ def compare(saved: Saved, allowed: bool = False, needed: bool = True) -> list[st
 def in_report(changed: Sequence[str]) -> dict[str, list[str]]:
     """What a report says of changes that were allowed."""
     return {"data_changed_since_training": [*changed]} if changed else {}
+
+
+def origin(parent: Saved, directory: Path, allowed: Collection[str]) -> dict[str, Any]:
+    """What the config.json of `directory` says of the run that it starts from.
+
+    A run that resumes goes on with its own weights. Where `parent` has other ones than when it
+    started, that is refused, or a warning with "initial" among `allowed`. Raises ConfigError.
+    """
+    new = {"run": parent.name, "step": parent.step, INITIAL: digest_of_state(parent.state)}
+    steps = training.saved_steps(directory)
+    old = training.read_config(directory).get("from") if steps else None
+    shown = f"step {parent.step} of {parent.directory}"
+    if not isinstance(old, dict) or old.get("step") != parent.step:
+        print(f"from: {shown}")
+        return new
+    if INITIAL not in old:
+        warn(f"{directory} does not say which weights it started from: they were not compared")
+        del new[INITIAL]
+    elif old[INITIAL] != new[INITIAL]:
+        line = (
+            f"from: {shown} has other weights than when {directory} started from it: it was "
+            "trained anew"
+        )
+        if INITIAL not in allowed:
+            raise ConfigError(
+                f"{line} (choose another directory, or --allow-changed {INITIAL} to go on with "
+                "the weights in the run itself)"
+            )
+        warn(f"{line}; this run goes on with the weights in itself")
+        new[INITIAL] = old[INITIAL]
+    print(f"from: {shown}, of which the options are read: the run resumes with its own weights")
+    return new

@@ -75,6 +75,8 @@ class Experiment(NamedTuple):
         its own; `build` is then `(config, spec, base: Saved) -> model`.
       measure_test, measure_target, bound: further measures of `evaluate`.
       more_labels: classes that its model has besides those of the data.
+      level: "first" of those to begin with, "method", or "research" where one page does not explain
+        all of its parts.
     """
 
     name: str
@@ -87,6 +89,7 @@ class Experiment(NamedTuple):
     kinds: str = "images points"
     bases: tuple[str, ...] = ()
     more_labels: int = 0
+    level: str = "method"
 
 
 SOURCES = {
@@ -128,6 +131,15 @@ def kinds_of(script: str) -> list[str]:
     words = {word.arg: word.value for word in declaration(script).keywords}
     default = Experiment._field_defaults["kinds"]
     return (ast.literal_eval(words["kinds"]) if "kinds" in words else default).split()
+
+
+TITLES = {"gan": "GAN", "mcmc": "Markov chains", "vae": "VAE"}
+"""Of families whose title is not their name."""
+
+
+def title_of(family: str) -> str:
+    """The heading of a family."""
+    return TITLES.get(family, f"{family[:1].upper()}{family[1:]}")
 
 
 EXPERIMENTS = declared("EXPERIMENT")

@@ -14,7 +14,7 @@ import numpy as np
 from experiments.shared import pictures
 from experiments.shared.config import RunConfig, from_dict, renamed_options
 from experiments.shared.plugins import load_plugin
-from experiments.shared.provenance import compare
+from experiments.shared.provenance import compare, origin
 from experiments.shared.registry import EXPERIMENTS, Experiment, Saved, find, kinds_of
 from gen_jax import data, training
 from gen_jax.data import DatasetSpec
@@ -84,11 +84,11 @@ def start(
     }
     parent = parent_of(experiment, config)
     if parent is not None:
-        options["config"]["from"] = {"run": parent.name, "step": parent.step}
-        print(f"from: step {parent.step} of {parent.directory}")
+        options["config"]["from"] = origin(parent, directory, config.allow_changed)
     if experiment.bases and parent is not None:
         compare(parent)
         stored = training.read_config(parent.directory)
+        training.check_same_run(parent.directory)
         kept = ("experiment", "config", "data", "digests", "from")
         options["config"]["from"]["base"] = {k: stored[k] for k in kept if k in stored}
         return Run(directory, spec, train, jax.random.key(config.seed), options, parent)

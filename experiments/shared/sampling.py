@@ -116,7 +116,8 @@ def prepare(config: SamplingConfig, needs_data: bool = False) -> Sampler:
         raise ConfigError(f"classifier={config.classifier!r} cannot guide a {saved.name!r} run")
     if config.autoguide is not None:
         check_range("autoguide", config.autoguide, 0, saved.step - 1, integer=True)
-        weaker = rebuild(config.run, config.autoguide).state
+        weaker, _ = training.restore_state(saved.directory, saved.state, config.autoguide)
+        training.check_same_run(saved.directory)
         model, state = diffusion.autoguided(model, state, weaker)
     if config.classifier is not None:
         guide = load_guide(config.classifier, saved)

@@ -52,7 +52,7 @@ def _first_call(name: str, network: Any, key: Key[Array, ""], inputs: tuple) -> 
             raise
         raise ConfigError(
             f"the {name} must be called as (x, condition, *, train), and name what it takes beside "
-            f"it in `wants` ({error})"
+            f"it in `takes` ({error})"
         ) from error
 
 

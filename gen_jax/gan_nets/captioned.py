@@ -68,9 +68,9 @@ class Captioned(nn.Module):
         super().__post_init__()
 
     @property
-    def wants(self) -> tuple[str, ...]:
+    def takes(self) -> tuple[str, ...]:
         """As of the network inside."""
-        return getattr(self.network, "wants", ())
+        return getattr(self.network, "takes", ())
 
     def shown(self, x: Float[Array, "B ..."], step: Any) -> Float[Array, "B ..."]:
         """As of the network inside."""

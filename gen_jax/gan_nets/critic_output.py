@@ -8,7 +8,7 @@ or a `Mixed` of two. What is no parameter is in collections that move on when `t
 "batch_stats" of normalisation over the batch, "spectral" of power iterations, others as a network
 needs.
 
-A network that wants further keyword arguments has an attribute `wants`, a tuple of their names:
+A network that takes further keyword arguments has an attribute `takes`, a tuple of their names:
 
     keys        [B] one key per example: noise inside the network that depends on no other example
     step        [] int32, updates made so far: fading in, annealing
@@ -16,7 +16,7 @@ A network that wants further keyword arguments has an attribute `wants`, a tuple
 
 A generator may have a method `shown(x [B, *shape], step) -> x`: real examples as its critic is to
 see them in training at that step, beside what the generator makes of them (growing). Wrappers hand
-on `wants` and `shown` of the network inside.
+on `takes` and `shown` of the network inside.
 """
 
 from typing import Any, NamedTuple
@@ -42,8 +42,8 @@ class CriticOutput(NamedTuple):
 
 
 def wanted(network: Any, offered: dict[str, Any]) -> dict[str, Any]:
-    """Those of the offered keyword arguments that the network's `wants` names."""
-    names = getattr(network, "wants", ())
+    """Those of the offered keyword arguments that the network's `takes` names."""
+    names = getattr(network, "takes", ())
     return {name: value for name, value in offered.items() if name in names}
 
 

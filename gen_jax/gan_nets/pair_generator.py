@@ -29,9 +29,9 @@ class PairGenerator(nn.Module):
         super().__post_init__()
 
     @property
-    def wants(self) -> tuple[str, ...]:
+    def takes(self) -> tuple[str, ...]:
         """As of the network inside."""
-        return getattr(self.network, "wants", ())
+        return getattr(self.network, "takes", ())
 
     def shown(self, x: Float[Array, "B H W C2"], step: Any) -> Float[Array, "B H W C2"]:
         """As of the network inside, for both images."""

@@ -36,7 +36,7 @@ class StyleCritic(nn.Module):
     fade_steps: int = 0
     deviation: bool = False
 
-    wants: ClassVar[tuple[str, ...]] = ("step",)
+    takes: ClassVar[tuple[str, ...]] = ("step",)
 
     def __post_init__(self):
         check_widths("widths", self.widths)

@@ -82,7 +82,7 @@ class StyleGenerator(nn.Module):
     decay: float = 0.995
     blur: bool = False
 
-    wants: ClassVar[tuple[str, ...]] = ("keys", "step", "truncation")
+    takes: ClassVar[tuple[str, ...]] = ("keys", "step", "truncation")
 
     def __post_init__(self):
         check_widths("widths", self.widths)

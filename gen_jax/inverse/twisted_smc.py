@@ -21,6 +21,7 @@ from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
 
 from gen_jax.checks import check_times, is_known, per_point, same_shape
+from gen_jax.compiled import by_trace
 from gen_jax.diffusion.ddim import ddim_line, remaining_noise
 from gen_jax.diffusion.sampler import call, transitions
 from gen_jax.errors import ConfigError, check_range
@@ -144,9 +145,23 @@ def twisted_smc(
     check_range("threshold", threshold, 0, 1)
     times, x = jnp.asarray(times, float), as_floating(x)
     _check_to_data(times)
-    size, dtype, wide = x.shape[0], x.dtype, jnp.promote_types(x.dtype, times.dtype)
-    denoise, log_p, each = _functions(denoise, log_likelihood, log_twist, dtype, wide)
-    x = x.astype(wide)
+    dtype, wide = x.dtype, jnp.promote_types(x.dtype, times.dtype)
+    functions = _functions(denoise, log_likelihood, log_twist, dtype, wide)
+    run = lambda key, x, times: _particles(key, functions, path, x, times, threshold)
+    found = by_trace(jax.jit(run))(key, x.astype(wide), times)
+    return found._replace(x=found.x.astype(dtype))
+
+
+def _particles(
+    key: Array,
+    functions: tuple[Callable, Callable, Callable],
+    path: GaussianPath,
+    x: Array,
+    times: Array,
+    threshold: float,
+) -> Particles:
+    """`twisted_smc` with checked functions."""
+    (denoise, log_p, each), size = functions, x.shape[0]
 
     def evaluate(x, t):
         """log p~(y | x_t) [P], and how far it shifts D, both of one call."""
@@ -191,4 +206,4 @@ def twisted_smc(
     start = ((x, first, shift), first, jnp.zeros((), first.dtype))
     ((x, *_), log_weights, evidence), ess = jax.lax.scan(body, start, transitions(path, times))
     total = logsumexp(log_weights)
-    return Particles(x.astype(dtype), log_weights - total, evidence + total - jnp.log(size), ess)
+    return Particles(x, log_weights - total, evidence + total - jnp.log(size), ess)

@@ -55,9 +55,11 @@ class MADE(nn.Module):
             self.skip = self.param("skip", zeros, (self.dim, self.dim, self.size))
         if self.condition:
             lecun = nn.initializers.lecun_normal()
-            self.condition_kernel = self.param("told", lecun, (self.condition, self.hidden[0]))
+            self.condition_kernel = self.param(
+                "condition_kernel", lecun, (self.condition, self.hidden[0])
+            )
             wide = (self.condition, self.dim * self.size)
-            self.told_out = self.param("told_out", zeros, wide)
+            self.condition_out = self.param("condition_out", zeros, wide)
 
     def _features(self, x: Array, own: Array | np.ndarray, condition: Array | None) -> Array:
         """Hidden units [B, H]; own [D] is the number of each coordinate's block, from 1."""
@@ -72,7 +74,7 @@ class MADE(nn.Module):
         """The outputs' bias [D, P], or [B, D, P] with what the condition adds."""
         if condition is None:
             return self.bias
-        return (condition @ self.told_out).reshape(-1, self.dim, self.size) + self.bias
+        return (condition @ self.condition_out).reshape(-1, self.dim, self.size) + self.bias
 
     def __call__(
         self,

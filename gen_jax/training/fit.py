@@ -22,6 +22,7 @@ from gen_jax.training import sharding
 from gen_jax.training.batches import Batches
 from gen_jax.training.checkpoint import Checkpoints
 from gen_jax.training.console import mark
+from gen_jax.training.leaves import digest_of_state
 from gen_jax.training.loop import prepare_loop
 from gen_jax.training.plan import Plan
 from gen_jax.training.restoring import identity_in
@@ -53,8 +54,7 @@ def _identity(
     digests = {f"data_{name}": digest(np.asarray(values)) for name, values in arrays.items()}
     numbers = {"key": seed, "batch_size": batch_size, "steps": steps}
     if initial is not None:
-        leaves = [np.asarray(leaf).ravel() for leaf in jax.tree.leaves(initial)]
-        digests["initial"] = digest(np.concatenate([leaf.view(np.uint8) for leaf in leaves]))
+        digests["initial"] = digest_of_state(initial)
     return {**(config or {}), "fit": {**numbers, **digests}}
 
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.data.digest import digest
 from gen_jax.types import State
 
 
@@ -46,6 +47,13 @@ def describe(state: State) -> dict[str, str]:
     """Path of each leaf -> its shape and dtype, in words."""
     leaves = jax.tree_util.tree_flatten_with_path(state)[0]
     return {jax.tree_util.keystr(path): f"{x.dtype}{list(x.shape)}" for path, x in leaves}
+
+
+def digest_of_state(state: State) -> str:
+    """`data.digest` of the bytes of all arrays, one after another."""
+    raw = lambda x: np.asarray(jax.random.key_data(x) if _is_key(x) else x)
+    leaves = [np.ascontiguousarray(raw(x)).reshape(-1) for x in jax.tree.leaves(state)]
+    return digest(np.concatenate([leaf.view(np.uint8) for leaf in leaves]))
 
 
 @jax.jit

@@ -52,6 +52,10 @@ def test_families_are_read_from_the_sources():
     read = {name: family for family, found in registry.families().items() for name in found}
     assert read == {name: registry.find(name).family for name in names}
     assert all(registry.kinds_of(name) == registry.find(name).kinds.split() for name in names)
+    assert {registry.find(name).level for name in names} == {"first", "method", "research"}
+    titles = {family: registry.title_of(family) for family in registry.families()}
+    assert (titles["vae"], titles["flow matching"]) == ("VAE", "Flow matching")
+    assert all(title == title[:1].upper() + title[1:] for title in titles.values())
 
 
 PROTOCOLS = {"measure_test": "MeasureTest", "measure_target": "MeasureTarget", "bound": "Bound"}

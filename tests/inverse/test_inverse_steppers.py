@@ -246,3 +246,17 @@ def test_narrow_particles_are_moved_in_float32(key):
     exact = -0.5 * 0.3**2 / 2 + 0.5 * np.log(1 / 2)
     assert abs(wide - exact) < 0.1
     assert abs(narrow - exact) < 0.1
+
+
+def test_twisted_smc_is_compiled_once(key, compilations):
+    """For equal calls: functions that are made anew are traced, their program is held."""
+
+    def call():
+        given = (lambda x, t: 0.5 * x), linear(), (lambda x: -jnp.sum(x**2, 1))
+        return inverse.twisted_smc(key, *given, jnp.ones((4, 1)), jnp.linspace(1, 0, 4)).x
+
+    first = call()
+    compilations.clear()
+    for _ in range(2):
+        np.testing.assert_array_equal(call(), first)
+    assert [name for name in compilations if "backend_compile" in name] == []

@@ -54,13 +54,13 @@ def test_a_sentence_that_nobody_reads_is_refused(network, x, word):
         jax.eval_shape(lambda: Captioned(network, ENCODER).init(jax.random.key(0), x, TOKENS))
 
 
-def test_what_the_inner_network_wants_is_handed_on():
+def test_what_the_inner_network_takes_is_handed_on():
     """Noise, step and truncation of a StyleGAN, under a sentence and in pairs."""
     style = gan_nets.StyleGenerator((4, 4, 1), (4, 4), 3, 1, fade_steps=5)
     keys, step = sample_keys(jax.random.key(1), 2), jnp.int32(7)
     given = {"keys": keys, "step": step, "truncation": 0.5}
     captioned, pair = Captioned(style, ENCODER), PairGenerator(style, 1)
-    assert captioned.wants == pair.wants == style.wants
+    assert captioned.takes == pair.takes == style.takes
     variables = captioned.init(jax.random.key(0), Z, TOKENS)
     alone = {name: tree["network"] for name, tree in variables.items() if "network" in tree}
     words = ENCODER.apply({"params": variables["params"]["encoder"]}, TOKENS)
