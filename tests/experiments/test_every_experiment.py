@@ -11,6 +11,7 @@ import chex
 import jax
 import numpy as np
 import pytest
+import tyro
 from PIL import Image
 
 from experiments.shared import gan_rejection, pictures, registry, runner
@@ -157,7 +158,7 @@ PAIRS = [
 ]
 
 WHOLE = {("diffusion", "digits"), ("gan", "digits"), ("mixture", "8gaussians")}
-"""Pairs of which `make test` runs the whole life; of every experiment it runs the start."""
+"""Pairs of which `make test` runs the whole life."""
 
 
 @pytest.fixture
@@ -184,8 +185,41 @@ def short_words(name, dataset):
 FIRST = {name: (name, dataset) for name, dataset in reversed(PAIRS)}
 """The first pair of every experiment."""
 
+STARTED = {FIRST[name] for name, *_ in registry.families().values() if name in FIRST}
+"""Pairs of which `make test` runs the start, one of each family; every experiment it traces."""
 
-@pytest.mark.parametrize(("name", "dataset"), sorted(set(FIRST.values()) - WHOLE))
+
+@pytest.mark.parametrize(
+    ("name", "dataset"),
+    sorted(pair for pair in FIRST.values() if not registry.find(pair[0]).bases),
+)
+def test_parts_fit_together(name, dataset):
+    """What the command line builds is traced, not compiled: init, step, sample, log_prob."""
+    experiment = registry.find(name)
+    config = tyro.cli(experiment.config, args=[*map(str, short_words(name, dataset))])
+    config.check()
+    spec = data.describe(dataset)
+    model = experiment.build(config, spec)
+    batch = {part: array[:16] for part, array in data.load(dataset, "train").items()}
+    key = jax.random.key(0)
+    state = jax.eval_shape(model.init, key, batch)
+    after, metrics = jax.eval_shape(model.step, key, state, batch)
+    chex.assert_trees_all_equal_shapes_and_dtypes(after, state)
+    assert metrics
+    assert {metric.shape for metric in metrics.values()} == {()}
+    drawn = jax.eval_shape(lambda key, state: model.sample(key, state, 4), key, state)
+    assert (drawn.shape, drawn.dtype) == ((4, *spec.shape), spec.dtype)
+    if model.log_prob is not None:
+        assert jax.eval_shape(model.log_prob, key, state, batch["x"]).shape == (16,)
+
+
+@pytest.mark.parametrize(
+    ("name", "dataset"),
+    [
+        pytest.param(*pair, marks=[pytest.mark.essential if pair in STARTED else pytest.mark.slow])
+        for pair in sorted(set(FIRST.values()) - WHOLE)
+    ],
+)
 def test_start_of_a_life(command, tmp_path, monkeypatch, base_of, name, dataset):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(pictures.COUNTS, "points", NUM)
