@@ -76,7 +76,7 @@ def split(words: list[str]) -> tuple[list[str], list[str]]:
     for place, word in enumerate(words):
         if not word.startswith("-") and (place == 0 or not words[place - 1].startswith("--")):
             check_choice("experiment", word, EXPERIMENTS)
-            if find(word).bases:
+            if find(word).bases_for(find(word).config()):
                 raise ConfigError(
                     f"experiment={word!r} needs a trained run, which the race has not"
                 )

@@ -79,7 +79,8 @@ def main() -> int:
     found: dict[str, Any] = {}
     before = json.loads(Path(config.compare).read_text()) if config.compare else None
     for name in registry.EXPERIMENTS:
-        if registry.find(name).bases:
+        experiment = registry.find(name)
+        if experiment.bases_for(experiment.config()):
             continue  # it starts from another run
         for words in ((), *((VARIANTS[name],) if name in VARIANTS else ())):
             label = " ".join((name, *words))

@@ -78,5 +78,7 @@ def parts_of(model: GenerativeModel, state: State, kind: type) -> tuple[Any, Sta
     model, state = unfrozen(model, state)
     if not isinstance(model.parts, kind):
         family = kind.__module__.rpartition(".")[0]
-        raise ConfigError(f"model has parts {shown(model.parts)}, must be a model of {family}")
+        raise ConfigError(
+            f"model has parts {shown(model.parts)}, must be a model of {family} ({kind.__name__})"
+        )
     return model.parts, state

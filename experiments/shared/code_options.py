@@ -6,8 +6,9 @@ from typing import Annotated, Any
 from experiments.shared.networks import TransformerNetwork
 from experiments.shared.option_types import MAX_LAYERS, MAX_WIDTH, MaybeLayers, Positive, of
 from experiments.shared.vae_options import likelihood_of
-from gen_jax import autoregressive, vae
+from gen_jax import autoregressive, nets, vae
 from gen_jax.data import DatasetSpec, Sentences
+from gen_jax.discrete_diffusion import discrete_diffusion
 from gen_jax.errors import ConfigError, check_choice
 from gen_jax.model import GenerativeModel
 from gen_jax.optimization import one_cycle_adam
@@ -65,13 +66,32 @@ def options_of(config: Any, spec: DatasetSpec) -> vae.VQOptions:
     )
 
 
+def code_length(options: vae.VQOptions) -> int:
+    """The number of an image's codes."""
+    return vae.num_codes(vae.code_sides(options))
+
+
 def prior_of(config: Any, options: vae.VQOptions) -> GenerativeModel | None:
-    """The transformer over the codes; None for counts."""
+    """The transformer over the codes, causal or of a diffusion of tokens; None for counts."""
     if config.prior == "counts":
         return None
+    adam, length = one_cycle_adam(config.steps, config.prior_rate), code_length(options)
+    if config.prior == "diffusion":
+        sizes = config.prior_network
+        network = nets.TokenTransformer(
+            config.codes + 1, length, sizes.width, sizes.depth, sizes.heads, dropout=sizes.dropout
+        )
+        return discrete_diffusion(
+            network,
+            adam,
+            shape=(length,),
+            size=config.codes,
+            stepper="first_hitting",
+            num_steps=length,
+        )
     return autoregressive.transformer(
-        one_cycle_adam(config.steps, config.prior_rate),
-        shape=(vae.num_codes(vae.code_sides(options)),),
+        adam,
+        shape=(length,),
         vocabulary=config.codes,
         width=config.prior_network.width,
         depth=config.prior_network.depth,
@@ -86,7 +106,7 @@ def text_prior_of(config: Any, options: vae.VQOptions, sentences: Sentences) -> 
         one_cycle_adam(config.steps, config.prior_rate),
         caption_length=sentences.length,
         words=len(sentences.words),
-        num_codes=vae.num_codes(vae.code_sides(options)),
+        num_codes=code_length(options),
         codes=config.codes,
         width=config.prior_network.width,
         depth=config.prior_network.depth,

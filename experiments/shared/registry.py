@@ -73,6 +73,7 @@ class Experiment(NamedTuple):
       kinds: of the data that it takes: "images", "points", "text", or several; a string likewise.
       bases: the experiments of which it needs a trained run (`--from`), whose model is frozen in
         its own; `build` is then `(config, spec, base: Saved) -> model`.
+      needs_base: whether a configuration needs one of these.
       measure_test, measure_target, bound: further measures of `evaluate`.
       more_labels: classes that its model has besides those of the data.
       level: "first" of those to begin with, "method", or "research" where one page does not explain
@@ -90,6 +91,11 @@ class Experiment(NamedTuple):
     bases: tuple[str, ...] = ()
     more_labels: int = 0
     level: str = "method"
+    needs_base: Callable[[Any], bool] = lambda config: True
+
+    def bases_for(self, config: Any) -> tuple[str, ...]:
+        """The experiments of which a run of this configuration needs a trained one."""
+        return self.bases if self.needs_base(config) else ()
 
 
 SOURCES = {

@@ -85,7 +85,7 @@ def start(
     parent = parent_of(experiment, config)
     if parent is not None:
         options["config"]["from"] = origin(parent, directory, config.allow_changed)
-    if experiment.bases and parent is not None:
+    if experiment.bases_for(config) and parent is not None:
         compare(parent)
         stored = training.read_config(parent.directory)
         training.check_same_run(parent.directory)
@@ -99,10 +99,11 @@ def start(
 
 def parent_of(experiment: Experiment, config: RunConfig) -> Saved | None:
     """The run that this one starts from. Raises ConfigError where it needs one and has none."""
+    bases = experiment.bases_for(config)
     if config.initial_run is not None:
-        return rebuild(config.initial_run, experiments=experiment.bases or EXPERIMENTS)
-    if experiment.bases:
-        needed = " or ".join(experiment.bases)
+        return rebuild(config.initial_run, experiments=bases or EXPERIMENTS)
+    if bases:
+        needed = " or ".join(bases)
         raise ConfigError(f"from=None must be the directory of a run of {needed}")
     return None
 
@@ -197,14 +198,14 @@ def untrained(
         path = directory / "config.json"
         raise CheckpointError(f"{path} is damaged ({type(error).__name__}: {error})") from error
     if name not in experiments:
-        needed = ", ".join(experiments)
-        raise ConfigError(f"run {str(directory)!r} is of {name!r}, which is not among: {needed}")
+        those = ", ".join(experiments)
+        raise ConfigError(f"run {str(directory)!r} is of {name!r}, which is not among: {those}")
     experiment = find(name)
     config = from_dict(experiment.config, values)
     load_plugin(config.plugin)
-    bases: list[Saved] = []
-    if experiment.bases:
-        bases = [with_zeros(untrained(directory, {} if below is None else below, experiment.bases))]
+    needed, bases = experiment.bases_for(config), []
+    if needed:
+        bases = [with_zeros(untrained(directory, {} if below is None else below, needed))]
     model = experiment.build(config, spec, *bases)
     state = abstract_state(model, spec, config.batch_size)
     return Saved(name, directory, config, spec, model, state, 0, digests)

@@ -316,6 +316,14 @@ def vqvae(
     return model_from_vq_parts(make_vq_parts(optimizer, options_from(VQOptions, options), prior))
 
 
+def encodings(
+    parts: VQParts, state: VQState, key: Key[Array, "*batch"], x: Data
+) -> list[Float[Array, "B _ _ D"]]:
+    """Maps of what the encoder gives before the nearest code is taken, finest first."""
+    u = to_values(parts, key, x)
+    return [level.z for level in _pass(parts, state.params, state.codebooks, u)[1]]
+
+
 def encode_codes(
     model: GenerativeModel, state: State, x: Data, *, key: Key[Array, "*batch"] | None = None
 ) -> list[Int[Array, "B _ _"]]:

@@ -112,6 +112,13 @@ def coder_run(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def codes_run(tmp_path_factory):
+    """A VQ-VAE of digits whose vectors are images [4, 4, 4], hardly trained."""
+    words = ("--codes", 8, "--dim", 4, "--width", 8, "--prior", "counts", "--batch-size", 16)
+    return _trained(tmp_path_factory, "vqvae", *words, "--steps", 2)
+
+
+.fixture(scope="session")
 def mixture_run(tmp_path_factory):
     """A mixture of digits: a run without steps of sampling and without labels."""
     words = ("--dataset", "digits", "--batch-size", 16, "--components", 2, "--steps", 1)

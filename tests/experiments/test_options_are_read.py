@@ -31,7 +31,7 @@ ELSEWHERE = {
     "personalise": {"instances", "mirrored", "num_instances", "prior_images", "prior_labels"},
     "palette": {"blur_std", "border", "factor", "quality"},
     "temperflow": {"margin", *(f"schedule.{field.name}" for field in fields(Schedule))},
-    "text_to_image": {"prior_network.name"},
+    "text_to_image": {"first_steps", "prior_network.name"},
     "texture": {"side"},
     "token_diffusion": {"network.name"},
     "transformer": {"network.name"},
@@ -48,9 +48,10 @@ OF_BASES = {"vae": CHOICES["vae"], "diffusion": {"network": NetworkConfig("dit")
 def bases_of(experiment, dataset):
     """Untrained runs of what the experiment is built on, as `build` takes them."""
     found = []
-    if experiment.bases and data.describe(dataset).kind != "images":
+    needed = experiment.bases_for(experiment.config())
+    if needed and data.describe(dataset).kind != "images":
         raise ConfigError("no image")
-    for name in experiment.bases[:1]:
+    for name in needed[:1]:
         config, spec = (
             registry.find(name).config(dataset=dataset, **CHOICES.get(name, {})),
             data.describe(dataset),

@@ -203,3 +203,74 @@ def test_first_stages_that_will_not_do_are_refused_in_one_line(trained, images):
         vae.convolutional((28, 28, 1), halvings=3)
     with pytest.raises(ConfigError, match="must be \\[H, W, C\\]"):
         vae.convolutional((2,))
+
+
+def quantised(**options):
+    sizes = {"shape": (8, 8, 1), "codes": 6, "dim": 3, "width": 8, "halvings": 2}
+    return vae.vqvae(optax.adam(1e-2), **{**sizes, **options})
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return np.random.default_rng(3).integers(0, 256, (30, 8, 8, 1), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def codes(digits):
+    model = quantised()
+    state = model.init(jax.random.key(0), {"x": digits})
+    return model, jax.jit(model.step)(jax.random.key(1), state, {"x": digits})[0]
+
+
+def test_vectors_before_their_codes_are_latents(key, codes, digits):
+    """Standardised by channel over the training set; their decoding is the first stage's own."""
+    model, state = codes
+    assert vae.latent_shape(model, state) == (2, 2, 3)
+    stage = vae.first_stage(key, model, state, digits)
+    coder = vae.coder(model, stage)
+    u = np.asarray(coder.encode(key, digits), np.float64)
+    np.testing.assert_allclose(u.mean((0, 1, 2)), 0, atol=1e-5)
+    np.testing.assert_allclose(u.std((0, 1, 2)), 1, rtol=1e-5)
+    assert np.abs(np.asarray(stage.std) - 1).max() > 0.01
+    truth = vae.decode_codes(model, state, vae.encode_codes(model, state, digits))
+    np.testing.assert_array_equal(coder.decode(coder.encode(key, digits)), truth)
+    # What lies in one cell is one image, and what lies in another is another one.
+    near, far = coder.decode(jnp.float32(u) * (1 + 1e-6)), coder.decode(-jnp.float32(u))
+    np.testing.assert_array_equal(near, truth)
+    assert not np.array_equal(far, truth)
+
+
+def test_a_model_of_vectors_trains_and_draws_and_claims_no_bound(key, codes, digits):
+    model, state = codes
+    stage = vae.first_stage(key, model, state, digits)
+    make = lambda transform: diffusion.diffusion(
+        ZERO, "cosine", optax.sgd(0.1), shape=(2, 2, 3), transform=transform, num_steps=2
+    )
+    whole = vae.latent_model(model, stage, make)
+    assert (whole.log_prob, whole.log_prob_kind) == (None, "none")
+    began = whole.init(key, {"x": digits})
+    after, metrics = whole.step(key, began, {"x": digits})
+    assert np.isfinite(metrics["loss"])
+    assert (after.frozen.state.prior, after.frozen.state.optimizer) == ((), ())
+    drawn = whole.sample(key, after, 4)
+    assert (drawn.shape, drawn.dtype) == ((4, 8, 8, 1), jnp.uint8)
+    with pytest.raises(ConfigError, match="density is for a first stage with q"):
+        vae.latent_model(model, stage, make, lambda *_: jnp.zeros(2))
+
+
+def test_codes_that_will_not_do_are_refused_in_one_line(key, codes, digits):
+    model, state = codes
+    layer = state.params["params"]["to_codes_0"]
+    silent = jax.tree.map(lambda leaf: leaf.at[..., 1].set(0), layer)
+    dead = state._replace(params={"params": state.params["params"] | {"to_codes_0": silent}})
+    with pytest.raises(ConfigError, match=r"1 of 3 latent channels are dead .first: 1.*dim"):
+        vae.first_stage(key, model, dead, digits)
+    (book,) = state.codebooks
+    one = book._replace(vectors=book.vectors.at[1:].set(1e4))
+    with pytest.raises(ConfigError, match="1 code in use for all of 30 examples"):
+        vae.first_stage(key, model, state._replace(codebooks=(one,)), digits)
+    two = quantised(levels=2, halvings=1)
+    with pytest.raises(ConfigError, match="levels=2 of the first stage must be 1"):
+        vae.untouched(two, two.init(key, {"x": digits}))
+    with pytest.raises(ConfigError, match=r"must be a model of gen_jax.vae \(Parts\)"):
+        vae.with_prior(model, state, vae.standard_normal(12))

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from gen_jax import autoregressive, vae
+from gen_jax import autoregressive, discrete_diffusion, nets, vae
 from gen_jax.errors import ConfigError
 from gen_jax.vae import code_prior, quantize
 from gen_jax.vae.vqvae import Quantised, _follow_all, _log_likelihood, _pass, training_loss
@@ -218,3 +218,21 @@ def test_counts_know_each_place_alone(key):
 def test_bad_options_are_refused(key, options, message):
     with pytest.raises(ConfigError, match=message):
         build(**options).init(key, {"x": images(2)})
+
+
+def test_a_diffusion_of_tokens_is_a_prior(key):
+    """Its bound is that of the codes, with the key of the whole; the whole stays a lower bound."""
+    prior = discrete_diffusion.discrete_diffusion(
+        nets.TokenTransformer(7, 16, 8, 1, 2), optax.adam(1e-2), shape=(16,), size=6
+    )
+    model, batch = build(halvings=1, prior=prior), {"x": images()}
+    state, metrics = jax.jit(model.step)(key, model.init(key, batch), batch)
+    assert np.isfinite(metrics["prior_loss"])
+    maps = vae.encode_codes(model, state, batch["x"])
+    law = vae.likelihood(model, state)
+    raw = vae.decode_codes(model, state, maps, raw=True)
+    pixels = law.log_prob(raw, jnp.asarray(batch["x"])).reshape(16, -1).sum(1)
+    of_codes = prior.log_prob(key, state.prior, vae.to_sequence(maps))
+    np.testing.assert_allclose(model.log_prob(key, state, batch["x"]), pixels + of_codes, rtol=1e-5)
+    assert model.log_prob_kind == "lower bound"
+    assert model.sample(key, state, 3).shape == (3, 8, 8, 1)
