@@ -3,7 +3,7 @@
     python -m experiments.vae --convolutional --latent 4
     python -m experiments.latent_diffusion --from runs/vae-digits
     python -m experiments.latent_diffusion --from runs/vae-digits --model flow_matching
-    python -m experiments.latent_diffusion --from runs/vqvae-digits   # of python -m experiments.vqvae
+    python -m experiments.latent_diffusion --from runs/vqvae-digits   # of experiments.vqvae
 
 The first stage is frozen in the run (rombach2022); its latents are standardised by channel over
 posterior draws of the training set. Of a VQ-VAE they are the vectors before the nearest code is

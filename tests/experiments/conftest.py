@@ -118,7 +118,7 @@ def codes_run(tmp_path_factory):
     return _trained(tmp_path_factory, "vqvae", *words, "--steps", 2)
 
 
-.fixture(scope="session")
+@pytest.fixture(scope="session")
 def mixture_run(tmp_path_factory):
     """A mixture of digits: a run without steps of sampling and without labels."""
     words = ("--dataset", "digits", "--batch-size", 16, "--components", 2, "--steps", 1)

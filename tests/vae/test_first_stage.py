@@ -240,6 +240,7 @@ def test_vectors_before_their_codes_are_latents(key, codes, digits):
     assert not np.array_equal(far, truth)
 
 
+@pytest.mark.slow
 def test_a_model_of_vectors_trains_and_draws_and_claims_no_bound(key, codes, digits):
     model, state = codes
     stage = vae.first_stage(key, model, state, digits)

@@ -220,6 +220,7 @@ def test_bad_options_are_refused(key, options, message):
         build(**options).init(key, {"x": images(2)})
 
 
+@pytest.mark.slow
 def test_a_diffusion_of_tokens_is_a_prior(key):
     """Its bound is that of the codes, with the key of the whole; the whole stays a lower bound."""
     prior = discrete_diffusion.discrete_diffusion(
