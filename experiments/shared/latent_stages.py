@@ -103,7 +103,8 @@ def with_first_stage(config: Any, name: str) -> Any:
         return config
     experiment, same = find("vqvae"), SHARED | {field.name for field in fields(CodeConfig)}
     beside = config.directory or default_directory(name, config.dataset, config.seed)
-    own = experiment.config(
+    make: Any = experiment.config
+    own = make(
         **{option: getattr(config, option) for option in same},
         steps=config.first_steps,
         directory=f"{beside}-first_stage",
