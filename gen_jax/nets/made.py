@@ -21,15 +21,15 @@ class MADE(nn.Module):
 
     Block k holds coordinates k block .. (k + 1) block - 1. Hidden units have degrees from 1 to
     D / block - 1. All outputs are zero before training. With `direct`, outputs are also linear in
-    the inputs of all earlier blocks. A condition [B, E] shifts the first hidden layer and the
-    outputs. The ordering is the natural one unless a call gives another.
+    the inputs of all earlier blocks. A condition [B, condition_size] shifts the first hidden
+    layer and the outputs. The ordering is the natural one unless a call gives another.
     """
 
     dim: int
     size: int
     hidden: tuple[int, ...] = (64, 64)
     block: int = 1
-    condition: int = 0
+    condition_size: int = 0
     direct: bool = False
 
     def setup(self):
@@ -53,12 +53,12 @@ class MADE(nn.Module):
         self.bias = self.param("bias", zeros, (self.dim, self.size))
         if self.direct:
             self.skip = self.param("skip", zeros, (self.dim, self.dim, self.size))
-        if self.condition:
+        if self.condition_size:
             lecun = nn.initializers.lecun_normal()
             self.condition_kernel = self.param(
-                "condition_kernel", lecun, (self.condition, self.hidden[0])
+                "condition_kernel", lecun, (self.condition_size, self.hidden[0])
             )
-            wide = (self.condition, self.dim * self.size)
+            wide = (self.condition_size, self.dim * self.size)
             self.condition_out = self.param("condition_out", zeros, wide)
 
     def _features(self, x: Array, own: Array | np.ndarray, condition: Array | None) -> Array:

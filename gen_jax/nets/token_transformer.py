@@ -44,23 +44,23 @@ class TokenTransformer(nn.Module):
     @nn.compact
     def __call__(
         self,
-        tokens: Int[Array, "B N"],
+        x: Int[Array, "B N"],
         noise: Float[Array, "*batch"],
         condition: Any = None,
         *,
         deterministic: bool = True,
     ) -> Float[Array, "B N V"]:
         """Raises ConfigError for another number of tokens."""
-        length = tokens.shape[1]
+        length = x.shape[1]
         if length != self.length:
             raise ConfigError(f"{length} tokens were given to a network of length={self.length}")
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         width = 2 * (self.width // 2)
-        modulation, beside = modulation_of(self, width, noise, tokens, condition, None)
+        modulation, beside = modulation_of(self, width, noise, x, condition, None)
         init = nn.initializers.normal(1.0)
         table = self.param("tokens", init, (self.vocabulary, self.width), self.param_dtype)
         places = self.param("places", init, (self.length, self.width), self.param_dtype)
-        h = table.at[tokens].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
+        h = table.at[x].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
         h = (h + places).astype(self.dtype)
         words = words_of(beside, self.width, self.param_dtype)
         for _ in range(self.depth):

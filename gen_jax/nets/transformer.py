@@ -39,7 +39,7 @@ class Transformer(nn.Module):
     @nn.compact
     def __call__(
         self,
-        tokens: Int[Array, "B T"],
+        x: Int[Array, "B T"],
         condition: Int[Array, "B"] | None = None,
         *,
         first: int | Int[Array, ""] = 0,
@@ -49,17 +49,17 @@ class Transformer(nn.Module):
         """Logits [B, T, vocabulary] from the shifted sequence (see `shifted`).
 
         Args:
-          tokens: in 0 .. vocabulary, the last being the start.
-          first: the place of tokens[:, 0] in the sequence.
+          x: tokens in 0 .. vocabulary, the last being the start.
+          first: the place of x[:, 0] in the sequence.
         Raises ConfigError for sequences longer than the context.
         """
-        batch, length = tokens.shape
+        batch, length = x.shape
         if length > self.context:
             raise ConfigError(f"sequence of {length} tokens is longer than context={self.context}")
         init = nn.initializers.normal(0.02)
         table = self.param("tokens", init, (self.vocabulary + 1, self.width))
         places = self.param("places", init, (self.context, self.width))
-        h = table.at[tokens].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
+        h = table.at[x].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
         h = h + jax.lax.dynamic_slice_in_dim(places, first, length)
         h = h + Label(self.num_classes, self.width)(condition, batch)[:, 0]
         h = nn.Dropout(self.dropout)(h, deterministic=deterministic)

@@ -102,7 +102,7 @@ def test_made_in_any_ordering(direct, hidden):
     """Fewer hidden units than coordinates lose inputs, unless the outputs see them directly."""
     order = np.array([4, 0, 5, 2, 1, 3])
     rank = jnp.asarray(np.argsort(order))
-    network = nets.MADE(6, 2, hidden, direct=direct, condition=2)
+    network = nets.MADE(6, 2, hidden, direct=direct, condition_size=2)
     x, label_rows = jax.random.normal(jax.random.key(1), (1, 6)), jnp.eye(2)
     variables = filled(network, x, label_rows[1:], rank)
     apply = jax.jit(

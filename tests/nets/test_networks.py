@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from gen_jax import nets
+from gen_jax import gan_nets, nets
 from gen_jax.errors import ConfigError
 from gen_jax.nets.blocks import GroupNorm
 from gen_jax.nets.embeddings import ConditionEmbedding, position_2d, sinusoidal
@@ -313,3 +313,13 @@ def test_positions_are_distinct_and_scale_with_the_grid():
 def test_attention_that_is_no_tuple_is_refused(attention):
     with pytest.raises(ConfigError, match=f"attention={attention!r} must be a tuple"):
         check_heights(attention)  # which UNet calls, behind the type checker of the tests
+
+
+def test_networks_name_their_arguments_alike():
+    """(x, condition), with the noise level (x, noise, condition), of generators (z, condition); the
+    head of a critic sees features."""
+    public = [getattr(room, name) for room in (nets, gan_nets) for name in room.__all__]
+    modules = [value for value in public if inspect.isclass(value) and issubclass(value, nn.Module)]
+    calls = [[*inspect.signature(network.__call__).parameters][1:] for network in modules]
+    before = {tuple(c[: c.index("condition")]) for c in calls if "condition" in c}
+    assert before == {("x",), ("x", "noise"), ("z",), ("features",)}
