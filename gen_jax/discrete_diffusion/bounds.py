@@ -58,7 +58,11 @@ def step_term(
     t: Float[Array, "B"],
     s: Float[Array, "B"],
 ) -> Float[Array, "B"]:
-    """KL(q(x_s | x_t, x0) || p(x_s | x_t)) in nats, over all tokens; -log p(x0 | x_t) at s = 0."""
+    """KL(q(x_s | x_t, x0) || p(x_s | x_t)) in nats, over all tokens; -log p(x0 | x_t) at s = 0.
+
+    Raises ConfigError for tokens that the data cannot have.
+    """
+    check_tokens(path, x0)
     known = jnp.log(jax.nn.one_hot(x0, len(path.noise)))
     true, model = reverse(path, known, x_t, t, s), reverse(path, log_x0, x_t, t, s)
     return jnp.sum(_x_log_ratio(jnp.exp(true), true, model), axis=(1, 2))
@@ -71,7 +75,11 @@ def rate_term(
     x_t: Int[Array, "B N"],
     t: Float[Array, "B"],
 ) -> Float[Array, "B"]:
-    """The integrand over t in [0, 1] of the continuous bound, in nats, summed over tokens."""
+    """The integrand over t in [0, 1] of the continuous bound, in nats, summed over tokens.
+
+    Raises ConfigError for tokens that the data cannot have.
+    """
+    check_tokens(path, x0)
     known = jnp.log(jax.nn.one_hot(x0, len(path.noise)))
     true, model = (rates(path, p, x_t, t) for p in (known, log_x0))
     return jnp.sum(_rate_cost(true, model), axis=(1, 2))
@@ -80,7 +88,11 @@ def rate_term(
 def corrupt(
     key: Key[Array, "*batch"], path: TokenPath, x0: Int[Array, "B N"], t: Float[Array, "B"]
 ) -> Int[Array, "B N"]:
-    """x_t ~ q(x_t | x0); one key, or one per example [B]."""
+    """x_t ~ q(x_t | x0); one key, or one per example [B].
+
+    Raises ConfigError for tokens that the data cannot have.
+    """
+    check_tokens(path, x0)
     logits = jnp.log(marginal(path, x0, t))
     return jax.vmap(jax.random.categorical)(sample_keys(key, x0.shape[0]), logits)
 

@@ -8,7 +8,14 @@ import jax.numpy as jnp
 
 from gen_jax.calls import counted, network_call, uncounted
 from gen_jax.checks import check_times
-from gen_jax.discrete_diffusion.token_path import TokenPath, checked, mask_token, rates, reverse
+from gen_jax.discrete_diffusion.token_path import (
+    TokenPath,
+    check_tokens,
+    checked,
+    mask_token,
+    rates,
+    reverse,
+)
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.types import Array, Float, Int, Key, State, TokenDenoiser
@@ -63,10 +70,11 @@ def sample(
       x: tokens to start from; see `prior`.
       times: [n + 1], falling, from 1 to 0.
       info: also return `TokenSampleInfo`.
-    Raises ConfigError for times that do not fall from at most 1 to at least 0, and a denoiser of
-    another shape.
+    Raises ConfigError for times that do not fall from at most 1 to at least 0, for tokens that the
+    path has not, and for a denoiser of another shape.
     """
     check_times(times)
+    check_tokens(path, x, "x", noisy=True)
     keys, index = sample_keys(key, x.shape[0]), jnp.arange(times.shape[0] - 1)
     denoise = checked(network_call(denoise) if info else denoise, path)
     transitions = TokenTransition(times[:-1], times[1:], index, times[1:] == 0)

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax import safe
-from gen_jax.checks import check_output
+from gen_jax.checks import check_output, is_known
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.randomness import sample_keys
 from gen_jax.types import Array, Float, Int, Key, TokenDenoiser
@@ -84,23 +84,25 @@ def mask_token(path: TokenPath) -> int:
     return int(np.argmax(noise))
 
 
-def check_tokens(path: TokenPath, x0: Int[Array, "B N"]) -> None:
-    """Raise ConfigError for tokens outside 0 .. V - 1, and for a mask among the data.
+def check_tokens(
+    path: TokenPath, x0: Int[Array, "B N"], name: str = "x0", noisy: bool = False
+) -> None:
+    """Raise ConfigError for tokens outside 0 .. V - 1, and, unless they are `noisy`, for a mask.
 
     Under jit the values are not known and nothing is checked.
     """
-    if isinstance(x0, jax.core.Tracer):
+    if not (is_known(x0) and is_known(path.noise)):
         return
     values, size = np.asarray(x0), len(path.noise)
-    data = np.flatnonzero(np.asarray(path.noise) < 1)
+    data = np.flatnonzero(np.asarray(path.noise) < (2 if noisy else 1))
     if not np.issubdtype(values.dtype, np.integer):
-        raise ConfigError(f"x0 must be integers, got {values.dtype}")
+        raise ConfigError(f"{name} must be integers, got {values.dtype}")
     if values.size and not np.isin(values, data).all():
         wrong = values[~np.isin(values, data)][0]
         raise ConfigError(
-            f"x0 has the token {wrong}; allowed are 0 .. {size - 1} but for the mask"
+            f"{name} has the token {wrong}; allowed are 0 .. {size - 1} but for the mask"
             if size > len(data)
-            else f"x0 has the token {wrong}; allowed are 0 .. {size - 1}"
+            else f"{name} has the token {wrong}; allowed are 0 .. {size - 1}"
         )
 
 

@@ -10,6 +10,7 @@ from scipy.integrate import quad
 
 from gen_jax.discrete_diffusion import (
     TOKEN_PATHS,
+    ancestral,
     bound,
     corrupt,
     cosine_keep,
@@ -18,6 +19,7 @@ from gen_jax.discrete_diffusion import (
     rate_term,
     ratios,
     reverse,
+    sample,
     step_term,
     table_denoiser,
 )
@@ -257,3 +259,22 @@ def test_tokens_out_of_range_are_refused(token, key):
     denoise = table_denoiser(jnp.asarray(TABLE, jnp.float32), path)
     with pytest.raises(ConfigError, match=f"token {token}"):
         bound(key, denoise, path, jnp.array([[0, token]]), jnp.array([1.0, 0.0]))
+
+
+@pytest.mark.parametrize("wrong", [SIZE, SIZE + 3, -1])
+def test_tokens_that_no_data_have_are_refused_at_every_door(key, wrong):
+    """The mask and numbers out of range, which an index would clamp: in data, and to start from."""
+    path, t = TOKEN_PATHS["absorbing"](SIZE), jnp.full(1, 0.5)
+    good, bad = jnp.zeros((1, 2), int), jnp.array([[0, wrong]])
+    log_x0 = table_denoiser(jnp.asarray(TABLE), path)(good, t)
+    doors = [
+        lambda: corrupt(key, path, bad, t),
+        lambda: rate_term(path, log_x0, bad, good, t),
+        lambda: step_term(path, log_x0, bad, good, t, t / 2),
+    ]
+    if wrong != SIZE:
+        times = jnp.linspace(1, 0, 3)
+        doors.append(lambda: sample(key, lambda *_: log_x0, path, bad, times, ancestral()))
+    for door in doors:
+        with pytest.raises(ConfigError, match=rf"has the token {wrong}; allowed are 0 .. {SIZE}"):
+            door()
