@@ -17,10 +17,10 @@ from typing import Annotated, Any
 import jax.numpy as jnp
 import tyro
 
+from experiments.shared import instances
 from experiments.shared.bases import BASES, check_same_data, on_batches
 from experiments.shared.command_line import read_options
 from experiments.shared.config import RunConfig
-from experiments.shared.instances import compared, instances_of, picture, training_set
 from experiments.shared.option_types import MAX_COUNT, Count, Positive, Share, Steps, Weight, within
 from experiments.shared.registry import Experiment, Saved
 from experiments.shared.runner import rebuild, run
@@ -92,19 +92,27 @@ def build(config: Config, spec: DatasetSpec, base: Saved) -> GenerativeModel:
 def comparison(directory: Path, model: GenerativeModel, spec: DatasetSpec, state: State) -> Path:
     """The instance's images, samples of it, and samples of its class."""
     config = rebuild(directory).config
-    return picture(directory / "samples" / "instance.png", config, model, spec, state)
+    return instances.picture(directory / "samples" / "instance.png", config, model, spec, state)
 
 
 EXPERIMENT = Experiment(
-    "personalise", Config, build, "adaptation", compared, bases=BASES, more_labels=1, kinds="images"
+    "personalise",
+    Config,
+    build,
+    "adaptation",
+    instances.compared,
+    bases=BASES,
+    more_labels=1,
+    more_data=instances.further_data,
+    kinds="images",
 )
 
 
 def main() -> None:
     config = read_options(Config, __doc__)
     config.check()
-    images = instances_of(config)
-    run(EXPERIMENT, config, comparison, train=training_set(config, EXPERIMENT, images))
+    images = instances.instances_of(config)
+    run(EXPERIMENT, config, comparison, train=instances.training_set(config, EXPERIMENT, images))
 
 
 if __name__ == "__main__":

@@ -46,6 +46,11 @@ def instances_of(config: Any) -> UInt8[np.ndarray, "I H W C"]:
     return x[:, :, ::-1] if config.mirrored else x
 
 
+def further_data(config: Any) -> dict[str, UInt8[np.ndarray, "I H W C"]]:
+    """The instance's images, where they are not from the dataset: what a run has a digest of."""
+    return {} if config.instances is None else {"instances": instances_of(config)}
+
+
 def training_set(config: Any, experiment: Experiment, images: np.ndarray) -> dict[str, np.ndarray]:
     """The images of the instance, repeated, beside as many as the base draws of `prior_labels`.
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.shared.registry import Saved
+from experiments.shared.registry import Experiment, Saved, find
 from gen_jax import data, training
 from gen_jax.errors import ConfigError, DataError
 from gen_jax.training.console import warn
@@ -21,17 +21,33 @@ def changes(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
     return [f"{name}: {old.get(name, 'none')} -> {new.get(name, 'none')}" for name in names]
 
 
-def compare(saved: Saved, allowed: bool = False, needed: bool = True) -> list[str]:
+def digests_of(experiment: Experiment, config: Any, dataset: str) -> dict[str, str]:
+    """`data.digests` of a dataset, and the digests of what the experiment reads besides it."""
+    more = experiment.more_data(config) if experiment.more_data else {}
+    return data.digests(dataset) | {name: data.digest.digest(array) for name, array in more.items()}
+
+
+def _changed(saved: Saved) -> list[str]:
+    """`changes` since the training, in what the run has digests of: older ones have fewer."""
+    if not saved.digests:
+        return []
+    new = digests_of(find(saved.name), saved.config, saved.spec.name)
+    of_dataset = tuple(f"{split}_" for split in data.registry.SPLITS)
+    known = lambda name: name in saved.digests or name.startswith(of_dataset)
+    return changes(saved.digests, {name: word for name, word in new.items() if known(name)})
+
+
+def compare(saved: Saved, allowed: bool | None = None, needed: bool = True) -> list[str]:
     """What has changed in the data since the training of a run: `changes` of their digests.
 
     Args:
-      allowed: warn of changes instead of refusing them.
+      allowed: warn of changes instead of refusing them; None where a command has no such option.
       needed: False where the data are not used: if they are missing, that is a warning.
     Raises DataError for changes, and as `data.load`.
     """
     name = saved.spec.name
     try:
-        found = changes(saved.digests, data.digests(name)) if saved.digests else []
+        found = _changed(saved)
     except DataError as error:
         if needed:
             raise
@@ -40,9 +56,11 @@ def compare(saved: Saved, allowed: bool = False, needed: bool = True) -> list[st
     if not saved.digests and saved.spec.kind != "points":
         warn("the run holds no digests of its data: they were not compared")
     if found and not allowed:
+        ways = ["restore it", "train again"]
+        ways += [] if allowed is None else ["go on with --allow-changed-data"]
         raise DataError(
             f"dataset {name!r} is not what {str(saved.directory)!r} was trained on: "
-            f"{'; '.join(found)} (restore it, train again, or go on with --allow-changed-data)"
+            f"{'; '.join(found)} ({', '.join(ways[:-1])} or {ways[-1]})"
         )
     if found:
         warn(f"dataset {name!r} is not what the run was trained on: {'; '.join(found)}")

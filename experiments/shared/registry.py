@@ -76,6 +76,8 @@ class Experiment(NamedTuple):
       needs_base: whether a configuration needs one of these.
       measure_test, measure_target, bound: further measures of `evaluate`.
       more_labels: classes that its model has besides those of the data.
+      more_data: `config -> arrays by name` that it reads besides the dataset, whose digests a run
+        records too.
       level: "first" of those to begin with, "method", or "research" where one page does not explain
         all of its parts.
     """
@@ -90,6 +92,7 @@ class Experiment(NamedTuple):
     kinds: str = "images points"
     bases: tuple[str, ...] = ()
     more_labels: int = 0
+    more_data: Callable[[Any], Mapping[str, np.ndarray]] | None = None
     level: str = "method"
     needs_base: Callable[[Any], bool] = lambda config: True
 

@@ -14,7 +14,7 @@ import numpy as np
 from experiments.shared import pictures
 from experiments.shared.config import RunConfig, from_dict, renamed_options
 from experiments.shared.plugins import load_plugin
-from experiments.shared.provenance import compare, origin
+from experiments.shared.provenance import compare, digests_of, origin
 from experiments.shared.registry import EXPERIMENTS, Experiment, Saved, find, kinds_of
 from gen_jax import data, training
 from gen_jax.data import DatasetSpec
@@ -73,7 +73,7 @@ def start(
             "experiment": experiment.name,
             "config": asdict(config),
             "data": spec.to_dict(),
-            "digests": data.digests(config.dataset),
+            "digests": digests_of(experiment, config, config.dataset),
         },
         "save_every": config.save_every,
         "log_every": config.log_every,

@@ -66,6 +66,8 @@ def draw(key: Key[Array, ""], logits: Float[Array, "V"], decoding: Decoding) -> 
     """One token."""
     if decoding.temperature == 0:
         return jnp.argmax(logits)
+    # Sums of probabilities, and the noise that chooses, need more digits than half precision has.
+    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
     logits = tempered(logits, decoding.temperature)
     if decoding.top_k is not None:
         logits = keep_top_k(logits, decoding.top_k)

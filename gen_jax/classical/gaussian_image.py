@@ -132,15 +132,19 @@ class Parts(NamedTuple):
     Fields:
       law: `moments -> PrincipalGaussian`.
       units: between data units and the model's.
+      added: variance that the law has besides that of the data.
     """
 
     law: Callable[[Moments], PrincipalGaussian]
     units: Units
+    added: float = 0.0
 
 
 def init_state(parts: Parts, key: Key[Array, ""], batch: Batch) -> Moments:
     """The moments of no example."""
-    check_data(parts.units, batch["x"])
+    added = parts.added
+    what = f"less than the root of epsilon={added:g}, which is added to the variance"
+    check_data(parts.units, batch["x"], lambda u: moments.warn_small(u, added**0.5, what))
     u = to_model_vectors(parts.units, key, batch["x"])
     return moments.nothing(u.shape[1], u.dtype)
 
@@ -220,7 +224,7 @@ def make_parts(options: Options) -> Parts:
         noise = jnp.asarray(epsilon, variances.dtype)
         return PrincipalGaussian(state.mean, axes[:, :rank], variances[:rank] + epsilon, noise)
 
-    return Parts(law, Units(shape, options.transform))
+    return Parts(law, Units(shape, options.transform), epsilon)
 
 
 @no_type_check

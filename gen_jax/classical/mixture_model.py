@@ -32,6 +32,8 @@ from gen_jax.ranges import Share, Weight, check_ranges, options_from
 from gen_jax.types import Array, Batch, Float, Int, Key, Metrics, State
 
 METHODS = ("em", "gradient")
+RATE, SMALL = 0.01, 0.1
+"""Of Adam where no optimizer is given, and the deviation of data for which that is too much."""
 
 
 class EMState(NamedTuple):
@@ -92,11 +94,15 @@ class Options(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """What a mixture's updates, samples and densities are made of; k components."""
+    """What a mixture's updates, samples and densities are made of; k components.
+
+    `steps_in_units`: whether the optimizer is the one of steps of RATE in units of the data.
+    """
 
     k: int
     optimizer: optax.GradientTransformation
     options: Options
+    steps_in_units: bool = False
 
     def mixture(self, state: EMState | GradientState) -> Mixture:
         """The mixture of a state."""
@@ -113,14 +119,17 @@ def make_parts(k: int, optimizer: optax.GradientTransformation | None, options: 
     check_choice("method", options.method, METHODS)
     check_choice("covariance", options.covariance, COVARIANCES)
     check_ranges(options)
-    return Parts(k, optimizer or optax.adam(0.01), options._replace(shape=shape))
+    own = options.method == "gradient" and optimizer is None
+    return Parts(k, optimizer or optax.adam(RATE), options._replace(shape=shape), own)
 
 
 def init_state(parts: Parts, key: Key[Array, ""], batch: Batch) -> EMState | GradientState:
     """The mixture that k-means++ finds in the first batch."""
     options = parts.options
     key_encode, key_start = jax.random.split(key)
-    check_data(options, batch["x"])
+    least = SMALL if parts.steps_in_units else 0.0
+    what = f"and Adam moves the parameters by up to {RATE} at each step"
+    check_data(options, batch["x"], lambda u: moments.warn_small(u, least, what))
     u = to_model_vectors(options, key_encode, batch["x"])
     floor = variance_floor(u, options.epsilon)
     first = start_mixture(key_start, u, parts.k, options.covariance, floor)
@@ -195,7 +204,8 @@ def gaussian_mixture(
     lost its points. `fit_em` has restarts, a stop rule and that rescue, in one compiled loop.
 
     Args:
-      optimizer: of the gradient method; Adam at 0.01 if not given.
+      optimizer: of the gradient method; Adam at 0.01, in units of the transformed data, if not
+        given.
       options: the fields of `Options`.
     Raises ConfigError for unknown names and values out of range.
     """

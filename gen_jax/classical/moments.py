@@ -1,11 +1,12 @@
 """Mean and covariance merged from parts: batch after batch ends where all data at once would."""
 
+import warnings
 from typing import NamedTuple
 
 import jax.numpy as jnp
 
 from gen_jax.sampling.checks import check_form, floats
-from gen_jax.types import Array, Float, Int
+from gen_jax.types import Array, Float, Int, Num
 
 
 class Moments(NamedTuple):
@@ -51,3 +52,14 @@ def add(moments: Moments, x: Float[Array, "B D"]) -> Moments:
     size = moments.size + x.shape[0]
     share = x.shape[0] / size.astype(x.dtype)
     return Moments(size, *blend(moments.mean, moments.covariance, mean, covariance, share))
+
+
+def warn_small(u: Num[Array, "B ..."], least: float, what: str) -> None:
+    """Warn where examples that are not alike have a standard deviation below `least`, by `what`."""
+    found = float(jnp.std(jnp.asarray(u, jnp.float32)))
+    if 0 < found < least:
+        warnings.warn(
+            f"the first batch has a standard deviation of {found:.2g}, {what}: scale the data "
+            "(transform=data.standardize(...)), or give another",
+            stacklevel=2,
+        )

@@ -82,7 +82,8 @@ class Options(NamedTuple):
       rank: latent dimensions, 1 .. D - 1.
       shape: of one example after the transform.
       transform: as of `gaussian_image`.
-      floor: added to all variances, so that a state without examples is a density too.
+      floor: the share of their mean that is added to all variances, or a number added where they
+        are 0, so that a state without examples is a density too.
     """
 
     rank: Count
@@ -100,7 +101,9 @@ def make_parts(options: Options) -> Parts:
 
     def law(state: Moments) -> PrincipalGaussian:
         axes, variances = principal_of(state)
-        return maximum_likelihood(state.mean, axes, variances + options.floor, options.rank)
+        mean = variances.mean()
+        added = options.floor * jnp.where(mean > 0, mean, 1)
+        return maximum_likelihood(state.mean, axes, variances + added, options.rank)
 
     return Parts(law, Units(shape, options.transform))
 

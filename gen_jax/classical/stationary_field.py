@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.checks import no_type_check
+from gen_jax.classical import moments
 from gen_jax.classical.moments import blend
 from gen_jax.classical.texture import (
     AXES,
@@ -157,7 +158,9 @@ def make_parts(options: Options) -> Parts:
 def init_state(parts: Parts, key: Key[Array, ""], batch: Batch) -> Field:
     """The field of no image."""
     options = parts.options
-    check_data(options, batch["x"])
+    what = f"less than the root of epsilon={options.epsilon:g}, the added noise's variance"
+    warn = lambda u: moments.warn_small(u, options.epsilon**0.5, what)
+    check_data(options, batch["x"], warn)
     h, w, c = options.shape
     return nothing((h, w, c), to_model_floats(options, key, batch["x"]).dtype)
 

@@ -186,6 +186,7 @@ def logit(alpha: float = 0.05) -> Transform:
 
     def encode(key, x):
         _check("logit", x, jnp.floating, 0.0, 1.0)
+        x = x.astype(jnp.promote_types(x.dtype, jnp.float32))  # half precision loses a small alpha
         # 1 - s from the complement of x: near 1 s itself has lost a small alpha.
         return jnp.log(alpha + scale * x) - jnp.log(alpha + scale * (1 - x))
 

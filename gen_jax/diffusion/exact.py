@@ -38,7 +38,9 @@ def mixture_means(
 
     def posterior(x, a, s):
         residual = jnp.einsum("kde,kd->ke", axes, x - a * means)
+        # A component without width is a point at s = 0, where its density is infinite.
         marginal = a**2 * variances + s**2
+        marginal = jnp.maximum(marginal, jnp.finfo(marginal.dtype).eps ** 4)
         log_weights = jnp.log(weights) - 0.5 * jnp.sum(
             residual**2 / marginal + jnp.log(marginal), axis=-1
         )
@@ -81,7 +83,10 @@ def empirical_denoiser(data: Float[Array, "N ..."], path: GaussianPath) -> Denoi
     def denoise_one(x, t):
         a, s = path.alpha(t), path.sigma(t)
         square = jnp.sum((x - a * data) ** 2, axis=tuple(range(1, data.ndim)))
-        return jnp.tensordot(jax.nn.softmax(-0.5 * square / s**2), data, axes=1)
+        # At s = 0 the nearest point alone is left.
+        variance = jnp.maximum(s**2, jnp.finfo(square.dtype).tiny)
+        share = jax.nn.softmax(-0.5 * (square - square.min()) / variance)
+        return jnp.tensordot(share, data, axes=1)
 
     def denoise(x, t):
         return called(jax.vmap(denoise_one)(x, jnp.broadcast_to(t, x.shape[:1])))

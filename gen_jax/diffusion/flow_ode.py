@@ -53,7 +53,8 @@ def runge_kutta(method: str = "rk4") -> Stepper:
 
         x = jax.lax.cond(move, advance, lambda x: x, x)
         x = jax.lax.cond(clean, finish, lambda x: x, x)
-        return x, carry
+        # x_0 of a path that scales the data is alpha x0.
+        return jnp.where(last & ~clean, x / path.alpha(zero), x), carry
 
     return Stepper(step, grid="flow")
 

@@ -53,16 +53,17 @@ def jump(flow_map: FlowMap, gamma: float = 0.0) -> Stepper:
     def step(keys, denoise, path, x, carry, transition):
         batch = lambda t: jnp.full(x.shape[:1], t)
         if gamma == 0:
-            return called(flow_map(x, batch(transition.t), batch(transition.s))), carry
+            moved = called(flow_map(x, batch(transition.t), batch(transition.s)))
+            # x_0 of a path that scales the data is alpha x0.
+            scale = jnp.where(transition.last, path.alpha(transition.s), 1.0)
+            return moved / scale.astype(x.dtype), carry
         kept = jnp.log1p(-(gamma**2)) if gamma < 1 else -jnp.inf
         r = time_of_log_snr(path, log_snr(path, transition.s) - kept) if gamma < 1 else 0.0
         r = jnp.where(transition.last, transition.s, r)
         moved = called(flow_map(x, batch(transition.t), batch(r)))
         arrival = transition.next
-        alpha = jnp.where(transition.last | (r == 0), 1.0, path.alpha(r))
-        sigma = jnp.where(transition.last | (r == 0), 0.0, path.sigma(r))
-        ratio = arrival.alpha / alpha
-        added = jnp.sqrt(jnp.maximum(arrival.sigma**2 - (ratio * sigma) ** 2, 0))
+        ratio = arrival.alpha / path.alpha(r)
+        added = jnp.sqrt(jnp.maximum(arrival.sigma**2 - (ratio * path.sigma(r)) ** 2, 0))
         noise = normal(keys, x.shape[1:], x.dtype)
         return ratio.astype(x.dtype) * moved + added.astype(x.dtype) * noise, carry
 

@@ -76,12 +76,13 @@ def paired_data(
     if parts.options.source is not None or parts.options.start is not None:
         raise ConfigError("model must have normal noise as its source")
     made = STEPPERS[stepper]()
-    times, shape = GRIDS[made.grid](path, num_steps), tuple(parts.options.shape)
+    std, shape = parts.options.data_std, tuple(parts.options.shape)
+    times = GRIDS[made.grid](path, num_steps, data_std=std)
 
     @jax.jit
     def draw(keys, state, conditions):
         denoise = denoiser(model, state, **conditions)
-        return reflow_pairs(keys, denoise, path, (len(keys), *shape), times, made)
+        return reflow_pairs(keys, denoise, path, (len(keys), *shape), times, made, data_std=std)
 
     keys, size, chunks = sample_keys(key, n), min(batch_size, n), []
     for start in range(0, n, size):
@@ -100,6 +101,8 @@ def reflow_pairs(
     shape: tuple[int, ...],
     times: Float[Array, " times"],
     stepper: Stepper,
+    *,
+    data_std: float = 1.0,
 ) -> tuple[Float[Array, "B ..."], Float[Array, "B ..."]]:
     """(x0, x1) [B, ...]: noise x1 and the sample x0 that the deterministic flow makes of it.
 
@@ -107,11 +110,12 @@ def reflow_pairs(
 
     Args:
       shape: (B, ...); key: one key, or one per pair [B].
+      data_std: of the data, see `diffusion.prior` and `diffusion.sample`.
     Raises ConfigError for a stochastic stepper: its pairs do not belong together.
     """
     if stepper.stochastic:
         raise ConfigError("stepper must be deterministic: noise on the way unties the pairs")
     keys = sample_keys(key, shape[0])
-    x1 = prior(fold_in(keys, 0), path, shape)
-    x0 = sample(fold_in(keys, 1), denoise, path, x1, times, stepper)
+    x1 = prior(fold_in(keys, 0), path, shape, t=times[0], data_std=data_std)
+    x0 = sample(fold_in(keys, 1), denoise, path, x1, times, stepper, data_std=data_std)
     return x0, x1  # type: ignore[return-value]

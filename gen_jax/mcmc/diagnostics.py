@@ -14,12 +14,13 @@ from gen_jax.types import Array, Float, Num
 
 
 def _checked(samples: Num[Array, "T B ..."]) -> Float[Array, "T B ..."]:
-    """The samples as floating-point numbers; raises ConfigError for fewer than four steps."""
+    """The samples as float32 or wider; raises ConfigError for fewer than four steps."""
     samples = jnp.asarray(samples)
     if samples.ndim < 2 or samples.shape[0] < 4:
         raise ConfigError(f"samples have shape {samples.shape}, allowed: [T, B, ...] with T >= 4")
     floating = jnp.issubdtype(samples.dtype, jnp.floating)
-    return samples if floating else samples.astype(float)
+    wide = jnp.promote_types(samples.dtype, jnp.float32) if floating else float
+    return samples.astype(wide)
 
 
 def _centred(x: Float[Array, "T ..."]) -> tuple[Float[Array, "T ..."], Float[Array, "..."]]:

@@ -117,6 +117,10 @@ def mmd(
     a, b = centred_pair(a, b)
     if bandwidths is None:
         scale = np.sqrt(2 * a.var(0, ddof=1).sum())
+        if scale == 0:
+            raise ConfigError(
+                f"a has no spread, its {len(a)} rows are equal: give bandwidths, or other data"
+            )
         bandwidths = [scale * factor for factor in BANDWIDTHS]
     widths = as_numbers("bandwidths", bandwidths)
     for width in widths.tolist():

@@ -41,8 +41,7 @@ MEMORY = 0.99
 class VAEState(NamedTuple):
     """Parameters of the coder and of the critic, both optimizers' states, moments, the step.
 
-    `moments` are the mean [D] and the mean outer product [D, D] of codes, bias-corrected by `step`;
-    () where samples come from the prior.
+    `moments` are `CodeMoments`; () where samples come from the prior.
     """
 
     params: dict[str, State]
@@ -68,24 +67,35 @@ class Critic(nn.Module):
 CRITIC = Critic()
 
 
-def no_moments(dim: int) -> tuple[Array, Array]:
+class CodeMoments(NamedTuple):
+    """Running mean [D] and covariance [D, D] of codes."""
+
+    mean: Float[Array, "D"]
+    covariance: Float[Array, "D D"]
+
+
+def no_moments(dim: int) -> CodeMoments:
     """Moments of codes before the first batch."""
-    return jnp.zeros(dim), jnp.zeros((dim, dim))
+    return CodeMoments(jnp.zeros(dim), jnp.zeros((dim, dim)))
 
 
-def next_moments(z: Float[Array, "B D"], moments: Any) -> Any:
-    """Running mean and mean outer product of codes after one more batch."""
-    new = (z.mean(0), z.T @ z / len(z))
-    return jax.tree.map(lambda a, b: MEMORY * a + (1 - MEMORY) * b, moments, new)
+def next_moments(z: Float[Array, "B D"], moments: CodeMoments, step: Int[Array, ""]) -> CodeMoments:
+    """Moments after one more batch, that of number `step`, weighted by MEMORY^age.
+
+    Around the means: a difference of raw moments would lose a spread that is small beside them.
+    """
+    share = (1 - MEMORY) / (1 - MEMORY ** (step.astype(jnp.float32) + 1))
+    mean = z.mean(0)
+    shift, centred = mean - moments.mean, z - mean
+    own = jnp.matmul(centred.T, centred, precision="highest") / len(z)
+    between = (1 - share) * jnp.outer(shift, shift)
+    covariance = (1 - share) * moments.covariance + share * (own + between)
+    return CodeMoments(moments.mean + share * shift, covariance)
 
 
-def code_sampler(state: VAEState, jitter: float = 1e-6) -> Callable[[Array], Array]:
+def code_sampler(state: VAEState) -> Callable[[Array], Array]:
     """`keys [n] -> z [n, D]` from the Gaussian of the codes seen last (ghosh2020)."""
-    seen = jnp.maximum(1 - MEMORY ** state.step.astype(jnp.float32), 1e-6)
-    mean, square = (moment / seen for moment in state.moments)
-    covariance = square - jnp.outer(mean, mean)
-    scale = jnp.trace(covariance) / len(mean)
-    covariance = covariance + jitter * (1 + scale) * jnp.eye(len(mean))
+    mean, covariance = state.moments
     values, vectors = jnp.linalg.eigh(covariance)
     factor = vectors * jnp.sqrt(jnp.maximum(values, 0))
     return jax.vmap(lambda key: mean + factor @ jax.random.normal(key, mean.shape))
@@ -190,7 +200,7 @@ def step(
         metrics["critic_loss"] = judged
     if objective.samples_codes:
         z = codes(case(params, state.critic))
-        state = state._replace(moments=next_moments(z, state.moments))
+        state = state._replace(moments=next_moments(z, state.moments, state.step))
     return state._replace(step=state.step + 1), metrics
 
 

@@ -1,5 +1,7 @@
 """The Gaussian image model and probabilistic PCA against scikit-learn, scipy and their optimum."""
 
+import warnings
+
 import exact
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,7 @@ import scipy.stats
 from sklearn.decomposition import PCA
 
 from gen_jax import data
-from gen_jax.classical import gaussian_image, moments
+from gen_jax.classical import gaussian_image, mixture_model, moments, stationary_field
 from gen_jax.classical import probabilistic_pca as ppca
 from gen_jax.errors import ConfigError, DataError
 
@@ -163,3 +165,32 @@ def test_as_a_model_whole_epochs_are_the_fit(kind):
     assert drawn.shape == (5, 8, 8, 1)
     assert drawn.dtype == jnp.uint8
     assert model.log_prob_kind == "lower bound"  # of the probability of a dequantised image
+
+
+def test_the_floor_of_a_model_is_a_share_of_the_variance(x):
+    """Data 1e4 times smaller have the same density in their units."""
+    key, dim, log_p = jax.random.key(0), x.shape[1], []
+    for scale in (1.0, 1e-4):
+        model = ppca.probabilistic_pca(1, shape=(dim,))
+        batch = {"x": jnp.asarray(scale * x, jnp.float32)}
+        state, _ = model.step(key, model.init(key, batch), batch)
+        log_p.append(model.log_prob(key, state, batch["x"]) + dim * np.log(scale))
+    np.testing.assert_allclose(*log_p, rtol=1e-3, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        gaussian_image.gaussian_image(shape=(8, 8, 1)),
+        stationary_field.stationary_field(shape=(8, 8, 1)),
+        mixture_model.gaussian_mixture(2, shape=(8, 8, 1), method="gradient"),
+    ],
+)
+def test_numbers_in_units_of_the_data_are_said_where_data_are_small(model):
+    """An epsilon of 1e-3 drowns a variance of 1e-8, and Adam leaps over the data by 0.01."""
+    images = np.random.default_rng(0).normal(size=(9, 8, 8, 1)).astype(np.float32)
+    with pytest.warns(UserWarning, match="standard deviation of 1e-04, .*scale the data"):
+        model.init(jax.random.key(0), {"x": 1e-4 * images})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.init(jax.random.key(0), {"x": images})

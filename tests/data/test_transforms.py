@@ -115,6 +115,15 @@ def test_logit_of_any_alpha_at_both_ends(alpha, key):
     np.testing.assert_allclose(transform.log_det(jnp.asarray(u)), exact_det.sum(1), rtol=1e-5)
 
 
+def test_logit_of_half_precision(key):
+    """float16 holds no 1e-8: the ends were infinite."""
+    transform, x = logit(1e-8), jnp.array([[0.0, 0.25, 1.0]], jnp.float16)
+    u = transform.encode(key, x)
+    end = np.log1p(-1e-8) - np.log(1e-8)
+    np.testing.assert_allclose(u, [[-end, np.log(1 / 3), end]], rtol=1e-6)
+    np.testing.assert_array_equal(transform.decode(u), x)
+
+
 @pytest.mark.parametrize("levels", [2, 17, 31, 100, 256])
 def test_any_number_of_levels_survives(levels, key):
     x = jnp.tile(jnp.arange(levels, dtype=jnp.uint8), (2000, 1))

@@ -382,3 +382,33 @@ def test_a_step_returns_a_pair_of_the_forms_it_was_given(wrong, message, key):
             key, lambda x, t: x, paths.linear(), jnp.ones((3, 2)), jnp.array([1.0, 0.0]), stepper
         )
     assert "\n" not in str(caught.value)
+
+
+SCALED = paths.GaussianPath(lambda t: 2 * (1 - t), lambda t: t)
+"""A path whose x_0 is twice the data."""
+
+
+@pytest.mark.parametrize("name", ["euler", "heun", "rk4", "adams", "ddim", "unipc", "adaptive"])
+def test_samples_are_data_where_the_path_scales_them(key, name):
+    """Two narrow modes at -1 and 1; methods on dx / dt once returned 2 x0."""
+    modes = exact.Mixture(
+        jnp.array([0.3, 0.7]), jnp.array([[-1.0], [1.0]]), jnp.full((2, 1, 1), 1e-4)
+    )
+    denoise, stepper = diffusion.mixture_denoiser(*modes, SCALED), diffusion.STEPPERS[name]()
+    x, times = diffusion.prior(key, SCALED, (64, 1)), GRIDS[stepper.grid](SCALED, 24)
+    end = diffusion.sample(key, denoise, SCALED, x, times, stepper)
+    np.testing.assert_allclose(jnp.abs(end), 1, atol=0.08)
+
+
+def test_exact_denoisers_at_the_data():
+    """At sigma = 0 the point itself, or the nearest one: their densities are infinite there."""
+    data, path = jnp.array([[0.0, 0.0], [1.0, 1.0], [4.0, 0.0]]), paths.linear()
+    x, t = jnp.array([[1.0, 1.0], [3.0, 0.2], [-9.0, 0.0]]), jnp.zeros(3)
+    points = jnp.full(3, 1 / 3), data, jnp.zeros((3, 2, 2))
+    for denoise in (
+        diffusion.empirical_denoiser(data, path),
+        diffusion.mixture_denoiser(*points, path),
+    ):
+        np.testing.assert_array_equal(denoise(x, t), data[jnp.array([1, 2, 0])])
+        slope = jax.grad(lambda x, denoise=denoise: denoise(x, t).sum())(x)
+        assert np.isfinite(slope).all()

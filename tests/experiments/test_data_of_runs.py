@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from experiments.shared.measures import load_both
+from experiments.shared.provenance import compare, digests_of
 from experiments.shared.registry import find
-from experiments.shared.runner import start
+from experiments.shared.runner import rebuild, start
 from experiments.shared.set_measures import compare_pairs, pair_scores
 from gen_jax import data, metrics
 from gen_jax.errors import DataError
@@ -148,3 +149,34 @@ def test_errors_are_the_spread_of_fresh_sets():
         spread = np.std([scores[name] for scores in drawn], ddof=1)
         stated = np.sqrt(np.mean([report[name].error ** 2 for report in reports]))
         assert 0.5 < stated / spread < 2
+
+
+def test_a_command_without_the_option_does_not_name_it(folder, run):
+    """A base of other data: it is refused, and the way on is not an option that there is not."""
+    saved = rebuild(run)
+    changed = saved._replace(digests={**saved.digests, "train_x": "other"})
+    with pytest.raises(DataError, match=r"\(restore it or train again\)$"):
+        compare(changed)
+    with pytest.raises(DataError, match="train again or go on with --allow-changed-data"):
+        compare(changed, False)
+
+
+def test_what_an_experiment_reads_besides_has_a_digest(folder, run):
+    """The images of an instance: exchanged after the training they are seen; of older runs that did
+    not record them they are not asked for."""
+    experiment = find("personalise")
+    config = experiment.config(dataset="digits", instances=f"folder:{folder}", num_instances=2)
+    words = digests_of(experiment, config, "digits")
+    assert words == data.digests("digits") | {
+        "instances": data.digest.digest(data.load(f"folder:{folder}", "train")["x"][:2])
+    }
+    saved = rebuild(run)._replace(
+        name="personalise", config=config, spec=data.describe("digits"), digests=words
+    )
+    assert compare(saved) == []
+    (line,) = compare(saved._replace(digests=words | {"instances": "other"}), True)
+    assert line.startswith("instances: other -> uint8[2x8x8x1]-")
+    assert compare(saved._replace(digests=data.digests("digits"))) == []
+    assert digests_of(experiment, experiment.config(dataset="digits"), "digits").keys() == (
+        data.digests("digits").keys()
+    )

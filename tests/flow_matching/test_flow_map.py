@@ -18,7 +18,7 @@ from gen_jax.flow_matching import (
     reflow_pairs,
     straightness,
 )
-from gen_jax.paths import PATHS, coefficients, linear, velocity, vp
+from gen_jax.paths import PATHS, GaussianPath, coefficients, linear, velocity, vp
 
 MIXTURE = exact.mixture_2d()
 
@@ -147,3 +147,29 @@ def test_reflow_pairs(key):
     np.testing.assert_allclose(x0, exact_map(x1, jnp.ones(6), jnp.zeros(6)), atol=0.05)
     with pytest.raises(ConfigError, match="deterministic"):
         reflow_pairs(key, denoise, path, shape, times, STEPPERS["ddpm"]())
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.4, 1.0])
+def test_jumps_end_at_the_data_where_the_path_scales_them(gamma, key):
+    """x_0 of this path is 2 x0; of data that are 3 everywhere every jump ends at 3."""
+    path = GaussianPath(lambda t: 2 * (1 - t), lambda t: t)
+
+    def to_three(x, t, s):
+        at = lambda u, a: path.alpha(u)[:, None] * a
+        noise = (x - at(t, 3.0)) / path.sigma(t)[:, None]
+        return at(s, 3.0) + path.sigma(s)[:, None] * noise
+
+    times, x = jnp.array([1.0, 0.6, 0.0]), prior(key, path, (5, 2))
+    end, info = sample_with_info(
+        key, to_three, path, x, times, jump(to_three, gamma), trajectory=True
+    )
+    np.testing.assert_allclose(end, 3, rtol=1e-5)
+    assert np.abs(info.trajectory[0] - 2 * 0.4 * 3).max() < 0.6 * 5
+
+
+def test_pairs_start_from_the_noise_of_data_of_any_size(key):
+    """vp ends with alpha = 0.0066: of data of deviation 300 x1 has 2.2 and not 1."""
+    path, still = vp(), lambda x, t: jnp.zeros_like(x)
+    times = jnp.linspace(1, 0, 3)
+    x1 = reflow_pairs(key, still, path, (4000, 1), times, STEPPERS["ddim"](), data_std=300.0)[1]
+    assert float(x1.std()) == pytest.approx(float(jnp.hypot(1.0, 300 * path.alpha(1.0))), rel=0.06)

@@ -197,3 +197,14 @@ def test_too_few_samples_are_refused():
     for function in (mcmc.split_r_hat, mcmc.effective_sample_size):
         with pytest.raises(ConfigError, match=r"samples have shape \(3, 2\)"):
             function(jnp.zeros((3, 2)))
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_half_precision_is_judged_as_its_numbers_in_float32(key, dtype):
+    x = jax.random.normal(key, (101, 4, 1)).astype(dtype)
+    for judge in (
+        mcmc.split_r_hat,
+        mcmc.effective_sample_size,
+        mcmc.integrated_autocorrelation_time,
+    ):
+        np.testing.assert_allclose(judge(x), judge(x.astype(jnp.float32)), rtol=1e-6)

@@ -101,3 +101,10 @@ def test_mistakes_are_named():
         mmd(np.ones((3, 2)), np.zeros((3, 2)))
     with pytest.raises(ConfigError, match="dimensions"):
         energy_distance(A, B[:, :2])
+
+
+def test_bandwidths_of_a_set_without_spread_are_those_of_no_argument():
+    """The message names the set, not the bandwidths that nobody gave."""
+    with pytest.raises(ConfigError, match="^a has no spread, its 5 rows are equal"):
+        mmd(np.full((5, 2), 0.3), A[:, :2])
+    assert mmd(np.full((5, 2), 0.3), np.full((5, 2), 0.3), bandwidths=[1.0]) == 0

@@ -9,6 +9,7 @@ from scipy import stats
 
 from gen_jax import conditions, data, vae
 from gen_jax.errors import ConfigError, DataError
+from gen_jax.vae import model as vae_model
 from gen_jax.vae.penalties import SCALES
 
 SCALES_4 = np.array([2.0, 1.0, 0.3, 0.3])
@@ -212,3 +213,15 @@ def test_data_that_do_not_fit_are_refused(key):
         build(likelihood="bernoulli").init(key, {"x": grey / np.float32(255)})
     with pytest.raises(ConfigError, match="shape"):
         build().init(key, {"x": points()[:, :3]})
+
+
+@pytest.mark.parametrize(("mean", "std"), [(0.0, 1e-4), (1000.0, 0.5)])
+def test_codes_are_drawn_with_the_moments_of_those_seen(key, mean, std):
+    """Of any size and anywhere: their variance was a difference of squares, and 1e-6 was added."""
+    z = mean + std * jax.random.normal(key, (400, 3))
+    state = vae_model.VAEState({}, (), (), (), vae_model.no_moments(3), jnp.int32(0))
+    for i, part in enumerate(z.reshape(8, 50, 3)):
+        state = state._replace(moments=vae_model.next_moments(part, state.moments, jnp.int32(i)))
+    drawn = np.asarray(vae_model.code_sampler(state)(jax.random.split(key, 3000)), np.float64)
+    np.testing.assert_allclose(drawn.mean(0), z.mean(0), atol=0.15 * std)
+    np.testing.assert_allclose(drawn.std(0), z.std(0), rtol=0.1)
