@@ -49,9 +49,9 @@ def _kinds(value: Any) -> Any:
     raise TypeError(f"{value!r} is not a plain value")
 
 
-def _has_functions(arrays: Any) -> bool:
-    """Whether a callable is part of a pytree, such as `jax.tree_util.Partial`."""
-    return any(map(callable, jax.tree.leaves(arrays, is_leaf=callable)))
+def has_functions(value: Any) -> bool:
+    """Whether a callable is a value or part of a pytree, such as a stepper."""
+    return any(map(callable, jax.tree.leaves(value, is_leaf=callable)))
 
 
 def _signature(function: Callable, names: Sequence[str], without: Sequence[str]) -> Any:
@@ -203,7 +203,7 @@ class Compiled:
         static = tuple((name, value) for name, value in values.items() if name not in arrays)
         shapes = tuple(np.shape(leaf) for leaf in jax.tree.leaves(arrays))
         try:
-            held = None if _has_functions(arrays) else self.held(static, _kinds(static), shapes)
+            held = None if has_functions(arrays) else self.held(static, _kinds(static), shapes)
         except TypeError:
             held = None
         program = held or by_trace(self.once(static))

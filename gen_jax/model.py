@@ -14,7 +14,7 @@ import numpy as np
 
 from gen_jax.batching import batch_rows, watched
 from gen_jax.checks import as_array, as_batch, as_key, is_known, no_type_check
-from gen_jax.compiled import Check, Compiled, is_arrays
+from gen_jax.compiled import Check, Compiled, has_functions, is_arrays
 from gen_jax.conditions import Condition
 from gen_jax.errors import ConfigError, DataError, GenJaxError, check_range, shown
 from gen_jax.randomness import sample_keys
@@ -381,7 +381,7 @@ def sample_in_batches(
         try:
             part = run(keys[index], state, {**values, **cut(index)})
         except (TypeError, ValueError) as error:
-            functions = [name for name, value in condition.items() if callable(value)]
+            functions = [name for name, value in condition.items() if has_functions(value)]
             if isinstance(error, GenJaxError) or not functions or size == n:
                 raise
             raise ConfigError(

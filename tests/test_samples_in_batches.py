@@ -82,6 +82,10 @@ def test_batches_refuse_what_they_cannot_join(key):
     model = compiled(GenerativeModel(None, None, guided))
     with pytest.raises(ConfigError, match="guide.*batch of 3 of the 4 samples"):
         sample_in_batches(model, key, (), 4, 3, guide=lambda x: x + far)
+    stepped = lambda key, state, n, stepper=None: stepper[0](normal(sample_keys(key, n), ()))
+    by_pair = compiled(GenerativeModel(None, None, stepped))
+    with pytest.raises(ConfigError, match="stepper.*batch of 3 of the 4 samples"):
+        sample_in_batches(by_pair, key, (), 4, 3, stepper=(lambda x: x + far, 1.0))
     whole = sample_in_batches(model, key, (), 4, 4, guide=lambda x: x + far)
     np.testing.assert_allclose(whole, model.sample(key, (), 4, guide=lambda x: x + far))
 
