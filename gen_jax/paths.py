@@ -338,6 +338,9 @@ def convert(
       data_std: standard deviation of the data, used by "F" only.
     Raises ConfigError for an unknown name.
     """
+    if check_choice("source", source, PARAMETERISATIONS) == target:
+        # By way of x0 and eps it would be 0 / 0 or inf / inf at an end.
+        return jnp.asarray(value, jnp.result_type(value, x, *coefficients))
     x0, eps = pair(value, x, coefficients, source, data_std)
     return from_x0_eps(x0, eps, coefficients, target, data_std)
 

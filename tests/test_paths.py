@@ -360,3 +360,12 @@ def test_planted_bugs_are_caught(x64, key):
     for bug in wrong.values():
         found = paths.convert(values["x0"], x, bug, "x0", "velocity")
         assert jnp.max(jnp.abs(found - values["velocity"])) > 1e-2
+
+
+@pytest.mark.parametrize("name", paths.PATHS)
+@pytest.mark.parametrize("kind", paths.PARAMETERISATIONS)
+def test_a_conversion_to_itself_is_none_also_at_the_ends(name, kind):
+    """There sigma' may be infinite (vp) and alpha or sigma 0: the way by x0 and eps is NaN."""
+    value = jnp.array([[1.0, -2.0], [0.5, 3.0]])
+    c = paths.coefficients(paths.PATHS[name](), jnp.array([0.0, 1.0]))
+    np.testing.assert_array_equal(paths.convert(value, value, c, kind, kind), value)

@@ -156,3 +156,11 @@ def test_pairs_of_a_model_are_noise_and_what_its_flow_makes_of_it():
     ending = diffusion.diffusion(nets.MLP((8,)), paths.ve(0.1, 1.0), optax.sgd(0.1), shape=(2,))
     with pytest.raises(ConfigError, match="end at noise"):
         paired_data(KEY, ending, ending.init(KEY, {"x": X}), {}, 4)
+
+
+def test_velocities_are_finite_at_the_data_where_the_path_is_steep():
+    """On vp the velocity's coefficients are infinite at s = 0, where halving pairs often end."""
+    options = {"loss": "lagrangian", "pairs": "shortcut", "shape": (2,), "velocity_share": 0.2}
+    model = flow_map_model(nets.MLP((8,)), "vp", optax.sgd(0.1), **options)
+    _, metrics = model.step(KEY, model.init(KEY, {"x": X}), {"x": X})
+    assert np.isfinite(metrics["loss"])
