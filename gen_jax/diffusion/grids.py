@@ -50,6 +50,15 @@ def _range(
     return low, high, start
 
 
+def _has_own_range(path: GaussianPath) -> Array:
+    """Whether the noise alone makes the path: some is left at t = 0, and alpha does not fall to 0.
+
+    So it is of ve and edm, but not of flow matching's sigma = s + (1 - s) t with a small s.
+    """
+    start, end = path.alpha(jnp.zeros(())), path.alpha(jnp.ones(()))
+    return (path.sigma(jnp.zeros(())) > 0) & (end > 0.05 * start)
+
+
 def _falling(high: Array | float, low: Array | float, n: int, given: bool) -> Array:
     """n equally spaced numbers from high: down to `low` if it was given, else n steps to 0.
 
@@ -88,7 +97,7 @@ def flow(
     sigma_min: float | None = None,
     sigma_max: float | None = None,
 ) -> Float[Array, " times"]:
-    """For methods on dx / dt: t = (1 - i / n)^exponent where sigma(0) = 0, else the Karras grid.
+    """For methods on dx / dt: t = (1 - i / n)^exponent, but the Karras grid on paths such as ve, edm.
 
     Steps shrink towards the data, where sigma may be steep (vp), and no step leaps over much of the
     noise where alpha = 1 and the noise falls by orders of magnitude (ve, edm).
@@ -100,8 +109,8 @@ def flow(
     root = lambda t: jnp.asarray(t) ** (1 / exponent)
     times = jnp.append(_falling(root(start), root(end), n, given) ** exponent, 0.0)
     options = {"data_std": data_std, "sigma_min": sigma_min, "sigma_max": sigma_max}
-    noisy = path.sigma(jnp.zeros(())) > 0
-    return jnp.where(noisy, karras(path, n, **options), times)  # type: ignore[arg-type]
+    own = karras(path, n, **options)  # type: ignore[arg-type]
+    return jnp.where(_has_own_range(path), own, times)
 
 
 def power(
@@ -132,8 +141,8 @@ def power(
     times = _levels_to_times(path, std * (u / (1 - u)) ** tails, start)
     if data_std is not None:
         return times
-    noisy = path.sigma(jnp.zeros(())) > 0
-    return jnp.where(noisy, karras(path, n, sigma_min=sigma_min, sigma_max=sigma_max), times)
+    own = karras(path, n, sigma_min=sigma_min, sigma_max=sigma_max)
+    return jnp.where(_has_own_range(path), own, times)
 
 
 def stretched(path: GaussianPath, n: int, **options) -> Float[Array, " times"]:
