@@ -275,7 +275,7 @@ def test_the_flow_and_power_grids_are_t_to_the_3_2_of_the_linear_path(x64):
 
 
 def test_a_little_noise_at_the_data_does_not_change_the_grid(x64):
-    """Flow matching's sigma = s + (1 - s) t (lipman2023): on the Karras grid, which is for paths made
+    """Flow matching's sigma = s + (1 - s) t (lipman2023): on the Karras grid, which is for paths
     of noise alone, Heun's error with 20 calls was 20 times that on the linear path."""
     little = paths.GaussianPath(lambda t: 1 - t, lambda t: 1e-4 + (1 - 1e-4) * t)
     times = np.linspace(1, 0, 9) ** 1.5
