@@ -97,7 +97,7 @@ def flow(
     sigma_min: float | None = None,
     sigma_max: float | None = None,
 ) -> Float[Array, " times"]:
-    """For methods on dx / dt: t = (1 - i / n)^exponent, but the Karras grid on ve, edm and the like.
+    """For methods on dx / dt: t = (1 - i / n)^exponent, and the Karras grid on paths like ve, edm.
 
     Steps shrink towards the data, where sigma may be steep (vp), and no step leaps over much of the
     noise where alpha = 1 and the noise falls by orders of magnitude (ve, edm).
