@@ -84,7 +84,8 @@ def next_moments(z: Float[Array, "B D"], moments: CodeMoments, step: Int[Array, 
 
     Around the means: a difference of raw moments would lose a spread that is small beside them.
     """
-    share = (1 - MEMORY) / (1 - MEMORY ** (step.astype(jnp.float32) + 1))
+    before = (1 - MEMORY ** step.astype(jnp.float32)) / (1 - MEMORY)
+    share = 1 / (1 + MEMORY * before)  # 1 exactly of the first batch: what was then counts nothing
     mean = z.mean(0)
     shift, centred = mean - moments.mean, z - mean
     own = jnp.matmul(centred.T, centred, precision="highest") / len(z)

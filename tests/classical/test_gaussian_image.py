@@ -189,7 +189,7 @@ def test_the_floor_of_a_model_is_a_share_of_the_variance(x):
 def test_numbers_in_units_of_the_data_are_said_where_data_are_small(model):
     """An epsilon of 1e-3 drowns a variance of 1e-8, and Adam leaps over the data by 0.01."""
     images = np.random.default_rng(0).normal(size=(9, 8, 8, 1)).astype(np.float32)
-    with pytest.warns(UserWarning, match="standard deviation of 1e-04, .*scale the data"):
+    with pytest.warns(UserWarning, match=r"standard deviation of 0\.0001, .*scale the data"):
         model.init(jax.random.key(0), {"x": 1e-4 * images})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
