@@ -2,8 +2,9 @@
 
     python -m benchmarks.family_pictures                  # all, about a minute
     python -m benchmarks.family_pictures divergences mcmc
+    python -m benchmarks.family_pictures --tokens runs/token_diffusion-binarized_digits
 
-Writes docs/pictures/family_NAME.png.
+Writes docs/pictures/family_NAME.png. The last needs a run of black and white images.
 """
 
 import argparse
@@ -23,7 +24,17 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from benchmarks import inverse_cases
-from gen_jax import divergences, energy, mcmc, nets, sampling, training
+from experiments.shared.runner import rebuild
+from gen_jax import (
+    discrete_diffusion,
+    divergences,
+    energy,
+    mcmc,
+    nets,
+    plotting,
+    sampling,
+    training,
+)
 from gen_jax.classical import mixture
 from gen_jax.plotting import COLOURS, STYLE, save, window_around
 from gen_jax.plotting.densities import Window, evaluate_on_grid
@@ -210,6 +221,24 @@ def of_inverse() -> Figure:
     return figure
 
 
+def tokens(run: str) -> Path:
+    """Twelve images of a run of `experiments.token_diffusion` on their way, masks in grey."""
+    saved = rebuild(run)
+    size = int(np.prod(saved.spec.shape))
+    path, times = discrete_diffusion.absorbing(2), jnp.linspace(1.0, 0.0, 25)
+    denoise = discrete_diffusion.denoiser(saved.model, saved.state)
+    stepper, masks = discrete_diffusion.ancestral(), jnp.full((12, size), 2)
+    draw = lambda key: discrete_diffusion.sample(
+        key, denoise, path, masks, times, stepper, info=True
+    )[1]
+    steps = np.concatenate([masks[None], jax.jit(draw)(jax.random.key(1)).trajectory])
+    shown = [0, 6, 12, 16, 20, 24]
+    images = np.array([0, 255, 110], np.uint8)[steps[shown]].reshape(-1, *saved.spec.shape)
+    grid = plotting.image_grid(images, columns=12)
+    named = plotting.label_rows(grid, [f"t = {float(times[i]):.2f}" for i in shown])
+    return plotting.save_image(PICTURES / "family_tokens.png", named)
+
+
 PICTURE: dict[str, Callable[[], Figure]] = {
     "sampling": of_sampling,
     "divergences": of_divergences,
@@ -227,7 +256,11 @@ def small(path: Path) -> None:
 def main(names: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("names", nargs="*", choices=[[], *PICTURE], default=[])
-    for name in parser.parse_args(names).names or PICTURE:
+    parser.add_argument("--tokens", metavar="RUN_DIR", help="a run of token_diffusion")
+    options = parser.parse_args(names)
+    if options.tokens:
+        print(f"written: {tokens(options.tokens)}")
+    for name in options.names or ([] if options.tokens else PICTURE):
         with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
             path = save(PICTURE[name](), PICTURES / f"family_{name}.png", 110)
         small(path)
