@@ -79,6 +79,12 @@ def _without_images(root: str, paths: list[str]) -> list[str]:
     return sorted(set(folders) - used, key=os.fsencode)
 
 
+@lru_cache
+def _warn(text: str) -> None:
+    """Warn once in a process: a folder is read for its description and for each split."""
+    warnings.warn(text, stacklevel=3)
+
+
 def find_images(root: str) -> list[str]:
     """The images below `root` in byte order: files with a suffix of a format that Pillow decodes.
 
@@ -104,7 +110,7 @@ def find_images(root: str) -> list[str]:
     named = f"no image in {_shown([repr(name) for name in empty])}" if empty else ""
     if skipped or named:
         text = f"folder {root!r}: {'; '.join(filter(None, (skipped, named)))}"
-        warnings.warn(text, stacklevel=2)
+        _warn(text)
     return paths
 
 
@@ -121,7 +127,7 @@ def _of_classes(root: str, paths: list[str]) -> list[str]:
         return paths
     stray = [repr(os.path.basename(path)) for path, first in zip(paths, folders) if not first]
     text = f"folder {root!r}: skipped {_shown(stray)} beside the class folders (of no class)"
-    warnings.warn(text, stacklevel=2)
+    _warn(text)
     return [path for path, first in zip(paths, folders) if first]
 
 
