@@ -31,7 +31,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from experiments.shared.command_line import read_options
+from experiments.shared.command_line import named_by, read_options
 from experiments.shared.option_types import MAX_SAMPLES, SavedStep, within
 from experiments.shared.outliers import far_log_prob, scores
 from experiments.shared.provenance import compare, in_report
@@ -61,7 +61,8 @@ class Config:
     def check(self) -> None:
         """Raise ConfigError for what cannot work, before anything is read."""
         check_ranges(self)
-        data.registry.find(self.against)
+        with named_by("against"):
+            data.registry.find(self.against)
 
 
 def main() -> None:
@@ -75,7 +76,8 @@ def main() -> None:
     changed = compare(saved, config.allow_changed_data)
     drawn = lambda name, split: data.examples(name, split, config.num)["x"]
     train, test = (drawn(saved.spec.name, split) for split in ("train", "test"))
-    other = drawn(config.against, "test")
+    with named_by("against"):
+        other = drawn(config.against, "test")
     if other.shape[1:] != test.shape[1:]:
         raise DataError(
             f"against={config.against!r} has shape {other.shape[1:]}, the run {test.shape[1:]}"

@@ -22,7 +22,6 @@ from experiments.shared.command_line import read_options
 from experiments.shared.likelihoods import options_of
 from experiments.shared.option_types import MAX_COUNT, MAX_SAMPLES, Duration, within
 from experiments.shared.pictures import draw
-from experiments.shared.provenance import in_report
 from experiments.shared.runner import shown_path
 from experiments.shared.sampling import DECODING, Sampler, SamplingConfig, prepare
 from gen_jax import training
@@ -106,7 +105,7 @@ def main() -> None:
         "step": saved.step,
         "num_samples": num,
         "options": chosen,
-        **in_report(sampler.changed),
+        **sampler.report,
         "sampling_seconds_with_compilation": round(seconds, 2),
         **measured,
     }

@@ -1,12 +1,15 @@
 """What every command does with its words: options by type, help as it was written, own methods."""
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
 
 from experiments.shared.plugins import load_plugins_of
+from gen_jax.errors import GenJaxError
 
 Options = TypeVar("Options")
 
@@ -29,3 +32,12 @@ def read_options(kind: type[Options], description: str | None) -> Options:
     config: Any = tyro.cli(kind, prog=program(sys.argv), description=description)
     load_plugins_of(getattr(config, name, None) for name in RUNS)
     return config
+
+
+@contextlib.contextmanager
+def named_by(option: str) -> Iterator[None]:
+    """An error in the name of a data set names this option, which is not `dataset`."""
+    try:
+        yield
+    except GenJaxError as error:
+        raise type(error)(str(error).replace("dataset=", f"{option}=", 1)) from error

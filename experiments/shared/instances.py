@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from experiments.shared import pictures
+from experiments.shared.command_line import named_by
 from experiments.shared.registry import Experiment, Saved
 from experiments.shared.runner import parent_of
 from experiments.shared.translation import rows
@@ -34,7 +35,8 @@ def instances_of(config: Any) -> UInt8[np.ndarray, "I H W C"]:
         far = np.square(x.astype(np.float64) - x[:1]).sum((1, 2, 3)) if len(x) else np.zeros(0)
         x = x[np.argsort(far, kind="stable")]
     else:
-        x = data.load(config.instances, "train")["x"]
+        with named_by("instances"):
+            x = data.load(config.instances, "train")["x"]
     if x.shape[1:] != spec.shape:
         raise ConfigError(
             f"instances={config.instances!r} have shape {x.shape[1:]}, dataset="

@@ -78,8 +78,10 @@ OPERATORS: dict[str, Callable[..., LinearOperator | Operator]] = {
 
 
 def seen(options: OperatorOptions, shape: tuple[int, ...]) -> np.ndarray:
-    """The upper rows of every channel."""
+    """The upper rows of every channel. Raises ConfigError where none is left."""
     rows = np.arange(shape[0]) < round(shape[0] * (1 - options.hidden))
+    if not rows.any():
+        raise ConfigError(f"hidden={options.hidden} hides all {shape[0]} rows (must leave one)")
     return np.broadcast_to(rows[:, None, None], shape)
 
 

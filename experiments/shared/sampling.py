@@ -1,7 +1,8 @@
 """How a trained run is sampled: the options that `sample` and `evaluate` share, and its guides."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Annotated, Any, NamedTuple
 
 import tyro
@@ -9,7 +10,7 @@ import tyro
 from experiments.shared import noisy_classifier
 from experiments.shared.option_types import MAX_COUNT, MaybePositive, SavedStep, Seed, within
 from experiments.shared.plugins import load_plugin
-from experiments.shared.provenance import changes, compare
+from experiments.shared.provenance import changes, compare, in_report
 from experiments.shared.registry import GUIDES, Saved
 from experiments.shared.runner import rebuild
 from gen_jax import diffusion, training
@@ -18,6 +19,7 @@ from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.model import GenerativeModel
 from gen_jax.paths import PATHS
 from gen_jax.ranges import check_ranges
+from gen_jax.training.identity import RUN
 from gen_jax.types import State
 
 DECODING = ("temperature", "top_k", "top_p")
@@ -93,8 +95,8 @@ class Sampler(NamedTuple):
     model: GenerativeModel
     state: State
     options: dict[str, Any]
-    changed: Sequence[str] = ()
-    """What has changed in the data, where that was allowed."""
+    report: Mapping[str, Any] = MappingProxyType({})
+    """What a report says of the classifier, and of data that have changed."""
 
 
 def prepare(config: SamplingConfig, needs_data: bool = False) -> Sampler:
@@ -108,7 +110,7 @@ def prepare(config: SamplingConfig, needs_data: bool = False) -> Sampler:
         options["guidance"] = config.guidance
     if config.guidance_interval != (0, 1):
         options["guidance_interval"] = config.guidance_interval
-    model, state = saved.model, saved.state
+    model, state, report = saved.model, saved.state, dict[str, Any]()
     for name, value in options.items():
         if name not in model.conditions:
             raise ConfigError(f"{name}={value!r} is no option of a {saved.name!r} run")
@@ -132,8 +134,10 @@ def prepare(config: SamplingConfig, needs_data: bool = False) -> Sampler:
             weight=config.classifier_weight,
             only=config.classifier_only,
         )
-    changed = compare(saved, config.allow_changed_data, needs_data)
-    return Sampler(saved, model, state, options, changed)
+        run = training.read_config(guide.directory).get(RUN)
+        report["classifier_run"] = {RUN: run, "step": guide.step}
+    report |= in_report(compare(saved, config.allow_changed_data, needs_data))
+    return Sampler(saved, model, state, options, report)
 
 
 def load_guide(directory: str, saved: Saved) -> Saved:

@@ -59,7 +59,7 @@ def test_scores_are_what_they_say(digits, monkeypatch):
     ("words", "code", "word"),
     [
         (("--against", "8gaussians"), 3, "shape"),
-        (("--against", "mnits"), 2, "mnist"),
+        (("--against", "mnits"), 2, "against='mnits' is unknown; did you mean 'mnist'"),
         (("--against", "digits", "--num", 1), 2, "num"),
         (("--against", "digits", "--background", "nowhere"), 2, "nowhere"),
     ],

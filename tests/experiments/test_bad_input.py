@@ -139,6 +139,7 @@ OTHERS = {
         2,
         "classifier= 'digits' '8gaussians'",
     ),
+    "everything hidden": ("palette --hidden 1", 2, "hidden=1.0 hides all 8 rows"),
     "texture of points": ("texture --dataset moons", 2, "dataset='moons' no images"),
     "missing texture": ("texture --dataset file:no.png", 3, "'no.png' does not exist"),
     "more components than points": ("mixture --components 3000", 2, "components=3000 batch_size"),

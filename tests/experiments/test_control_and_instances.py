@@ -102,6 +102,7 @@ def test_a_base_that_never_hid_its_labels_is_refused(dit_run):
         ("personalise", ("--from", "MIXTURE"), "is of 'mixture', which is not among: diffusion"),
         ("personalise", ("--from", "DIGITS", "--label", 11), "label=11"),
         ("personalise", ("--from", "DIGITS", "--instances", "folder:nowhere"), "does not exist"),
+        ("personalise", ("--from", "DIGITS", "--instances", "domains:a"), "error: instances='dom"),
         ("personalise", ("--from", "DIGITS", "--prior-labels", 12), "prior_labels=12"),
         ("personalise", ("--from", "POINTS"), "has no labels"),
     ],

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments.shared import noisy_classifier, registry, runner, sampling
-from gen_jax import diffusion, metrics, paths
+from gen_jax import diffusion, metrics, paths, training
 from gen_jax.diffusion import classifier as classifier_guidance
 from gen_jax.diffusion import mixture_denoiser
 
@@ -100,6 +100,8 @@ def test_commands(command, digits_run, guide_run, tmp_path):
     report = json.loads((digits_run / "evaluation.json").read_text())
     assert report["options"]["classifier"] == str(guide_run)
     assert report["options"]["classifier_weight"] == 8
+    identity = training.read_config(guide_run)["run_identity"]
+    assert report["classifier_run"] == {"run_identity": identity, "step": 600}
     assert math.isfinite(report["frechet"]["value"])
 
 
