@@ -52,11 +52,12 @@ def continuous_term(
 ) -> Float[Array, "B"]:
     """-d SNR / dt |x0 - D(x_t)|^2 / 2 in nats: its mean over uniform t is the bound's inner part.
 
-    Written with the ratio alpha / sigma on the error, whose square and not whose SNR overflows.
+    Written with 1 / sigma on the error, whose square and not whose SNR overflows, and without 1 /
+    alpha, so that it is 0 where alpha is: rounding puts some times on 1.
     """
     c = coefficients(path, t)
-    rate = c.d_sigma / c.sigma - c.d_alpha / c.alpha
-    error = expand(c.alpha / c.sigma, x0) * (x0 - denoise(_noised(path, x0, eps, t), t))
+    rate = c.alpha * (c.alpha * c.d_sigma / c.sigma - c.d_alpha)
+    error = expand(1 / c.sigma, x0) * (x0 - denoise(_noised(path, x0, eps, t), t))
     return rate * jnp.sum(error**2, axis=tuple(range(1, x0.ndim)))
 
 

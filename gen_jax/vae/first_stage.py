@@ -131,8 +131,8 @@ def first_stage(
 
     Args:
       threshold: a channel whose posterior mean has no larger variance over x (the mean over its
-        places) is dead (burda2016, `active_units`); 0 allows all but constant latents. Of a VQ-VAE,
-        whose latents have no unit, it is a share of the mean variance of all channels.
+        places) is dead (burda2016, `active_units`); 0 allows all but constant latents. Of a VQ-VAE
+        and of a deterministic encoder, whose latents have no unit, it is a share of the mean variance of all channels.
     Raises ConfigError for dead channels, as those of a single example are, for a VQ-VAE with one
     code in use, and as `latent_shape`; DataError for no examples.
     """
@@ -146,8 +146,10 @@ def first_stage(
     z = z.reshape(-1, z.shape[-1]).astype(np.float64)
     variance = active_units(jnp.asarray(means.reshape(len(x), -1)))[1]
     spread = np.asarray(variance).reshape(-1, z.shape[-1]).mean(0)
-    quantised = isinstance(_parts(model, stage.state)[0], VQParts)
-    least = threshold * (spread.mean() if quantised else 1)
+    parts, _ = _parts(model, stage.state)
+    quantised = isinstance(parts, VQParts)
+    free = quantised or parts.objective.deterministic
+    least = threshold * (spread.mean() if free else 1)
     dead = np.flatnonzero((spread <= least) | (z.std(0) < 1e-6))
     if dead.size:
         instead = "a smaller dim" if quantised else "fewer latents or a smaller beta"

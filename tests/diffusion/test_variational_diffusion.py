@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from gen_jax import conditions, data, diffusion, nets, paths
-from gen_jax.diffusion.variational_diffusion import variational_loss
+from gen_jax.diffusion.variational_diffusion import continuous_term, variational_loss
 from gen_jax.errors import ConfigError
 
 STD, LOW, HIGH, KEY = 0.6, -7.0, 4.0, jax.random.key(0)
@@ -181,3 +181,13 @@ def test_refusals():
     for options, message in (({"num_times": 0}, "num_times=0"), ({"t_min": 2.0}, "t_min=2")):
         with pytest.raises(ConfigError, match=message):
             diffusion.continuous_bound(KEY, lambda x, t: x, paths.vp(), jnp.ones((2, 4)), **options)
+
+
+@pytest.mark.parametrize("name", ["linear", "cosine", "vp"])
+def test_the_integrand_is_that_of_the_signal_to_noise_ratio_also_at_pure_noise(name, key, x64):
+    """-SNR' |x0 - D|^2 / 2 by autodiff; at t = 1 of paths that end in noise it is 0, not inf 0."""
+    path, x0 = paths.PATHS[name](), jnp.ones((4, 3))
+    t, still = jnp.array([0.01, 0.3, 0.9, 1.0]), lambda x, t: jnp.zeros_like(x)
+    found = continuous_term(still, path, x0, jnp.ones_like(x0), t)
+    snr = lambda t: (path.alpha(t) / path.sigma(t)) ** 2
+    np.testing.assert_allclose(found, -jax.vmap(jax.grad(snr))(t) * 3 / 2, rtol=1e-9, atol=1e-12)

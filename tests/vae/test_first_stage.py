@@ -205,6 +205,20 @@ def test_first_stages_that_will_not_do_are_refused_in_one_line(trained, images):
         vae.convolutional((2,))
 
 
+def test_codes_of_a_deterministic_encoder_have_no_unit():
+    """Codes of deviation 0.01 live: they were called dead, for their variance is below 0.01."""
+    options = {"shape": (2,), "latent": 2, "likelihood": "gaussian", "variant": "autoencoder"}
+    model = vae.vae(vae.linear(), vae.linear(), optax.sgd(0.1), **options)
+    key, x = jax.random.key(0), jax.random.normal(jax.random.key(1), (64, 2))
+    state = model.init(key, {"x": x})
+    kernel = 0.01 * jnp.eye(2, state.params["encoder"]["params"]["kernel"].shape[1])
+    encoder = {"params": state.params["encoder"]["params"] | {"kernel": kernel}}
+    small = state._replace(params=state.params | {"encoder": encoder})
+    np.testing.assert_allclose(
+        vae.first_stage(key, model, small, x).std, 0.01 * x.std(0), rtol=1e-4
+    )
+
+
 def quantised(**options):
     sizes = {"shape": (8, 8, 1), "codes": 6, "dim": 3, "width": 8, "halvings": 2}
     return vae.vqvae(optax.adam(1e-2), **{**sizes, **options})
