@@ -132,7 +132,8 @@ def first_stage(
     Args:
       threshold: a channel whose posterior mean has no larger variance over x (the mean over its
         places) is dead (burda2016, `active_units`); 0 allows all but constant latents. Of a VQ-VAE
-        and of a deterministic encoder, whose latents have no unit, it is a share of the mean variance of all channels.
+        and of a deterministic encoder, whose latents have no unit, it is a share of the mean
+        variance of all channels.
     Raises ConfigError for dead channels, as those of a single example are, for a VQ-VAE with one
     code in use, and as `latent_shape`; DataError for no examples.
     """
