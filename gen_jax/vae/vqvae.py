@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gen_jax.checks import no_type_check
+from gen_jax.checks import is_known, no_type_check
 from gen_jax.conditions import Condition, checked_condition
 from gen_jax.data_units import Data, log_det
 from gen_jax.errors import ConfigError, check_shape
@@ -337,6 +337,22 @@ def encode_codes(
     return [level.codes for level in _pass(parts, own.params, own.codebooks, u)[1]]
 
 
+def _checked_maps(options: VQOptions, codes: Any) -> list[Array]:
+    """Maps of codes, finest first. Raises ConfigError for those that the model has not."""
+    maps, sides = [jnp.asarray(each) for each in codes], code_sides(options)
+    whole = all(jnp.issubdtype(each.dtype, jnp.integer) for each in maps)
+    if not whole or [each.shape[1:] for each in maps] != sides:
+        found = [f"{each.dtype} {list(each.shape)}" for each in maps]
+        raise ConfigError(f"codes are {found}, must be integer maps [B, h, w] of h, w = {sides}")
+    for values in filter(is_known, maps):
+        if values.size and not (values.min() >= 0 and values.max() < options.codes):
+            raise ConfigError(
+                f"codes in [{values.min()}, {values.max()}] must be in [0, {options.codes - 1}]"
+            )
+    return maps
+
+
+@no_type_check
 def decode_codes(
     model: GenerativeModel,
     state: State,
@@ -348,7 +364,8 @@ def decode_codes(
 
     Args:
       raw: the numbers [B, H, W, C, P] of `likelihood` instead.
+    Raises ConfigError for codes that the model has not, and for a model of another family.
     """
     parts, own = parts_of(model, state, VQParts)
-    numbers = _decode(parts, own, [jnp.asarray(each) for each in codes])
+    numbers = _decode(parts, own, _checked_maps(parts.options, codes))
     return numbers if raw else mean_in_data_units(parts.options, parts.likelihood, numbers)

@@ -237,3 +237,21 @@ def test_a_diffusion_of_tokens_is_a_prior(key):
     np.testing.assert_allclose(model.log_prob(key, state, batch["x"]), pixels + of_codes, rtol=1e-5)
     assert model.log_prob_kind == "lower bound"
     assert model.sample(key, state, 3).shape == (3, 8, 8, 1)
+
+
+def test_codes_that_the_model_has_not_are_refused():
+    """An index would clamp them, and a broadcast read one map of two."""
+    model = build(halvings=2)
+    state = model.init(jax.random.key(0), {"x": images(4)})
+    good = np.zeros((1, 2, 2), np.int32)
+    assert vae.decode_codes(model, state, [good]).shape == (1, 8, 8, 1)
+    for wrong, message in (
+        ([good + 6], r"codes in \[6, 6\] must be in \[0, 5\]"),
+        ([good - 1], r"codes in \[-1, -1\]"),
+        ([good + 0.5], r"float32 \[1, 2, 2\]"),
+        ([good, good], r"must be integer maps \[B, h, w\] of h, w = \[\(2, 2\)\]"),
+        ([good[:, :1]], r"int32 \[1, 1, 2\]"),
+        ([good[0]], r"int32 \[2, 2\]"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            vae.decode_codes(model, state, wrong)
