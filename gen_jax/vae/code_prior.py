@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
+from gen_jax.checks import is_known
+from gen_jax.errors import ConfigError
 from gen_jax.model import GenerativeModel, compiled
 from gen_jax.randomness import sample_keys
 from gen_jax.types import Array, Float, Int
@@ -49,6 +51,11 @@ def independent_codes(length: int, size: int) -> GenerativeModel:
     """Codes independent over places, each by running counts: samples hold together only locally."""
 
     def init(key, batch):
+        x = batch["x"]
+        if is_known(x) and x.size and (x.shape[1:] != (length,) or x.max() >= size):
+            raise ConfigError(
+                f"codes {x.shape} up to {x.max()} for a prior of {length} codes below {size}"
+            )
         return jnp.zeros((length, size))
 
     def log_prob(key, state, x):

@@ -202,7 +202,8 @@ def init_state(parts: VQParts, key: Key[Array, ""], batch: Batch) -> VQState:
     books = tuple(start_codebook(fold(level), flat(level), options.codes) for level in levels)
     learned = (params, [book.vectors for book in books])
     beside = {name: values[:1] for name, values in batch.items()}
-    none = {**beside, "x": jnp.zeros((1, num_codes(parts.sides)), jnp.int32)}
+    # The largest code, known under a trace too: a prior of fewer refuses it.
+    none = {**beside, "x": np.full((1, num_codes(parts.sides)), options.codes - 1, np.int32)}
     first, moments = parts.prior.init(key_prior, none), start_moments(parts.optimizer, learned)
     return VQState(params, books, first, moments, jnp.int32(0))
 

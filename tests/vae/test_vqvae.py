@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from gen_jax import autoregressive, discrete_diffusion, nets, vae
-from gen_jax.errors import ConfigError
+from gen_jax.errors import ConfigError, DataError
 from gen_jax.vae import code_prior, quantize
 from gen_jax.vae.vqvae import Quantised, _follow_all, _log_likelihood, _pass, training_loss
 
@@ -255,3 +255,19 @@ def test_codes_that_the_model_has_not_are_refused():
     ):
         with pytest.raises(ConfigError, match=message):
             vae.decode_codes(model, state, wrong)
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_priors_of_other_codes_are_refused(jit):
+    """In training codes are traced, so that nothing later would see it."""
+    tokens = discrete_diffusion.discrete_diffusion(
+        nets.TokenTransformer(6, 4, 8, 1, 2), optax.sgd(0.0), shape=(4,), size=5
+    )
+    counts = code_prior.independent_codes
+    for prior in (tokens, counts(4, 5), counts(3, 6)):
+        model = build(halvings=2, prior=prior)
+        init = jax.jit(model.init) if jit else model.init
+        with pytest.raises(
+            (ConfigError, DataError), match=r"\[5, 5\].*\[0, 4\]|up to 5 for a prior"
+        ):
+            init(jax.random.key(0), {"x": images(4)})
