@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gen_jax.checks import is_known
 from gen_jax.errors import ConfigError
@@ -52,9 +53,10 @@ def independent_codes(length: int, size: int) -> GenerativeModel:
 
     def init(key, batch):
         x = batch["x"]
-        if is_known(x) and x.size and (x.shape[1:] != (length,) or x.max() >= size):
+        most = np.max(x, initial=0) if is_known(x) else 0  # by numpy: jax would trace it under jit
+        if x.shape[1:] != (length,) or most >= size:
             raise ConfigError(
-                f"codes {x.shape} up to {x.max()} for a prior of {length} codes below {size}"
+                f"codes {x.shape} up to {most} for a prior of {length} codes below {size}"
             )
         return jnp.zeros((length, size))
 

@@ -345,7 +345,7 @@ def _checked_maps(options: VQOptions, codes: Any) -> list[Array]:
     if not whole or [each.shape[1:] for each in maps] != sides:
         found = [f"{each.dtype} {list(each.shape)}" for each in maps]
         raise ConfigError(f"codes are {found}, must be integer maps [B, h, w] of h, w = {sides}")
-    for values in filter(is_known, maps):
+    for values in map(np.asarray, filter(is_known, codes)):  # by numpy: jax would trace it
         if values.size and not (values.min() >= 0 and values.max() < options.codes):
             raise ConfigError(
                 f"codes in [{values.min()}, {values.max()}] must be in [0, {options.codes - 1}]"
