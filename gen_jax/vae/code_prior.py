@@ -53,7 +53,7 @@ def independent_codes(length: int, size: int) -> GenerativeModel:
 
     def init(key, batch):
         x = batch["x"]
-        most = np.max(x, initial=0) if is_known(x) else 0  # by numpy: jax would trace it under jit
+        most = np.asarray(x).max(initial=0) if is_known(x) else 0  # jax would trace it
         if x.shape[1:] != (length,) or most >= size:
             raise ConfigError(
                 f"codes {x.shape} up to {most} for a prior of {length} codes below {size}"
