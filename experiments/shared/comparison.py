@@ -170,9 +170,9 @@ def _mean(values: Sequence[Any]) -> str:
     numbers = [v for v in numbers if isinstance(v, int | float) and not isinstance(v, bool)]
     if not numbers:
         return ""
-    mean = records.shown(float(np.mean(numbers)))
-    spread = f" ± {np.std(numbers, ddof=1):.2g}" if len(numbers) > 1 else ""
-    return mean + spread + (f" (n={len(numbers)})" if len(numbers) < len(values) else "")
+    spread = float(np.std(numbers, ddof=1)) if len(numbers) > 1 else 0.0
+    mean = records.with_error(float(np.mean(numbers)), spread)
+    return mean + (f" (n={len(numbers)})" if len(numbers) < len(values) else "")
 
 
 def over_seeds(found: Sequence[dict[str, Any]], runs: Sequence[str | Path]) -> Table | None:

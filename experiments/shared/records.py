@@ -12,6 +12,7 @@ from gen_jax.errors import CheckpointError, ConfigError
 from gen_jax.training.console import warn
 from gen_jax.training.files import read_json
 from gen_jax.training.identity import RUN
+from gen_jax.types import Estimate
 
 MAX_PICTURE = 60_000
 """Bytes of a picture that is kept in the repository."""
@@ -102,9 +103,16 @@ def small_png(path: Path, most: int = MAX_PICTURE) -> bytes:
     return data
 
 
+def with_error(value: float, error: float) -> str:
+    """`0.45 ± 0.26`; an error of 0 or that is not finite is left out."""
+    return str(Estimate(value, error)).replace("+-", "±")
+
+
 def shown(value: Any) -> str:
-    """A number of four digits, an estimate as `evaluation.json` keeps it, or anything else."""
+    """A number of four digits, an estimate to the second digit of its error, or anything else."""
     if isinstance(value, dict) and list(value) == ["value", "standard_error"]:
         value, error = value["value"], value["standard_error"]
-        return f"{value:.4g} ± {error:.2g}" if value is not None and error else shown(value)
+        return with_error(value, error) if value is not None and error else shown(value)
+    if isinstance(value, list):
+        return ", ".join(map(shown, value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -188,8 +188,14 @@ def untrained(
 ) -> Saved:
     """What a run's config.json says, with the shapes of its state in place of the state.
 
-    Raises ConfigError for a run of another experiment, CheckpointError for what cannot be read.
+    Raises ConfigError for a run of another experiment or of `training.fit` alone, CheckpointError
+    for what cannot be read.
     """
+    if "fit" in stored and "experiment" not in stored:
+        raise ConfigError(
+            f"run {str(directory)!r} is of training.fit and not of an experiment; load it with "
+            "training.restore_state, as docs/guides/save_load_measure.md shows"
+        )
     try:
         name, values = str(stored["experiment"]), dict(stored["config"])
         spec, digests = DatasetSpec.from_dict(stored["data"]), dict(stored.get("digests", {}))

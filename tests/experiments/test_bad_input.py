@@ -92,6 +92,7 @@ OTHERS = {
     "nothing to sample": ("sample GUIDE", 2, "'classifier' not among diffusion"),
     "broken run": ("sample DAMAGED_CONFIG", 4, "config.json is damaged"),
     "half a configuration": ("sample HALF_CONFIG", 4, "config.json is damaged data"),
+    "a run of fit alone": ("sample OF_FIT", 2, "of training.fit restore_state"),
     "foreign option": ("sample ODD_CONFIG", 2, "unknown fields ['wings']"),
     "unknown stored path": ("sample ODD_PATH", 2, "path='cosin' did you mean 'cosine'"),
     "no checkpoint": ("sample NO_CHECKPOINT", 4, "holds no checkpoint"),
@@ -250,13 +251,15 @@ def places(digits_run, points_run, guide_run, mixture_run, elsewhere):
             path = Path(folder) / f"{name}.png"
             path.write_bytes(b"not a picture") if side is None else grey(side).save(path)
     names = ("DAMAGED", "DAMAGED_CONFIG", "HALF_CONFIG", "ODD_CONFIG", "ODD_PATH", "NO_CHECKPOINT")
-    names += ("SEALED",)
+    names += ("SEALED", "OF_FIT")
     broken = {name: Path(name).absolute() for name in names}
     for path in broken.values():
         shutil.copytree(digits_run, path)
     (broken["DAMAGED_CONFIG"] / "config.json").write_text('{"experiment": "diff')
     half = sealed({"experiment": "diffusion", "config": {}})
     (broken["HALF_CONFIG"] / "config.json").write_text(json.dumps(half))
+    of_fit = sealed({"fit": {"batch_size": 32, "steps": 60}})
+    (broken["OF_FIT"] / "config.json").write_text(json.dumps(of_fit))
     for name, field, value in (("ODD_CONFIG", "wings", 2), ("ODD_PATH", "path", "cosin")):
         stored = json.loads((broken[name] / "config.json").read_text())
         stored["config"][field] = value

@@ -99,7 +99,7 @@ def test_runs_of_several_seeds_are_a_mean(command, finished, tmp_path):
     table = ended.out[ended.out.index("OPTIONS") :].removesuffix(f"written: {page}\n")
     assert max(map(len, table.splitlines())) < 120, table
     # mean 3 and standard deviation sqrt((4 + 1 + 9) / 2) of 1, 2 and 6
-    for cell in ("width=8 seed=1", "width=8 (3 seeds)", "width=16 (1 seed)", "3 ± 2.6"):
+    for cell in ("width=8 seed=1", "width=8 (3 seeds)", "width=16 (1 seed)", "3.0 ± 2.6"):
         assert cell in ended.out
         assert cell in page.read_text()
 
