@@ -29,6 +29,7 @@ def forget():
     paths.PATHS.pop("bent", None)
     nets.NETWORKS.pop("line", None)
     diffusion.STEPPERS.pop("half", None)
+    diffusion.WEIGHTINGS.pop("gentle", None)
 
 
 @pytest.fixture
@@ -43,7 +44,8 @@ def own_file(tmp_path, monkeypatch):
 def test_own_methods_have_names(command, own_file, tmp_path):
     run = tmp_path / "run"
     words = ("--path", "bent", "--network.name", "line", "--network.width", 8)
-    words += ("--dataset", "8gaussians", "--steps", 2, "--batch-size", 16, "--sampling-steps", 2)
+    words += ("--weighting", "gentle", "--dataset", "8gaussians")
+    words += ("--steps", 2, "--batch-size", 16, "--sampling-steps", 2)
     refused = command("diffusion", *words, "--directory", run)
     assert refused.code == 2
     assert "path='bent'" in refused.err
