@@ -249,6 +249,25 @@ def test_adams_follows_a_gaussian_of_the_stated_size_exactly(x64):
         np.testing.assert_allclose(end, exact.gaussian_flow(0.0, 3.0, path, x, 0.9, 0.0))
 
 
+def test_the_last_step_of_adams_does_not_magnify_a_networks_roughness():
+    """On edm it is nine times as long as the one before, from sigma = 0.002 to the data.
+
+    At order 4 a polynomial through rough slopes ends 0.0051 off, and more with more steps.
+    """
+    path, stepper = paths.edm(), diffusion.adams()
+
+    def denoise(x, t):
+        alpha, sigma = path.alpha(t)[:, None], path.sigma(t)[:, None]
+        rough = 0.05 * jnp.sin(16 * jnp.log(sigma / alpha))
+        return (alpha * x / jnp.hypot(alpha, sigma) + rough * sigma) / jnp.hypot(alpha, sigma)
+
+    z = jax.random.normal(jax.random.key(0), (64, 2))
+    times = diffusion.GRIDS[stepper.grid](path, 160, data_std=1.0)
+    start = z * jnp.hypot(path.sigma(times[0]), path.alpha(times[0]))
+    end = diffusion.sample(jax.random.key(1), denoise, path, start, times, stepper)
+    assert jnp.sqrt(jnp.mean((end - z) ** 2)) < 1e-3
+
+
 @pytest.mark.parametrize("name", sorted(set(USUAL) - {"adaptive", "backward_posterior"}))
 def test_the_usual_number_of_steps_has_the_stated_error(name):
     stepper = diffusion.STEPPERS[name]()
