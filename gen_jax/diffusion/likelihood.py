@@ -76,8 +76,8 @@ def ode_log_prob(
       divergence: "exact" (D jvps per evaluation) or "hutchinson" (one jvp, unbiased).
       data_std: of the data; the unit of the grid's noise levels. The end point is scored by
         N(0, sigma(1)^2 + alpha(1)^2 data_std^2). On a path that ends with some signal this is one
-        more error, for far points up to alpha(1)^2 / sigma(1)^2 of their square distance over the
-        data's variance.
+        more error, which no solve sees: about alpha(1) m . x_1 / sigma(1)^2 for a point that ends
+        at x_1 far out, m the mean of the part of the data that it is nearest to.
     Raises ConfigError for an unknown method or divergence, a tolerance or a number of steps that is
     not positive, and num_steps of an adaptive method.
     """
