@@ -46,7 +46,7 @@ def factorise(network: MADE, likelihood: Likelihood, orders: np.ndarray) -> Fact
         return (x + 1) / 2 if likelihood.levels else x
 
     def rows(label):
-        return None if label is None else one_hot(label, network.condition)
+        return None if label is None else one_hot(label, network.condition_size)
 
     def raw(params, u, label, k):
         return network.apply(params, inputs(u), rows(label), None if natural else table[k])

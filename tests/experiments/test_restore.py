@@ -31,7 +31,7 @@ def test_numbers_and_a_picture(command, digits_run, words):
         (("--operator", "jpeg", "--solver", "null_space"), "linear"),
         (("--noise-std", 0, "--solver", "dps"), "noise_std"),
         (("--noise-std", 0, "--solver", "twisted_smc"), "noise_std"),
-        (("--hidden", 1), "measures nothing"),
+        (("--hidden", 1), "hides all 8 rows"),
     ],
 )
 def test_what_cannot_work_is_refused_in_one_line(command, digits_run, words, message):
