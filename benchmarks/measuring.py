@@ -19,6 +19,7 @@ from gen_jax.data.toy import TOY
 from gen_jax.diffusion import GRIDS, Stepper, sample_with_info
 from gen_jax.model import GenerativeModel
 from gen_jax.paths import linear
+from gen_jax.training.environment import environment
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -63,6 +64,7 @@ def machine(*packages: str) -> dict[str, Any]:
         "cpu": model or platform.processor(),
         "cores": cores(),
         "load_before": load,
+        "commit": environment()["commit"],
         "python": platform.python_version(),
         **{name: version(name) for name in ("jax", "jaxlib", "flax", "optax", *packages)},
     }

@@ -272,14 +272,14 @@ class Config:
 
 
 def picture(rows: list[dict[str, Any]], problem: str) -> Any:
-    """Error against calls on the linear path, each stepper on its own grid, and the best peer."""
+    """Error against calls on the linear path: each stepper on its own grid, the best peer there."""
     chosen = [r for r in rows if r["problem"] == problem]
     own = [r for r in chosen if r.get("own_grid") and r["path"] == "linear"]
     curves = {
         title: [(r["calls"], r["rms"]) for r in own if r["solver"] == title]
         for title in dict.fromkeys(r["solver"] for r in own)
     }
-    theirs = [r for r in chosen if "own_grid" not in r]
+    theirs = [r for r in chosen if "own_grid" not in r and r["path"] == "linear"]
     if theirs:
         curves["best peer"] = [(best(theirs, c)["calls"], best(theirs, c)["rms"]) for c in CALLS]
     return plotting.quality_versus_calls(curves, f"rms to the exact flow, {problem}")

@@ -28,7 +28,7 @@ MEASURED = {
     "overhead": "40edeb9",
     "drawing": "2dfed3c",
 }
-"""Benchmark -> the commit that its result was committed with."""
+"""Benchmark -> the commit of its result, where the result itself does not say it."""
 
 EARLIER = {"mlp": "1.73 (8633ed6)", "dit": "1.03 (8633ed6)", "unet": "0.67 (8633ed6)"}
 EARLIER_GAN = "0.64 (5c58e4b)"
@@ -65,15 +65,19 @@ def quartiles(values: Sequence[float]) -> str:
 
 def about(*names: str) -> str:
     """Machine, versions, and of each benchmark the commit and the load before it."""
-    parts = []
+    parts, where = [], {}
     for name in names:
         facts = load(name)
         facts = facts.get("machine", facts)
+        where |= {key: facts[key] for key in ("cores", "cpu", "python", "jax") if facts.get(key)}
         load_before = facts.get("load_before", facts.get("load_average"))
         load_before = load_before[0] if isinstance(load_before, list) else load_before
         beside = "" if load_before is None else f", load {load_before}"
-        parts.append(f"`benchmarks.{name}` ({MEASURED[name]}{beside})")
-    return f"Two cores of an AMD EPYC, Python 3.11.7, jax 0.10.2. {', '.join(parts)}."
+        commit = (facts.get("commit") or MEASURED[name])[:7]
+        parts.append(f"`benchmarks.{name}` ({commit}{beside})")
+    of = f" of {where['cpu']}" if "cpu" in where else ""
+    what = f"{where['cores']} cores{of}, Python {where['python']}, jax {where['jax']}"
+    return f"{what}. {', '.join(parts)}."
 
 
 def training() -> tuple[Row, list[Row], str]:
