@@ -46,7 +46,7 @@ from benchmarks.inverse_cases import (
     problems_of,
     steps_within,
 )
-from benchmarks.measuring import RESULTS, machine, read, result_path, write
+from benchmarks.measuring import RESULTS, machine, read, result_path, write, write_record
 from gen_jax import diffusion, inverse, plotting, training
 from gen_jax.classical import mixture
 from gen_jax.divergences import sliced_wasserstein
@@ -55,7 +55,6 @@ from gen_jax.types import Array
 
 LIMIT = 10.0
 EXACT_DRAWS = "exact draws"
-ROOT = RESULTS.parents[1]
 NAME = "calibrated-inverse-problems"
 
 
@@ -176,7 +175,6 @@ def record(rows: list[dict], budgets: tuple[int, ...], status: str) -> dict:
             ])  # fmt: skip
     along_budgets = ", ".join(map(str, budgets))
     return {
-        "kind": "table",
         "name": NAME,
         "status": status,
         "columns": [
@@ -263,10 +261,7 @@ def main() -> None:
     result_path("inverse_problems").with_suffix(".md").write_text(table(rows) + "\n")
     picture(rows)
     if config.record:
-        path = ROOT / "docs" / "results" / "records" / f"{NAME}.json"
-        text = json.dumps(record(rows, config.budgets, config.status), indent=1)
-        path.write_text(text + "\n", encoding="utf-8")
-        print(f"written: {path}")
+        write_record(record(rows, config.budgets, config.status))
 
 
 if __name__ == "__main__":

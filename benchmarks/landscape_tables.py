@@ -1,6 +1,5 @@
 """The tables and pictures of the landscape, from its rows alone."""
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,9 +7,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from benchmarks.measuring import DOCS, write_record
 from gen_jax import plotting
 
-DOCS = Path(__file__).parents[1] / "docs"
 NUMBERS = {
     "frechet": "Frechet distance",
     "precision": "precision",
@@ -189,16 +188,12 @@ def write_all(
     rows: Sequence[Row], how: Row, name: str, strip_of: Callable[[str], Path], docs: Path = DOCS
 ) -> list[Path]:
     """Both records, the plot of quality against sampling time, and the picture of samples."""
-    folder, written = docs / "results" / "records", []
+    written = []
     tables = {f"landscape-{name}": numbers_table, f"landscape-{name}-demands": demands_table}
     for title, make in tables.items():
         columns, lines = make(rows)
-        head = {"kind": "table", "name": title, "status": status(rows, how)}
-        path = folder / f"{title}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({**head, "columns": columns, "rows": lines}, indent=1, ensure_ascii=False)
-        path.write_text(text + "\n", encoding="utf-8")
-        written.append(path)
+        head = {"name": title, "status": status(rows, how)}
+        written.append(write_record({**head, "columns": columns, "rows": lines}, docs))
     found = by_family([row for row in rows if not row["diverged"]])
     points = {}
     for family, ended in found.items():

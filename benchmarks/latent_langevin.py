@@ -11,7 +11,6 @@ over images and latents, both beside independent exact draws of the same number.
 `benchmarks/results/latent_langevin_DEVICE.json`.
 """
 
-import json
 from dataclasses import dataclass
 
 import jax
@@ -19,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from benchmarks.measuring import RESULTS, machine, write
+from benchmarks.measuring import machine, write, write_record
 from gen_jax import data, inverse, mcmc, training
 from gen_jax.classical import probabilistic_pca as pca
 from gen_jax.types import Array
@@ -103,10 +102,8 @@ def main() -> None:
                 for name, row in rows.items()]  # fmt: skip
         shown = ["steps of each chain", "error of the mean, in exact deviations",
                  "variance over the exact one", "acceptance"]  # fmt: skip
-        record = {"kind": "table", "name": "latent-langevin", "status": config.status,
-                  "columns": shown, "rows": body}  # fmt: skip
-        path = RESULTS.parents[1] / "docs" / "results" / "records" / "latent-langevin.json"
-        path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        record = {"name": "latent-langevin", "status": config.status}
+        write_record({**record, "columns": shown, "rows": body})
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from gen_jax.paths import linear
 from gen_jax.training.environment import environment
 
 RESULTS = Path(__file__).parent / "results"
+DOCS = Path(__file__).parents[1] / "docs"
 
 
 def seconds(run: Callable[[], Any]) -> float:
@@ -86,6 +87,16 @@ def write(name: str, facts: Mapping[str, Any], report: Mapping[str, Any]) -> Non
     path = result_path(name)
     path.write_text(json.dumps({"machine": facts, **report}, indent=1) + "\n", encoding="utf-8")
     print(f"written: {path}")
+
+
+def write_record(record: Mapping[str, Any], docs: Path = DOCS) -> Path:
+    """A table's record, as docs/results/render.py reads it: name, status, columns, rows."""
+    path = docs / "results" / "records" / f"{record['name']}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"kind": "table", **record}, indent=1, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
+    print(f"written: {path}")
+    return path
 
 
 def network_calls(stepper: Stepper) -> tuple[int, int]:

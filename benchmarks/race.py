@@ -15,7 +15,6 @@ An entry that crosses the line is added to `benchmarks/results/race_DATASET_BACK
 table of `docs/race.md` (then `python docs/results/render.py`).
 """
 
-import json
 import shlex
 import sys
 from dataclasses import dataclass
@@ -25,8 +24,8 @@ from typing import Any
 import tyro
 
 from benchmarks.landscape import slug
-from benchmarks.landscape_tables import DOCS, value_of
-from benchmarks.measuring import machine, read, write
+from benchmarks.landscape_tables import value_of
+from benchmarks.measuring import DOCS, machine, read, write, write_record
 from benchmarks.timed_runs import train
 from experiments.shared import measures, records
 from experiments.shared.option_types import MaybePositive, Positive, Seed
@@ -167,7 +166,7 @@ def table(entries: list[dict[str, Any]], name: str, dataset: str) -> dict[str, A
         f"{first['frechet_real_train_test']:.3f}, n = {first['num_samples']}, features "
         f"`{first['features']}`."
     )
-    return {"kind": "table", "name": name, "status": status, "columns": columns, "rows": rows}
+    return {"name": name, "status": status, "columns": columns, "rows": rows}
 
 
 def keep(entry: dict[str, Any], dataset: str, docs: Path = DOCS) -> Path:
@@ -184,10 +183,7 @@ def keep(entry: dict[str, Any], dataset: str, docs: Path = DOCS) -> Path:
     entries = [*before, {**entry, "cores": facts["cores"]}]
     write(name, facts, {"entries": entries})
     record = table(entries, f"race-{slug(dataset)}", dataset)
-    path = docs / "results" / "records" / f"{record['name']}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return path
+    return write_record(record, docs)
 
 
 def main() -> None:

@@ -14,14 +14,13 @@ Beside it the table and, for each operator, a picture: images, A^+ y, then a dra
 measured now. `--status WORDS` writes the record of the site.
 """
 
-import json
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
 import tyro
 
-from benchmarks.measuring import RESULTS, machine, read, result_path, write
+from benchmarks.measuring import machine, read, result_path, write, write_record
 from experiments import palette
 from experiments import restore as restoring
 from experiments.shared.registry import Saved
@@ -145,11 +144,8 @@ def main() -> None:
     shown = "".join(f"| {' | '.join(line)} |\n" for line in lines)
     result_path(name).with_suffix(".md").write_text(shown, encoding="utf-8")
     if config.status:
-        record = {"kind": "table", "name": name.replace("_", "-"), "status": config.status,
-                  "columns": columns, "rows": body}  # fmt: skip
-        path = RESULTS.parents[1] / "docs" / "results" / "records" / f"{record['name']}.json"
-        path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        print(f"written: {path}")
+        record = {"name": name.replace("_", "-"), "status": config.status}
+        write_record({**record, "columns": columns, "rows": body})
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ network the truth is its own flow by 300 steps of the classical Runge-Kutta meth
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from benchmarks.measuring import RESULTS, machine, network_calls, write
+from benchmarks.measuring import RESULTS, machine, network_calls, write, write_record
 from experiments.shared.runner import rebuild
 from gen_jax import diffusion, plotting, training
 from gen_jax.paths import PATHS, GaussianPath, cosine
@@ -33,6 +33,7 @@ SHOWN = ("linear", "vp", "edm")
 IN_TIME = ("euler", "heun", "midpoint", "rk4")
 DEFAULT = "adams"
 TRUTH_STEPS = 600
+NAME = "error-of-samplers"
 
 
 class Problem(NamedTuple):
@@ -216,6 +217,30 @@ def best(rows: list[dict[str, Any]], calls: int) -> dict[str, Any]:
     return min((r for r in rows if r["budget"] == calls), key=lambda r: r["rms"])
 
 
+def ratios_of(mine: list, theirs: list) -> Iterator[tuple[str, str, list[float]]]:
+    """(path, "the same path" or "any path", error of the default over the best peer's there)."""
+    for path in dict.fromkeys(row["path"] for row in mine):
+        here = (DEFAULT, path)
+        kept = [r for r in mine if r["own_grid"] and (r["solver"], r["path"]) == here]
+        same = [r for r in theirs if r["path"] == path]
+        for peer, rows in (("the same path", same), ("any path", theirs)):
+            if kept and rows:
+                yield path, peer, [best(kept, c)["rms"] / best(rows, c)["rms"] for c in CALLS]
+
+
+def record(own: list, others: list, status: str) -> dict[str, Any]:
+    """The table of the site: the default's error over that of the best peer."""
+    body = []
+    for problem in dict.fromkeys(row["problem"] for row in own):
+        mine, theirs = ([r for r in rows if r["problem"] == problem] for rows in (own, others))
+        body += [
+            [problem, path, peer, *(f"{ratio:.2f}" for ratio in ratios)]
+            for path, peer, ratios in ratios_of(mine, theirs)
+        ]
+    columns = ["denoiser", "path", "best peer on", *(f"{calls} calls" for calls in CALLS)]
+    return {"name": NAME, "status": status, "columns": columns, "rows": body}
+
+
 def table(own: list[dict[str, Any]], others: list[dict[str, Any]]) -> str:
     """Default, best of each stepper on its own grid, and best peers, in Markdown."""
     lines = []
@@ -236,18 +261,9 @@ def table(own: list[dict[str, Any]], others: list[dict[str, Any]]) -> str:
             rows = [r for r in theirs if r["path"] == path]
             cells = [f"{(b := best(rows, c))['rms']:.4f} ({b['solver']})" for c in CALLS]
             lines.append(f"| **best peer, {path}** | {' | '.join(cells)} |")
-        for path in paths:
-            kept = [
-                r for r in mine if r["own_grid"] and (r["solver"], r["path"]) == (DEFAULT, path)
-            ]
-            same = [r for r in theirs if r["path"] == path]
-            for peer, rows in (("the same path", same), ("any path", theirs)):
-                if kept and rows:
-                    ratios = [best(kept, c)["rms"] / best(rows, c)["rms"] for c in CALLS]
-                    cells = [f"{ratio:.2f}" for ratio in ratios]
-                    lines.append(
-                        f"| **{path}: default / best peer on {peer}** | {' | '.join(cells)} |"
-                    )
+        for path, peer, ratios in ratios_of(mine, theirs):
+            cells = [f"{ratio:.2f}" for ratio in ratios]
+            lines.append(f"| **{path}: default / best peer on {peer}** | {' | '.join(cells)} |")
         choice = [best(mine, c) for c in CALLS]
         cells = [f"{b['rms']:.4f} ({b['solver']}, {b['grid']}, {b['path']})" for b in choice]
         lines.append(f"| best of all grids and paths | {' | '.join(cells)} |")
@@ -269,6 +285,10 @@ class Config:
     solvers: tuple[str, ...] = tuple(diffusion.STEPPERS)
     """Samplers to measure; those with noise are left out. Rows of others are kept: say so only of
     the same problems, which the peers' rows, measured again, tell."""
+    record: bool = False
+    """Write the record of the site as well."""
+    status: str = ""
+    """What the record says of its origin: commit and machine."""
 
 
 def picture(rows: list[dict[str, Any]], problem: str) -> Any:
@@ -331,6 +351,8 @@ def report(config: Config, facts: dict[str, Any], own: list, others: list) -> No
     shown = [row["problem"] for row in own if row["solver"] == DEFAULT][-1]
     plotting.save(picture(own + others, shown), RESULTS / "solvers.png")
     print(text)
+    if config.record:
+        write_record(record(own, others, config.status))
 
 
 if __name__ == "__main__":

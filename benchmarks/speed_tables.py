@@ -10,11 +10,10 @@ Ratios are always the other's time over this project's: above 1, this project is
 import json
 import statistics
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parent / "results"
-RECORDS = Path(__file__).parents[1] / "docs" / "results" / "records"
+from benchmarks.measuring import RESULTS, write_record
+
 MEASURED = {
     "training_step": "40edeb9",
     "vae_training": "5c58e4b",
@@ -278,9 +277,7 @@ def record(name: str) -> dict[str, Any]:
 
 def main() -> None:
     for name in TABLES:
-        path = RECORDS / f"{name}.json"
-        path.write_text(json.dumps(record(name), indent=1, ensure_ascii=False) + "\n", "utf-8")
-        print(f"written: {path}")
+        write_record(record(name))
 
 
 if __name__ == "__main__":

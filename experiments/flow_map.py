@@ -2,7 +2,7 @@
 
     python -m experiments.flow_map                             # 8x8 digits
     python -m experiments.flow_map --dataset 8gaussians --loss lagrangian
-    python -m experiments.diffusion --noise-input slow_angle --directory runs/parent
+    python -m experiments.diffusion --noise-input angle --directory runs/parent
     python -m experiments.flow_map --from runs/parent          # tunes a diffusion run
 
 Then `python -m experiments.sample RUN_DIR --num-steps 2`; another `--stepper` samples it as a
@@ -47,7 +47,7 @@ class Config(PathConfig):
     """Power of the weight 1 / error of each example."""
     gamma: Annotated[float, *of(FewSteps, "gamma")] = 0.0
     """Of the jumps: 0 follows the flow, 1 adds noise again after each."""
-    noise_input: str = "slow_angle"
+    noise_input: str = "angle"
     sampling_steps: Count = 1
 
     def check(self) -> None:

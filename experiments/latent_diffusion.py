@@ -37,7 +37,7 @@ class Config(PathConfig):
     initial_run: Annotated[str | None, tyro.conf.arg(name="from")] = None
     """Directory of the run of experiments.vae or vqvae whose latents are modelled."""
     model: str = "diffusion"
-    """diffusion, flow_matching, or with --noise-input slow_angle and one sampling step flow_map"""
+    """diffusion, flow_matching, or with --noise-input angle and one sampling step flow_map"""
     network: NetworkConfig = field(default_factory=lambda: NetworkConfig(patch=1))
     """auto is a DiT for latents [h, w, c], and an MLP for others."""
 

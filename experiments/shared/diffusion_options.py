@@ -26,7 +26,7 @@ class PathConfig(RunConfig):
     time_density: str = "low_discrepancy"
     """uniform, low_discrepancy, logit_normal or log_normal"""
     noise_input: str = "log_snr"
-    """What the network sees of the time: log_snr, angle or slow_angle."""
+    """What the network sees of the time: log_snr or angle."""
     learning_rate: Positive = 2e-3
     """Peak of a one-cycle schedule of Adam."""
     ema_decay: Share = 0.998

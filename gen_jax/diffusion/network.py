@@ -43,19 +43,9 @@ def noise_angle(path: GaussianPath, t: Float[Array, "B"]) -> Float[Array, "B"]:
     return jnp.arctan2(path.sigma(t), path.alpha(t)) * (2 / jnp.pi)
 
 
-def slow_noise_angle(path: GaussianPath, t: Float[Array, "B"]) -> Float[Array, "B"]:
-    """`noise_angle` / 8: the fastest wave of a network's time embedding turns by 8 rad on the path.
-
-    For flow maps, whose losses differentiate the network in time: with `noise_angle` itself (64
-    rad) the loss of improved MeanFlow rises to 50 within 340 steps on 8gaussians and is not finite.
-    """
-    return noise_angle(path, t) / 8
-
-
 NOISE_INPUTS: dict[str, Callable] = {
     "log_snr": noise_input,
     "angle": noise_angle,
-    "slow_angle": slow_noise_angle,
 }
 """What a network may see of the time, by name: `(path, t [B]) -> [B]`; of sigma / alpha alone."""
 

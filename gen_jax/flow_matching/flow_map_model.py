@@ -19,6 +19,7 @@ from gen_jax.conditions import drop
 from gen_jax.data_units import to_model_floats
 from gen_jax.diffusion import Options, Parts, make_parts, model_from_parts
 from gen_jax.diffusion.generate import value_or_null
+from gen_jax.diffusion.network import noise_input
 from gen_jax.diffusion.options import draw_source, is_normal, resolve
 from gen_jax.errors import ConfigError, check_choice
 from gen_jax.flow_matching.few_step import FEW_STEP_LOSSES
@@ -180,11 +181,11 @@ def flow_map_model(
     Args:
       network: takes `noise` [B, 2], what it sees of t and of s: the networks of `gen_jax.nets` do.
     `sample` jumps `num_steps` times (1) unless a stepper is named; `average_velocity` and
-    `trained_map` hand out the map. Raises ConfigError for predictions with a pole at an end, a
-    source or coupling beside gamma > 0, and values out of range.
+    `trained_map` hand out the map. Raises ConfigError for predictions with a pole at an end, the
+    noise input "log_snr", a source or coupling beside gamma > 0, and values out of range.
     """
     few = _checked(FewSteps(loss, **{k: options.pop(k) for k in FewSteps._fields if k in options}))
-    options = {"prediction": "velocity", "noise_input": "slow_angle", "num_steps": 1, **options}
+    options = {"prediction": "velocity", "noise_input": "angle", "num_steps": 1, **options}
     if options["prediction"] not in SMOOTH:
         raise ConfigError(
             f"prediction={options['prediction']!r} has no velocity at an end of the path "
@@ -193,6 +194,11 @@ def flow_map_model(
     parts = make_parts(network, path, optimizer, options_from(Options, options))
     if few.loss is FEW_STEP_LOSSES["drifting"] and parts.options.condition is not None:
         raise ConfigError("loss='drifting' matches the data as a whole: not beside a condition")
+    if parts.options.noise_input is noise_input:
+        raise ConfigError(
+            "noise_input='log_snr' is steep at the ends of a path, and flow maps differentiate it: "
+            "'angle', or a smooth function (path, t)"
+        )
     both = both_times(parts.options.noise_input)
     jumps = lambda parts, params, value: jump(
         flow_map(network_average(parts, params, value)), few.gamma

@@ -52,7 +52,7 @@ def test_vectors_of_codes_are_latents(command, codes_run):
 
 @pytest.mark.slow
 def test_a_flow_map_of_latents_jumps_once(command, coder_run):
-    jump = ("--model", "flow_map", "--noise-input", "slow_angle", "--sampling-steps", 1)
+    jump = ("--model", "flow_map", "--noise-input", "angle", "--sampling-steps", 1)
     ended = command("latent_diffusion", "--from", coder_run, *SMALL, *jump, "--directory", "map")
     assert ended.code == 0, ended.err
     ended = command("evaluate", "map", "--num", 20, "--likelihood", 4)

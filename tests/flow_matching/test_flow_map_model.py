@@ -93,7 +93,7 @@ def test_every_loss_has_a_finite_step_and_jumps_with_labels(loss):
 
 def test_a_diffusion_model_is_a_valid_start():
     """Its velocity is the diagonal of the map, whatever the second time is, before training."""
-    options = {"shape": (2,), "prediction": "v", "noise_input": "slow_angle"}
+    options = {"shape": (2,), "prediction": "v", "noise_input": "angle"}
     parent = diffusion.diffusion(nets.MLP((8, 8)), "cosine", optax.adam(1e-2), **options)
     trained = training.fit(KEY, parent, {"x": X}, steps=20, batch_size=32, progress=False)
     model = flow_map_model(nets.MLP((8, 8)), "cosine", optax.adam(1e-3), **options)
@@ -112,6 +112,7 @@ def test_a_diffusion_model_is_a_valid_start():
         ({"prediction": "eps"}, "prediction='eps'"),
         ({"prediction": "x0"}, "prediction='x0'"),
         ({"prediction": "score"}, "prediction='score'"),
+        ({"noise_input": "log_snr"}, "noise_input='log_snr'"),
         ({"gamma": -0.1}, "gamma=-0.1"),
         ({"gamma": 0.5, "coupling": lambda key, x0, x1: jnp.arange(len(x0))}, "coupling"),
         ({"gamma": 1.5}, "gamma=1.5"),
