@@ -71,11 +71,15 @@ def _weighted_power_cost(a: Array, b: Array, weights_a: Array, weights_b: Array,
         return x[order], mass / mass[-1]
 
     (a, mass_a), (b, mass_b) = quantiles(a, weights_a), quantiles(b, weights_b)
-    ends = jnp.sort(jnp.concatenate([mass_a, mass_b]))
-    width = jnp.diff(ends, prepend=0)
-    middle = ends - width / 2
-    row = lambda mass: jnp.minimum(jnp.searchsorted(mass, middle), len(mass) - 1)
-    return jnp.sum(width * safe.absolute(a[row(mass_a)] - b[row(mass_b)]) ** p)
+    ends = jnp.concatenate([mass_a, mass_b])
+    order = jnp.argsort(ends)
+    width = jnp.diff(ends[order], prepend=0)
+    # Rows are counted, not searched for: a point of mass 0 has an interval of its own (of width 0),
+    # and so its right derivative.
+    of_a = order < len(a)
+    row = lambda mine, n: jnp.minimum(jnp.cumsum(mine) - mine, n - 1)
+    i, j = row(of_a, len(a)), row(~of_a, len(b))
+    return jnp.sum(width * safe.absolute(a[i] - b[j]) ** p)
 
 
 @no_type_check

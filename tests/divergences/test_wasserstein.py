@@ -161,6 +161,33 @@ def test_gradients_at_equal_sets_are_0(key, p):
         np.testing.assert_array_equal(jax.grad(distance)(x), jnp.zeros_like(x))
 
 
+@pytest.mark.parametrize("p", [1, 2, 3])
+@pytest.mark.parametrize(
+    "mass", [[0.5, 0.3, 0.0], [0.0, 0.3, 0.45], [0.4, 0.0, 0.7], [0.0, 0.0, 1.0], [0.2, 0.5, 0.3]]
+)
+def test_masses_have_the_gradient_of_differences_also_at_0(mass, p, x64):
+    a, b = np.array([0.3, 1.1, 2.4]), np.array([0.5, 1.45, 3.0, -0.2])
+    beside, step = np.array([0.13, 0.24, 0.29, 0.34]), 1e-7
+
+    def exact(mass):
+        """The north-west corner rule moves mass in order, which is optimal on a line."""
+        left, right, cost = mass[np.argsort(a)] / mass.sum(), beside[np.argsort(b)].copy(), 0.0
+        for i, x in enumerate(np.sort(a)):
+            for j, y in enumerate(np.sort(b)):
+                moved = min(left[i], right[j])
+                left[i], right[j], cost = (
+                    left[i] - moved,
+                    right[j] - moved,
+                    cost + moved * abs(x - y) ** p,
+                )
+        return cost ** (1 / p)
+
+    mass = np.array(mass)
+    slope = jax.grad(lambda w: wasserstein_1d(a, b, p, w, beside))(jnp.asarray(mass))
+    wanted = [(exact(mass + step * row) - exact(mass)) / step for row in np.eye(3)]
+    np.testing.assert_allclose(slope, wanted, atol=1e-5)
+
+
 def test_max_sliced_has_the_gradient_of_its_direction(key):
     """Of a shift, the distance |m - m'|: along it, shared among the points."""
     a = jnp.asarray(RNG.normal(size=(8, 2)), jnp.float32)
