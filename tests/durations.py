@@ -16,7 +16,7 @@ import pytest
 FILE = Path(__file__).with_name("slow.json")
 FUNCTION_LIMIT = 1.5
 """CPU seconds of the cheapest case of a test function."""
-CASE_LIMIT = 0.5
+CASE_LIMIT = 0.4
 """CPU seconds of a further case of a test function."""
 
 _measured: dict[str, float] = {}

@@ -1,6 +1,6 @@
 """Pictures of a VAE's latent space: reconstructions, interpolations, traversals, the manifold."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,22 +26,30 @@ def grey(likelihood: vae.Likelihood, raw: Array) -> np.ndarray:
     return np.asarray(jnp.clip(jnp.round((seen + 1) * 127.5), 0, 255), np.uint8)
 
 
-def use_of_latents(posterior: vae.Posterior, z: Array, prior: vae.Prior) -> str:
-    """A line that shows collapse (units, KL), the information of z on x, and holes of the prior."""
+def use_of_latents(posterior: vae.Posterior, z: Array, prior: vae.Prior) -> dict[str, Array]:
+    """What shows collapse (units, KL), the information of z on x, and holes of the prior."""
     key, n = jax.random.key(0), len(z)
     count, _ = vae.active_units(z)
-    line = f"latents: {int(count)} of {z.shape[1]} active"
-    if posterior.moments is not None and prior.moments is not None:
-        costs = kl_terms(*posterior.moments, *prior.moments).mean(0)
-        largest = np.sort(np.asarray(costs))[::-1][:MOST]
-        line += ", KL " + " ".join(f"{cost:.2f}" for cost in largest)
-        line += " ..." if len(costs) > MOST else ""
     shared = vae.information(key, posterior, prior, n)
-    holes = float(vae.hole_score(key, posterior, prior, n))
+    holes = vae.hole_score(key, posterior, prior, n)
+    found = {"active": count, "holes": holes, "shared": shared}
+    if posterior.moments is not None and prior.moments is not None:
+        found["costs"] = kl_terms(*posterior.moments, *prior.moments).mean(0)
+    return found
+
+
+def line_of_latents(found: Mapping[str, Any], n: int, dims: int) -> str:
+    """What `use_of_latents` found of n examples."""
+    line = f"latents: {int(found['active'])} of {dims} active"
+    if "costs" in found:
+        costs = np.asarray(found["costs"])
+        line += ", KL " + " ".join(f"{cost:.2f}" for cost in np.sort(costs)[::-1][:MOST])
+        line += " ..." if len(costs) > MOST else ""
+    shared = found["shared"]
     return (
         f"{line}; mutual information {float(shared.mutual_information):.2f} of at most "
-        f"{np.log(n):.2f} nats, KL(q(z) || p(z)) {float(shared.gap):.2f}; hole score {holes:.3f} "
-        "(0.01 without holes)"
+        f"{np.log(n):.2f} nats, KL(q(z) || p(z)) {float(shared.gap):.2f}; hole score "
+        f"{float(found['holes']):.3f} (0.01 without holes)"
     )
 
 
@@ -62,11 +70,16 @@ def latent_pictures(
         test = data.examples(spec.name, "train", count)
     label = jnp.asarray(test["y"]) if config.conditional else None
     functions_of = lambda label: vae.functions(model, state, label=label)
-    functions, u = functions_of(label), vae.values(model, state, test["x"])
-    posterior = functions.posterior(u)
-    keys = jax.random.split(jax.random.key(1), len(u))
-    z = vae.posterior_mean(posterior, keys)
-    print(use_of_latents(posterior, z, functions.prior_of(z.shape[1])))
+
+    @jax.jit  # its parts one by one are hundreds of programs
+    def encoded(state, u, label):
+        functions = vae.functions(model, state, label=label)
+        posterior = functions.posterior(u)
+        z = vae.posterior_mean(posterior, jax.random.split(jax.random.key(1), len(u)))
+        return z, use_of_latents(posterior, z, functions.prior_of(z.shape[1]))
+
+    z, found = encoded(state, vae.values(model, state, test["x"]), label)
+    print(line_of_latents(found, *z.shape))
     if z.shape[1] == 2:
         figure = _encoded(np.asarray(z), test.get("y"))
         path = plotting.save(figure, folder / "encoded.png")

@@ -42,8 +42,8 @@ def test_numbers_and_a_picture(command, runs, name, words):
         (("--langevin", 2, "--noise-std", 0), "noise_std=0"),
     ],
 )
-def test_what_cannot_work_is_refused_in_one_line(command, runs, words, message):
-    ended = command("latent_search", runs / "vae", *SMALL, *words)
+def test_what_cannot_work_is_refused_in_one_line(command, coder_run, words, message):
+    ended = command("latent_search", coder_run, *SMALL, *words)
     assert ended.code == 2
     assert message in ended.err
     assert ended.err.strip().count("\n") == 0
