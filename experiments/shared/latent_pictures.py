@@ -26,13 +26,13 @@ def grey(likelihood: vae.Likelihood, raw: Array) -> np.ndarray:
     return np.asarray(jnp.clip(jnp.round((seen + 1) * 127.5), 0, 255), np.uint8)
 
 
-def use_of_latents(posterior: vae.Posterior, z: Array, prior: vae.Prior) -> dict[str, Array]:
+def use_of_latents(posterior: vae.Posterior, z: Array, prior: vae.Prior) -> dict[str, Any]:
     """What shows collapse (units, KL), the information of z on x, and holes of the prior."""
     key, n = jax.random.key(0), len(z)
     count, _ = vae.active_units(z)
     shared = vae.information(key, posterior, prior, n)
     holes = vae.hole_score(key, posterior, prior, n)
-    found = {"active": count, "holes": holes, "shared": shared}
+    found: dict[str, Any] = {"active": count, "holes": holes, "shared": shared}
     if posterior.moments is not None and prior.moments is not None:
         found["costs"] = kl_terms(*posterior.moments, *prior.moments).mean(0)
     return found
