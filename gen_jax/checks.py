@@ -4,10 +4,11 @@ They run once, on the values themselves, before anything is compiled. What jax t
 and a dtype, which are checked, but no values.
 """
 
+import contextlib
 import inspect
 import os
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -73,7 +74,8 @@ def _host_array(argument: str, value: Any) -> np.ndarray:
     try:
         array = np.asarray(value)
     except (ValueError, TypeError) as error:
-        raise DataError(f"{argument}={shown(value)} is no array of numbers") from error
+        why = " (its rows differ in shape)" if "inhomogeneous" in str(error) else ""
+        raise DataError(f"{argument}={shown(value)} is no array of numbers{why}") from error
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
@@ -177,6 +179,36 @@ def check_callable(argument: str, function: Any) -> Any:
     if not callable(function):
         raise ConfigError(f"{argument}={shown(function)} must be a function")
     return function
+
+
+def as_network(argument: str, network: Any) -> Any:
+    """Return `network`; raise ConfigError unless it has `init` and `apply`, and is no class."""
+    if isinstance(network, type):
+        raise ConfigError(f"{argument}={network.__name__} is a class: give {network.__name__}(...)")
+    if not all(callable(getattr(network, name, None)) for name in ("init", "apply")):
+        raise ConfigError(
+            f"{argument}={shown(network)} has no init and apply: give a Flax Linen module, "
+            "nets.from_nnx(build) or nets.from_functions(init, apply)"
+        )
+    return network
+
+
+NOT_RUN = ("InvalidRngError", "ModifyScopeVariableError")
+"""Errors of Flax where a network needs random numbers, or moves its batch statistics."""
+
+
+@contextlib.contextmanager
+def parameters_alone() -> Iterator[None]:
+    """ConfigError for Flax's of a network with dropout or batch statistics that are not run."""
+    try:
+        yield
+    except Exception as error:
+        if type(error).__module__ != "flax.errors" or type(error).__name__ not in NOT_RUN:
+            raise
+        raise ConfigError(
+            "a network has dropout or batch normalisation, which this model does not run: leave "
+            f"it out ({str(error).partition(' (http')[0]})"
+        ) from error
 
 
 def check_arguments(argument: str, function: Any, names: tuple[str, ...]) -> Any:

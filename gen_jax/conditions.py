@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.checks import as_array, is_known
+from gen_jax.checks import as_array, as_network, is_known
 from gen_jax.errors import (
     ConfigError,
     DataError,
@@ -92,7 +92,10 @@ class Condition:
 
 def _found(condition: Condition, batch: Mapping[str, Any], what: str) -> Any:
     if condition.key not in batch:
-        raise ConfigError(f"{what}, but the data has no {condition.name}s {condition.key!r}")
+        has = ", ".join(map(repr, batch))
+        raise ConfigError(
+            f"{what}, but the data has no {condition.name}s {condition.key!r} (it has: {has})"
+        )
     return as_array(f"batch {condition.key!r}", batch[condition.key])
 
 
@@ -129,7 +132,7 @@ class Labels(Condition):
 
     def of_batch(self, batch: Mapping[str, Any], unlabelled: bool = False) -> Int[Array, "B"]:
         """As `Condition.of_batch`; num_classes is allowed where examples may be `unlabelled`."""
-        labels = _found(self, batch, f"num_classes={self.num_classes}")
+        labels = _found(self, batch, f"condition=labels({self.num_classes})")
         if labels.shape != (len(batch["x"]),):
             raise DataError(
                 f"batch {self.key!r} has shape {labels.shape}, must be [{len(batch['x'])}]"
@@ -168,7 +171,8 @@ class Captions(Condition):
     length: int = 0
 
     def of_batch(self, batch: Mapping[str, Any]) -> Int[Array, "B T"]:
-        tokens = _found(self, batch, f"vocabulary={self.vocabulary}")
+        what = f"condition=captions({self.vocabulary}, {self.length})"
+        tokens = _found(self, batch, what)
         wanted = (len(batch["x"]), self.length)
         if tokens.shape != wanted:
             raise DataError(f"batch {self.key!r} has shape {tokens.shape}, must be {list(wanted)}")
@@ -207,7 +211,7 @@ class Image(Condition):
         return jnp.broadcast_to(jnp.asarray(value, jnp.float32), (n, *self.shape))
 
     def of_batch(self, batch: Mapping[str, Any]) -> Float[Array, "B ..."]:
-        found = _found(self, batch, f"{self.name} of shape {self.shape}")
+        found = _found(self, batch, f"condition=image({self.shape})")
         return self._fits(found, len(batch["x"]), DataError, f"batch {self.key!r}")
 
     def checked(self, value: Any, n: int) -> Float[Array, "n ..."] | None:
@@ -334,8 +338,7 @@ def configured(argument: str, network: Any, condition: Condition | None) -> Any:
     without these fields is left as it is. Raises ConfigError where the network was made for another
     number of classes, or where it has no place for this condition.
     """
-    if isinstance(network, type):
-        raise ConfigError(f"{argument}={network.__name__} is a class: give {network.__name__}(...)")
+    as_network(argument, network)
     if condition is None or isinstance(condition, Labels):
         wanted = num_classes(condition)
         own = getattr(network, "num_classes", None)

@@ -59,6 +59,19 @@ SCALES = 5.0
 """How many times the data's standard deviation may be off before it is a warning."""
 
 
+DEQUANTIZED = "data.chain(data.dequantize(), data.logit(0.05))"
+"""What a density of images needs: levels on a grid have none."""
+
+
+def check_real(units: HasUnits, x: Data, give: str = "data.symmetric_images()") -> None:
+    """Raise ConfigError for whole numbers without a transform, such as `give` for images."""
+    if units.transform is None and not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ConfigError(
+            f"x is {x.dtype} and there is no transform (give transform={give} for images of "
+            "uint8, another of gen_jax.data, or floating-point x of about unit size)"
+        )
+
+
 def check_scaled(
     units: HasUnits, x: Data, std: float, option: str = "data_std", narrow: bool = False
 ) -> None:
@@ -68,11 +81,7 @@ def check_scaled(
     known and not alike, have a standard deviation above SCALES times `std`, or, unless data may be
     `narrow`, below std / SCALES.
     """
-    if units.transform is None and not jnp.issubdtype(x.dtype, jnp.floating):
-        raise ConfigError(
-            f"x is {x.dtype} and there is no transform (give transform=data.symmetric_images() for "
-            "images of uint8, another of gen_jax.data, or floating-point x of about unit size)"
-        )
+    check_real(units, x)
     check_data(units, x, lambda u: _warn_scale(u, std, option, narrow))
 
 
@@ -95,7 +104,10 @@ def to_model(units: HasUnits, key: Key[Array, "*batch"] | None, x: Data) -> Shap
     """
     u = jnp.asarray(units.transform.encode(key, x) if units.transform else x)
     if u.shape[1:] != tuple(units.shape):
-        raise ConfigError(f"data of shape {u.shape[1:]} does not fit shape={units.shape}")
+        raise ConfigError(
+            f"data of shape {u.shape[1:]} does not fit shape={units.shape}, that of one example "
+            "(H, W, C of images)"
+        )
     return u
 
 

@@ -6,6 +6,7 @@ Each class carries the exit code that the command line returns for it.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from inspect import isroutine
 from numbers import Integral, Real
 from typing import Any
 
@@ -59,9 +60,15 @@ def shown(value: Any) -> str:
     """What was given, in a few words of one line: arrays by dtype and shape."""
     if hasattr(value, "dtype") and hasattr(value, "shape"):
         return f"an array of {value.dtype} {list(value.shape)}"
+    if isinstance(value, type) or isroutine(value):
+        named = getattr(value, "__name__", "<lambda>") != "<lambda>"
+        kind = "class" if isinstance(value, type) else "function"
+        return f"the {kind} {value.__name__}" if named else f"a {kind}"
     if isinstance(value, Mapping | list | set) or callable(value):
         return f"a {type(value).__name__}"
     text = " ".join(repr(value).split())
+    if len(text) > 200 and isinstance(value, tuple):
+        return f"a {type(value).__name__} of {len(value)}"
     return text if len(text) <= 200 else f"{text[:197]}..."
 
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.batching import batch_rows, watched
-from gen_jax.checks import as_array, as_batch, as_key, is_known, no_type_check
+from gen_jax.checks import as_array, as_batch, as_key, is_known, no_type_check, parameters_alone
 from gen_jax.compiled import Check, Compiled, has_functions, is_arrays
 from gen_jax.conditions import Condition
 from gen_jax.errors import ConfigError, DataError, GenJaxError, check_range, shown
@@ -83,7 +83,7 @@ def _as_points(x: Any) -> Any:
 def _with_state(function: Callable, key: Any, state: State, *rest: Any, **named: Any) -> Any:
     """The function called; ConfigError where it fails on a state without a single array."""
     try:
-        return function(key, state, *rest, **named)
+        return parameters_alone()(function)(key, state, *rest, **named)
     except (AttributeError, IndexError, KeyError, TypeError) as error:
         words = (type(state).__name__, "string indexing")
         of_state = not isinstance(error, TypeError) or any(word in str(error) for word in words)
@@ -106,7 +106,7 @@ def _key_first(form: str, key: Any) -> Any:
 
 
 def _init(function: Callable) -> Callable:
-    return lambda key=None, batch=None: function(
+    return lambda key=None, batch=None: parameters_alone()(function)(
         _key_first("init(key, batch)", key), _batch(function, batch, True)
     )
 

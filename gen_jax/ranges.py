@@ -17,7 +17,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_origin, ge
 
 import numpy as np
 
-from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.errors import ConfigError, check_choice, check_range, shown
 
 Made = TypeVar("Made")
 
@@ -106,7 +106,11 @@ def options_from(kind: type[Made], words: Mapping[str, Any], *first: Any) -> Mad
     without a default is missing.
     """
     known: Any = kind
-    for name in words:
+    for name, value in words.items():
+        if name == "num_classes" and name not in known._fields and "condition" in known._fields:
+            raise ConfigError(
+                f"option='num_classes' is unknown: give condition=conditions.labels({shown(value)})"
+            )
         check_choice("option", name, known._fields)
     needed = [name for name in known._fields[len(first) :] if name not in known._field_defaults]
     if missing := [name for name in needed if name not in words]:

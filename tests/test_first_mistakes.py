@@ -6,8 +6,8 @@ import optax
 import pytest
 from flax import linen as nn
 
-from gen_jax import conditions, data, diffusion, flows, gan, nets, vae
-from gen_jax.errors import ConfigError, DataError
+from gen_jax import conditions, data, diffusion, energy, flows, gan, nets, paths, vae
+from gen_jax.errors import ConfigError, DataError, shown
 from gen_jax.model import GenerativeModel
 
 KEY, ADAM = jax.random.key(0), optax.adam(1e-3)
@@ -123,3 +123,101 @@ def test_a_gan_that_does_not_use_its_condition():
             latent=2,
             condition=conditions.labels(3),
         )
+
+
+WHOLE = {"x": np.zeros((8, 2), np.uint8)}
+OF_REALS = {
+    "gan": lambda: gan.gan(
+        nets.MLP((4,)), nets.MLP((4,)), ADAM, ADAM, shape=(2,), latent=2, transform=None
+    ),
+    "flow": lambda: flows.flow(flows.free(flows.affine()), ADAM, shape=(2,)),
+    "ffjord": lambda: flows.ffjord(ADAM, shape=(2,)),
+    "manifold_flow": lambda: flows.manifold_flow(
+        flows.free(flows.affine()), flows.free(flows.affine()), ADAM, shape=(2,), latent=1
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OF_REALS)
+def test_levels_without_a_transform(name):
+    give = "symmetric_images" if name == "gan" else "dequantize"
+    with pytest.raises(ConfigError, match=f"x is uint8 and there is no transform.*{give}"):
+        OF_REALS[name]().init(KEY, WHOLE)
+
+
+@pytest.mark.parametrize("network", [None, "mlp", lambda x: x])
+def test_what_is_no_network(network):
+    match = r"network=.* has no init and apply: give .*from_nnx\(build\) or nets.from_functions"
+    for make in (
+        lambda: diffusion.diffusion(network, "cosine", ADAM, shape=(2,)),
+        lambda: energy.score_model(network, ADAM, shape=(2,)),
+        lambda: diffusion.noisy_classifier(network, None, ADAM, shape=(2,), num_classes=2),
+    ):
+        with pytest.raises(ConfigError, match=match):
+            make()
+
+
+class Drops(nn.Module):
+    """Dropout, or batch statistics."""
+
+    normalised: bool = False
+
+    @nn.compact
+    def __call__(self, x, noise, condition=None):
+        h = nn.Dense(2)(x)
+        if self.normalised:
+            return nn.BatchNorm(use_running_average=False)(h)
+        return nn.Dropout(0.5, deterministic=False)(h)
+
+
+@pytest.mark.parametrize("normalised", [True, False])
+def test_a_network_with_dropout_or_batch_normalisation(normalised):
+    model, batch = points_model(Drops(normalised)), {"x": POINTS}
+    with pytest.raises(ConfigError, match="dropout or batch normalisation, which this model does"):
+        model.step(KEY, model.init(KEY, batch), batch)
+
+
+def test_a_model_with_labels_on_data_without_them():
+    model = diffusion.diffusion(
+        nets.MLP((4,)), "cosine", ADAM, shape=(2,), condition=conditions.labels(3)
+    )
+    match = r"condition=labels\(3\), but the data has no labels 'y' \(it has: 'x', 'labels'\)"
+    with pytest.raises(ConfigError, match=match):
+        model.init(KEY, {"x": POINTS, "labels": np.zeros(8, int)})
+
+
+def test_a_number_of_classes_in_place_of_a_condition():
+    with pytest.raises(ConfigError, match=r"give condition=conditions.labels\(3\)"):
+        diffusion.diffusion(nets.MLP((4,)), "cosine", ADAM, shape=(2,), num_classes=3)
+
+
+def test_images_with_channels_first():
+    model = diffusion.diffusion(
+        nets.MLP((4,)), "cosine", ADAM, shape=(4, 4, 3), transform=data.symmetric_images()
+    )
+    match = r"\(3, 4, 4\) does not fit shape=\(4, 4, 3\), that of one example \(H, W, C"
+    with pytest.raises(ConfigError, match=match):
+        model.init(KEY, {"x": np.zeros((2, 3, 4, 4), np.uint8)})
+
+
+def test_images_of_several_sizes():
+    rows = [np.zeros((4, 4, 3)), np.zeros((5, 4, 3))]
+    with pytest.raises(DataError, match="its rows differ in shape"):
+        points_model().init(KEY, {"x": rows})
+
+
+def test_grey_levels_for_the_default_likelihood_of_a_vae():
+    model = vae.vae(vae.mlp((4,)), vae.mlp((4,)), ADAM, shape=(2,), latent=2)
+    match = "choose likelihood from: categorical, discretized_logistic, .*; or another transform"
+    with pytest.raises(ConfigError, match=match):
+        model.init(KEY, WHOLE)
+
+
+def test_what_was_given_is_said_in_few_words():
+    """A constructor that was not called has its name; large tuples are no wall of numbers."""
+    with pytest.raises(ConfigError, match="path=the function cosine must be a GaussianPath"):
+        diffusion.diffusion(nets.MLP((4,)), paths.cosine, ADAM, shape=(2,))
+    assert shown(nets.MLP) == "the class MLP"
+    assert shown(lambda x: x) == "a function"
+    assert shown((2, 3)) == "(2, 3)"
+    assert shown((np.zeros((9, 9)), np.zeros((9, 9)))) == "a tuple of 2"

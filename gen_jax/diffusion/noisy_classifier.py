@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gen_jax.checks import check_output
+from gen_jax.checks import as_network, check_output
 from gen_jax.conditions import labels
 from gen_jax.diffusion.network import noise_input
 from gen_jax.diffusion.time_sampling import low_discrepancy
@@ -40,6 +40,7 @@ def noisy_classifier(
       smoothing: of the labels; a guide's gradient is that of log p(y | x_t), which it flattens.
     Raises ConfigError for numbers out of range, `init` DataError for labels outside 0 .. K - 1.
     """
+    as_network("network", network)
     check_range("num_classes", num_classes, 2, integer=True)
     check_range("smoothing", smoothing, 0, 1)
     check_range("ema_decay", ema_decay, 0, 1)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import optax
 
-from gen_jax.checks import no_type_check
+from gen_jax.checks import as_network, no_type_check
 from gen_jax.conditions import Condition
 from gen_jax.energy.normalizer import Annealing
 from gen_jax.errors import check_shape
@@ -114,6 +114,7 @@ def make_parts(
     condition: Condition | None = None,
 ) -> Parts:
     """The parts of a model. Raises ConfigError for numbers out of range."""
+    as_network("network", network)
     check_shape("shape", options.shape)
     check_ranges(options)
     return Parts(network, optimizer, options, method, condition)

@@ -9,7 +9,7 @@ import optax
 
 from gen_jax.checks import no_type_check
 from gen_jax.conditions import Labels
-from gen_jax.data_units import log_det, to_model_floats
+from gen_jax.data_units import DEQUANTIZED, check_real, log_det, to_model_floats
 from gen_jax.data_units import to_data as to_data_units
 from gen_jax.errors import check_choice, check_finite, check_shape
 from gen_jax.flows.bijector import Bijector, with_condition
@@ -111,6 +111,7 @@ def solve(
 def init_state(parts: Parts, key: Key[Array, ""], batch: Batch) -> AveragedState:
     """Fresh state; raises ConfigError when the batch does not fit the options."""
     options = parts.options
+    check_real(options, batch["x"], DEQUANTIZED)
     check_batch(options, batch, options.transform)
     classes = 0 if options.condition is None else options.condition.num_classes
     params = parts.network.init(key, jnp.zeros((1, math.prod(options.shape) + 1 + classes)))

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 
 from gen_jax.checks import no_type_check
-from gen_jax.data_units import check_data, to_data, to_model_vectors
+from gen_jax.data_units import DEQUANTIZED, check_data, check_real, to_data, to_model_vectors
 from gen_jax.errors import check_range, check_shape
 from gen_jax.flows.bijector import Layer, start_from_data
 from gen_jax.flows.density import log_density
@@ -121,6 +121,7 @@ def init_state(parts: Parts, key: Key[Array, ""], batch: Batch) -> AveragedState
     """Fresh state, its actnorms set from the batch."""
     options, outer = parts.options, parts.outer
     key_inner, key_outer, key_data = jax.random.split(key, 3)
+    check_real(options, batch["x"], DEQUANTIZED)
     check_data(options, batch["x"])
     u = to_model_vectors(options, key_data, batch["x"])
     begun = start_from_data(outer, outer.init(key_outer, parts.dim), u)

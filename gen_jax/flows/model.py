@@ -9,7 +9,7 @@ import optax
 
 from gen_jax.checks import as_floats, no_type_check
 from gen_jax.conditions import Labels
-from gen_jax.data_units import density_kind
+from gen_jax.data_units import DEQUANTIZED, check_real, density_kind
 from gen_jax.errors import ConfigError, check_finite, check_shape
 from gen_jax.flows import density
 from gen_jax.flows.bijector import Bijector, Guided, Layer, Shape, start_from_data
@@ -123,6 +123,8 @@ def score(
 def init_state(parts: Parts, key: Key[Array, ""], batch: Batch) -> AveragedState:
     """Fresh state, its actnorms set from the batch; raises ConfigError when this does not fit."""
     options = parts.options
+    if options.dequantizer is None:
+        check_real(options, batch["x"], DEQUANTIZED)
     check_batch(options, batch, parts.data_transform)
     classes = 0 if options.condition is None else options.condition.num_classes
     key_flow, key_noise, key_data = jax.random.split(key, 3)

@@ -9,7 +9,7 @@ import optax
 
 from gen_jax.checks import no_type_check
 from gen_jax.conditions import num_classes
-from gen_jax.data_units import check_data, to_model_floats
+from gen_jax.data_units import check_data, check_real, to_model_floats
 from gen_jax.errors import ConfigError
 from gen_jax.gan.generate import checked_code, draw_samples
 from gen_jax.gan.networks import apply_critic, draw_latent
@@ -94,6 +94,7 @@ def init_state(parts: Parts, key: Key[Array, ""], batch: Batch) -> GanState:
     _, key_generator, key_critic = jax.random.split(key, 3)
     if options.condition is not None:
         options.condition.of_batch(batch)
+    check_real(options, batch["x"])
     x = check_data(options, batch["x"], floats=True)
     value = None if options.condition is None else options.condition.null(2)
     latent = draw_latent(jax.random.split(key_generator, 2), options)

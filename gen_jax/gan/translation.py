@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gen_jax.checks import as_floats, check_output
-from gen_jax.data_units import Units, check_data
+from gen_jax.checks import as_floats, as_network, check_output
+from gen_jax.data_units import Units, check_data, check_real
 from gen_jax.errors import ConfigError, check_shape
 from gen_jax.gan.losses import ScoreLoss
 from gen_jax.types import Array, Batch, Float, Key, Num
@@ -30,7 +30,9 @@ def check_pair(shape: Any) -> tuple[int, ...]:
 
 def check_images(shape: Any, transform: Any, batch: Batch) -> None:
     """ConfigError for images of another shape, DataError for values the transform refuses."""
-    check_data(Units(tuple(shape), transform), batch["x"])
+    units = Units(tuple(shape), transform)
+    check_real(units, batch["x"])
+    check_data(units, batch["x"])
 
 
 def split_pair(x: Num[Array, "B H W2 C"]) -> tuple[Num[Array, "B H W C"], Num[Array, "B H W C"]]:
@@ -82,7 +84,7 @@ def checked_sources(source: Any, n: int, shape: tuple[int, ...]) -> Array:
 
 def init_params(network: Any, name: str, key: Key[Array, ""], *inputs: Array) -> Any:
     """Parameters of a network. Raises ConfigError for one that carries anything else."""
-    variables = network.init(key, *inputs)
+    variables = as_network(name, network).init(key, *inputs)
     if set(variables) != {"params"}:
         raise ConfigError(f"{name} carries {sorted(set(variables) - {'params'})} beside parameters")
     return variables["params"]

@@ -184,10 +184,11 @@ def check_values(likelihood: Likelihood, x: Num[Array | np.ndarray, "..."]) -> N
     """
     integers = jnp.issubdtype(x.dtype, jnp.integer)
     if integers != (likelihood.values == "levels"):
-        fits = "levels" if integers else "real or binary"
+        kinds = {name: make().values == "levels" for name, make in LIKELIHOODS.items()}
+        fits = ", ".join(name for name, levels in kinds.items() if levels == integers)
         raise ConfigError(
             f"a likelihood of {likelihood.values} values does not fit data of dtype {x.dtype} "
-            f"(choose one of {fits} values, or another transform)"
+            f"(choose likelihood from: {fits}; or another transform)"
         )
     if likelihood.values != "binary" or isinstance(x, jax.core.Tracer):
         return

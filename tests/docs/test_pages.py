@@ -1,5 +1,6 @@
 """The pages of the site: their cells run, their commands and files exist, the site builds."""
 
+import importlib
 import os
 import re
 import shlex
@@ -9,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from experiments.shared import command_line, sweep_plan
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -55,16 +58,48 @@ def test_commands_and_files_exist(name):
         assert (ROOT / file).exists() or "_build" in file, file
 
 
-def test_options_of_commands_exist():
-    """Every option that a page's command shows is a field of some configuration."""
-    known = "".join(path.read_text() for path in (ROOT / "experiments").rglob("*.py"))
-    known += "".join(path.read_text() for path in (ROOT / "benchmarks").glob("*.py"))
-    for name, text in PAGES.items():
-        for line in re.findall(r"python -m experiments\.\w+[^`\n]*", text):
-            for word in shlex.split(line.replace("'", ""), comments=True):
-                if word.startswith("--"):
-                    field = word[2:].split("=")[0].split(".")[-1].replace("-", "_")
-                    assert re.search(rf"\b{field}\b", known), (name, word)
+class Read(Exception):
+    """The words of a command were read as its options."""
+
+
+def read_words(name, words, monkeypatch):
+    """`experiments.NAME WORDS` up to where its options are known; of a sweep, those of each run.
+
+    Raises SystemExit or an error for words that the command does not take.
+    """
+    if name == "sweep":
+        plan = sweep_plan.parse(words)
+        for run in [*plan.runs.values()]:
+            read_words(plan.experiment, run, monkeypatch)
+        return read_words("evaluate", ["runs/any", *plan.evaluation], monkeypatch)
+    monkeypatch.setattr(sys, "argv", [name, *words])
+    with pytest.raises(Read):
+        importlib.import_module(f"experiments.{name}").main()
+
+
+def commands_in(text):
+    """`python -m experiments.NAME WORDS`, each once."""
+    text = text.replace("\\\n", " ")
+    found = re.findall(r"python -m experiments\.(\w+)([^`\n]*)", text)
+    return {(name, words.partition(" #")[0].rstrip(" .,:;")) for name, words in found}
+
+
+def test_every_command_that_is_shown_is_taken_with_its_options(monkeypatch):
+    """Of the pages, the README and the docstrings of the scripts; values are not looked at."""
+
+    def read(runs):
+        raise Read
+
+    monkeypatch.setattr(command_line, "load_plugins_of", read)
+    scripts = [path.read_text(encoding="utf-8") for path in (ROOT / "experiments").glob("*.py")]
+    texts = [*PAGES.values(), (ROOT / "README.md").read_text(encoding="utf-8"), *scripts]
+    shown = sorted({command for text in texts for command in commands_in(text)})
+    assert len(shown) > 100
+    for name, words in shown:
+        if not re.search(r"\.\.\.|--option|\b[A-Z_]{3,}\b", words):  # the form of a command
+            read_words(name, shlex.split(words), monkeypatch)
+    with pytest.raises(SystemExit):
+        read_words("diffusion", ["--stpes", "3"], monkeypatch)
 
 
 def test_every_family_has_a_page():

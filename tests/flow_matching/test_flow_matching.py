@@ -1,5 +1,7 @@
 """Flow matching: its loss, couplings and other sources."""
 
+from functools import partial
+
 import exact
 import jax
 import jax.numpy as jnp
@@ -76,30 +78,16 @@ def test_any_source_is_carried_by_deterministic_steppers(key, stepper):
 
 @pytest.mark.parametrize("name", diffusion.STEPPERS)
 def test_steppers_that_need_the_score_are_refused(key, name):
-    stochastic = diffusion.STEPPERS[name]().stochastic
+    """Those that draw noise: `test_laws.py` shows of each whether it does. All others are taken."""
     for options in ({"source": uniform_source}, {"coupling": "optimal_assignment"}):
         model = build(Translation(), **options)
         state = model.init(key, {"x": jnp.zeros((4, 2))})
-        if stochastic:
+        draw = partial(model.sample, key, n=2, stepper=name, num_steps=2)
+        if diffusion.STEPPERS[name]().stochastic:
             with pytest.raises(ConfigError, match="stepper"):
-                model.sample(key, state, 2, stepper=name)
-    assert stochastic == (name not in NO_SCORE)
-
-
-NO_SCORE = {
-    "ddim",
-    "euler",
-    "heun",
-    "midpoint",
-    "rk4",
-    "edm_heun",
-    "dpm_solver_pp",
-    "unipc",
-    "dpm_solver_pp_3",
-    "unipc_3",
-    "adams",
-    "adaptive",
-}
+                draw(state)
+        else:
+            assert jax.eval_shape(draw, state).shape == (2, 2)
 
 
 def test_a_source_starts_at_the_scale_of_the_path(key):
