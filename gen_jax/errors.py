@@ -74,7 +74,7 @@ def shown(value: Any) -> str:
 
 def check_choice(argument: str, value: Any, choices: Iterable[str]) -> str:
     """Return `value` if it is one of `choices`; else raise ConfigError with the nearest match."""
-    names = list(choices)
+    names = list(dict.fromkeys(choices))
     if value in names:
         return value
     near = get_close_matches(str(value), names, n=1) or [

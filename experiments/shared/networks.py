@@ -1,5 +1,6 @@
 """Networks by name and size, as the experiments' options describe them."""
 
+import inspect
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -60,8 +61,14 @@ def make_network(config: NetworkConfig, spec: DatasetSpec) -> Any:
     config.check()
     name = config.name
     if name not in ("auto", *SIZED):
-        given = {"width": config.width, "depth": config.depth}
-        return NETWORKS[name](**{k: size for k, size in given.items() if size is not None})
+        sizes = {"width": config.width, "depth": config.depth}
+        given = {k: size for k, size in sizes.items() if size is not None}
+        try:
+            inspect.signature(NETWORKS[name]).bind(**given)
+        except TypeError as error:
+            words = ", ".join(f"network.{k}={size}" for k, size in given.items()) or "no sizes"
+            raise ConfigError(f"network.name={name!r} with {words}: {error}") from error
+        return NETWORKS[name](**given)
     common = {
         "num_classes": spec.num_classes,
         "dropout": config.dropout,

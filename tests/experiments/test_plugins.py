@@ -49,7 +49,11 @@ def test_own_methods_have_names(command, own_file, tmp_path):
     refused = command("diffusion", *words, "--directory", run)
     assert refused.code == 2
     assert "path='bent'" in refused.err
-    ended = command("diffusion", *words, "--plugin", "my_methods", "--directory", run)
+    words += ("--plugin", "my_methods")
+    refused = command("diffusion", *words, "--network.depth", 3, "--directory", run)
+    assert refused.code == 2
+    assert "network.name='line' with network.width=8, network.depth=3: " in refused.err
+    ended = command("diffusion", *words, "--directory", run)
     assert ended.code == 0, ended.err
     forget()
     ended = command("sample", run, "--num", 8, "--output", tmp_path / "a.npz")  # of the run itself
@@ -60,7 +64,7 @@ def test_own_methods_have_names(command, own_file, tmp_path):
     ended = command("sample", run, *half)
     assert ended.code == 0, ended.err
     forget()
-    words = ("--from", run, "--steps", 3, "--directory", tmp_path / "tuned", *words[:-4])
+    words = ("--from", run, "--steps", 3, "--directory", tmp_path / "tuned", *words[:-6])
     ended = command("diffusion", *words)
     assert ended.code == 0, ended.err
 
