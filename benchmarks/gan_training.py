@@ -4,7 +4,7 @@
 
 A step is that of gulrajani2017: five updates of the critic with the gradient penalty, each on its
 own 64 images of 28 x 28, then one of the generator; both with Adam. Generator and critic are those
-of `nets.dcgan` with widths 64 and 32, the critic without normalisation. The frameworks run in
+of `gan_nets.dcgan` with widths 64 and 32, the critic without normalisation. The frameworks run in
 processes of their own that take turns, compiled and warm; the ratio of the medians is reported
 (above 1: jax is faster). Then 16 seeds of a small GAN in the plane, 500 steps each, in one compiled
 scan under vmap against 16 calls of the same scan for one seed; compilation is left out.

@@ -58,6 +58,18 @@ def test_commands_and_files_exist(name):
         assert (ROOT / file).exists() or "_build" in file, file
 
 
+def test_options_of_commands_exist():
+    """Every option that a page's command shows is a field of some configuration."""
+    known = "".join(path.read_text() for path in (ROOT / "experiments").rglob("*.py"))
+    known += "".join(path.read_text() for path in (ROOT / "benchmarks").glob("*.py"))
+    for name, text in PAGES.items():
+        for line in re.findall(r"python -m experiments\.\w+[^`\n]*", text):
+            for word in shlex.split(line.replace("'", ""), comments=True):
+                if word.startswith("--"):
+                    field = word[2:].split("=")[0].split(".")[-1].replace("-", "_")
+                    assert re.search(rf"\b{field}\b", known), (name, word)
+
+
 class Read(Exception):
     """The words of a command were read as its options."""
 
@@ -84,6 +96,7 @@ def commands_in(text):
     return {(name, " ".join(words.partition(" #")[0].split())) for name, words in found}
 
 
+@pytest.mark.slow
 def test_every_command_that_is_shown_is_taken_with_its_options(monkeypatch):
     """Of the pages, the README and the docstrings of the scripts; values are not looked at."""
 
