@@ -195,7 +195,7 @@ def _read(
             raise _differ(paths[0], first, path, own)
         x[i] = pixels
         if path in cut:
-            brightest = max(brightest, int(pixels.max()))
+            brightest = max(brightest, picture.upper_half(path))
     if cut:
         picture.check_bits(f"folder {root!r} has 16-bit colour files", brightest)
     y = _labels(root, list(paths))

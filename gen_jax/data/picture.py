@@ -26,6 +26,9 @@ ROUNDING = 1e-3
 NEED_PROGRAMS = ("EPS", "MPEG")
 """Formats that Pillow recognises but does not decode by itself."""
 
+OPENED_AS_OTHERS = ("MPO",)
+"""Formats that Pillow opens by the reader of another: several JPEGs in one file."""
+
 DARK = 63
 """Where no upper half of a 16-bit value is above this, the values have fewer bits."""
 
@@ -60,7 +63,7 @@ def suffixes() -> frozenset[str]:
     Image.init()
     stub = lambda make: isinstance(make, type) and issubclass(make, ImageFile.StubImageFile)
     read = {name for name, (make, _) in Image.OPEN.items() if not stub(make)}
-    formats = read.difference(NEED_PROGRAMS)
+    formats = read.union(OPENED_AS_OTHERS).difference(NEED_PROGRAMS)
     return frozenset(s for s, name in Image.registered_extensions().items() if name in formats)
 
 
@@ -262,6 +265,19 @@ def brightest(path: str) -> float:
     return _decoded(path, lambda image: float(_levels(path, _upright(image)).max()))
 
 
+def upper_half(path: str) -> int:
+    """The largest upper half of a 16-bit colour that can be seen; 255 where black is all there is
+    beside transparent pixels. Raises DataError if the file cannot be read.
+    """
+
+    def largest(image: Any) -> int:
+        x = np.asarray(_with_alpha(image, raw_mode(image)))
+        seen = x[x[..., 3] > 0, :3].max(initial=0)
+        return 255 if seen == 0 and x[..., 3].min() < 255 else int(seen)
+
+    return _decoded(path, largest)
+
+
 def shows_colour(path: str, background: Colour = WHITE) -> bool:
     """Whether any pixel of a file has red, green and blue that differ."""
 
@@ -296,5 +312,5 @@ def read_image(path: str, background: Colour = WHITE) -> np.ndarray:
     grey = grey or (palette and not shows_colour(path, background))
     x = read_pixels(path, Manner(grey, None, background, tops))
     if cut:
-        check_bits(f"image {path!r} is of 16-bit colours", int(x.max()))
+        check_bits(f"image {path!r} is of 16-bit colours", upper_half(path))
     return x

@@ -46,7 +46,12 @@ def parse(name: str) -> tuple[str, int | None, Colour]:
     return base, size, colour
 
 
-@lru_cache
+@lru_cache(maxsize=4)
+def _read_file(path: str, background: Colour, stamp: tuple) -> np.ndarray:
+    """The picture in a file; `stamp` makes a changed file another entry of the cache."""
+    return files.read_image(path, background)
+
+
 def read_picture(name: str) -> np.ndarray:
     """The whole picture of a name in TEXTURES or of "file:PATH", uint8 [H, W, C], C 1 or 3.
 
@@ -58,7 +63,8 @@ def read_picture(name: str) -> np.ndarray:
     path, _, background = parse(name)
     if not os.path.isfile(path):
         raise DataError(f"file {path!r} does not exist or is not a file")
-    return files.read_image(path, background)
+    status = os.stat(path)
+    return _read_file(os.path.abspath(path), background, (status.st_size, status.st_mtime_ns))
 
 
 def patches(picture: np.ndarray, side: int, split: str) -> np.ndarray:

@@ -301,6 +301,28 @@ def test_colours_of_12_bits_in_16_are_refused(tmp_path):
         read_image(str(tmp_path / "a.png"))
 
 
+@pytest.mark.parametrize("channels", [2, 4])
+def test_transparent_pixels_do_not_hide_that_colours_have_12_bits(tmp_path, channels):
+    """What lies behind them, and what they hide, is bright; what can be seen is not."""
+    levels = np.repeat(np.round(RAMP * 4095).astype(">u2")[..., None], channels, -1)
+    levels[..., -1] = 65535
+    levels[0, :5] = [65535] * (channels - 1) + [0]
+    for stem in "ab":
+        path = tmp_path / f"{stem}.png"
+        png(path, 16, {2: 4, 4: 6}[channels], [row.tobytes() for row in levels])
+        with pytest.raises(DataError, match="8 bits per channel"):
+            read_image(str(path))
+    with pytest.raises(DataError, match="8 bits per channel"):
+        load(f"folder:{tmp_path}")
+
+
+def test_black_on_transparent_of_16_bits_is_black_on_white(tmp_path):
+    ink = np.stack([np.zeros_like(RAMP), np.round(RAMP * 65535)], -1).astype(">u2")
+    png(tmp_path / "a.png", 16, 4, [row.tobytes() for row in ink])
+    x = read_image(str(tmp_path / "a.png"))
+    np.testing.assert_allclose(x[..., 0], 255 * (1 - RAMP), atol=1)
+
+
 def test_names_with_sizes_and_colours():
     exists = lambda path: path in ("there@black", "there@8")
     split = lambda name: picture.split_name(name, exists)

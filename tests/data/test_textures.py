@@ -1,5 +1,7 @@
 """Patches of pictures and faces: what is in them, and what is said of a file that will not do."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -50,6 +52,18 @@ def test_a_picture_of_ones_own(picture):
     assert load(f"file:{path}@16")["x"].shape[1:] == (16, 16, 3)
     test = load(f"file:{path}@40", "test")["x"]
     np.testing.assert_array_equal(test[0], pixels[:, 56:])
+
+
+def test_a_picture_is_that_of_the_file_now(tmp_path, monkeypatch):
+    """Of the working folder, and of the last change."""
+    for folder, level in (("one", 10), ("two", 200)):
+        (tmp_path / folder).mkdir()
+        Image.new("L", (64, 64), level).save(tmp_path / folder / "a.png")
+        monkeypatch.chdir(tmp_path / folder)
+        assert load("file:a.png")["x"].max() == level
+    Image.new("L", (64, 64), 90).save("a.png")
+    os.utime("a.png", (1, 1))
+    assert load("file:a.png")["x"].max() == 90
 
 
 @pytest.mark.parametrize(
