@@ -66,7 +66,7 @@ def as_key(argument: str, key: Any, n: int | None = None) -> Array:
     return key
 
 
-def _host_array(argument: str, value: Any) -> np.ndarray:
+def host_array(argument: str, value: Any) -> np.ndarray:
     """A numpy array in the machine's byte order, from anything that has numbers."""
     if np.ma.is_masked(value):
         count = np.ma.count_masked(value)
@@ -76,7 +76,8 @@ def _host_array(argument: str, value: Any) -> np.ndarray:
     except (ValueError, TypeError) as error:
         why = " (its rows differ in shape)" if "inhomogeneous" in str(error) else ""
         raise DataError(f"{argument}={shown(value)} is no array of numbers{why}") from error
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+    array = array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+    return array.astype(np.float64) if array.dtype == np.longdouble else array  # which jax has not
 
 
 def _check_fits(argument: str, array: np.ndarray) -> None:
@@ -103,7 +104,7 @@ def as_array(argument: str, value: Any, *, finite: bool = True) -> Any:
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value)):
         value = jnp.asarray(value)
     if not isinstance(value, jax.Array | jax.ShapeDtypeStruct):
-        value = _host_array(argument, value)
+        value = host_array(argument, value)
     real = jnp.issubdtype(value.dtype, jnp.number) or value.dtype == bool
     if not real or jnp.issubdtype(value.dtype, jnp.complexfloating):
         raise DataError(f"{argument} is {shown(value)} (allowed: real numbers)")

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.checks import check_output, is_known, same_shape
+from gen_jax.checks import check_callable, check_output, is_known, same_shape
 from gen_jax.errors import ConfigError, check_choice, check_range, shown
 from gen_jax.registries import described
 from gen_jax.types import Array, Denoiser, Float, Shaped
@@ -152,6 +152,8 @@ def check_path(path: Any) -> GaussianPath:
     """
     if not isinstance(path, GaussianPath):
         raise ConfigError(f"path={shown(path)} must be a GaussianPath or a name in PATHS")
+    for name, function in path._asdict().items():
+        check_callable(f"path.{name}", function)
     with jax.ensure_compile_time_eval():
         t = jnp.linspace(0, 1, 9)
         values = [same_shape(f"path.{name}", f)(t) for name, f in path._asdict().items()]

@@ -20,9 +20,11 @@ from gen_jax.diffusion.losses import denoising_loss
 from gen_jax.errors import check_range
 from gen_jax.paths import GaussianPath, expand, log_snr
 from gen_jax.randomness import fold_in, normal, sample_keys
+from gen_jax.sampling.checks import floats
 from gen_jax.types import Array, Denoiser, Float, Key
 
 
+@floats(x0="...")
 def ddpm_loss(
     key: Key[Array, ""],
     predict: Callable[[Array, Array], Array],
@@ -38,7 +40,7 @@ def ddpm_loss(
     key_time, key_noise = jax.random.split(key)
     k = jax.random.randint(key_time, x0.shape[:1], 0, num_steps)
     eps = jax.random.normal(key_noise, x0.shape, x0.dtype)
-    t = ((k + 1) / num_steps).astype(x0.dtype)
+    t = ((k + 1) / num_steps).astype(jnp.promote_types(x0.dtype, jnp.float32))
     return denoising_loss(predict, path, x0, eps, t, prediction=prediction, weighting=weighting)
 
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from gen_jax.calls import called, calls_inside
 from gen_jax.errors import ConfigError
 from gen_jax.paths import GaussianPath
+from gen_jax.sampling.checks import floats
 from gen_jax.types import Array, Denoiser, Float
 
 
@@ -53,6 +54,7 @@ def mixture_means(
     return posterior
 
 
+@floats(weights="...", means="...", covariances="...")
 def mixture_denoiser(
     weights: Float[Array, "K"],
     means: Float[Array, "K D"],
@@ -73,6 +75,7 @@ def mixture_denoiser(
     return calls_inside(denoise)
 
 
+@floats(data="...")
 def empirical_denoiser(data: Float[Array, "N ..."], path: GaussianPath) -> Denoiser:
     """E[x0 | x_t = x] when x0 is one of the N data points with equal probability.
 

@@ -19,7 +19,7 @@ from gen_jax.diffusion.network import network_denoiser, predict_both
 from gen_jax.diffusion.options import Parts, draw_source, is_normal, resolve, resolve_path
 from gen_jax.diffusion.sampler import Stepper, prior, sample, sample_with_info
 from gen_jax.diffusion.steppers import STEPPERS
-from gen_jax.errors import ConfigError, check_choice, check_finite
+from gen_jax.errors import ConfigError, check_choice, check_finite, shown
 from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel
 from gen_jax.optimization import AveragedState
@@ -140,11 +140,11 @@ def guided_denoiser(
     elif isinstance(guidance, int | float) and guidance == 1:
         return denoise
     elif value is None:
-        raise ConfigError(f"guidance={guidance} needs {names_of(parts)}, or a weaker model")
+        raise ConfigError(f"guidance={shown(guidance)} needs {names_of(parts)}, or a weaker model")
     elif parts.options.condition_dropout == 0:
         raise ConfigError(
-            f"guidance={guidance} needs a model trained with condition_dropout above 0, or a "
-            "weaker model: this one has learnt nothing without its condition"
+            f"guidance={shown(guidance)} needs a model trained with condition_dropout above 0, or "
+            "a weaker model: this one has learnt nothing without its condition"
         )
     else:
         guide = plain_denoiser(parts, params, None, n)

@@ -10,12 +10,13 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.calls import calls_inside, network_call
-from gen_jax.checks import per_point, same_shape
-from gen_jax.errors import check_finite, check_range
+from gen_jax.checks import no_type_check, per_point, same_shape
+from gen_jax.errors import ConfigError, check_finite, check_range, shown
 from gen_jax.paths import GaussianPath, expand, with_signal
 from gen_jax.types import Array, Denoiser, Float
 
 
+@no_type_check
 def extrapolate(
     denoise: Denoiser,
     guide: Denoiser,
@@ -29,6 +30,8 @@ def extrapolate(
     The guide is not called where no example of the batch needs it: outside the interval, and at a
     weight of 1.
     """
+    if not isinstance(interval, tuple | list) or len(interval) != 2:
+        raise ConfigError(f"interval={shown(interval)} must be two times in [0, 1], low and high")
     low, high = interval
     check_range("interval[0]", low, 0, 1)
     check_range("interval[1]", high, low, 1)

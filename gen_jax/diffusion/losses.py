@@ -27,6 +27,7 @@ from gen_jax.paths import (
     from_x0_eps,
 )
 from gen_jax.registries import described
+from gen_jax.sampling.checks import floats
 from gen_jax.types import Array, Float
 
 # The ratios below are kept times alpha^2, so that the weight of one by the other is finite wherever
@@ -111,6 +112,7 @@ def off_the_poles(path: GaussianPath, t: Float[Array, "..."]) -> Float[Array, ".
     return jnp.clip(t, low.astype(t.dtype), high.astype(t.dtype))
 
 
+@floats(x0="...", eps="...", t="...")
 def denoising_loss(
     predict: Callable[[Array, Array], Array],
     path: GaussianPath,

@@ -14,7 +14,7 @@ from gen_jax.diffusion.time_sampling import low_discrepancy
 from gen_jax.errors import check_range
 from gen_jax.model import GenerativeModel
 from gen_jax.optimization import init_state_with_ema, optimizer_step_with_ema
-from gen_jax.paths import GaussianPath, expand
+from gen_jax.paths import GaussianPath, check_path, expand
 from gen_jax.types import Array, Denoiser, Float, Int, Key
 
 
@@ -41,6 +41,7 @@ def noisy_classifier(
     Raises ConfigError for numbers out of range, `init` DataError for labels outside 0 .. K - 1.
     """
     as_network("network", network)
+    path = None if path is None else check_path(path)
     check_range("num_classes", num_classes, 2, integer=True)
     check_range("smoothing", smoothing, 0, 1)
     check_range("ema_decay", ema_decay, 0, 1)

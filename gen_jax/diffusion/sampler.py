@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gen_jax.calls import counted, network_call, uncounted
-from gen_jax.checks import check_output, check_times, same_shape
+from gen_jax.checks import check_output, check_times, is_known, same_shape
 from gen_jax.errors import ConfigError
 from gen_jax.paths import Coefficients, GaussianPath, coefficients
 from gen_jax.randomness import fold_in, normal, sample_keys
@@ -171,6 +172,23 @@ def sample_with_info(
     return _scan(key, denoise, path, x, times, stepper, data_std, True, trajectory)
 
 
+def _check_ends(path: GaussianPath, times: Float[Array, " times"]) -> None:
+    """Raise ConfigError for a path on which the first time has less noise than the last."""
+    if not is_known(times):
+        return
+    with jax.ensure_compile_time_eval():
+        t = times[jnp.array([0, -1])]
+        alpha, sigma = path.alpha(t), path.sigma(t)
+        if not (is_known(alpha) and is_known(sigma)):
+            return
+        first, last = np.arctan2(alpha, sigma)
+    if first > last:
+        raise ConfigError(
+            f"path: alpha / sigma must fall from data to noise; it is {alpha[1]:g} / {sigma[1]:g} "
+            f"at t = {t[1]:g} and {alpha[0]:g} / {sigma[0]:g} at t = {t[0]:g}"
+        )
+
+
 def _scan(
     key: Key[Array, "*batch"],
     denoise: Denoiser,
@@ -185,6 +203,7 @@ def _scan(
     """The loop; the calls are 0 unless they are counted."""
     times, x = jnp.asarray(times, float), as_floating(x)
     check_times(times)
+    _check_ends(path, times)
     dtype, wide = x.dtype, jnp.promote_types(x.dtype, times.dtype)
     network = same_shape("denoise", network_call(denoise) if counting else denoise)
     at_width = lambda x, t: network(x.astype(dtype), t).astype(wide)

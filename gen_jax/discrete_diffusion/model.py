@@ -28,6 +28,7 @@ from gen_jax.errors import (
     check_finite,
     check_range,
     check_shape,
+    shown,
 )
 from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel, assemble, compiled, one_or_each
@@ -236,7 +237,7 @@ def draw_samples(
     check_finite("guidance", guidance)
     if not (isinstance(guidance, int | float) and guidance == 1):
         if options.condition is None or value_of(options.condition, conditions, n) is None:
-            raise ConfigError(f"guidance={guidance} needs the condition")
+            raise ConfigError(f"guidance={shown(guidance)} needs the condition")
         plain = network_denoiser(parts, state.ema, options.condition.null(n))
         denoise = extrapolate(denoise, plain, guidance)
     length = int(np.prod(options.shape))

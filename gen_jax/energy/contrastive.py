@@ -13,9 +13,11 @@ import jax.numpy as jnp
 
 from gen_jax.checks import per_point
 from gen_jax.errors import check_range
+from gen_jax.sampling.checks import floats
 from gen_jax.types import Array, Bool, Float
 
 
+@floats(x="...", samples="...")
 def contrastive(
     energy: Callable[[Array], Array],
     x: Float[Array, "B ..."],

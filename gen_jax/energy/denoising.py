@@ -8,6 +8,7 @@ from gen_jax.energy.implicit import Score
 from gen_jax.errors import check_range
 from gen_jax.paths import GaussianPath
 from gen_jax.randomness import normal, sample_keys
+from gen_jax.sampling.checks import floats
 from gen_jax.types import Array, Float, Key
 
 
@@ -16,6 +17,7 @@ def constant_noise(noise: float) -> GaussianPath:
     return GaussianPath(jnp.ones_like, lambda t: jnp.full_like(t, noise))
 
 
+@floats(x="...")
 def denoising(
     key: Key[Array, "*batch"], score: Score, x: Float[Array, "B ..."], *, noise: float = 0.1
 ) -> Float[Array, "B"]:

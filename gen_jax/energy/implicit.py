@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from gen_jax.checks import same_shape
 from gen_jax.diffusion import DIVERGENCES
 from gen_jax.randomness import sample_keys
+from gen_jax.sampling.checks import floats
 from gen_jax.types import Array, Float, Key
 
 Score = Callable[[Array], Array]
@@ -25,12 +26,14 @@ def per_example(values: Float[Array, "B ..."]) -> Float[Array, "B"]:
     return jnp.sum(values, axis=tuple(range(1, values.ndim)))
 
 
+@floats(x="...")
 def explicit(score: Score, true_score: Score, x: Float[Array, "B ..."]) -> Float[Array, "B"]:
     """1/2 |s(x) - s*(x)|^2 (hyvarinen2005 eq. 2); its mean is half the Fisher divergence."""
     score, true_score = same_shape("score", score), same_shape("true_score", true_score)
     return 0.5 * per_example((score(x) - true_score(x)) ** 2)
 
 
+@floats(x="...")
 def implicit(
     key: Key[Array, "*batch"], score: Score, x: Float[Array, "B ..."]
 ) -> Float[Array, "B"]:
@@ -39,6 +42,7 @@ def implicit(
     return trace + 0.5 * per_example(value**2)
 
 
+@floats(x="...")
 def hutchinson(
     key: Key[Array, "*batch"], score: Score, x: Float[Array, "B ..."]
 ) -> Float[Array, "B"]:

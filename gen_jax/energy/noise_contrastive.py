@@ -12,9 +12,11 @@ import jax.numpy as jnp
 from gen_jax.checks import per_point
 from gen_jax.energy.implicit import per_example
 from gen_jax.errors import ConfigError
+from gen_jax.sampling.checks import floats
 from gen_jax.types import Array, Float
 
 
+@floats(x="...", noise="...")
 def noise_contrastive(
     log_density: Callable[[Array], Array],
     log_noise: Callable[[Array], Array],

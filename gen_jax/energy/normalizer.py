@@ -18,6 +18,7 @@ import numpy as np
 from gen_jax.mcmc import Annealed, annealed_importance, hmc
 from gen_jax.randomness import fold_in, normal, sample_keys
 from gen_jax.ranges import Count, Positive, Range
+from gen_jax.sampling.checks import floats
 from gen_jax.sampling.gaussian import LOG_2_PI
 from gen_jax.types import Array, Float, Key
 
@@ -38,6 +39,7 @@ class Annealing(NamedTuple):
     chains: Annotated[int, Range(2)] = 256
 
 
+@floats(x="...")
 def log_base(x: Float[Array, "B ..."], std: float) -> Float[Array, "B"]:
     """log N(x; 0, std^2 I) in nats."""
     flat = x.reshape(len(x), -1) / std

@@ -8,9 +8,11 @@ from gen_jax.diffusion import DIVERGENCES
 from gen_jax.energy.implicit import Score, per_example
 from gen_jax.errors import check_range
 from gen_jax.randomness import fold_in, normal, sample_keys
+from gen_jax.sampling.checks import floats
 from gen_jax.types import Array, Float, Key
 
 
+@floats(x="...")
 def sliced(
     key: Key[Array, "*batch"],
     score: Score,

@@ -8,6 +8,7 @@ uniform on 0 .. S (talts2018).
 import jax.numpy as jnp
 
 from gen_jax.errors import ConfigError, check_range
+from gen_jax.sampling.checks import floats
 from gen_jax.types import Array, Float, Int
 
 
@@ -18,6 +19,7 @@ def _check(samples, truth) -> None:
         )
 
 
+@floats(samples="...", truth="...")
 def ranks(samples: Float[Array, "..."], truth: Float[Array, "..."]) -> Int[Array, "..."]:
     """How many of the samples [N, S, ...] lie below the truth [N, ...], for each value: 0 .. S.
 
@@ -27,6 +29,7 @@ def ranks(samples: Float[Array, "..."], truth: Float[Array, "..."]) -> Int[Array
     return jnp.sum(samples < truth[:, None], axis=1)
 
 
+@floats(samples="...", truth="...")
 def coverage(
     samples: Float[Array, "..."], truth: Float[Array, "..."], level: float
 ) -> Float[Array, ""]:

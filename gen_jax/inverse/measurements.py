@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from gen_jax.checks import as_array
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.inverse.operators import LinearOperator, Operator
 from gen_jax.paths import GaussianPath, expand, with_signal
@@ -39,7 +40,7 @@ def measurements(
 
     Raises ConfigError for another shape.
     """
-    y, measured = jnp.asarray(y, x.dtype), operator.measured
+    y, measured = jnp.asarray(as_array("y", y, finite=False), x.dtype), operator.measured
     if y.shape not in (measured, (1, *measured), (x.shape[0], *measured)):
         raise ConfigError(
             f"y must have the shape of one measurement, {list(measured)}, or of one for each of "

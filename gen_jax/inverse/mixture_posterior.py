@@ -15,6 +15,7 @@ from jax.scipy.special import logsumexp
 
 from gen_jax.errors import ConfigError
 from gen_jax.inverse.measurements import check_noise
+from gen_jax.sampling.checks import floats
 from gen_jax.sampling.gaussian import LOG_2_PI
 from gen_jax.types import Array, Float
 
@@ -28,6 +29,7 @@ class Posterior(NamedTuple):
     log_evidence: Float[Array, ""]
 
 
+@floats(weights="...", means="...", covariances="...", matrix="...", y="...")
 def mixture_posterior(
     weights: Float[Array, "..."],
     means: Float[Array, "..."],

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from gen_jax.checks import as_array, as_floats
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.paths import expand
 from gen_jax.types import Array, Float
@@ -64,14 +65,17 @@ class Operator(NamedTuple):
     pseudo_inverse: Callable[[Array], Array]
 
 
-def over_batch(function: Callable, shape: tuple[int, ...], argument: str) -> Callable:
+def over_batch(
+    function: Callable, shape: tuple[int, ...], argument: str, real: bool = True
+) -> Callable:
     """`function` of one array [*shape] as a function of arrays [..., *shape].
 
-    Raises ConfigError for an array that does not end in `shape`.
+    Numbers become floating-point ones; unless `real` they may be complex and stay as they are.
+    Raises ConfigError for an array that does not end in `shape`, DataError for what is no array.
     """
 
     def batched(x):
-        x = jnp.asarray(x)
+        x = as_floats(argument, x) if real else jnp.asarray(x)
         lead = x.shape[: x.ndim - len(shape)]
         if x.ndim < len(shape) or x.shape[len(lead) :] != shape:
             raise ConfigError(f"{argument} must have shape [..., {shape}], got {list(x.shape)}")
@@ -99,18 +103,20 @@ def linear_operator(
         return jax.linear_transpose(apply, jax.ShapeDtypeStruct(shape, y.dtype))(y)[0]
 
     adjoint = over_batch(adjoint_one, measured, "y")
-    to, back = over_batch(to, measured, "y"), over_batch(back, measured, "y")
+    to, back = over_batch(to, measured, "y"), over_batch(back, measured, "y", False)
 
     def divided(y, denominator):
         safe = jnp.where(denominator > 0, denominator, 1)
         return back(jnp.where(denominator > 0, to(y) / safe.astype(y.dtype), 0)).astype(y.dtype)
 
     def solve(y, p, n):
+        y = as_floats("y", y)
         square = values.astype(y.dtype) ** 2
         p, n = (expand(jnp.asarray(a, y.dtype), y) for a in (p, n))
         return divided(y, p * square + n)
 
     def pseudo_inverse(y):
+        y = as_floats("y", y)
         return adjoint(divided(y, values.astype(y.dtype) ** 2))
 
     return LinearOperator(
@@ -190,7 +196,7 @@ def blur(shape: tuple[int, ...], kernel: ArrayLike) -> LinearOperator:
     that the pseudo-inverse amplifies rounding by at most 1 / `SMALLEST`.
     Raises ConfigError for a kernel that is larger than the image, or zero.
     """
-    kernel = np.asarray(kernel, np.float64)
+    kernel = np.asarray(as_array("kernel", kernel), np.float64)
     if kernel.ndim != 2 or kernel.shape[0] > shape[0] or kernel.shape[1] > shape[1]:
         raise ConfigError(f"kernel {kernel.shape} must be [h, w], at most as large as {shape[:2]}")
     padded = np.zeros(shape[:2])
@@ -220,7 +226,7 @@ def blur(shape: tuple[int, ...], kernel: ArrayLike) -> LinearOperator:
 
 def dense(matrix: ArrayLike) -> LinearOperator:
     """Any matrix [M, D] on points [D]; singular values below `SMALLEST` of the first are 0."""
-    matrix = np.asarray(matrix)
+    matrix = np.asarray(as_array("matrix", matrix, finite=False))
     if matrix.ndim != 2 or not np.all(np.isfinite(matrix)):
         raise ConfigError(f"matrix must be finite and [M, D], got shape {matrix.shape}")
     u, values, vt = np.linalg.svd(matrix.astype(np.float64), full_matrices=True)

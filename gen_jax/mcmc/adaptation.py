@@ -12,7 +12,7 @@ import numpy as np
 from gen_jax.errors import check_range
 from gen_jax.mcmc.checks import check_start, check_step_size
 from gen_jax.mcmc.kernel import Kernel
-from gen_jax.mcmc.positions import flatten
+from gen_jax.mcmc.positions import flatten, start_points
 from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.types import Array, Bool, Float, Key, State
 
@@ -185,7 +185,7 @@ def adapt_step_size(
     check_range("num_steps", num_steps, FEWEST if learn_scale else 1, integer=True)
     check_range("target", target, 0.01, 0.99)
     check_step_size(initial)
-    x = jax.tree.map(jnp.asarray, x)
+    x = start_points(x)
     ones = jax.tree.map(lambda leaf: jnp.ones_like(leaf[0]), x) if learn_scale else None
     state = jax.jit(kernel_of(make_kernel, jnp.asarray(initial), ones).init)(x)
     check_start(state)

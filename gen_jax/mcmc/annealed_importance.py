@@ -17,6 +17,7 @@ import numpy as np
 
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.mcmc.kernel import Kernel
+from gen_jax.mcmc.positions import start_points
 from gen_jax.mcmc.run import advance
 from gen_jax.randomness import sample_keys
 from gen_jax.sampling.checks import checked
@@ -84,7 +85,7 @@ def annealed_importance(
     b = np.asarray(inverse_temperatures, np.float64)
     if b.ndim != 1 or len(b) < 2 or b[0] != 0 or b[-1] != 1 or not np.all(np.diff(b) > 0):
         raise ConfigError("inverse_temperatures must be numbers that rise from 0 to 1")
-    x = jax.tree.map(jnp.asarray, x)
+    x = start_points(x)
     run = partial(_anneal, start_density, log_density, kernel, steps)
     return jax.jit(run)(key, x, jnp.asarray(b))
 

@@ -10,6 +10,7 @@ from jax.scipy.special import ndtri
 from jax.scipy.stats import rankdata
 
 from gen_jax.errors import ConfigError
+from gen_jax.sampling.checks import floats
 from gen_jax.types import Array, Float, Num
 
 
@@ -74,6 +75,7 @@ def _where_numbers(value: Array, samples: Array) -> Array:
     return jnp.where(jnp.isnan(samples).any((0, 1)), jnp.nan, value)
 
 
+@floats(samples="...")
 @jax.jit
 def split_r_hat(samples: Num[Array, "T B ..."]) -> Float[Array, "..."]:
     """Rank-normalised split R-hat of each coordinate (vehtari2021 sec. 4): mix until below 1.01.
@@ -112,6 +114,7 @@ def _time(samples: Array) -> Array:
     return jnp.maximum(time, 1 / jnp.log10(samples.shape[0] * samples.shape[1]))
 
 
+@floats(samples="...")
 @jax.jit
 def integrated_autocorrelation_time(samples: Num[Array, "T B ..."]) -> Float[Array, "..."]:
     """Steps per independent sample, 1 + 2 sum of autocorrelations, of each coordinate.
@@ -124,6 +127,7 @@ def integrated_autocorrelation_time(samples: Num[Array, "T B ..."]) -> Float[Arr
     return _time(split_chains(_checked(samples)))
 
 
+@floats(samples="...")
 @jax.jit(static_argnames="rank_normalised")
 def effective_sample_size(
     samples: Num[Array, "T B ..."], *, rank_normalised: bool = False
@@ -139,6 +143,7 @@ def effective_sample_size(
     return _where_numbers(halves.shape[0] * halves.shape[1] / _time(scores), halves)
 
 
+@floats(samples="...", modes="...")
 @jax.jit
 def mode_occupancy(samples: Num[Array, "T B D"], modes: Num[Array, "K D"]) -> Float[Array, "B K"]:
     """The share of each chain's samples whose nearest mode is k, by Euclidean distance.

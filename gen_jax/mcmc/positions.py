@@ -7,8 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.checks import as_array
 from gen_jax.errors import ConfigError
 from gen_jax.types import Array, Float
+
+
+def start_points(x: Any) -> Any:
+    """Where chains start as arrays of jax. Raises DataError for what is no array of numbers."""
+    return jax.tree.map(lambda leaf: jnp.asarray(as_array("x", leaf, finite=False)), x)
 
 
 def flatten(x: Any) -> tuple[Float[Array, "B D"], Callable[[Array], Any]]:

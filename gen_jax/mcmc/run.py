@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from gen_jax.errors import check_range
 from gen_jax.mcmc.checks import check_start
 from gen_jax.mcmc.kernel import Info, Kernel
+from gen_jax.mcmc.positions import start_points
 from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.types import Array, Float, Int, Key, State
 
@@ -98,7 +99,7 @@ def run(
     check_range("burn_in", burn_in, 0, integer=True)
     check_range("thin", thin, 1, integer=True)
     # A function of its own: jax would find the program of the same one again.
-    state = jax.jit(lambda x: kernel.init(x))(jax.tree.map(jnp.asarray, x))
+    state = jax.jit(lambda x: kernel.init(x))(start_points(x))
     check_start(state)
     return collect(key, kernel, state, num_samples, burn_in, thin)
 

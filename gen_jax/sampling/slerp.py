@@ -2,9 +2,11 @@
 
 import jax.numpy as jnp
 
+from gen_jax.sampling.checks import floats
 from gen_jax.types import Array, Float
 
 
+@floats(start="...", end="...")
 def slerp(
     start: Float[Array, "*B D"], end: Float[Array, "*B D"], share: float | Float[Array, ""]
 ) -> Float[Array, "*B D"]:

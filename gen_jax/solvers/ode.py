@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from gen_jax.checks import same_shape
+from gen_jax.checks import host_array, same_shape
 from gen_jax.errors import check_choice
 from gen_jax.types import Array, Float, State
 
@@ -87,7 +88,7 @@ def integrate(
 
 def as_floating(leaf: State) -> Array:
     """A number or array as a floating-point array: an integer state would be rounded every step."""
-    leaf = jnp.asarray(leaf)
+    leaf = jnp.asarray(host_array("x", leaf) if isinstance(leaf, np.ndarray) else leaf)
     return leaf.astype(jnp.result_type(leaf, float))
 
 

@@ -83,7 +83,8 @@ def test_one_sub_folder_is_no_class(tmp_path, recwarn):
     assert not [w for w in recwarn if w.category is UserWarning]
 
 
-FORMATS = "gif TIF avif jfif Jpe webp jp2 ppm tga ico apng bmp mpo".split()
+FORMATS = ["gif", "TIF", "avif", "jfif", "Jpe", "webp", "jp2", "ppm", "tga", "ico", "apng", "bmp"]
+FORMATS += ["mpo"]
 
 
 def test_classes_of_any_format_keep_their_numbers(tmp_path):

@@ -1,0 +1,102 @@
+"""Lists, whole numbers, the other byte order and masks: numbers count as they are, or are refused.
+
+jax reads the bytes of a big-endian array as if they were little-endian ones where numpy hands it
+the buffer, and rounds options to whole numbers with the data that they are cast to.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from gen_jax import diffusion, energy, inverse, mcmc, nets, paths, sampling
+from gen_jax.errors import ConfigError, DataError
+from gen_jax.model import one_or_each
+from gen_jax.paths import GaussianPath
+
+KEY = jax.random.key(0)
+X = np.array([[3, -1], [0, 2], [-2, 5], [4, 1]], np.float32)
+GREY = np.round(np.cos(np.arange(64)).reshape(8, 8, 1)).astype(np.float32)
+SMALL = inverse.super_resolution((4, 4, 1), 2)
+MIXTURE = np.array([0.5, 0.5]), np.array([[0, 1], [2, 3]]), np.stack([np.eye(2)] * 2)
+normal = lambda x: -0.5 * jnp.sum(x**2, 1)
+of_x = lambda x, t: x
+
+CASES = {
+    "slerp": (lambda x: sampling.slerp(x, X[::-1].copy(), 0.25), X),
+    "effective_sample_size": (mcmc.effective_sample_size, X.reshape(4, 2, 1)),
+    "split_r_hat": (mcmc.split_r_hat, X.reshape(4, 2, 1)),
+    "start of chains": (
+        lambda x: mcmc.adaptation.start_points(x).sum() if np.ndim(x) else x,
+        X,
+    ),
+    "denoising_loss": (
+        lambda x: diffusion.denoising_loss(of_x, paths.linear(), x, x, jnp.full(4, 0.5))[0],
+        X,
+    ),
+    "contrastive": (lambda x: energy.contrastive(normal, x, x[::-1], regulariser=0.1)[0], X),
+    "log_base": (lambda x: energy.log_base(x, 0.5), X),
+    "apply": (SMALL.apply, GREY[:4, :4]),
+    "solve": (lambda y: SMALL.solve(y, 0.5, 0.1), 9 * GREY[:2, :2]),
+    "jpeg": (inverse.jpeg((8, 8, 1), 50).apply, GREY),
+    "mixture_posterior": (
+        lambda y: inverse.mixture_posterior(*MIXTURE, [[1, 0]], y, 0.5).means,
+        np.array([3], np.float32),
+    ),
+    "guidance": (lambda w: one_or_each("guidance", w, 3), np.array([1, 2, 3], np.float32)),
+}
+FORMS = {
+    "list": lambda x: x.tolist(),
+    "whole": lambda x: x.astype(np.int32),
+    "big-endian": lambda x: x.astype(">f4"),
+    "no mask": np.ma.masked_array,
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_numbers_count_as_they_are(name):
+    function, x = CASES[name]
+    expected = np.asarray(function(jnp.asarray(x)))
+    assert np.isfinite(expected).all()
+    for form, changed in FORMS.items():
+        if (name, form) in {("start of chains", "list"), ("start of chains", "whole")}:
+            continue  # a list is a tree of numbers, and whole positions are refused
+        np.testing.assert_allclose(function(changed(x)), expected, rtol=1e-5, err_msg=form)
+    with pytest.raises(DataError, match="masked"):
+        function(np.ma.masked_array(x, x == x.max()))
+
+
+@pytest.mark.parametrize("weight", [np.array([np.nan, 1, 1]), jnp.float32(jnp.inf)])
+def test_guidance_of_arrays_is_finite(weight):
+    with pytest.raises(ConfigError, match="guidance=an array of float32 .* finite"):
+        one_or_each("guidance", weight, 3)
+
+
+def test_an_interval_is_two_times():
+    with pytest.raises(ConfigError, match=r"interval=0.5 must be two times"):
+        diffusion.extrapolate(of_x, of_x, 2.0, 0.5)
+
+
+def test_a_path_whose_ends_are_swapped_is_refused_wherever_it_is_given():
+    swapped = GaussianPath(lambda t: t, lambda t: 1 - t)
+    times = jnp.array([1.0, 0.5, 0.0])
+    with pytest.raises(ConfigError, match="path: alpha / sigma must fall"):
+        diffusion.sample(KEY, of_x, swapped, jnp.asarray(X), times, diffusion.ddim())
+    options = {"shape": (2,), "num_classes": 3}
+    with pytest.raises(ConfigError, match="path: alpha / sigma must fall"):
+        diffusion.noisy_classifier(nets.MLP((4,)), swapped, optax.adam(1e-3), **options)
+
+
+def test_a_path_of_numbers_is_refused():
+    with pytest.raises(ConfigError, match=r"path\.alpha=1.0 must be a function"):
+        paths.check_path(paths.GaussianPath._make((1.0, 2.0)))
+
+
+def test_times_of_the_ddpm_loss_are_not_rounded_to_the_data():
+    seen = []
+    predict = lambda x, t: (seen.append(t), x)[1]
+    x0 = jnp.zeros((512, 1), jnp.bfloat16)
+    diffusion.ddpm_loss(KEY, predict, paths.vp(), x0)
+    assert seen[0].dtype == jnp.float32
+    assert len(np.unique(np.round(1000 * np.asarray(seen[0])))) > 300
