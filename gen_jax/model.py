@@ -13,15 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.batching import batch_rows, watched
-from gen_jax.checks import (
-    as_array,
-    as_batch,
-    as_floats,
-    as_key,
-    is_known,
-    no_type_check,
-    parameters_alone,
-)
+from gen_jax.checks import as_array, as_batch, as_key, is_known, no_type_check, parameters_alone
 from gen_jax.compiled import Check, Compiled, has_functions, is_arrays
 from gen_jax.conditions import Condition
 from gen_jax.errors import ConfigError, DataError, GenJaxError, check_finite, check_range, shown
@@ -250,7 +242,7 @@ def _checked_data(encode: Callable | None, x: Any, n: int) -> Any:
 def one_or_each(name: str, value: Any, n: int) -> Any:
     """A number for all samples or one for each, finite if known. Raises ConfigError, DataError."""
     if isinstance(value, list | tuple | np.ndarray | jax.Array):
-        value = check_finite(name, as_floats(name, value))
+        value = check_finite(name, as_array(name, value, finite=False))
     if np.shape(value) not in ((), (n,)):
         raise ConfigError(f"{name} must be one number or have shape [{n}], got {np.shape(value)}")
     return value
