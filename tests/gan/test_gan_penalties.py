@@ -39,7 +39,12 @@ LINEAR = {
 }
 
 
-@pytest.mark.parametrize("name", PENALTIES)
+def test_every_closed_form_is_of_a_penalty():
+    """A penalty without one is held to the laws below that are over the registry."""
+    assert set(LINEAR) <= set(PENALTIES)
+
+
+@pytest.mark.parametrize("name", LINEAR)
 def test_a_linear_critics_penalty_is_exact_and_over_all_axes(key, name):
     real = jax.random.normal(key, (5, 2, 2))
     found = PENALTIES[name](key, linear, real, 2 - real)
