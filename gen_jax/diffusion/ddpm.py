@@ -14,7 +14,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from gen_jax.checks import same_shape
+from gen_jax.checks import as_floats, same_shape
 from gen_jax.diffusion.learned_variance import variance_term
 from gen_jax.diffusion.losses import denoising_loss
 from gen_jax.errors import check_range
@@ -111,6 +111,7 @@ def variational_bound(
       fraction: of the reverse variances, see `reverse_log_variance`: 0 is the posterior's, 1 the
         upper one, or `(x_t [B, ...], t [B]) -> [B, ...]` a learned one.
     """
+    x0 = as_floats("x0", x0, least=jnp.float32)  # neither times nor sums in half precision
     num_steps = num_steps if times is None else times.shape[0]
     check_range("num_steps", num_steps, 2, integer=True)
     grid = jnp.arange(1, num_steps + 1) / num_steps if times is None else times

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.calls import called
+from gen_jax.checks import as_floats
 from gen_jax.diffusion.ddim import ddim_line
 from gen_jax.diffusion.losses import denoising_loss, off_the_poles
 from gen_jax.diffusion.sampler import Stepper, Transition
@@ -124,6 +125,7 @@ def hybrid_loss(
     vlb_weight: float = 1e-3,
 ) -> tuple[Float[Array, "B"], dict[str, Array]]:
     """nichol2021 eq. 16 at a uniformly drawn time, per example; see `hybrid_steps_loss`."""
+    x0 = as_floats("x0", x0, least=jnp.float32)  # no times in half precision
     key_time, key_noise = jax.random.split(key)
     t = jax.random.uniform(key_time, x0.shape[:1], x0.dtype)
     eps = jax.random.normal(key_noise, x0.shape, x0.dtype)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gen_jax.checks import no_type_check, same_shape
+from gen_jax.checks import as_floats, no_type_check, same_shape
 from gen_jax.condition_values import value_of
 from gen_jax.conditions import drop
 from gen_jax.data_units import log_det, to_model_floats
@@ -80,6 +80,7 @@ def continuous_bound(
       num_times: stratified times of each example; network calls: that number plus one.
       t_min: the cleanest time, above 0 on paths with sigma(0) = 0.
     """
+    x0 = as_floats("x0", x0, least=jnp.float32)  # neither times nor sums in half precision
     check_range("num_times", num_times, 1, integer=True)
     check_range("t_min", t_min, 0, 1)
     denoise = same_shape("denoise", denoise)
