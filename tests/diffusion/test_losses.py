@@ -73,8 +73,8 @@ def test_the_exact_prediction_is_optimal(x64, name, prediction):
 
 
 @pytest.mark.parametrize("name", PATHS)
-@pytest.mark.parametrize("weighting", sorted(set(WEIGHTINGS) - {"uniform"}))
-def test_a_weighting_does_not_depend_on_the_kind(x64, name, weighting):
+@pytest.mark.parametrize("weighting", ["bound", "edm", "min_snr", "simple"])
+def test_weightings_that_do_not_depend_on_the_kind(x64, name, weighting):
     path = paths.PATHS[name]()
     for t in (0.1, 0.4, 0.8):
         a, s, variance = posterior_variance(path, t)
