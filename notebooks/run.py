@@ -37,13 +37,16 @@ CELL_TIMEOUT, STARTUP_TIMEOUT = 900, 300
 QUICK_STEPS = 20
 QUICK = f"""
 from gen_jax import training
+from gen_jax.divergences import variational
 
 
-def quick(*given, steps, fit=training.fit, **rest):
-    return fit(*given, steps=min(steps, {QUICK_STEPS}), **rest)
+def quickly(train):
+    few = lambda steps: min(steps, {QUICK_STEPS})
+    return lambda *given, steps={QUICK_STEPS}, **rest: train(*given, steps=few(steps), **rest)
 
 
-training.fit = quick
+training.fit = quickly(training.fit)
+variational.train_critic = quickly(variational.train_critic)
 """
 """Put before a notebook that is only checked."""
 
