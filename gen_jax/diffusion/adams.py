@@ -27,11 +27,14 @@ _S = (1 + _GAUSS) / 2
 _SHARES, _WEIGHTS = _S**2 * (3 - 2 * _S), 3 * _S * (1 - _S) * _GAUSS_WEIGHTS
 
 
-GROWTH = 9.0
-"""Most that a step may magnify errors of the past slopes: 6.7 at order 4 and equal steps in w.
+GROWTH = 1.35
+"""Most that a step may magnify errors of the past slopes, over what its order does at equal steps.
 
 After shorter steps, as at the end of a path that stops before the data, the order is lower.
 """
+
+EQUAL = (1.0, 2.0, 11 / 3, 20 / 3)
+"""Sums of the absolute weights of orders 1 to 4 at equal steps, over that of the weights."""
 
 
 def stretch(n: Int[Array, ""] | int) -> Array:
@@ -91,7 +94,8 @@ def _place(c: Coefficients, data_std: Array, k: Array) -> Array:
 def _steady(rows: Float[Array, "k k"], index: Int[Array, ""]) -> Float[Array, "k"]:
     """The highest order that has its past slopes and does not magnify their errors."""
     growth = jnp.sum(jnp.abs(rows), 1)
-    allowed = (jnp.arange(len(rows)) <= index) & (growth <= GROWTH * jnp.abs(jnp.sum(rows, 1)))
+    most = GROWTH * jnp.asarray(EQUAL[: len(rows)]) * jnp.abs(jnp.sum(rows, 1))
+    allowed = (jnp.arange(len(rows)) <= index) & (growth <= most)
     return rows[jnp.max(jnp.where(allowed, jnp.arange(len(rows)), 0))]
 
 
