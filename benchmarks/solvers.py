@@ -349,8 +349,9 @@ def report(config: Config, facts: dict[str, Any], own: list, others: list) -> No
     write("solvers", facts, {"points": config.num, "own": own, "peers": others})
     text = "# Root mean square error to the exact flow\n" + table(own, others)
     (RESULTS / "solvers_cpu.md").write_text(text + "\n", encoding="utf-8")
-    tried = Counter(row["problem"] for row in own)
-    shown = max(reversed(tried), key=tried.__getitem__)  # the last one of those with most samplers
+    tried = Counter(problem for problem, _ in {(r["problem"], r["solver"]) for r in own})
+    order = reversed(dict.fromkeys(row["problem"] for row in own))
+    shown = max(order, key=tried.__getitem__)  # the last one of those with most samplers
     plotting.save(picture(own + others, shown), RESULTS / "solvers.png")
     print(text)
     if config.record:
