@@ -21,9 +21,9 @@ def sinusoidal(
     """[cos(w_i value), sin(w_i value)], w_i geometric from `low` to `high` rad per unit; float32.
 
     With noise levels log(sigma / alpha) / 4 in (-2.5, 2.5) the slowest wave separates both ends and
-    the fastest turns by 1 rad while sigma / alpha grows e times (vaswani2017 sec. 3.5; karras2022's
-    code has 1/4 rad at most). Faster waves make a network rough in the noise level, which costs
-    samplers of high order their accuracy. Raises ConfigError unless `width` is even.
+    the fastest turns by 1 rad while sigma / alpha grows e times (vaswani2017 sec. 3.5 with other
+    frequencies). Faster waves make a network rough in the noise level, which costs samplers of high
+    order their accuracy. Raises ConfigError unless `width` is even.
     """
     if width < 2 or width % 2:
         raise ConfigError(f"width={width} of a sinusoidal embedding must be an even number >= 2")

@@ -1,5 +1,7 @@
 """One transition of each sampler against the formula of its paper, with the same noise; float64."""
 
+import importlib
+
 import exact
 import jax
 import jax.numpy as jnp
@@ -199,6 +201,19 @@ def test_the_last_step_returns_the_denoised_point(x64, key, name):
     denoise, x, _ = problem(path, key, t)
     found = one_step(key, denoise, path, x, t, jnp.array(0.0), diffusion.STEPPERS[name]())
     close(found, denoise(x, t))
+
+
+@pytest.mark.parametrize(("length", "order"), [(1.0, 4), (0.5, 4), (2.0, 1), (3.6, 1)])
+def test_the_order_of_adams_is_that_which_a_step_of_this_length_bears(length, order):
+    """Of weights at equal steps, and at steps as long as the last one of the edm path."""
+    module = importlib.import_module("gen_jax.diffusion.adams")
+    nodes = jnp.array([0.4, 0.5, 0.6, 0.7])
+    rows = [
+        jnp.pad(module.adams_weights(nodes[:i], nodes[0], nodes[0] - 0.1 * length), (0, 4 - i))
+        for i in range(1, 5)
+    ]
+    kept = module._steady(jnp.stack(rows), jnp.asarray(10))
+    np.testing.assert_array_equal(kept, rows[order - 1])
 
 
 @pytest.mark.parametrize(
