@@ -39,6 +39,20 @@ def test_a_changed_number_is_noticed():
     assert render.render(page, changed) != page
 
 
+@pytest.mark.parametrize(
+    "page", [DOCS.parent / "README.md", *sorted(DOCS.glob("families/*.md"))], ids=lambda p: p.stem
+)
+def test_a_number_in_the_text_stands_in_a_table(page):
+    """Decimals of README and family pages are those of a rendered table, or link their record."""
+    tables = "".join(match[0] for text in PAGES.values() for match in render.BLOCK.finditer(text))
+    known = {*re.findall(r"\d+\.\d+", tables)} | {"3.11", "3.12", "3.13"}  # versions of Python
+    code, mathematics = r"```.*?```|`[^`]*`", r"\$\$.*?\$\$|\$[^$]*\$"
+    links = r"\[[^]]*\]\([^)]*/records/[^)]*\)|\]\([^)]*\)"
+    notation = f"{code}|{mathematics}|{links}"
+    text = re.sub(notation, "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert {*re.findall(r"\d+\.\d+", text)} <= known
+
+
 @pytest.mark.parametrize("name", [n for n, r in RECORDS.items() if r["kind"] == "run"])
 def test_a_record_says_how_it_was_made(name):
     record = RECORDS[name]
