@@ -91,16 +91,26 @@ def _place(c: Coefficients, data_std: Array, k: Array) -> Array:
     return noise / (noise + root(c.alpha * data_std))
 
 
-def _steady(rows: Float[Array, "k k"], index: Int[Array, ""]) -> Float[Array, "k"]:
-    """The highest order that has its past slopes and does not magnify their errors."""
+def _steady(
+    rows: Float[Array, "k k"], index: Int[Array, ""], count: Int[Array, ""]
+) -> Float[Array, "k"]:
+    """The highest order that has its past slopes and does not magnify their errors.
+
+    At most half of the number of steps: a polynomial through slopes from all over the path tells
+    nothing of the data's end.
+    """
     growth = jnp.sum(jnp.abs(rows), 1)
     most = GROWTH * jnp.asarray(EQUAL[: len(rows)]) * jnp.abs(jnp.sum(rows, 1))
-    allowed = (jnp.arange(len(rows)) <= index) & (growth <= most)
+    known = jnp.minimum(index, (count - 1) // 2)
+    allowed = (jnp.arange(len(rows)) <= known) & (growth <= most)
     return rows[jnp.max(jnp.where(allowed, jnp.arange(len(rows)), 0))]
 
 
 def adams(order: int = 4) -> Stepper:
-    """Adams-Bashforth of order 1 to 4 in w, at lower orders in its first steps."""
+    """Adams-Bashforth of order 1 to 4 in w, at lower orders in its first steps.
+
+    The order is at most half of the number of steps, rounded up: 3 at 5 steps.
+    """
     check_range("order", order, 1, 4, integer=True)
 
     def step(keys, denoise, path, x, carry, transition):
@@ -118,7 +128,8 @@ def adams(order: int = 4) -> Stepper:
             jnp.pad(adams_weights(places[:i], w, w_next, k), (0, order - i))
             for i in range(1, order + 1)
         ]
-        weights = _steady(jnp.stack(rows), transition.index).astype(x.dtype)
+        weights = _steady(jnp.stack(rows), transition.index, transition.count)
+        weights = weights.astype(x.dtype)
         z = x / _norm(now, std) - jnp.tensordot(weights, slopes, axes=1)
         return (_norm(next_, std) * z).astype(x.dtype), (places[:-1], slopes[:-1])
 

@@ -212,8 +212,15 @@ def test_the_order_of_adams_is_that_which_a_step_of_this_length_bears(length, or
         jnp.pad(module.adams_weights(nodes[:i], nodes[0], nodes[0] - 0.1 * length), (0, 4 - i))
         for i in range(1, 5)
     ]
-    kept = module._steady(jnp.stack(rows), jnp.asarray(10))
+    kept = module._steady(jnp.stack(rows), jnp.asarray(10), jnp.asarray(40))
     np.testing.assert_array_equal(kept, rows[order - 1])
+
+
+@pytest.mark.parametrize(("count", "order"), [(1, 1), (2, 1), (3, 2), (5, 3), (6, 3), (7, 4)])
+def test_the_order_of_adams_is_at_most_half_of_the_number_of_steps(count, order):
+    module = importlib.import_module("gen_jax.diffusion.adams")
+    kept = module._steady(jnp.eye(4), jnp.asarray(10), jnp.asarray(count))
+    np.testing.assert_array_equal(kept, jnp.eye(4)[order - 1])
 
 
 @pytest.mark.parametrize(
