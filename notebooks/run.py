@@ -14,6 +14,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import resource
 import sys
 import time
@@ -36,19 +37,30 @@ CELL_TIMEOUT, STARTUP_TIMEOUT = 900, 300
 
 QUICK_STEPS = 20
 QUICK = f"""
+import inspect
+
 from gen_jax import training
 from gen_jax.divergences import variational
 
 
 def quickly(train):
-    few = lambda steps: min(steps, {QUICK_STEPS})
-    return lambda *given, steps={QUICK_STEPS}, **rest: train(*given, steps=few(steps), **rest)
+    signature = inspect.signature(train)
+
+    def short(*given, **named):
+        bound = signature.bind(*given, **named)
+        bound.arguments["steps"] = min(bound.arguments.get("steps", {QUICK_STEPS}), {QUICK_STEPS})
+        return train(*bound.args, **bound.kwargs)
+
+    return short
 
 
 training.fit = quickly(training.fit)
 variational.train_critic = quickly(variational.train_critic)
 """
 """Put before a notebook that is only checked."""
+
+OWN_TRAINING = re.compile(r"^def (train)\(.*\bsteps\b", re.MULTILINE)
+"""Where a notebook defines a training of its own."""
 
 KEPT = ("gallery",)
 """Metadata of a notebook that an execution leaves: its level and its tags."""
@@ -140,10 +152,19 @@ def chosen(names: list[str]) -> list[Path]:
     return [available[name] for name in wanted]
 
 
+def shorten(notebook: nbformat.NotebookNode) -> None:
+    """Put `QUICK` before the cells, and have it shorten the trainings that they define."""
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            for name in OWN_TRAINING.findall(cell.source):
+                cell.source += f"\n\n\n{name} = quickly({name})"
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(QUICK))
+
+
 def check(path: Path) -> str:
     """Execute a notebook with short trainings, and write nothing."""
     notebook, start = nbformat.read(path, as_version=4), time.perf_counter()
-    notebook.cells.insert(0, nbformat.v4.new_code_cell(QUICK))
+    shorten(notebook)
     execute(notebook, path)
     return f"{path.name}: {time.perf_counter() - start:.0f} s"
 

@@ -8,6 +8,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from gen_jax import training
+from gen_jax.divergences import variational
+
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 PICTURES = {"image/png", "image/svg+xml"}
@@ -104,6 +107,21 @@ def test_run_executes_in_place_and_repeats_itself(tmp_path, runner):
     assert notebook.metadata["code_hash"] == runner.code_hash(notebook)
     assert run(tmp_path, "one.ipynb").returncode == 0
     assert (tmp_path / "one.ipynb").read_bytes() == first
+
+
+def test_a_check_shortens_every_training(runner, monkeypatch):
+    """Those of the package, and one that a notebook defines, however its steps are given."""
+    for module, name in ((training, "fit"), (variational, "train_critic")):
+        monkeypatch.setattr(module, name, lambda x, *, steps=5: (x, steps))
+    own = nbformat.v4.new_code_cell("def train(x, steps, size=1):\n    return x, steps, size")
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("train("), own])
+    runner.shorten(notebook)
+    names: dict = {}
+    for cell in code_cells(notebook):
+        exec(cell.source, names)
+    assert names["train"]("a", 3000) == names["train"]("a", steps=3000) == ("a", 20, 1)
+    assert names["train"]("a", 7, 2) == ("a", 7, 2)
+    assert training.fit("b", steps=3000) == variational.train_critic("b") == ("b", 20)
 
 
 def test_an_error_stops_the_run(tmp_path):
