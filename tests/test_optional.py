@@ -24,6 +24,7 @@ def test_missing_library_is_one_line(module, dataset, extra, monkeypatch, tmp_pa
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     monkeypatch.setitem(sys.modules, module, None)
     data.textures.read_faces.cache_clear()
+    data.textures._read.cache_clear()
     with pytest.raises(DataError) as caught:
         data.load(dataset, "train")
     assert f"pip install 'gen_jax[{extra}]'" in str(caught.value)

@@ -47,24 +47,30 @@ def parse(name: str) -> tuple[str, int | None, Colour]:
 
 
 @lru_cache(maxsize=4)
-def _read_file(path: str, background: Colour, stamp: tuple) -> np.ndarray:
-    """The picture in a file; `stamp` makes a changed file another entry of the cache."""
-    return files.read_image(path, background)
+def _read(source: str, background: Colour, stamp: tuple) -> np.ndarray:
+    """A picture of TEXTURES, or of a path: `stamp` makes a changed file another of the cache."""
+    if stamp:
+        picture = files.read_image(source, background)
+    else:
+        textures = optional("skimage.data", "images", "the textures of scikit-image")
+        picture = getattr(textures, source)()[..., None]
+    picture.flags.writeable = False
+    return picture
 
 
 def read_picture(name: str) -> np.ndarray:
     """The whole picture of a name in TEXTURES or of "file:PATH", uint8 [H, W, C], C 1 or 3.
 
-    Raises DataError for a file that is missing, unreadable or too large.
+    It is read once and shared, so it cannot be written to; a changed file is read again. Raises
+    DataError for a file that is missing, unreadable or too large.
     """
     if not name.startswith(PREFIX):
-        textures = optional("skimage.data", "images", "the textures of scikit-image")
-        return getattr(textures, name)()[..., None]
+        return _read(name, files.WHITE, ())
     path, _, background = parse(name)
     if not os.path.isfile(path):
         raise DataError(f"file {path!r} does not exist or is not a file")
     status = os.stat(path)
-    return _read_file(os.path.abspath(path), background, (status.st_size, status.st_mtime_ns))
+    return _read(os.path.abspath(path), background, (status.st_size, status.st_mtime_ns))
 
 
 def patches(picture: np.ndarray, side: int, split: str) -> np.ndarray:

@@ -22,6 +22,9 @@ def test_patches_are_cut_from_two_parts_of_the_picture(name):
     np.testing.assert_array_equal(train[9 + 2], picture[32:160, 64:192])
     np.testing.assert_array_equal(train[-1], picture[384:, 256:384])
     np.testing.assert_array_equal(test[1], picture[32:160, 384:])
+    assert textures.read_picture(name) is picture  # read once, so nobody may change it
+    with pytest.raises(ValueError, match="read-only"):
+        picture[0] = 0
 
 
 def test_faces():
