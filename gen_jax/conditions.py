@@ -20,14 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.checks import as_array, as_network, is_known
-from gen_jax.errors import (
-    ConfigError,
-    DataError,
-    check_range,
-    check_shape,
-    check_text,
-    shown,
-)
+from gen_jax.errors import ConfigError, DataError, check_range, check_shape, check_text, shown
 from gen_jax.types import Array, Bool, Float, Int, Key
 
 Check = Callable[[Any, int], Any]
@@ -72,6 +65,10 @@ class Condition:
 
     def checked(self, value: Any, n: int) -> Any:
         """The value [n, ...] from one or n of them, None from None. Raises ConfigError."""
+        return None if value is None else self.each(_given(self.name, value), n)
+
+    def each(self, value: Any, n: int) -> Any:
+        """The value [n, ...] from one or n of them as an array. Raises ConfigError."""
         raise NotImplementedError
 
     def null(self, n: int) -> Any:
@@ -142,16 +139,13 @@ class Labels(Condition):
         )
         return jnp.asarray(labels, jnp.int32)
 
-    def checked(self, value: Any, n: int) -> Int[Array, "n"] | None:
-        if value is None:
-            return None
-        label = _given(self.name, value)
-        if label.shape not in ((), (n,)):
+    def each(self, value: Any, n: int) -> Int[Array, "n"]:
+        if value.shape not in ((), (n,)):
             raise ConfigError(
-                f"{self.name} must be one integer or have shape [{n}], got {label.shape}"
+                f"{self.name} must be one integer or have shape [{n}], got {value.shape}"
             )
-        _in_range(self.name, "labels", label, self.num_classes - 1, ConfigError)
-        return jnp.broadcast_to(jnp.asarray(label, jnp.int32), (n,))
+        _in_range(self.name, "labels", value, self.num_classes - 1, ConfigError)
+        return jnp.broadcast_to(jnp.asarray(value, jnp.int32), (n,))
 
     def null(self, n: int) -> Int[Array, "n"]:
         return jnp.full(n, self.num_classes, jnp.int32)
@@ -179,17 +173,14 @@ class Captions(Condition):
         _in_range(f"batch {self.key!r}", "tokens", tokens, self.vocabulary - 1, DataError)
         return jnp.asarray(tokens, jnp.int32)
 
-    def checked(self, value: Any, n: int) -> Int[Array, "n T"] | None:
-        if value is None:
-            return None
-        tokens = _given(self.name, value)
-        if tokens.shape not in ((self.length,), (n, self.length)):
+    def each(self, value: Any, n: int) -> Int[Array, "n T"]:
+        if value.shape not in ((self.length,), (n, self.length)):
             raise ConfigError(
-                f"{self.name} has shape {tokens.shape}, must be [{self.length}] or "
+                f"{self.name} has shape {value.shape}, must be [{self.length}] or "
                 f"[{n}, {self.length}]"
             )
-        _in_range(self.name, "tokens", tokens, self.vocabulary - 1, ConfigError)
-        return jnp.broadcast_to(jnp.asarray(tokens, jnp.int32), (n, self.length))
+        _in_range(self.name, "tokens", value, self.vocabulary - 1, ConfigError)
+        return jnp.broadcast_to(jnp.asarray(value, jnp.int32), (n, self.length))
 
     def null(self, n: int) -> Int[Array, "n T"]:
         return jnp.zeros((n, self.length), jnp.int32)
@@ -214,10 +205,8 @@ class Image(Condition):
         found = _found(self, batch, f"condition=image({self.shape})")
         return self._fits(found, len(batch["x"]), DataError, f"batch {self.key!r}")
 
-    def checked(self, value: Any, n: int) -> Float[Array, "n ..."] | None:
-        if value is None:
-            return None
-        return self._fits(_given(self.name, value), n, ConfigError, self.name)
+    def each(self, value: Any, n: int) -> Float[Array, "n ..."]:
+        return self._fits(value, n, ConfigError, self.name)
 
     def null(self, n: int) -> Float[Array, "n ..."]:
         return jnp.zeros((n, *self.shape))
