@@ -11,7 +11,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -131,6 +131,52 @@ def as_floats(argument: str, value: Any, *, finite: bool = False, least: Any = N
     return floats if least is None else floats.astype(jnp.promote_types(floats.dtype, least))
 
 
+def check_form(argument: str, shape: tuple[int, ...], form: str, sizes: dict[str, int]) -> None:
+    """Raise ConfigError unless a shape has the axes that `form` names, "N D" or "*N D", in the
+    sizes that other arguments gave them; `sizes` learns the new ones.
+    """
+    axes = form.split()
+    many = [i for i, axis in enumerate(axes) if axis[0] in "*."]
+    left = many[0] if many else len(axes)
+    right = len(axes) - left - 1 if many else 0
+    fits = len(shape) == len(axes) if not many else len(shape) >= len(axes) - 1
+    ends = [*zip(axes[:left], shape), *zip(axes[len(axes) - right :], shape[len(shape) - right :])]
+    known = {axis: sizes[axis] for axis in axes if axis in sizes}
+    if not fits or any(sizes.setdefault(axis, size) != size for axis, size in ends):
+        named = "".join(f", {axis} = {size}" for axis, size in known.items())
+        raise ConfigError(f"{argument} has shape {shape}, must be [{', '.join(axes)}]{named}")
+
+
+def floats(**forms: str) -> Callable[[F], F]:
+    """A function whose arguments of these names are taken as `as_floats` does.
+
+    Args:
+      forms: the axes of each, "N D" or "*N D" (see `check_form`), or "tree" for a tuple of arrays.
+    """
+
+    def decorate(function: F) -> F:
+        signature = inspect.signature(function)
+
+        @wraps(function)
+        def call(*args, **kwargs):
+            bound = signature.bind(*args, **kwargs)
+            sizes: dict[str, int] = {}
+            for name, form in forms.items():
+                given = bound.arguments.get(name)
+                if form == "tree" and given is not None:
+                    parts = zip(given._fields, given)
+                    given = type(given)(*(as_floats(f"{name}.{f}", part) for f, part in parts))
+                elif given is not None:
+                    given = as_floats(name, given)
+                    check_form(name, given.shape, form, sizes)
+                bound.arguments.update({} if given is None else {name: given})
+            return function(*bound.args, **bound.kwargs)
+
+        return cast(F, call)
+
+    return decorate
+
+
 @no_type_check
 def as_arrays(argument: str, data: Any, *, finite: bool = True) -> dict[str, Any]:
     """Arrays by name. Raises DataError for what is no mapping of arrays."""
@@ -247,6 +293,11 @@ def check_output(name: str, out: Any, shape: tuple[int, ...], what: str = "") ->
     return out
 
 
+def check_per_point(name: str, values: Any, count: int) -> Any:
+    """Return `values` if they are floating-point numbers [count]; else raise ConfigError."""
+    return check_output(name, values, (count,), "one number per point, ")
+
+
 def per_point(name: str, function: Callable) -> Callable:
     """The function `(x [B, ...], ...) -> [B]`, which raises ConfigError for another output.
 
@@ -257,7 +308,7 @@ def per_point(name: str, function: Callable) -> Callable:
     @wraps(function)
     def checked(x, *rest):
         count = len(jax.tree.leaves(x)[0])
-        return check_output(name, function(x, *rest), (count,), "one number per point, ")
+        return check_per_point(name, function(x, *rest), count)
 
     return checked
 

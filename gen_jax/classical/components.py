@@ -14,8 +14,8 @@ from jax.scipy.linalg import solve_triangular
 from jax.scipy.special import logsumexp
 
 from gen_jax import safe
+from gen_jax.checks import check_form, floats
 from gen_jax.randomness import sample_keys
-from gen_jax.sampling.checks import check_form, floats
 from gen_jax.sampling.gaussian import LOG_2_PI
 from gen_jax.types import Array, Float, Key
 

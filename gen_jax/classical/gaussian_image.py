@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.checks import as_floats, no_type_check
+from gen_jax.checks import as_floats, floats, no_type_check
 from gen_jax.classical import moments
 from gen_jax.classical.moments import Moments
 from gen_jax.data_units import (
@@ -31,7 +31,6 @@ from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel, assemble, compiled
 from gen_jax.randomness import sample_keys
 from gen_jax.ranges import Positive, Range, check_ranges, options_from
-from gen_jax.sampling.checks import floats
 from gen_jax.sampling.gaussian import LOG_2_PI
 from gen_jax.types import Array, Batch, Float, Key, Metrics, Num, State
 

@@ -5,8 +5,8 @@ import math
 import jax
 import jax.numpy as jnp
 
+from gen_jax.checks import floats
 from gen_jax.classical.components import COVARIANCES, Mixture
-from gen_jax.sampling.checks import floats
 from gen_jax.types import Array, Float, Key
 
 

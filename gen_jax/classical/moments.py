@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from gen_jax.sampling.checks import check_form, floats
+from gen_jax.checks import check_form, floats
 from gen_jax.types import Array, Float, Int, Num
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gen_jax.checks import no_type_check
+from gen_jax.checks import floats, no_type_check
 from gen_jax.classical.gaussian_image import (
     Parts,
     PrincipalGaussian,
@@ -23,7 +23,6 @@ from gen_jax.data_units import Units
 from gen_jax.errors import DataError, check_range, check_shape
 from gen_jax.model import GenerativeModel
 from gen_jax.ranges import Count, Positive, check_ranges, options_from
-from gen_jax.sampling.checks import floats
 from gen_jax.types import Array, Float
 
 

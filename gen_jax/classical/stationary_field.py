@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gen_jax.checks import no_type_check
+from gen_jax.checks import floats, no_type_check
 from gen_jax.classical import moments
 from gen_jax.classical.moments import blend
 from gen_jax.classical.texture import (
@@ -35,7 +35,6 @@ from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel, assemble, compiled
 from gen_jax.randomness import sample_keys
 from gen_jax.ranges import Positive, check_ranges, options_from
-from gen_jax.sampling.checks import floats
 from gen_jax.sampling.gaussian import LOG_2_PI
 from gen_jax.types import Array, Batch, Complex, Float, Int, Key, Metrics, State
 

@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.calls import called, calls_inside
+from gen_jax.checks import floats
 from gen_jax.errors import ConfigError
 from gen_jax.paths import GaussianPath
-from gen_jax.sampling.checks import floats
 from gen_jax.types import Array, Denoiser, Float
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from gen_jax.checks import check_output
+from gen_jax.checks import check_output, floats
 from gen_jax.diffusion.time_sampling import T_MAX, T_MIN
 from gen_jax.errors import check_choice
 from gen_jax.paths import (
@@ -27,7 +27,6 @@ from gen_jax.paths import (
     from_x0_eps,
 )
 from gen_jax.registries import described
-from gen_jax.sampling.checks import floats
 from gen_jax.types import Array, Float
 
 # The ratios below are kept times alpha^2, so that the weight of one by the other is finite wherever

@@ -2,13 +2,12 @@
 
 import jax.numpy as jnp
 
-from gen_jax.checks import same_shape
+from gen_jax.checks import floats, same_shape
 from gen_jax.diffusion import denoising_loss
 from gen_jax.energy.implicit import Score
 from gen_jax.errors import check_range
 from gen_jax.paths import GaussianPath
 from gen_jax.randomness import normal, sample_keys
-from gen_jax.sampling.checks import floats
 from gen_jax.types import Array, Float, Key
 
 

@@ -11,10 +11,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from gen_jax.checks import same_shape
+from gen_jax.checks import floats, same_shape
 from gen_jax.diffusion import DIVERGENCES
 from gen_jax.randomness import sample_keys
-from gen_jax.sampling.checks import floats
 from gen_jax.types import Array, Float, Key
 
 Score = Callable[[Array], Array]

@@ -15,10 +15,10 @@ from typing import Annotated, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.checks import floats
 from gen_jax.mcmc import Annealed, annealed_importance, hmc
 from gen_jax.randomness import fold_in, normal, sample_keys
 from gen_jax.ranges import Count, Positive, Range
-from gen_jax.sampling.checks import floats
 from gen_jax.sampling.gaussian import LOG_2_PI
 from gen_jax.types import Array, Float, Key
 

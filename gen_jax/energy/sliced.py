@@ -3,12 +3,11 @@
 import jax
 import jax.numpy as jnp
 
-from gen_jax.checks import same_shape
+from gen_jax.checks import floats, same_shape
 from gen_jax.diffusion import DIVERGENCES
 from gen_jax.energy.implicit import Score, per_example
 from gen_jax.errors import check_range
 from gen_jax.randomness import fold_in, normal, sample_keys
-from gen_jax.sampling.checks import floats
 from gen_jax.types import Array, Float, Key
 
 

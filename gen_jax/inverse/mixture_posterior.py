@@ -13,9 +13,9 @@ import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve
 from jax.scipy.special import logsumexp
 
+from gen_jax.checks import floats
 from gen_jax.errors import ConfigError
 from gen_jax.inverse.measurements import check_noise
-from gen_jax.sampling.checks import floats
 from gen_jax.sampling.gaussian import LOG_2_PI
 from gen_jax.types import Array, Float
 

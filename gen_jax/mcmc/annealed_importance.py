@@ -15,12 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.checks import per_point
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.mcmc.kernel import Kernel
 from gen_jax.mcmc.positions import start_points
 from gen_jax.mcmc.run import advance
 from gen_jax.randomness import sample_keys
-from gen_jax.sampling.checks import checked
 from gen_jax.sampling.importance import effective_sample_size, log_normalizer, pareto_k
 from gen_jax.types import Array, Estimate, Float, Key
 
@@ -92,7 +92,10 @@ def annealed_importance(
 
 def _anneal(start_density, log_density, kernel, steps, key, x, levels):
     keys = sample_keys(key, len(jax.tree.leaves(x)[0]))
-    both = lambda x: (checked(start_density)(x), checked(log_density)(x))
+    both = lambda x: (
+        per_point("log_density", start_density)(x),
+        per_point("log_density", log_density)(x),
+    )
 
     def body(carry, level):
         x, log_weights = carry

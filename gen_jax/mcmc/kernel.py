@@ -14,10 +14,10 @@ import numpy as np
 from jax.extend.random import threefry_2x32
 from jax.scipy.special import erfinv
 
+from gen_jax.checks import per_point
 from gen_jax.mcmc.checks import check_scale, check_start
 from gen_jax.mcmc.positions import flat_scale, flatten
 from gen_jax.randomness import sample_keys
-from gen_jax.sampling.checks import checked
 from gen_jax.types import Array, Bool, Float, Key, State
 
 
@@ -76,7 +76,7 @@ class Proposal(NamedTuple):
 
 def evaluator(log_density: Callable, unflatten: Callable, gradient: bool) -> Callable:
     """`flat [B, D] -> (log-densities [B], gradients [B, D] or None)`, one pass for all chains."""
-    value = lambda flat: checked(log_density)(unflatten(flat))
+    value = lambda flat: per_point("log_density", log_density)(unflatten(flat))
 
     def evaluate(flat):
         if not gradient:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gen_jax.checks import no_type_check
+from gen_jax.checks import no_type_check, per_point
 from gen_jax.errors import check_range
 from gen_jax.frozen import parts_of
 from gen_jax.mcmc.adaptation import FEWEST, Tuning, kernel_of, start_tuning, tune, window_ends
@@ -17,7 +17,6 @@ from gen_jax.mcmc.run import advance
 from gen_jax.model import GenerativeModel, assemble, compiled
 from gen_jax.randomness import fold_in, normal, sample_keys
 from gen_jax.ranges import Count, Natural, Positive, Range, check_ranges, options_from
-from gen_jax.sampling.checks import checked
 from gen_jax.types import Array, Batch, Float, Int, Key, Metrics, State
 
 
@@ -136,7 +135,7 @@ def log_prob(
 ) -> Float[Array, "B"]:
     """log p(x) in nats; the chains play no part in it."""
     assert parts.options.log_normalizer is not None
-    return checked(parts.log_density)(x) - parts.options.log_normalizer
+    return per_point("log_density", parts.log_density)(x) - parts.options.log_normalizer
 
 
 def trained(parts: Parts, state: ChainsState) -> State:

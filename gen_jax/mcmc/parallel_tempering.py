@@ -12,12 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.checks import per_point
 from gen_jax.errors import ConfigError
 from gen_jax.mcmc.checks import check_start
 from gen_jax.mcmc.kernel import ChainState, Info, Kernel
 from gen_jax.mcmc.positions import flatten
 from gen_jax.randomness import sample_keys
-from gen_jax.sampling.checks import checked
 from gen_jax.types import Array, Bool, Float, Int
 
 
@@ -115,7 +115,9 @@ def parallel_tempering(
         every = lambda y: jnp.tile(b, len(y) // count)
 
         def tempered(y):
-            return every(y) * checked(log_density)(unflatten(y / jnp.sqrt(every(y))[:, None]))
+            return every(y) * per_point("log_density", log_density)(
+                unflatten(y / jnp.sqrt(every(y))[:, None])
+            )
 
         return kernel(tempered), b
 
@@ -127,7 +129,7 @@ def parallel_tempering(
 
     def init(x):
         flat, unflatten = flatten(x)
-        check_start(ChainState(x, checked(log_density)(x), None))
+        check_start(ChainState(x, per_point("log_density", log_density)(x), None))
         kernel, b = inner(unflatten, flat.dtype)
         y = (flat[:, None] * jnp.sqrt(b)[:, None]).reshape(-1, flat.shape[1])
         return cold(unflatten, apart(kernel.init(y)), jnp.zeros(len(flat), jnp.int32))

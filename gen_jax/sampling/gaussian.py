@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.linalg import solve_triangular
 
+from gen_jax.checks import floats
 from gen_jax.errors import ConfigError, check_range
-from gen_jax.sampling.checks import floats
 from gen_jax.types import Array, Float, Key
 
 LOG_2_PI = math.log(2 * math.pi)

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gen_jax.checks import per_point
 from gen_jax.errors import check_range
-from gen_jax.sampling.checks import checked
 from gen_jax.types import Array, Bool, Float, Int, Key, Num
 
 
@@ -70,7 +70,7 @@ def rejection(
     """
     check_range("n", n, 1, integer=True)
     check_range("max_rounds", max_rounds, 1, integer=True)
-    log_p, log_q = checked(log_density), checked(log_proposal, "log_proposal")
+    log_p, log_q = per_point("log_density", log_density), per_point("log_proposal", log_proposal)
     size = n if batch_size is None else check_range("batch_size", batch_size, 1, integer=True)
 
     def unfinished(carry):

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from gen_jax.sampling.checks import floats
+from gen_jax.checks import floats
 from gen_jax.types import Array, Float
 
 

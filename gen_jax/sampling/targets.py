@@ -10,9 +10,8 @@ import numpy as np
 from jax.scipy.special import logsumexp, ndtri
 from jax.scipy.stats import norm
 
-from gen_jax.checks import as_floats
+from gen_jax.checks import as_floats, check_form
 from gen_jax.errors import ConfigError, check_choice, check_range
-from gen_jax.sampling.checks import check_form
 from gen_jax.sampling.gaussian import LOG_2_PI
 from gen_jax.sampling.inverse_cdf import bisect
 from gen_jax.types import Array, Float, Key

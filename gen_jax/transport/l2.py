@@ -8,9 +8,9 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
+from gen_jax.checks import per_point
 from gen_jax.flows import Bijector
 from gen_jax.flows.density import push
-from gen_jax.sampling.checks import checked
 from gen_jax.types import Array, Float
 
 FLOOR = 1e-6
@@ -45,4 +45,4 @@ def l2_objective(
     Raises ConfigError unless `log_density` returns [B].
     """
     x, log_q = push(bijector, z)
-    return jnp.exp(log_q) - 2 * jnp.exp(checked(log_density)(x))
+    return jnp.exp(log_q) - 2 * jnp.exp(per_point("log_density", log_density)(x))

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gen_jax.checks import check_per_point, per_point
 from gen_jax.errors import check_range
 from gen_jax.randomness import fold_in, sample_keys
-from gen_jax.sampling.checks import check_per_point, checked
 from gen_jax.sampling.rejection import exceeds
 from gen_jax.types import Array, Float, Key
 
@@ -69,7 +69,7 @@ def refine(
         key_propose, key_accept = (fold_in(fold_in(keys, index), use) for use in (0, 1))
         x, log_q = propose(key_propose)
         check_per_point("log q of propose", log_q, len(x))
-        terms = checked(log_density)(x), -log_q, -jnp.asarray(log_bound)
+        terms = per_point("log_density", log_density)(x), -log_q, -jnp.asarray(log_bound)
         u = jax.vmap(lambda k: jax.random.uniform(k, (), x.dtype))(key_accept)
         return x, jnp.log(u) < terms[0] + terms[1] + terms[2], exceeds(*terms)
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
+from gen_jax.checks import per_point
 from gen_jax.flows import Bijector
 from gen_jax.flows.density import push
-from gen_jax.sampling.checks import checked
 from gen_jax.types import Array, Float
 
 
@@ -21,4 +21,4 @@ def reverse_kl_loss(
     Raises ConfigError unless `log_density` returns [B].
     """
     x, log_q = push(bijector, z)
-    return log_q - beta * checked(log_density)(x), {"x": x, "log_q": log_q}
+    return log_q - beta * per_point("log_density", log_density)(x), {"x": x, "log_q": log_q}

@@ -15,12 +15,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gen_jax.checks import no_type_check
+from gen_jax.checks import no_type_check, per_point
 from gen_jax.flows import Bijector, Layer, density
 from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel, assemble, compiled
 from gen_jax.randomness import sample_keys
-from gen_jax.sampling.checks import checked
 from gen_jax.sampling.importance import log_normalizer
 from gen_jax.transport.forward_kl import forward_kl_loss
 from gen_jax.transport.l2 import log_l2_distance
@@ -81,7 +80,7 @@ def make_parts(
     schedule.check()
 
     def guarded(x):
-        value = checked(log_density)(x)
+        value = per_point("log_density", log_density)(x)
         return jnp.where(jnp.isfinite(value), value, LOWEST)
 
     return Parts(guarded, dim, layer, schedule)
