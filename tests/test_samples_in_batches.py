@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from damaged import CALLABLES
+from rows import check_rows
 from toy_model import toy
 
 from gen_jax.errors import ConfigError
@@ -96,3 +98,13 @@ def test_a_reused_key_would_be_seen(key):
     right = sample_in_batches(model, key, state, 8, 4)
     wrong = jnp.concatenate([model.sample(key, state, 4)] * 2)
     assert np.abs(right - wrong).max() > 0.1
+
+
+FAMILIES = {name.partition("/")[0]: row for name, row in CALLABLES.items()}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_rows_of_options_go_with_their_samples(key, family):
+    """In every family; tests/experiments has the same of what the command line builds."""
+    make, _, arrays = FAMILIES[family]
+    check_rows(key, make(lambda out: out), arrays)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tyro
 from PIL import Image
+from rows import check_rows
 
 from experiments.shared import gan_rejection, pictures, registry, runner
 from experiments.shared.small import small_words
@@ -194,19 +195,30 @@ STARTED = {
 """Pairs of which `make test` runs the start, one of each family without a whole life."""
 
 
-@pytest.mark.parametrize(
-    ("name", "dataset"),
-    sorted(pair for pair in FIRST.values() if not registry.find(pair[0]).bases),
-)
-def test_parts_fit_together(name, dataset):
-    """What the command line builds is traced, not compiled: init, step, sample, log_prob."""
+ALONE = sorted(pair for pair in FIRST.values() if not registry.find(pair[0]).bases)
+"""Of those that need no trained run."""
+
+
+def built(name, dataset):
+    """(model, 16 examples) of a small run."""
     experiment = registry.find(name)
     config = tyro.cli(experiment.config, args=[*map(str, short_words(name, dataset))])
     config.check()
-    spec = data.describe(dataset)
-    model = experiment.build(config, spec)
-    batch = {part: array[:16] for part, array in data.load(dataset, "train").items()}
-    key = jax.random.key(0)
+    model = experiment.build(config, data.describe(dataset))
+    return model, {part: array[:16] for part, array in data.load(dataset, "train").items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "dataset"), ALONE)
+def test_rows_of_options_go_with_their_samples(key, name, dataset):
+    check_rows(key, *built(name, dataset))
+
+
+@pytest.mark.parametrize(("name", "dataset"), ALONE)
+def test_parts_fit_together(name, dataset):
+    """What the command line builds is traced, not compiled: init, step, sample, log_prob."""
+    model, batch = built(name, dataset)
+    spec, key = data.describe(dataset), jax.random.key(0)
     state = jax.eval_shape(model.init, key, batch)
     after, metrics = jax.eval_shape(model.step, key, state, batch)
     chex.assert_trees_all_equal_shapes_and_dtypes(after, state)
