@@ -8,15 +8,11 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from small_networks import smallest
 
 from gen_jax import conditions, diffusion, nets, paths
 from gen_jax.randomness import sample_keys
 
-SMALL = {
-    "mlp": {"features": (8,)},
-    "unet": {"widths": (8, 8), "blocks": 1, "attention": ()},
-    "dit": {"patch": 4, "width": 16, "depth": 1, "heads": 2},
-}
 N = 16
 
 
@@ -58,8 +54,8 @@ def samplers(key):
 def networks(key):
     x, noise = jax.random.normal(key, (N, 8, 8, 1)), jnp.linspace(-2, 2, N)
     label = jnp.arange(N) % 3
-    for name, make in nets.NETWORKS.items():
-        network = make(**SMALL[name], num_classes=3)
+    for name in nets.NETWORKS:
+        network = smallest(name, num_classes=3)
         variables = jax.jit(network.init)(key, x, noise, label)
         variables = jax.tree.map(
             lambda p: p + 0.05 * jnp.cos(jnp.arange(p.size)).reshape(p.shape), variables

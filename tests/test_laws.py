@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from small_networks import smallest
 
 import gen_jax
 from gen_jax import diffusion, nets, paths
@@ -103,9 +104,7 @@ def test_time_densities_work_under_jit_and_vmap(name, count_traces):
 
 @pytest.mark.parametrize("name", sorted(nets.NETWORKS))
 def test_networks_work_under_vmap(name):
-    small = {"mlp": {"features": (8,)}, "unet": {"widths": (8,), "blocks": 1, "attention": ()}}
-    small["dit"] = {"patch": 4, "width": 16, "depth": 1, "heads": 2}
-    network = nets.NETWORKS[name](**small[name])
+    network = smallest(name)
     x, noise = jax.random.normal(jax.random.key(0), (N, 8, 8, 1)), jnp.array([-1.0, 0.0, 1.0])
     shapes = jax.eval_shape(network.init, jax.random.key(0), x, noise)
     fill = lambda p: 0.2 * jnp.cos(jnp.arange(p.size, dtype=p.dtype)).reshape(p.shape)

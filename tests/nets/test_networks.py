@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from small_networks import LAYERED, SMALLEST, layered
 
 from gen_jax import gan_nets, nets
 from gen_jax.errors import ConfigError
@@ -15,11 +16,6 @@ from gen_jax.nets.blocks import GroupNorm
 from gen_jax.nets.embeddings import ConditionEmbedding, position_2d, sinusoidal
 from gen_jax.nets.unet import ResidualBlock, check_heights
 
-SMALL = {
-    "mlp": {"features": (16, 24)},
-    "unet": {"widths": (8, 12), "blocks": 1, "attention": (8,)},
-    "dit": {"patch": 2, "width": 16, "depth": 1, "heads": 2},
-}
 CLASSES = 3
 SHAPE = (3, 8, 8, 2)
 
@@ -35,7 +31,7 @@ def random_variables(network, *arguments):
 @cache
 def build(name, shape=SHAPE, **options):
     """(jitted apply, variables, x, noise, label) of a network at its smallest size."""
-    network = nets.NETWORKS[name](**{**SMALL[name], "num_classes": CLASSES, **options})
+    network = layered(name, **{"num_classes": CLASSES, **options})
     x = jax.random.normal(jax.random.key(1), shape)
     noise = jnp.linspace(-2.0, 2.0, shape[0])
     variables = random_variables(network, x, noise)
@@ -57,7 +53,7 @@ def test_every_network_of_a_noise_level_is_registered_and_tested():
     # Tested with the model of tokens, with variational diffusion, and beside its base.
     elsewhere = {"TokenTransformer", "FourierFeatures", "ControlledDiT"}
     assert {v.__name__ for v in nets.NETWORKS.values()} == noisy - elsewhere
-    assert set(SMALL) == set(nets.NETWORKS)
+    assert LAYERED.keys() | SMALLEST.keys() <= nets.NETWORKS.keys()
 
 
 def test_starts_at_zero_with_the_shape_of_x(key, name):
@@ -162,7 +158,7 @@ def test_bfloat16_computes_with_float32_parameters_and_output(name):
 
 
 def test_traces_once(name, count_traces):
-    network = nets.NETWORKS[name](**SMALL[name], num_classes=CLASSES)
+    network = layered(name, num_classes=CLASSES)
     _, variables, x, noise, label = build(name)
     counted = count_traces(network.apply)
     run = jax.jit(counted)
@@ -205,7 +201,7 @@ def test_any_image_size(name, shape):
 
 def test_dropout_needs_a_key_only_when_asked(key, name):
     plain, variables, x, noise, label = build(name)
-    network = nets.NETWORKS[name](**SMALL[name], num_classes=CLASSES, dropout=0.5)
+    network = layered(name, num_classes=CLASSES, dropout=0.5)
     noisy = jax.jit(
         lambda key: network.apply(
             variables, x, noise, label, deterministic=False, rngs={"dropout": key}
@@ -222,7 +218,7 @@ def test_points():
 
 
 def test_label_without_classes_is_refused(key, name):
-    network = nets.NETWORKS[name](**SMALL[name])
+    network = layered(name)
     with pytest.raises(ConfigError, match="num_classes=0"):
         network.init(key, jnp.zeros(SHAPE), jnp.zeros(3), jnp.zeros(3, jnp.int32))
 
@@ -250,7 +246,7 @@ def test_bad_options_are_refused_at_once(network, options, word):
 
 @pytest.mark.parametrize("image_network", ["unet", "dit"])
 def test_wrong_shapes_are_refused(key, image_network):
-    network = nets.NETWORKS[image_network](**SMALL[image_network])
+    network = layered(image_network)
     with pytest.raises(ConfigError, match=r"\[B, H, W, C\]"):
         network.init(key, jnp.zeros((3, 2)), jnp.zeros(3))
     with pytest.raises(ConfigError, match="noise"):
