@@ -151,7 +151,8 @@ def floats(**forms: str) -> Callable[[F], F]:
     """A function whose arguments of these names are taken as `as_floats` does.
 
     Args:
-      forms: the axes of each, "N D" or "*N D" (see `check_form`), or "tree" for a tuple of arrays.
+      forms: the axes of each, "N D" or "*N D" (see `check_form`), "tree" for a tuple of arrays, or
+        "key" for one key of `jax.random`.
     """
 
     def decorate(function: F) -> F:
@@ -163,7 +164,9 @@ def floats(**forms: str) -> Callable[[F], F]:
             sizes: dict[str, int] = {}
             for name, form in forms.items():
                 given = bound.arguments.get(name)
-                if form == "tree" and given is not None:
+                if form == "key":
+                    given = as_key(name, given)
+                elif form == "tree" and given is not None:
                     parts = zip(given._fields, given)
                     given = type(given)(*(as_floats(f"{name}.{f}", part) for f, part in parts))
                 elif given is not None:

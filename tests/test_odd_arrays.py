@@ -10,7 +10,8 @@ import numpy as np
 import optax
 import pytest
 
-from gen_jax import diffusion, energy, inverse, mcmc, nets, paths, sampling
+from gen_jax import diffusion, divergences, energy, inverse, mcmc, nets, paths, sampling
+from gen_jax.classical import kmeans
 from gen_jax.errors import ConfigError, DataError
 from gen_jax.model import one_or_each
 from gen_jax.paths import GaussianPath
@@ -44,6 +45,18 @@ CASES = {
         lambda y: inverse.mixture_posterior(*MIXTURE, [[1, 0]], y, 0.5).means,
         np.array([3], np.float32),
     ),
+    **{
+        f"discrete {name}": (
+            lambda p, name=name: divergences.DISCRETE[name](p, [2, 1, 4]),
+            X[:3, 1] + 2,
+        )
+        for name in ("kl", "chi_square")
+    },
+    "generator": (lambda p: divergences.discrete.discrete("kl", p, [2, 1, 4]), X[:3, 1] + 2),
+    "monte_carlo": (lambda r: divergences.monte_carlo.from_p("kl", r).value, X[:, 0]),
+    "gaussian_kl": (lambda m: divergences.gaussian_kl(m, [1, 2], [0, 1], 2), X[0]),
+    "dual": (lambda s: divergences.variational.donsker_varadhan(s, [0, 1]), X[:, 0]),
+    "coupling": (lambda x: divergences.couplings.optimal_assignment(KEY, x, X[::-1].copy()), X),
     "guidance": (lambda w: one_or_each("guidance", w, 3), np.array([1, 2, 3], np.float32)),
 }
 FORMS = {
@@ -60,8 +73,8 @@ def test_numbers_count_as_they_are(name):
     expected = np.asarray(function(jnp.asarray(x)))
     assert np.isfinite(expected).all()
     for form, changed in FORMS.items():
-        if (name, form) in {("start of chains", "list"), ("start of chains", "whole")}:
-            continue  # a list is a tree of numbers, and whole positions are refused
+        if (name, form) == ("start of chains", "whole"):
+            continue  # whole positions are refused
         np.testing.assert_allclose(function(changed(x)), expected, rtol=1e-5, err_msg=form)
     with pytest.raises(DataError, match="masked"):
         function(np.ma.masked_array(x, x == x.max()))
@@ -71,6 +84,22 @@ def test_numbers_count_as_they_are(name):
 def test_guidance_of_arrays_is_finite(weight):
     with pytest.raises(ConfigError, match="guidance=an array of float.* finite"):
         one_or_each("guidance", weight, 3)
+
+
+@pytest.mark.parametrize("weight", [[2.0, 3.0], None, jnp.ones((4, 1))])
+@pytest.mark.parametrize(
+    "guided",
+    [
+        lambda w: diffusion.extrapolate(of_x, of_x, w)(jnp.asarray(X), jnp.full(4, 0.5)),
+        lambda w: diffusion.classifier(of_x, lambda x, t: x[:, 0], paths.vp(), w)(
+            jnp.asarray(X), jnp.full(4, 0.5)
+        ),
+    ],
+)
+def test_weights_of_guidance_are_one_or_one_for_each(guided, weight):
+    np.testing.assert_allclose(guided([2.0, 1, 1, 1]), guided(np.array([2.0, 1, 1, 1])))
+    with pytest.raises(ConfigError, match=r"weight.* must be (one|a) number"):
+        guided(weight)
 
 
 def test_an_interval_is_two_times():
@@ -111,3 +140,30 @@ def test_bounds_of_half_precision_are_those_of_their_numbers(bound):
     for name, value in of(narrow).items():
         assert value.dtype == jnp.float32
         np.testing.assert_array_equal(value, expected[name])
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda key: sampling.gaussian.sample(key, 2, [0, 1], 1),
+        lambda key: kmeans.start_mixture(key, X, 2),
+        lambda key: divergences.couplings.independent(key, X, X),
+        lambda key: diffusion.ddpm_loss(key, of_x, paths.vp(), X),
+        lambda key: diffusion.low_discrepancy(key, paths.vp(), 3),
+        lambda key: sampling.rejection.rejection(key, normal, lambda k, n: X, normal, 0.0, 3),
+    ],
+)
+def test_seeds_and_batches_of_keys_are_named(draw):
+    for key, form in (
+        (3, r"key=3 must be a key of jax.random"),
+        (jax.random.split(KEY), "one key"),
+    ):
+        with pytest.raises(ConfigError, match=form):
+            draw(key)
+
+
+def test_rows_in_a_list_start_chains():
+    kernel = mcmc.random_walk(normal, 0.5)
+    np.testing.assert_array_equal(kernel.init(X.tolist()).x, X)
+    with pytest.raises(ConfigError, match=r"x has shapes \[\(\)\]"):
+        mcmc.run(KEY, kernel, 0.0, 1)

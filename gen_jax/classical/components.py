@@ -6,7 +6,7 @@ with the stacked inverse factors; points lie along the last axis, which is where
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,8 @@ from jax.scipy.linalg import solve_triangular
 from jax.scipy.special import logsumexp
 
 from gen_jax import safe
-from gen_jax.checks import check_form, floats
+from gen_jax.checks import as_floats, check_form, floats, is_known, no_type_check
+from gen_jax.errors import ConfigError, shown
 from gen_jax.randomness import sample_keys
 from gen_jax.sampling.gaussian import LOG_2_PI
 from gen_jax.types import Array, Float, Key
@@ -75,29 +76,56 @@ def log_joint(
     return constant[:, None] - 0.5 * jnp.sum(y * y, 1), y
 
 
+def checked_mixture(argument: str, mixture: Any) -> Mixture:
+    """A mixture as floating-point numbers: one weight and one covariance for each mean.
+
+    Raises ConfigError for what is no `Mixture`, for shapes that do not belong together (a single
+    weight would be that of every component), and for weights below 0 and covariances that are not
+    positive definite, where these are known.
+    """
+    if not isinstance(mixture, Mixture):
+        raise ConfigError(f"{argument}={shown(mixture)} must be a Mixture")
+    named = zip(Mixture._fields, mixture)
+    mixture = Mixture(*(as_floats(f"{argument}.{name}", part) for name, part in named))
+    sizes: dict[str, int] = {}
+    forms = ("K", "K D", "K D D" if mixture.covariances.ndim == 3 else "K D")
+    for name, part, form in zip(Mixture._fields, mixture, forms):
+        check_form(f"{argument}.{name}", part.shape, form, sizes)
+    lower = factors(mixture.covariances)
+    stds = lower if lower.ndim == 2 else jnp.diagonal(lower, axis1=1, axis2=2)
+    right = jnp.all(mixture.weights >= 0) & jnp.all(stds > 0)
+    if is_known(right) and not right:
+        raise ConfigError(
+            f"{argument} must have weights >= 0 and covariances that are positive definite"
+        )
+    return mixture
+
+
 def _centred_log_joint(mixture: Mixture, x: Float[Array, "N D"]) -> Float[Array, "K N"]:
     """log(w_k N(x; m_k, C_k)) around the mean, which keeps the residuals free of cancellation."""
+    mixture = checked_mixture("mixture", mixture)
     check_form("x", x.shape, "N D", {"D": mixture.means.shape[1]})
     centre = mixture.weights @ mixture.means
     w = whitening(mixture._replace(means=mixture.means - centre))
     return log_joint(w, (x - centre).T)[0]
 
 
-@floats(mixture="tree", x="N D")
+@floats(x="N D")
 def log_prob(mixture: Mixture, x: Float[Array, "N D"]) -> Float[Array, "N"]:
     """log p(x) in nats."""
     return logsumexp(_centred_log_joint(mixture, x), axis=0)
 
 
-@floats(mixture="tree", x="N D")
+@floats(x="N D")
 def responsibilities(mixture: Mixture, x: Float[Array, "N D"]) -> Float[Array, "N K"]:
     """p(component | x)."""
     return jax.nn.softmax(_centred_log_joint(mixture, x), axis=0).T
 
 
-@floats(mixture="tree")
+@no_type_check
 def sample(key: Key[Array, "*batch"], mixture: Mixture, n: int) -> Float[Array, "n D"]:
     """Exact draws; `key` is one key, or one per sample [n]."""
+    mixture = checked_mixture("mixture", mixture)
     lower, log_weights = factors(mixture.covariances), jnp.log(mixture.weights)
     times = jnp.multiply if lower.ndim == 2 else jnp.matmul
 

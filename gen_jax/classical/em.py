@@ -1,14 +1,14 @@
 """Fit a Gaussian mixture by expectation maximisation: one compiled loop over starts and updates."""
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.checks import as_floats
-from gen_jax.classical.components import COVARIANCES, Mixture, factors
+from gen_jax.checks import as_floats, as_key, no_type_check
+from gen_jax.classical.components import COVARIANCES, Mixture, checked_mixture, factors
 from gen_jax.classical.em_steps import EMPTY, Blocks, e_step, in_blocks, m_step, rescue
 from gen_jax.classical.kmeans import start_mixture, variance_floor
 from gen_jax.errors import ConfigError, DataError, NumericalError, check_choice, check_range
@@ -149,6 +149,18 @@ def checked_points(
     return x
 
 
+def checked_start(start: Any, k: int, x: Float[Array, "N D"]) -> Mixture:
+    """The mixture that a fit of k components to these points begins at.
+
+    Raises ConfigError for what is no mixture, or one of another form.
+    """
+    mixture = checked_mixture("start", start)
+    if mixture.means.shape != (k, x.shape[1]):
+        raise ConfigError(f"start has means {mixture.means.shape}, allowed: {(k, x.shape[1])}")
+    return jax.tree.map(lambda part: part.astype(x.dtype), mixture)
+
+
+@no_type_check
 def fit_em(
     key: Key[Array, ""],
     x: Num[Array | np.ndarray, "N D"],
@@ -175,17 +187,14 @@ def fit_em(
     finite or all equal, and for singular data with epsilon = 0; NumericalError when a covariance
     becomes singular.
     """
-    x = as_floats("x", x, least=jnp.float32)
-    if start is not None:
-        covariance = "diagonal" if start.covariances.ndim == 2 else "full"
-        if start.means.shape != (k, x.shape[1]):
-            raise ConfigError(f"start has means {start.means.shape}, allowed: {(k, x.shape[1])}")
-        if restarts != 1:
-            raise ConfigError(f"restarts={restarts} would all begin at the given start")
+    key = as_key("key", key)
     check_range("max_iterations", max_iterations, 1, integer=True)
     check_range("restarts", restarts, 1, integer=True)
     check_range("tolerance", tolerance, 0)
     x = checked_points(x, k, covariance, epsilon)
+    if start is not None and restarts != 1:
+        raise ConfigError(f"restarts={restarts} would all begin at the given start")
+    start = None if start is None else checked_start(start, k, x)
     options = (int(k), covariance, int(max_iterations), int(restarts))
     small = jnp.asarray([tolerance, epsilon], x.dtype)
     fit = _fit(key, x, start, *options, small[0], small[1])

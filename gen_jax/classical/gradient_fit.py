@@ -13,8 +13,9 @@ import numpy as np
 import optax
 from jax.scipy.special import logsumexp
 
+from gen_jax.checks import as_key, no_type_check
 from gen_jax.classical.components import Mixture, Whitening, factors, inverse_factors, log_joint
-from gen_jax.classical.em import Fit, checked_points, standardise
+from gen_jax.classical.em import Fit, checked_points, checked_start, standardise
 from gen_jax.classical.kmeans import start_mixture, variance_floor
 from gen_jax.errors import NumericalError, check_range
 from gen_jax.optimization import apply_gradient, start_moments
@@ -97,6 +98,7 @@ def _fit(key, x, start, epsilon, *, k, covariance, steps, batch_size, optimizer=
 _fit_by_adam = jax.jit(_fit, static_argnames=("k", "covariance", "steps", "batch_size"))
 
 
+@no_type_check
 def fit_gradient(
     key: Key[Array, ""],
     x: Num[Array | np.ndarray, "N D"],
@@ -123,7 +125,8 @@ def fit_gradient(
     check_range("steps", steps, 1, integer=True)
     if batch_size is not None:
         batch_size = int(check_range("batch_size", batch_size, 1, integer=True))
-    x = checked_points(x, k, covariance, epsilon)
+    key, x = as_key("key", key), checked_points(x, k, covariance, epsilon)
+    start = None if start is None else checked_start(start, k, x)
     options = {"k": int(k), "covariance": covariance, "steps": int(steps), "batch_size": batch_size}
     given = key, x, start, jnp.asarray(epsilon, x.dtype)
     if optimizer is None:

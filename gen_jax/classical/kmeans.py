@@ -7,18 +7,22 @@ import jax.numpy as jnp
 
 from gen_jax.checks import floats
 from gen_jax.classical.components import COVARIANCES, Mixture
+from gen_jax.errors import DataError, check_choice, check_range
 from gen_jax.types import Array, Float, Key
 
 
-@floats(x="N D")
+@floats(key="key", x="N D")
 def plus_plus(
     key: Key[Array, ""], x: Float[Array, "N D"], k: int
 ) -> tuple[Float[Array, "k D"], Float[Array, "N"]]:
     """k of the points, far from each other, and every point's squared distance to the nearest.
 
     Each next centre is the best of 2 + log k candidates drawn with probability in proportion to
-    that distance.
+    that distance. Raises ConfigError for k < 1, DataError where there are no points.
     """
+    check_range("k", k, 1, integer=True)
+    if not x.size:
+        raise DataError(f"x has shape {x.shape}, allowed: [N, D] with a point at least")
     trials = 2 + int(math.log(k))
     distance = lambda centres: jnp.sum((x - centres[:, None]) ** 2, -1)
     key_first, key = jax.random.split(key)
@@ -46,7 +50,7 @@ def variance_floor(x: Float[Array, "N D"], epsilon: float | Array) -> Float[Arra
     return epsilon * jnp.where(varies, variances, jnp.where(varies, variances, 0).mean())
 
 
-@floats(x="N D")
+@floats(key="key", x="N D")
 def start_mixture(
     key: Key[Array, ""],
     x: Float[Array, "N D"],
@@ -56,8 +60,10 @@ def start_mixture(
 ) -> Mixture:
     """Equal round components at k-means++ centres, as wide as the points lie around these.
 
-    The mean of `floor`, a number or `variance_floor`, is added to their variances.
+    The mean of `floor`, a number or `variance_floor`, is added to their variances. Errors as of
+    `plus_plus`, and ConfigError for a covariance that is not in COVARIANCES.
     """
+    check_choice("covariance", covariance, COVARIANCES)
     means, nearest = plus_plus(key, x, k)
     tiny = jnp.finfo(x.dtype).tiny
     added = jnp.mean(jnp.asarray(floor, x.dtype))

@@ -23,7 +23,7 @@ from gen_jax.randomness import fold_in, normal, sample_keys
 from gen_jax.types import Array, Denoiser, Float, Key
 
 
-@floats(x0="...")
+@floats(key="key", x0="...")
 def ddpm_loss(
     key: Key[Array, ""],
     predict: Callable[[Array, Array], Array],

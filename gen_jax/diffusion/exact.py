@@ -13,7 +13,6 @@ import jax.numpy as jnp
 
 from gen_jax.calls import called, calls_inside
 from gen_jax.checks import floats
-from gen_jax.errors import ConfigError
 from gen_jax.paths import GaussianPath
 from gen_jax.types import Array, Denoiser, Float
 
@@ -27,14 +26,7 @@ def mixture_means(
 
     So both are finite at s = 0 and a = 0. Covariances are diagonalised once, so that no linear
     system is solved inside a sampler's loop.
-    Raises ConfigError when the shapes do not belong together.
     """
-    k, d = means.shape
-    if weights.shape != (k,) or covariances.shape != (k, d, d):
-        raise ConfigError(
-            f"weights {weights.shape}, means {means.shape}, covariances {covariances.shape} "
-            "must be [K], [K, D], [K, D, D]"
-        )
     variances, axes = jnp.linalg.eigh(covariances)
 
     def posterior(x, a, s):
@@ -54,7 +46,7 @@ def mixture_means(
     return posterior
 
 
-@floats(weights="...", means="...", covariances="...")
+@floats(weights="K", means="K D", covariances="K D D")
 def mixture_denoiser(
     weights: Float[Array, "K"],
     means: Float[Array, "K D"],

@@ -5,6 +5,7 @@ of the two denoisers sum to one, guidance is the same in every parameterisation.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +13,16 @@ import jax.numpy as jnp
 from gen_jax.calls import calls_inside, network_call
 from gen_jax.checks import no_type_check, per_point, same_shape
 from gen_jax.errors import ConfigError, check_finite, check_range, shown
+from gen_jax.model import one_or_each
 from gen_jax.paths import GaussianPath, expand, with_signal
 from gen_jax.types import Array, Denoiser, Float
+
+
+def _checked_weight(weight: Any) -> Any:
+    """The weight. Raises ConfigError unless it is finite, where it is known."""
+    if check_finite("weight", weight) is None:
+        raise ConfigError("weight=None must be a number, or one for each example")
+    return weight
 
 
 @no_type_check
@@ -35,13 +44,14 @@ def extrapolate(
     low, high = interval
     check_range("interval[0]", low, 0, 1)
     check_range("interval[1]", high, low, 1)
-    check_finite("weight", weight)
+    weight = _checked_weight(weight)
     denoise = same_shape("denoise", network_call(denoise))
     guide = same_shape("guide", network_call(guide))
 
     def guided(x: Float[Array, "B ..."], t: Float[Array, "B"]) -> Float[Array, "B ..."]:
         plain = denoise(x, t)
-        w = expand(jnp.where((t >= low) & (t <= high), weight, 1.0), x)
+        given = one_or_each("weight", weight, len(x))
+        w = expand(jnp.where((t >= low) & (t <= high), given, 1.0), x)
 
         def pulled():
             moved = w * plain + (1 - w) * guide(x, t)
@@ -74,6 +84,7 @@ def likelihood_shift(
     return expand(path.sigma(t) ** 2 / path.alpha(t), x) * score(x, t)
 
 
+@no_type_check
 def classifier(
     denoise: Denoiser,
     log_likelihood: Callable[[Array, Array], Float[Array, "B"]],
@@ -90,7 +101,7 @@ def classifier(
         of an exact log p(y | x_t) vanishes with alpha; that of a trained classifier may not, and
         sigma^2 / alpha is 2,900 at t = 1 of the linear path: give it a level, such as 20.
     """
-    check_finite("weight", weight)
+    weight = _checked_weight(weight)
     if max_level is not None:
         check_range("max_level", max_level, 0, open_low=True)
     denoise = same_shape("denoise", network_call(denoise))
@@ -98,7 +109,7 @@ def classifier(
     score = jax.grad(lambda x, t: jnp.sum(each(x, t)))
 
     def guided(x: Float[Array, "B ..."], t: Float[Array, "B"]) -> Float[Array, "B ..."]:
-        w = jnp.asarray(weight, float)
+        w = jnp.asarray(one_or_each("weight", weight, len(x)), float)
         if max_level is not None:
             w = jnp.where(path.sigma(t) <= max_level * path.alpha(t), w, 0.0)
         return denoise(x, t) + expand(w, x) * likelihood_shift(score, path, x, t)

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.calls import called
-from gen_jax.checks import as_floats
+from gen_jax.checks import as_floats, as_key, check_output
 from gen_jax.diffusion.ddim import ddim_line
 from gen_jax.diffusion.losses import denoising_loss, off_the_poles
 from gen_jax.diffusion.sampler import Stepper, Transition
@@ -104,6 +104,7 @@ def hybrid_steps_loss(
     c = coefficients(path, t)
     x_t = expand(c.alpha, x0) * x0 + expand(c.sigma, x0) * eps
     value, fraction = predict(x_t, t)
+    check_output("predict's fraction", fraction, x0.shape)
     loss, metrics = denoising_loss(
         lambda *_: value, path, x0, eps, t, prediction=prediction, data_std=data_std, **options
     )
@@ -126,7 +127,7 @@ def hybrid_loss(
 ) -> tuple[Float[Array, "B"], dict[str, Array]]:
     """nichol2021 eq. 16 at a uniformly drawn time, per example; see `hybrid_steps_loss`."""
     x0 = as_floats("x0", x0, least=jnp.float32)  # no times in half precision
-    key_time, key_noise = jax.random.split(key)
+    key_time, key_noise = jax.random.split(as_key("key", key))
     t = jax.random.uniform(key_time, x0.shape[:1], x0.dtype)
     eps = jax.random.normal(key_noise, x0.shape, x0.dtype)
     steps: Any = {"num_steps": num_steps, "vlb_weight": vlb_weight}
@@ -161,6 +162,8 @@ def ancestral_with(fraction: Callable[[Array, Array], Array]) -> Stepper:
 
 
 def _step(x0_hat: Array, fraction: Array, keys: Array, x: Array, transition: Transition) -> Array:
+    for name, part in (("x0_hat", x0_hat), ("fraction", fraction)):
+        check_output(name, part, x.shape, "that of x, ")
     mean = ddim_line(x, x0_hat, transition, 1.0, 0.0)
     now, arrival = transition.now, transition.next
     sigma = jnp.where(transition.last, 0.5 * now.sigma, arrival.sigma)

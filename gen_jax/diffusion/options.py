@@ -8,17 +8,17 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from gen_jax.checks import check_arguments, check_output, no_type_check
+from gen_jax.checks import check_arguments, check_output, is_known, no_type_check
 from gen_jax.conditions import Condition, checked_condition, configured
 from gen_jax.diffusion.learned_variance import ancestral_with, hybrid_steps_loss
 from gen_jax.diffusion.loss_names import LOSSES
-from gen_jax.diffusion.losses import WEIGHTINGS
+from gen_jax.diffusion.losses import WEIGHTINGS, off_the_poles
 from gen_jax.diffusion.network import NOISE_INPUTS, Preconditioned, predict_both
 from gen_jax.diffusion.sampler import Stepper
 from gen_jax.diffusion.steppers import STEPPERS
 from gen_jax.diffusion.time_sampling import TIME_DENSITIES
 from gen_jax.errors import ConfigError, check_choice, check_shape
-from gen_jax.paths import PARAMETERISATIONS, PATHS, GaussianPath, check_path
+from gen_jax.paths import PARAMETERISATIONS, PATHS, GaussianPath, check_path, coefficients
 from gen_jax.ranges import Count, Positive, Range, Share, check_ranges
 from gen_jax.types import Array, Denoiser, Float, Key
 
@@ -133,6 +133,25 @@ def draw_source(
     return check_output("source", jax.vmap(draw)(keys), shape, "with a leading axis of samples, ")
 
 
+def check_weighting(options: Options, path: GaussianPath) -> None:
+    """Raise ConfigError for a user's weighting with weights that are negative or not finite.
+
+    A negative one pushes the network away from its target. Looked at where it is known.
+    """
+    if options.weighting in WEIGHTINGS.values():
+        return
+    with jax.ensure_compile_time_eval():
+        t = off_the_poles(path, jnp.linspace(0, 1, 9))
+        found = options.weighting(coefficients(path, t), options.prediction, options.data_std)
+        if not is_known(check_output("weighting", found, t.shape)):
+            return
+        low, high = float(jnp.min(found)), float(jnp.max(found))
+    if not 0 <= low <= high < float("inf"):
+        raise ConfigError(
+            f"weighting returned weights in [{low:g}, {high:g}], allowed: finite and at least 0"
+        )
+
+
 def is_normal(options: Options) -> bool:
     """Whether the path mixes standard normal noise into the data, independent of them."""
     return not (options.source or options.start or options.coupling)
@@ -199,6 +218,7 @@ def make_parts(
             f"prediction={options.prediction!r} does not determine x0 at t = 1 of a path with "
             "alpha(1) = 0 (choose from: x0, v, velocity, F; or another path, such as vp)"
         )
+    check_weighting(options, path)
     parts = Parts(network, path, optimizer, options)
     if not parts.learned_variance:
         return parts

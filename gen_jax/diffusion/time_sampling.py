@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from gen_jax.checks import floats
 from gen_jax.errors import check_range
 from gen_jax.paths import GaussianPath, time_of_log_snr
 from gen_jax.registries import described
@@ -22,11 +23,13 @@ def inside(t: Float[Array, "..."]) -> Float[Array, "..."]:
     return jnp.clip(t, T_MIN, T_MAX)
 
 
+@floats(key="key")
 def uniform(key: Key[Array, ""], path: GaussianPath, n: int) -> Float[Array, "n"]:
     """Independent uniform times."""
     return inside(jax.random.uniform(key, (n,), minval=T_MIN, maxval=1.0))
 
 
+@floats(key="key")
 def low_discrepancy(key: Key[Array, ""], path: GaussianPath, n: int) -> Float[Array, "n"]:
     """Evenly spaced times with one shared random offset (kingma2021, app. I.1), in random order.
 
@@ -41,6 +44,7 @@ def logit_normal(mean: float = 0.0, std: float = 1.0) -> Callable[..., Array]:
     """t = sigmoid(N(mean, std^2)) (esser2024 eq. 19)."""
     check_range("std", std, 0, open_low=True)
 
+    @floats(key="key")
     def times(key: Key[Array, ""], path: GaussianPath, n: int) -> Float[Array, "n"]:
         return inside(jax.nn.sigmoid(mean + std * jax.random.normal(key, (n,))))
 
@@ -51,6 +55,7 @@ def log_normal(mean: float = -1.2, std: float = 1.2) -> Callable[..., Array]:
     """Noise levels with log(sigma / alpha) ~ N(mean, std^2) (karras2022, table 1)."""
     check_range("std", std, 0, open_low=True)
 
+    @floats(key="key")
     def times(key: Key[Array, ""], path: GaussianPath, n: int) -> Float[Array, "n"]:
         log_level = mean + std * jax.random.normal(key, (n,))
         return inside(time_of_log_snr(path, -2 * log_level))

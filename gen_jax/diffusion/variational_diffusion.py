@@ -57,6 +57,7 @@ def continuous_term(
     """
     c = coefficients(path, t)
     rate = c.alpha * (c.alpha * c.d_sigma / c.sigma - c.d_alpha)
+    denoise = same_shape("denoise", denoise)
     error = expand(1 / c.sigma, x0) * (x0 - denoise(_noised(path, x0, eps, t), t))
     return rate * jnp.sum(error**2, axis=tuple(range(1, x0.ndim)))
 

@@ -62,7 +62,7 @@ def step_term(
 
     Raises ConfigError for tokens that the data cannot have.
     """
-    check_tokens(path, x0)
+    x0 = check_tokens(path, x0)
     known = jnp.log(jax.nn.one_hot(x0, len(path.noise)))
     true, model = reverse(path, known, x_t, t, s), reverse(path, log_x0, x_t, t, s)
     return jnp.sum(_x_log_ratio(jnp.exp(true), true, model), axis=(1, 2))
@@ -79,7 +79,7 @@ def rate_term(
 
     Raises ConfigError for tokens that the data cannot have.
     """
-    check_tokens(path, x0)
+    x0 = check_tokens(path, x0)
     known = jnp.log(jax.nn.one_hot(x0, len(path.noise)))
     true, model = (rates(path, p, x_t, t) for p in (known, log_x0))
     return jnp.sum(_rate_cost(true, model), axis=(1, 2))
@@ -92,7 +92,7 @@ def corrupt(
 
     Raises ConfigError for tokens that the data cannot have.
     """
-    check_tokens(path, x0)
+    x0 = check_tokens(path, x0)
     logits = jnp.log(marginal(path, x0, t))
     return jax.vmap(jax.random.categorical)(sample_keys(key, x0.shape[0]), logits)
 
@@ -109,7 +109,8 @@ def bound(
     Raises ConfigError for tokens that the data cannot have, times that do not fall, and a denoiser
     of another shape.
     """
-    check_tokens(path, x0)
+    x0 = check_tokens(path, x0)
+    times = jnp.asarray(times, float)
     check_times(times)
     keys, denoise = sample_keys(key, x0.shape[0]), checked(denoise, path)
     batch = lambda t: jnp.full(x0.shape[:1], t)

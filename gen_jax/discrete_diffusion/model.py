@@ -234,7 +234,8 @@ def draw_samples(
     keys = sample_keys(key, n)
     value = _value(parts, conditions, fold_in(keys, 2))
     denoise = network_denoiser(parts, state.ema, value)
-    check_finite("guidance", guidance)
+    if check_finite("guidance", guidance) is None:
+        raise ConfigError("guidance=None must be a number, or one for each sample")
     if not (isinstance(guidance, int | float) and guidance == 1):
         if options.condition is None or value_of(options.condition, conditions, n) is None:
             raise ConfigError(f"guidance={shown(guidance)} needs the condition")
@@ -254,7 +255,8 @@ def extrapolate(
     denoise, plain = network_call(denoise), network_call(plain)
 
     def guided(x_t: Int[Array, "B N"], t: Float[Array, "B"]) -> Float[Array, "B N V"]:
-        w = jnp.broadcast_to(jnp.asarray(weight), t.shape)[:, None, None]
+        given = jnp.asarray(one_or_each("weight", weight, len(x_t)), float)
+        w = jnp.broadcast_to(given, t.shape)[:, None, None]
         a, b = (jnp.maximum(f(x_t, t), -1e9) for f in (denoise, plain))
         return jax.nn.log_softmax(w * a + (1 - w) * check_output("plain", b, a.shape))
 

@@ -73,8 +73,8 @@ def sample(
     Raises ConfigError for times that do not fall from at most 1 to at least 0, for tokens that the
     path has not, and for a denoiser of another shape.
     """
+    times, x = jnp.asarray(times, float), check_tokens(path, x, "x", noisy=True)
     check_times(times)
-    check_tokens(path, x, "x", noisy=True)
     keys, index = sample_keys(key, x.shape[0]), jnp.arange(times.shape[0] - 1)
     denoise = checked(network_call(denoise) if info else denoise, path)
     transitions = TokenTransition(times[:-1], times[1:], index, times[1:] == 0)

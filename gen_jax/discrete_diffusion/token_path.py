@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax import safe
-from gen_jax.checks import check_output, is_known
+from gen_jax.checks import as_array, check_output, is_known, no_type_check
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.randomness import sample_keys
 from gen_jax.types import Array, Float, Int, Key, TokenDenoiser
@@ -84,15 +84,22 @@ def mask_token(path: TokenPath) -> int:
     return int(np.argmax(noise))
 
 
+@no_type_check
 def check_tokens(
-    path: TokenPath, x0: Int[Array, "B N"], name: str = "x0", noisy: bool = False
-) -> None:
-    """Raise ConfigError for tokens outside 0 .. V - 1, and, unless they are `noisy`, for a mask.
+    path: TokenPath, x0: Int[Array | np.ndarray, "B N"], name: str = "x0", noisy: bool = False
+) -> Int[Array, "B N"]:
+    """The tokens as an array of jax.
 
-    Under jit the values are not known and nothing is checked.
+    Raises ConfigError for tokens outside 0 .. V - 1, and, unless they are `noisy`, for a mask;
+    DataError for what are no numbers. Under jit the values are not known and are not checked.
     """
+    with jax.ensure_compile_time_eval():
+        x0 = as_array(name, x0)
+        x0 = jnp.asarray(x0) if isinstance(x0, np.ndarray) else x0
+    if x0.ndim != 2:
+        raise ConfigError(f"{name} has shape {x0.shape}, must be [B, N]")
     if not (is_known(x0) and is_known(path.noise)):
-        return
+        return x0
     values, size = np.asarray(x0), len(path.noise)
     data = np.flatnonzero(np.asarray(path.noise) < (2 if noisy else 1))
     if not np.issubdtype(values.dtype, np.integer):
@@ -104,6 +111,7 @@ def check_tokens(
             if size > len(data)
             else f"{name} has the token {wrong}; allowed are 0 .. {size - 1}"
         )
+    return x0
 
 
 def checked(denoise: TokenDenoiser, path: TokenPath) -> TokenDenoiser:

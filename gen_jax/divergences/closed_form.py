@@ -11,20 +11,26 @@ import numpy as np
 from jax.scipy.special import ndtr
 
 from gen_jax import safe
+from gen_jax.checks import floats
 from gen_jax.errors import check_range
-from gen_jax.sampling.gaussian import log_det_factor, scale_factor, solve_factor
+from gen_jax.sampling.gaussian import check_dim, log_det_factor, scale_factor, solve_factor
 from gen_jax.types import Array, Float
 
 Covariance = Float[Array, "..."]
 
+laws = floats(mean_p="D", cov_p="...", mean_q="D", cov_q="...")
+
 
 def _same_kind(dim: int, *covariances: Array) -> list[Array]:
     """All as variances [D], or all as matrices [D, D] where one is."""
+    for c in covariances:
+        check_dim(c, dim)
     full = any(np.ndim(c) == 2 for c in covariances)
     spread = [c if np.ndim(c) == 2 else jnp.broadcast_to(c, (dim,)) for c in covariances]
     return [jnp.diag(c) if full and c.ndim == 1 else c for c in spread]
 
 
+@laws
 def gaussian_kl(
     mean_p: Float[Array, "D"], cov_p: Covariance, mean_q: Float[Array, "D"], cov_q: Covariance
 ) -> Float[Array, ""]:
@@ -47,6 +53,7 @@ def gaussian_kl(
     return 0.5 * (trace + jnp.sum(shift**2) - dim) + log_ratio
 
 
+@laws
 def gaussian_reverse_kl(
     mean_p: Float[Array, "D"], cov_p: Covariance, mean_q: Float[Array, "D"], cov_q: Covariance
 ) -> Float[Array, ""]:
@@ -54,6 +61,7 @@ def gaussian_reverse_kl(
     return gaussian_kl(mean_q, cov_q, mean_p, cov_p)
 
 
+@laws
 def gaussian_log_overlap(
     mean_p: Float[Array, "D"],
     cov_p: Covariance,
@@ -84,6 +92,7 @@ def _quiet_factor(covariance: Array) -> Array:
     return jax.jit(scale_factor)(covariance)
 
 
+@laws
 def gaussian_squared_hellinger(
     mean_p: Float[Array, "D"], cov_p: Covariance, mean_q: Float[Array, "D"], cov_q: Covariance
 ) -> Float[Array, ""]:
@@ -91,6 +100,7 @@ def gaussian_squared_hellinger(
     return -jnp.expm1(gaussian_log_overlap(mean_p, cov_p, mean_q, cov_q, 0.5))
 
 
+@laws
 def gaussian_chi_square(
     mean_p: Float[Array, "D"], cov_p: Covariance, mean_q: Float[Array, "D"], cov_q: Covariance
 ) -> Float[Array, ""]:
@@ -98,6 +108,7 @@ def gaussian_chi_square(
     return jnp.expm1(gaussian_log_overlap(mean_p, cov_p, mean_q, cov_q, 2.0))
 
 
+@laws
 def gaussian_renyi(
     mean_p: Float[Array, "D"],
     cov_p: Covariance,
@@ -111,11 +122,13 @@ def gaussian_renyi(
     return gaussian_log_overlap(mean_p, cov_p, mean_q, cov_q, order) / (order - 1)
 
 
+@floats(mean_p="D", mean_q="D", covariance="...")
 def gaussian_total_variation(
     mean_p: Float[Array, "D"], mean_q: Float[Array, "D"], covariance: Covariance
 ) -> Float[Array, ""]:
     """2 Phi(d / 2) - 1 for one common covariance, d the Mahalanobis distance of the means."""
-    distance = safe.length(solve_factor(scale_factor(covariance), mean_p - mean_q))
+    factor = scale_factor(check_dim(covariance, len(mean_p)))
+    distance = safe.length(solve_factor(factor, mean_p - mean_q))
     return 2 * ndtr(distance / 2) - 1
 
 
@@ -129,6 +142,7 @@ def _factor_or_0(covariance: Array) -> Array:
     return jnp.where(zero, 0, scale_factor(jnp.where(zero, other, covariance)))
 
 
+@laws
 def gaussian_wasserstein(
     mean_p: Float[Array, "D"], cov_p: Covariance, mean_q: Float[Array, "D"], cov_q: Covariance
 ) -> Float[Array, ""]:

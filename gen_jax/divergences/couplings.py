@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gen_jax.checks import floats
 from gen_jax.divergences.distances import squared_distances
 from gen_jax.divergences.sinkhorn import solve
 from gen_jax.errors import ConfigError, check_range
@@ -19,7 +20,10 @@ from gen_jax.types import Array, Float, Int, Key, Num
 
 _HUGE = 1e30
 
+batches = floats(key="key", x0="B ...", x1="N ...")
 
+
+@batches
 def independent(
     key: Key[Array, ""], x0: Num[Array, "B ..."], x1: Num[Array, "N ..."]
 ) -> Int[Array, "B"]:
@@ -27,6 +31,7 @@ def independent(
     return jax.random.permutation(key, _batch_size(x0, x1))
 
 
+@batches
 def paired(
     key: Key[Array, ""], x0: Num[Array, "B ..."], x1: Num[Array, "N ..."]
 ) -> Int[Array, "B"]:
@@ -34,6 +39,7 @@ def paired(
     return jnp.arange(_batch_size(x0, x1))
 
 
+@batches
 def optimal_assignment(
     key: Key[Array, ""], x0: Num[Array, "B ..."], x1: Num[Array, "N ..."]
 ) -> Int[Array, "B"]:
@@ -52,6 +58,7 @@ def assign(cost: Float[Array, "B B"]) -> Int[Array, "B"]:
     return jnp.zeros(cost.shape[0], columns.dtype).at[rows].set(columns)
 
 
+@batches
 def sinkhorn(
     key: Key[Array, ""],
     x0: Num[Array, "B ..."],
@@ -78,6 +85,7 @@ COUPLINGS: dict[str, Callable[..., Array]] = {
 """Every coupling by name."""
 
 
+@floats(x0="M ...", x1="N ...")
 def sinkhorn_log_plan(
     x0: Num[Array, "M ..."],
     x1: Num[Array, "N ..."],

@@ -12,20 +12,26 @@ import jax.numpy as jnp
 from jax.scipy.special import rel_entr
 
 from gen_jax import safe
+from gen_jax.checks import floats
 from gen_jax.divergences.f_divergence import FDivergence, at_zero, f_divergence, perspective
 from gen_jax.types import Array, Float
 
+vectors = floats(p="*B K", q="*B K")
 
+
+@vectors
 def kl(p: Float[Array, "*B K"], q: Float[Array, "*B K"]) -> Float[Array, "*B"]:
     """sum p log(p / q)."""
     return jnp.sum(rel_entr(p, q), -1)
 
 
+@vectors
 def reverse_kl(p: Float[Array, "*B K"], q: Float[Array, "*B K"]) -> Float[Array, "*B"]:
     """sum q log(q / p)."""
     return kl(q, p)
 
 
+@vectors
 def jensen_shannon(p: Float[Array, "*B K"], q: Float[Array, "*B K"]) -> Float[Array, "*B"]:
     """1/2 KL(p || m) + 1/2 KL(q || m), m = (p + q) / 2: S0's eq. 18, which prints Jeffreys'."""
     # At 0 the derivative through log p is infinite: without it, that through m says nothing.
@@ -33,27 +39,32 @@ def jensen_shannon(p: Float[Array, "*B K"], q: Float[Array, "*B K"]) -> Float[Ar
     return 0.5 * (kl(p, middle) + kl(q, middle))
 
 
+@vectors
 def jeffreys(p: Float[Array, "*B K"], q: Float[Array, "*B K"]) -> Float[Array, "*B"]:
     """1/2 KL(p || q) + 1/2 KL(q || p), what S0's eq. 18 computes."""
     return 0.5 * (kl(p, q) + kl(q, p))
 
 
+@vectors
 def total_variation(p: Float[Array, "*B K"], q: Float[Array, "*B K"]) -> Float[Array, "*B"]:
     """1/2 sum |p - q|, the largest difference over events."""
     return 0.5 * jnp.sum(safe.absolute(p - q), -1)
 
 
+@vectors
 def squared_hellinger(p: Float[Array, "*B K"], q: Float[Array, "*B K"]) -> Float[Array, "*B"]:
     """1 - sum sqrt(p q), as 1/2 sum (sqrt p - sqrt q)^2."""
     return 0.5 * jnp.sum((safe.sqrt(p) - safe.sqrt(q)) ** 2, -1)
 
 
+@vectors
 def chi_square(p: Float[Array, "*B K"], q: Float[Array, "*B K"]) -> Float[Array, "*B"]:
     """Pearson's sum (p - q)^2 / q."""
     ratio = (p - q) ** 2 / jnp.where(q > 0, q, 1)
     return jnp.sum(jnp.where(q > 0, ratio, jnp.where(p > 0, jnp.inf, 0)), -1)
 
 
+@vectors
 def neyman_chi_square(p: Float[Array, "*B K"], q: Float[Array, "*B K"]) -> Float[Array, "*B"]:
     """sum (p - q)^2 / p."""
     return chi_square(q, p)
@@ -71,6 +82,7 @@ DISCRETE: dict[str, Callable[[Array, Array], Array]] = {
 """`DISCRETE[name](p, q)`, by the names of F_DIVERGENCES."""
 
 
+@vectors
 def discrete(
     divergence: str | FDivergence, p: Float[Array, "*B K"], q: Float[Array, "*B K"]
 ) -> Float[Array, "*B"]:

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax import safe
+from gen_jax.checks import as_floats, floats
 from gen_jax.errors import check_choice
 from gen_jax.types import Array, Bool, Float
 
@@ -44,12 +45,13 @@ class FDivergence(NamedTuple):
 
     def generator(self, u: Float[Array, "..."]) -> Float[Array, "..."]:
         """f(u), u >= 0."""
+        u = as_floats("u", u)
         end = jnp.asarray(-jnp.inf, u.dtype)
         return self.generator_of_log(safe.log(u)) + at_zero(u, self.optimal_critic(end))
 
     def derivative(self, u: Float[Array, "..."]) -> Float[Array, "..."]:
         """f'(u), u > 0."""
-        return self.optimal_critic(jnp.log(u))
+        return self.optimal_critic(jnp.log(as_floats("u", u)))
 
 
 def at_zero(
@@ -61,7 +63,8 @@ def at_zero(
 
 
 def _u_log_u(log_u):
-    return jnp.maximum(log_u, -1e30) * jnp.exp(log_u)  # 0 at -inf, and so is its slope
+    lowest = jnp.finfo(log_u.dtype).min
+    return jnp.maximum(log_u, lowest) * jnp.exp(log_u)  # 0 at -inf, and so is its slope
 
 
 def _jensen_shannon(log_u):
@@ -163,6 +166,7 @@ def f_divergence(divergence: str | FDivergence) -> FDivergence:
     return F_DIVERGENCES[check_choice("divergence", divergence, F_DIVERGENCES)]
 
 
+@floats(log_p="...", log_q="...")
 def perspective(
     divergence: str | FDivergence, log_p: Float[Array, "..."], log_q: Float[Array, "..."]
 ) -> Float[Array, "..."]:

@@ -14,6 +14,7 @@ error to be trusted; the others can have infinite variance where one law's tails
 import jax
 import jax.numpy as jnp
 
+from gen_jax.checks import floats
 from gen_jax.divergences.f_divergence import LOG_2, FDivergence, perspective
 from gen_jax.types import Array, Estimate, Float
 
@@ -22,16 +23,19 @@ def _mean(terms: Float[Array, "N"]) -> Estimate:
     return Estimate(jnp.mean(terms), jnp.std(terms, ddof=1) / jnp.sqrt(terms.shape[0]))
 
 
+@floats(log_ratio="N")
 def from_p(divergence: str | FDivergence, log_ratio: Float[Array, "N"]) -> Estimate:
     """D_f(p || q) from log(p / q) at draws of p."""
     return _mean(perspective(divergence, jnp.zeros_like(log_ratio), -log_ratio))
 
 
+@floats(log_ratio="N")
 def from_q(divergence: str | FDivergence, log_ratio: Float[Array, "N"]) -> Estimate:
     """D_f(p || q) from log(p / q) at draws of q."""
     return _mean(perspective(divergence, log_ratio, jnp.zeros_like(log_ratio)))
 
 
+@floats(log_ratio_p="N", log_ratio_q="M")
 def from_both(
     divergence: str | FDivergence,
     log_ratio_p: Float[Array, "N"],

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
 
+from gen_jax.checks import per_point
 from gen_jax.divergences.f_divergence import FDivergence, perspective
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.types import Array, Float
@@ -31,7 +32,9 @@ def integrate(
         check_range("high", top, bottom, open_low=True)
     axes = [jnp.linspace(bottom, top, num) for bottom, top in zip(low, high)]
     points = jnp.stack(jnp.meshgrid(*axes, indexing="ij"), -1)
-    values = function(points.reshape(-1, len(axes))).reshape(points.shape[:-1])
+    values = per_point("function", function)(points.reshape(-1, len(axes))).reshape(
+        points.shape[:-1]
+    )
     for axis in reversed(axes):
         values = jnp.trapezoid(values, axis, axis=-1)
     return values
@@ -49,4 +52,5 @@ def quadrature(
 
     Errors and accuracy as `integrate`.
     """
-    return integrate(lambda x: perspective(divergence, log_p(x), log_q(x)), low, high, num)
+    p, q = per_point("log_p", log_p), per_point("log_q", log_q)
+    return integrate(lambda x: perspective(divergence, p(x), q(x)), low, high, num)

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gen_jax.checks import per_point
+from gen_jax.checks import as_key, floats, per_point
 from gen_jax.divergences.f_divergence import F_DIVERGENCES, FDivergence, f_divergence
 from gen_jax.errors import check_range
 from gen_jax.optimization import apply_gradient, start_moments
@@ -25,7 +25,10 @@ from gen_jax.types import Array, Float, Key
 
 Objective = Callable[[Array, Array], Array]
 
+scores = floats(scores_p="N", scores_q="M")
 
+
+@scores
 def donsker_varadhan(scores_p: Float[Array, "N"], scores_q: Float[Array, "M"]) -> Float[Array, ""]:
     """mean T - log mean e^T, at most KL(p || q) (donsker1983; S0 eq. 17).
 
@@ -36,6 +39,7 @@ def donsker_varadhan(scores_p: Float[Array, "N"], scores_q: Float[Array, "M"]) -
     return jnp.mean(scores_p) - log_mean
 
 
+@floats(t_p="N", t_q="M")
 def fenchel_dual(
     divergence: str | FDivergence, t_p: Float[Array, "N"], t_q: Float[Array, "M"]
 ) -> Float[Array, ""]:
@@ -43,6 +47,7 @@ def fenchel_dual(
     return jnp.mean(t_p) - jnp.mean(f_divergence(divergence).conjugate(t_q))
 
 
+@scores
 def f_dual(
     divergence: str | FDivergence, scores_p: Float[Array, "N"], scores_q: Float[Array, "M"]
 ) -> Float[Array, ""]:
@@ -51,6 +56,7 @@ def f_dual(
     return jnp.mean(row.activation(scores_p)) - jnp.mean(row.conjugate_activation(scores_q))
 
 
+@floats(logits_p="N", logits_q="M")
 def jensen_shannon_dual(
     logits_p: Float[Array, "N"], logits_q: Float[Array, "M"]
 ) -> Float[Array, ""]:
@@ -61,6 +67,7 @@ def jensen_shannon_dual(
     return f_dual("jensen_shannon", logits_p, logits_q)
 
 
+@scores
 def kantorovich_rubinstein(
     scores_p: Float[Array, "N"], scores_q: Float[Array, "M"]
 ) -> Float[Array, ""]:
@@ -99,6 +106,7 @@ def train_critic(
         included.
     The values are of the training batches: evaluate `objective` on fresh ones for the bound.
     """
+    key = as_key("key", key)
     check_range("steps", steps, 1, integer=True)
     check_range("batch_size", batch_size, 2, integer=True)
     optimizer = optax.adam(1e-3) if optimizer is None else optimizer

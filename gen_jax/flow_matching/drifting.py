@@ -16,20 +16,27 @@ from gen_jax.flow_matching.flow_map import conditional, flow_map, mean_square
 from gen_jax.paths import GaussianPath, expand
 from gen_jax.types import Array, AverageVelocity, Float
 
-LOG_KERNELS: dict[str, Callable] = {
-    "laplace": lambda square, h: -jnp.sqrt(jnp.maximum(square, 1e-30)) / h,
-    "gaussian": lambda square, h: -0.5 * square / h**2,
+COSTS: dict[str, Callable] = {
+    "laplace": lambda square, h: (jnp.sqrt(jnp.maximum(square, 1e-30)), (h,)),
+    "gaussian": lambda square, h: (0.5 * square, (h, h)),
 }
-"""log k of a squared distance and a temperature h, in units of the data."""
+"""-log k of a squared distance and a temperature h, in units of the data: a number, and what it is
+divided by."""
 
 
-def _mean_shift(x: Array, points: Array, log_kernel: Callable, skip_same: bool) -> Array:
-    """sum_j k(x_i, p_j) (p_j - x_i) / sum_j k(x_i, p_j) for x [n, D] and points [m, D]."""
+def _mean_shift(x: Array, points: Array, cost_of: Callable, skip_same: bool) -> Array:
+    """sum_j k(x_i, p_j) (p_j - x_i) / sum_j k(x_i, p_j) for x [n, D] and points [m, D].
+
+    However narrow the kernel: towards the nearest point at the last.
+    """
     square = jnp.sum((x[:, None] - points[None]) ** 2, axis=-1)
-    log_k = log_kernel(square)
+    cost, divisors = cost_of(square)
     if skip_same:
-        log_k = jnp.where(jnp.eye(len(x), dtype=bool), -jnp.inf, log_k)
-    weights = jax.nn.softmax(log_k, axis=1)
+        cost = jnp.where(jnp.eye(len(x), dtype=bool), jnp.inf, cost)
+    above = cost - jax.lax.stop_gradient(jnp.min(cost, axis=1, keepdims=True))
+    for divisor in divisors:
+        above = above / jnp.maximum(divisor, jnp.finfo(above.dtype).tiny)
+    weights = jax.nn.softmax(-above, axis=1)
     return weights @ points - x
 
 
@@ -46,22 +53,22 @@ def drift(
 
     Args:
       temperature: width of the kernel, in units of the data.
-      kernel: a name in LOG_KERNELS: exp(-|d| / h), or exp(-|d|^2 / (2 h^2)).
+      kernel: a name in COSTS: exp(-|d| / h), or exp(-|d|^2 / (2 h^2)).
       exclude_same: leave out negative i at x_i, for negatives that are x itself.
     Raises ConfigError for an unknown kernel, a temperature that is not positive, and nothing left
     after the exclusion.
     """
-    check_choice("kernel", kernel, LOG_KERNELS)
+    check_choice("kernel", kernel, COSTS)
     check_range("temperature", temperature, 0, open_low=True)
     if exclude_same and (negatives.shape[0] != x.shape[0] or x.shape[0] < 2):
         raise ConfigError(
             f"exclude_same needs as many negatives as x, and at least 2, got {negatives.shape[0]} "
             f"and {x.shape[0]}"
         )
-    log_kernel = lambda square: LOG_KERNELS[kernel](square, temperature)
+    cost_of = lambda square: COSTS[kernel](square, temperature)
     flat = lambda a: a.reshape(a.shape[0], -1)
-    towards = _mean_shift(flat(x), flat(positives), log_kernel, False)
-    away = _mean_shift(flat(x), flat(negatives), log_kernel, exclude_same)
+    towards = _mean_shift(flat(x), flat(positives), cost_of, False)
+    away = _mean_shift(flat(x), flat(negatives), cost_of, exclude_same)
     return (towards - away).reshape(x.shape)
 
 

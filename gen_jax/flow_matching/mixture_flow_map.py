@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from gen_jax.checks import floats
 from gen_jax.diffusion.exact import mixture_means
 from gen_jax.errors import check_range
 from gen_jax.paths import GaussianPath, expand
@@ -10,6 +11,7 @@ from gen_jax.solvers.ode import TABLEAUS, rk_step
 from gen_jax.types import Array, Float, FlowMap
 
 
+@floats(weights="K", means="K D", covariances="K D D")
 def mixture_flow_map(
     weights: Float[Array, "K"],
     means: Float[Array, "K D"],

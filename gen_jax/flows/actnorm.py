@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from gen_jax.flows.bijector import Bijector, Layer, channels_of
 
 SMALLEST = 1e-3
-"""Standard deviations below this count as this: a constant channel must not blow up."""
+"""Standard deviations below this share of the channels' root mean square count as it: a constant
+channel must not blow up, whatever the units of the data."""
 
 
 def actnorm() -> Layer:
@@ -22,7 +23,9 @@ def actnorm() -> Layer:
 
     def start(params, x, condition=None):
         axes = tuple(range(x.ndim - 1))
-        scale = jnp.maximum(jnp.std(x, axes), SMALLEST)
+        std = jnp.std(x, axes)
+        usual = jnp.sqrt(jnp.mean(std**2))
+        scale = jnp.maximum(std, SMALLEST * jnp.where(usual > 0, usual, 1))
         return {"log_scale": jnp.log(scale), "shift": jnp.mean(x, axes)}
 
     def bijector(params, condition=None):

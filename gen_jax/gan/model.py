@@ -10,9 +10,9 @@ import optax
 from gen_jax.checks import no_type_check
 from gen_jax.conditions import num_classes
 from gen_jax.data_units import check_data, check_real, to_model_floats
-from gen_jax.errors import ConfigError
+from gen_jax.errors import ConfigError, GenJaxError, shown
 from gen_jax.gan.generate import checked_code, draw_samples
-from gen_jax.gan.networks import apply_critic, draw_latent
+from gen_jax.gan.networks import apply_critic, draw_latent, generate
 from gen_jax.gan.options import GanState, Options, Parts, make_parts
 from gen_jax.gan.remedies import split_batch
 from gen_jax.gan.updates import rebalanced, update_critic, update_generator
@@ -47,12 +47,17 @@ def _first_call(name: str, network: Any, key: Key[Array, ""], inputs: tuple) -> 
     offered = {"keys": jax.random.split(key, 2), "step": jnp.zeros((), jnp.int32)}
     try:
         return _split(network.init(key, *inputs, train=False, **wanted(network, offered)))
-    except TypeError as error:
-        if "argument" not in str(error):
-            raise
+    except (TypeError, ValueError, IndexError) as error:
+        if isinstance(error, GenJaxError):
+            raise ConfigError(f"the {name}: {error}") from error
+        if isinstance(error, TypeError) and "argument" in str(error):
+            raise ConfigError(
+                f"the {name} must be called as (x, condition, *, train), and name what it takes "
+                f"beside it in `takes` ({error})"
+            ) from error
         raise ConfigError(
-            f"the {name} must be called as (x, condition, *, train), and name what it takes beside "
-            f"it in `takes` ({error})"
+            f"the {name} fails on {shown(inputs[0])} ({' '.join(str(error).split())[:200]}): a "
+            "generator takes z [B, latent], a critic x [B, *shape]"
         ) from error
 
 
@@ -98,8 +103,10 @@ def init_state(parts: Parts, key: Key[Array, ""], batch: Batch) -> GanState:
     x = check_data(options, batch["x"], floats=True)
     value = None if options.condition is None else options.condition.null(2)
     latent = draw_latent(jax.random.split(key_generator, 2), options)
-    inputs = latent, value
+    inputs, no_step = (latent, value), jnp.int32(0)
     generator, generator_stats = _first_call("generator", parts.generator, key_generator, inputs)
+    keys = jax.random.split(key_generator, 2)
+    jax.eval_shape(partial(generate, parts, generator, generator_stats, keys, *inputs, no_step))
     example = jnp.zeros((2, *options.shape), x.dtype)
     inputs = example, value if parts.critic_sees else None
     critic, critic_stats = _first_call("critic", parts.critic, key_critic, inputs)
@@ -108,7 +115,7 @@ def init_state(parts: Parts, key: Key[Array, ""], batch: Batch) -> GanState:
             f"penalty={options.penalty!r} needs the slope at each example, but the critic "
             "normalises over the batch; use a critic without batch normalisation"
         )
-    judged = partial(apply_critic, parts, critic, critic_stats, None, example, value, jnp.int32(0))
+    judged = partial(apply_critic, parts, critic, critic_stats, None, example, value, no_step)
     _check_critic_output(jax.eval_shape(judged)[0], options)
     return GanState(
         generator,

@@ -18,6 +18,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from gen_jax import safe
 from gen_jax.checks import per_point
 from gen_jax.errors import check_choice
 from gen_jax.randomness import sample_keys
@@ -25,9 +26,6 @@ from gen_jax.types import Array, Float, Key
 
 Scores = Callable[[Float[Array, "B ..."]], Float[Array, "B"]]
 Penalty = Callable[[Array, Scores, Array, Array], Array]
-
-TINY = 1e-12
-"""Under the root, so that a gradient of zero has a slope of its norm: 0, and not NaN."""
 
 
 def squared_slope(critic: Scores, x: Float[Array, "B ..."]) -> Float[Array, "B"]:
@@ -38,8 +36,8 @@ def squared_slope(critic: Scores, x: Float[Array, "B ..."]) -> Float[Array, "B"]
 
 
 def slope(critic: Scores, x: Float[Array, "B ..."]) -> Float[Array, "B"]:
-    """|grad of the critic| at each example."""
-    return jnp.sqrt(squared_slope(critic, x) + TINY)
+    """|grad of the critic| at each example, whose own slope is 0 where it is 0, and not NaN."""
+    return safe.sqrt(squared_slope(critic, x))
 
 
 def _uniform(key: Key[Array, ""], x: Float[Array, "B ..."], shape: tuple[int, ...]) -> Array:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from gen_jax.checks import check_output
+from gen_jax.checks import as_key, check_output
 from gen_jax.errors import check_range
 from gen_jax.inverse.measurements import measurements
 from gen_jax.inverse.operators import LinearOperator, Operator
@@ -87,7 +87,7 @@ def deep_image_prior(
         check_range(name, value, low, integer=True)
     check_range("learning_rate", learning_rate, 0, open_low=True)
     check_range("input_noise", input_noise, 0)
-    key_input, key_init, key_steps = jax.random.split(key, 3)
+    key_input, key_init, key_steps = jax.random.split(as_key("key", key), 3)
     z = jax.random.uniform(key_input, (1, height, width, channels), maxval=0.1)
     time = jnp.zeros(1)
     params = network.init(key_init, z, time, None)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
+from gen_jax.checks import as_key
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.inverse.measurements import check_noise, checked_linear, measurements
 from gen_jax.inverse.operators import LinearOperator, Operator
@@ -94,7 +95,7 @@ def latent_search(
         update, moments = optimizer.update(slope(z), moments)
         return (optax.apply_updates(z, update), moments), None
 
-    z = jax.random.normal(key, (n * restarts, latent))
+    z = jax.random.normal(as_key("key", key), (n * restarts, latent))
     (z, _), _ = jax.lax.scan(step, (z, optimizer.init(z)), None, steps)
     ends = objective(z).reshape(n, restarts)
     # A start that diverged is never the best.

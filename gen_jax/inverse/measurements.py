@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from gen_jax.checks import as_array
+from gen_jax.checks import as_array, same_shape
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.inverse.operators import LinearOperator, Operator
 from gen_jax.paths import GaussianPath, expand, with_signal
@@ -65,7 +65,7 @@ def denoised_with_covariance(
     Where alpha vanishes the factor has a pole that dD / dx cancels; there both are evaluated at
     `paths.with_signal`.
     """
-    x, t = with_signal(path, x, t)
+    denoise, (x, t) = same_shape("denoise", denoise), with_signal(path, x, t)
     x0, pull_back = jax.vjp(lambda x: denoise(x, t), x)
     factor = expand(path.sigma(t) ** 2 / path.alpha(t), x)
     return x0, lambda v: factor.astype(x.dtype) * pull_back(v)[0]

@@ -29,7 +29,7 @@ class Posterior(NamedTuple):
     log_evidence: Float[Array, ""]
 
 
-@floats(weights="...", means="...", covariances="...", matrix="...", y="...")
+@floats(weights="K", means="K D", covariances="K D D", matrix="M D", y="M")
 def mixture_posterior(
     weights: Float[Array, "..."],
     means: Float[Array, "..."],
@@ -43,12 +43,7 @@ def mixture_posterior(
     Raises ConfigError for shapes that do not belong together, and for noise_std = 0 with rows that
     depend on each other (then p(y) has no density).
     """
-    (k, d), (m, columns) = means.shape, matrix.shape
-    if covariances.shape != (k, d, d) or weights.shape != (k,) or columns != d or y.shape != (m,):
-        raise ConfigError(
-            f"weights {weights.shape}, means {means.shape}, covariances {covariances.shape}, "
-            f"matrix {matrix.shape} and y {y.shape} must be [K], [K, D], [K, D, D], [M, D] and [M]"
-        )
+    m, d = matrix.shape
     check_noise(noise_std)
     noise = noise_std**2 * jnp.eye(m, dtype=means.dtype)
 

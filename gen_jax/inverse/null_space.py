@@ -2,6 +2,7 @@
 
 from jax.typing import ArrayLike
 
+from gen_jax.checks import same_shape
 from gen_jax.inverse.measurements import checked_linear, measurements
 from gen_jax.inverse.operators import LinearOperator, Operator
 from gen_jax.types import Denoiser
@@ -15,6 +16,7 @@ def null_space(denoise: Denoiser, operator: LinearOperator | Operator, y: ArrayL
     Raises ConfigError for an operator that is not linear and y of another shape.
     """
     linear = checked_linear("null_space", operator)
+    denoise = same_shape("denoise", denoise)
 
     def guided(x, t):
         x0 = denoise(x, t)

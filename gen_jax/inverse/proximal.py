@@ -2,6 +2,7 @@
 
 from jax.typing import ArrayLike
 
+from gen_jax.checks import same_shape
 from gen_jax.inverse.measurements import (
     check_noise,
     checked_linear,
@@ -34,6 +35,7 @@ def proximal(
     """
     linear = checked_linear("proximal", operator)
     check_noise(noise_std, data_std)
+    denoise = same_shape("denoise", denoise)
 
     def guided(x, t):
         x0 = denoise(x, t)

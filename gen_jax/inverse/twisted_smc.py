@@ -20,7 +20,7 @@ import numpy as np
 from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
 
-from gen_jax.checks import check_times, is_known, per_point, same_shape
+from gen_jax.checks import as_key, check_times, is_known, per_point, same_shape
 from gen_jax.compiled import by_trace
 from gen_jax.diffusion.ddim import ddim_line, remaining_noise
 from gen_jax.diffusion.sampler import call, transitions
@@ -34,6 +34,7 @@ from gen_jax.inverse.measurements import (
 from gen_jax.inverse.operators import LinearOperator, Operator
 from gen_jax.paths import GaussianPath, expand, with_signal
 from gen_jax.randomness import normal, sample_keys
+from gen_jax.sampling.importance import resample
 from gen_jax.solvers.ode import as_floating
 from gen_jax.types import Array, Denoiser, Float, Key
 
@@ -56,11 +57,7 @@ class Particles(NamedTuple):
 
 def systematic_resampling(key: Key[Array, ""], log_weights: Float[Array, "P"]) -> Array:
     """P indices, drawn with one uniform number (carpenter1999); weights need not be normalised."""
-    size = log_weights.shape[0]
-    total = jnp.cumsum(jax.nn.softmax(log_weights))
-    points = (jnp.arange(size) + jax.random.uniform(key)) / size
-    # The sum of the weights may round to less than the last point.
-    return jnp.minimum(jnp.searchsorted(total, points), size - 1)
+    return resample(jax.random.uniform(key), log_weights, len(log_weights))
 
 
 def gaussian_twist(
@@ -80,6 +77,7 @@ def gaussian_twist(
     """
     linear = checked_linear("gaussian_twist", operator)
     check_noise(noise_std, data_std, positive=True)
+    denoise = same_shape("denoise", denoise)
 
     def log_twist(x, t):
         residual = measurements(operator, y, x) - linear.apply(denoise(x, t))
@@ -142,6 +140,7 @@ def twisted_smc(
     Raises ConfigError for a threshold outside [0, 1], times that do not fall to 0, and functions
     whose output is not of the shape above.
     """
+    key = as_key("key", key)
     check_range("threshold", threshold, 0, 1)
     times, x = jnp.asarray(times, float), as_floating(x)
     _check_to_data(times)

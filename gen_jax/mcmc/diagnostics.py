@@ -33,6 +33,13 @@ def _centred(x: Float[Array, "T ..."]) -> tuple[Float[Array, "T ..."], Float[Arr
     return x - mean, mean
 
 
+def _unit(x: Float[Array, "T B ..."]) -> Float[Array, "T B ..."]:
+    """Moved and scaled to numbers of size 1, whose squares neither overflow nor vanish."""
+    x = x - x[0, 0]
+    size = jnp.abs(x).max((0, 1))
+    return x / jnp.where(size > 0, size, 1)
+
+
 def autocovariance(samples: Num[Array, "T ..."]) -> Float[Array, "T ..."]:
     """Autocovariance of each series at lags 0 .. T - 1, with divisor T, by FFT."""
     count = samples.shape[0]
@@ -100,7 +107,7 @@ def _time(samples: Array) -> Array:
     to the smallest before it. Of the pair at the cut, its even lag counts once where it is
     positive. The autocovariances have the divisor n at every lag.
     """
-    count = samples.shape[0]
+    count, samples = samples.shape[0], _unit(samples)
     within, pooled = _variances(samples)
     last = max((count - 3) // 2, 0)
     lags = autocovariance(samples)[: 2 * last + 2].mean(1)

@@ -16,7 +16,7 @@ from jax.scipy.special import erfinv
 
 from gen_jax.checks import per_point
 from gen_jax.mcmc.checks import check_scale, check_start
-from gen_jax.mcmc.positions import flat_scale, flatten
+from gen_jax.mcmc.positions import flat_scale, flatten, start_points
 from gen_jax.randomness import sample_keys
 from gen_jax.types import Array, Bool, Float, Key, State
 
@@ -107,6 +107,7 @@ def metropolis_kernel(
     check_scale(scale)
 
     def init(x):
+        x = start_points(x)
         flat, unflatten = flatten(x)
         state = ChainState(x, *evaluator(log_density, unflatten, gradient)(flat))
         check_start(state)

@@ -16,7 +16,7 @@ from gen_jax.checks import per_point
 from gen_jax.errors import ConfigError
 from gen_jax.mcmc.checks import check_start
 from gen_jax.mcmc.kernel import ChainState, Info, Kernel
-from gen_jax.mcmc.positions import flatten
+from gen_jax.mcmc.positions import flatten, start_points
 from gen_jax.randomness import sample_keys
 from gen_jax.types import Array, Bool, Float, Int
 
@@ -128,6 +128,7 @@ def parallel_tempering(
         return TemperingState(unflatten(ladder.x[:, 0]), ladder.log_density[:, 0], ladder, parity)
 
     def init(x):
+        x = start_points(x)
         flat, unflatten = flatten(x)
         check_start(ChainState(x, per_point("log_density", log_density)(x), None))
         kernel, b = inner(unflatten, flat.dtype)

@@ -1,6 +1,7 @@
 """Positions of many chains, whatever their form, as one matrix."""
 
 from collections.abc import Callable
+from numbers import Number
 from typing import Any
 
 import jax
@@ -13,7 +14,12 @@ from gen_jax.types import Array, Float
 
 
 def start_points(x: Any) -> Any:
-    """Where chains start as arrays of jax. Raises DataError for what is no array of numbers."""
+    """Where chains start as arrays of jax; rows of numbers in a list are one array.
+
+    Raises DataError for what is no array of numbers.
+    """
+    if isinstance(x, list) and all(isinstance(leaf, Number) for leaf in jax.tree.leaves(x)):
+        return jnp.asarray(as_array("x", x, finite=False))
     return jax.tree.map(lambda leaf: jnp.asarray(as_array("x", leaf, finite=False)), x)
 
 

@@ -56,7 +56,7 @@ def mode_report(
     Args:
       samples, means: [N, D] and [K, D].
       std: standard deviation of every mode along each axis, in data units.
-      weights: true weights [K], uniform by default.
+      weights: true weights [K], uniform by default; a mean of weight 0 is no mode.
       num_stds: a sample is good within this many std of its nearest mean; in 2-D an exact sampler
         has 1 - exp(-num_stds^2 / 2) of them, 0.989 at 3.
       min_share: a mode is covered when its good samples are at least this share of those expected
@@ -75,6 +75,7 @@ def mode_report(
     good = distance <= num_stds * std
     share = np.bincount(nearest, minlength=k) / len(nearest)
     good_share = np.bincount(nearest[good], minlength=k) / len(nearest)
-    covered = np.sum((good_share > 0) & (good_share >= min_share * weights))
+    modes = weights > 0
+    covered = np.sum(modes & (good_share > 0) & (good_share >= min_share * weights))
     variation = 0.5 * np.abs(share - weights).sum()
-    return ModeReport(int(covered), k, float(variation), float(good.mean()))
+    return ModeReport(int(covered), int(modes.sum()), float(variation), float(good.mean()))

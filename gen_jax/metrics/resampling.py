@@ -18,6 +18,11 @@ def mean_and_error(values: Float[Array | np.ndarray, "N"]) -> Estimate:
     return Estimate(float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values))))
 
 
+def _value(statistic: Callable[..., Any], *sets: np.ndarray) -> np.ndarray:
+    """A statistic's number, or numbers. Raises DataError for others."""
+    return np.asarray(as_array("statistic's value", statistic(*sets), finite=False), np.float64)
+
+
 @no_type_check
 def bootstrap(
     key: Key[Array, ""],
@@ -54,17 +59,17 @@ def bootstrap(
         return sets[part][np.asarray(rows)]
 
     values = [
-        np.asarray(statistic(*(resample(index, part) for part in range(len(sets)))), np.float64)
+        _value(statistic, *(resample(index, part) for part in range(len(sets))))
         for index in range(int(num_resamples))
     ]
-    value, error = np.asarray(statistic(*sets), np.float64), np.std(values, axis=0, ddof=1)
+    value, error = _value(statistic, *sets), np.std(values, axis=0, ddof=1)
     return Estimate(value, error) if value.ndim else Estimate(float(value), float(error))
 
 
 @no_type_check
 def calibrate(
     key: Key[Array, ""],
-    statistic: Callable[..., float],
+    statistic: Callable[..., Any],
     real: Shaped[Array | np.ndarray, "N ..."],
     size: int | None = None,
     num_repeats: int = 10,
@@ -72,6 +77,7 @@ def calibrate(
     """`statistic` between two disjoint random parts of real data: what a perfect model would reach.
 
     Args:
+      statistic: of two sets; a number, or several, each of which then has its scatter.
       size: examples in each part, at most N / 2 (the default); use the sizes of the number it
         stands beside.
       num_repeats: random splits; the error returned is the standard deviation over them, the
@@ -88,5 +94,7 @@ def calibrate(
     values = []
     for repeat in range(int(num_repeats)):
         order = np.asarray(jax.random.permutation(jax.random.fold_in(key, repeat), len(real)))
-        values.append(statistic(real[order[:size]], real[order[size : 2 * size]]))
-    return Estimate(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0)
+        values.append(_value(statistic, real[order[:size]], real[order[size : 2 * size]]))
+    value = np.mean(values, 0)
+    error = np.std(values, 0, ddof=1) if len(values) > 1 else np.zeros_like(value)
+    return Estimate(value, error) if value.ndim else Estimate(float(value), float(error))

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from gen_jax.checks import as_key
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.types import Array, Key
 
@@ -53,6 +54,7 @@ def init(
       match: of a path such as "Block_0/SelfAttention_0/qkv/kernel".
     Raises ConfigError when nothing matches, or for a rank above a kernel's smaller side.
     """
+    key = as_key("key", key)
     check_range("rank", rank, 1, integer=True)
     leaves = {_path(keys): leaf for keys, leaf in jax.tree_util.tree_leaves_with_path(params)}
     kernels = {path: leaf for path, leaf in leaves.items() if leaf.ndim > 1 and match(path)}

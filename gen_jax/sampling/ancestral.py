@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.checks import floats
+from gen_jax.checks import as_key, floats
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.sampling.categorical import categorical
 from gen_jax.types import Array, Float, Int, Key, Num
@@ -48,7 +48,7 @@ def chain(
     Raises ConfigError when it is not, and for num_steps < 1.
     """
     check_range("num_steps", num_steps, 1, integer=True)
-    key_initial, key_steps = jax.random.split(key)
+    key_initial, key_steps = jax.random.split(as_key("key", key))
     advance = lambda x, key: (transition(key, x), x)
     keys = jax.random.split(key_steps, num_steps)
     first = jax.tree.map(jnp.asarray, initial(key_initial))

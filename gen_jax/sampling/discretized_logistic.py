@@ -68,7 +68,7 @@ def quantize(value: Float[Array, "..."], levels: int = 256) -> Float[Array, "...
     return jnp.clip(jnp.round((value + 1) * ((levels - 1) / 2)), 0, levels - 1)
 
 
-@floats(logits="... K", means="... K", log_scales="... K")
+@floats(key="key", logits="... K", means="... K", log_scales="... K")
 def sample(
     key: Key[Array, ""],
     logits: Float[Array, "... K"],

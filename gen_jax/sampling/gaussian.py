@@ -78,13 +78,13 @@ def log_det_factor(factor: Float[Array, "..."], dim: int) -> Float[Array, ""]:
     return jnp.sum(jnp.log(diagonal))
 
 
-def _checked_factor(covariance: Array, dim: int) -> Array:
-    """`scale_factor` of a covariance of so many dimensions."""
+def check_dim(covariance: Array, dim: int) -> Array:
+    """Return a covariance of so many dimensions; raise ConfigError for one of others."""
     if covariance.ndim and covariance.shape[-1] != dim:
         raise ConfigError(
             f"covariance has shape {covariance.shape}, allowed: [], [D] or [D, D], D = {dim}"
         )
-    return scale_factor(covariance)
+    return covariance
 
 
 @floats(z="*N D", mean="D", covariance="...")
@@ -92,10 +92,10 @@ def from_normal(
     z: Float[Array, "*N D"], mean: Float[Array, "D"], covariance: Float[Array, "..."]
 ) -> Float[Array, "*N D"]:
     """mean + L z ~ N(mean, covariance) from z ~ N(0, I) of any source; errors as `scale_factor`."""
-    return mean + apply_factor(_checked_factor(covariance, len(mean)), z)
+    return mean + apply_factor(scale_factor(check_dim(covariance, len(mean))), z)
 
 
-@floats(mean="D", covariance="...")
+@floats(key="key", mean="D", covariance="...")
 def sample(
     key: Key[Array, ""], n: int, mean: Float[Array, "D"], covariance: Float[Array, "..."]
 ) -> Float[Array, "n D"]:
@@ -109,7 +109,7 @@ def log_prob(
     x: Float[Array, "*N D"], mean: Float[Array, "D"], covariance: Float[Array, "..."]
 ) -> Float[Array, "*N"]:
     """log N(x; mean, covariance) in nats, with the 1/2 in the exponent that S3 leaves out."""
-    factor = _checked_factor(covariance, len(mean))
+    factor = scale_factor(check_dim(covariance, len(mean)))
     z = solve_factor(factor, x - mean)
     dim = x.shape[-1]
     return -0.5 * (jnp.sum(z**2, -1) + dim * LOG_2_PI) - log_det_factor(factor, dim)

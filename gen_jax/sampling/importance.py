@@ -33,7 +33,7 @@ def log_normalizer(log_weights: Float[Array, "N"]) -> Estimate:
 @floats(log_weights="N", values="N ...")
 def importance_mean(log_weights: Float[Array, "N"], values: Float[Array, "N ..."]) -> Estimate:
     """E_p[f] from f(x_i) [N, ...], unbiased; both densities must be normalised."""
-    terms = _per_sample(jnp.exp(log_weights), values) * values
+    terms = jnp.multiply(*_counted(jnp.exp(log_weights), values))
     return Estimate(jnp.mean(terms, 0), _standard_error(terms))
 
 
@@ -43,7 +43,7 @@ def self_normalised_mean(log_weights: Float[Array, "N"], values: Float[Array, "N
 
     Biased by O(1 / N); the error is the delta method's (owen2013, eq. 9.9).
     """
-    share = _per_sample(softmax(log_weights), values)
+    share, values = _counted(softmax(log_weights), values)
     value = jnp.sum(share * values, 0)
     return Estimate(value, jnp.sqrt(jnp.sum((share * (values - value)) ** 2, 0)))
 
@@ -111,8 +111,10 @@ def resample(u: Float[Array, ""], log_weights: Float[Array, "N"], n: int) -> Int
     return categorical((jnp.arange(n) + u) / n, shares)
 
 
-def _per_sample(weights: Array, values: Num[Array, "N ..."]) -> Array:
-    return weights.reshape(weights.shape + (1,) * (values.ndim - 1))
+def _counted(weights: Array, values: Num[Array, "N ..."]) -> tuple[Array, Array]:
+    """Weights that broadcast over the values, and these, 0 where the weight is 0."""
+    weights = weights.reshape(weights.shape + (1,) * (values.ndim - 1))
+    return weights, jnp.where(weights == 0, 0, values)
 
 
 def _standard_error(terms: Float[Array, "N ..."]) -> Array:

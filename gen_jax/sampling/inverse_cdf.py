@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtri
 
-from gen_jax.checks import as_floats, check_per_point, floats
+from gen_jax.checks import as_floats, check_output, check_per_point, floats
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.types import Array, Float
 
@@ -159,7 +159,7 @@ def bisect(
     def halve(_, bracket):
         low, high = bracket
         middle = low + (high - low) / 2
-        below = cdf(middle) < u
+        below = check_output("cdf", cdf(middle), u.shape) < u
         return jnp.where(below, middle, low), jnp.where(below, high, middle)
 
     return jax.lax.fori_loop(0, iterations, halve, (full(low), full(high)))[1]

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.checks import host_array
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.types import Array, Float, Int, Num, UInt
 
@@ -99,6 +100,7 @@ def _jumps(generator: LCG, count: int) -> np.ndarray:
 
 def _check_seed(generator: LCG, seed) -> Array:
     if not isinstance(seed, jax.core.Tracer):
+        seed = host_array("seed", seed)
         if np.ndim(seed):
             raise ConfigError(f"seed has shape {np.shape(seed)}, must be one integer")
         seed = np.asarray(seed).item()

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gen_jax.checks import per_point
+from gen_jax.checks import floats, per_point
 from gen_jax.errors import check_range
 from gen_jax.types import Array, Bool, Float, Int, Key, Num
 
@@ -48,6 +48,7 @@ def exceeds(*terms: Float[Array, "..."] | float) -> Bool[Array, "..."]:
     return jnp.sum(parts, 0) > 8 * jnp.finfo(parts.dtype).eps * (1 + size)
 
 
+@floats(key="key")
 def rejection(
     key: Key[Array, ""],
     log_density: Callable[[Array], Array],

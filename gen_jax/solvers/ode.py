@@ -8,14 +8,14 @@ Steps may be negative, so a grid that falls from noise (t = 1) to data (t = 0) n
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.checks import host_array, same_shape
-from gen_jax.errors import check_choice
+from gen_jax.checks import as_floats, host_array, no_type_check, same_shape
+from gen_jax.errors import ConfigError, check_choice
 from gen_jax.types import Array, Float, State
 
 
@@ -75,7 +75,7 @@ def integrate(
     Raises ConfigError for an unknown method.
     """
     tableau = TABLEAUS[check_choice("method", method, TABLEAUS)]
-    x, f = jax.tree.map(as_floating, x), same_shape("f", f)
+    x, f, ts = jax.tree.map(as_floating, x), same_shape("f", f), as_grid(ts)
 
     def step(x, times):
         t, s = times
@@ -84,6 +84,15 @@ def integrate(
 
     last, later = jax.lax.scan(step, x, (ts[:-1], ts[1:]))
     return prepend(x, later) if trajectory else last
+
+
+@no_type_check
+def as_grid(ts: Any) -> Float[Array, " times"]:
+    """Times of steps [n + 1] as floating-point numbers. Raises ConfigError for another shape."""
+    ts = as_floats("ts", ts)
+    if ts.ndim != 1 or not len(ts):
+        raise ConfigError(f"ts has shape {ts.shape}, allowed: [n + 1]")
+    return ts
 
 
 def as_floating(leaf: State) -> Array:

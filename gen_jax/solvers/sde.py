@@ -15,9 +15,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from gen_jax.errors import check_choice
+from gen_jax.errors import ConfigError, check_choice, shown
 from gen_jax.randomness import fold_in, normal, sample_keys
-from gen_jax.solvers.ode import as_floating, prepend
+from gen_jax.solvers.ode import as_floating, as_grid, prepend
 from gen_jax.types import Array, Float, Key
 
 Coefficient = Callable[[Array, Array], Array]
@@ -83,10 +83,12 @@ def integrate(
       x: state at ts[0] [B, ...].
       method: a name in SOLVERS.
       trajectory: return the states at all times [n + 1, B, ...], and not the last only.
-    Raises ConfigError for an unknown method or a number of keys other than B.
+    Raises ConfigError for an unknown method, a number of keys other than B, and a drift or
+    diffusion that does not broadcast to x.
     """
     step = SOLVERS[check_choice("method", method, SOLVERS)]
-    x = as_floating(x)
+    x, ts = as_floating(x), as_grid(ts)
+    drift, diffusion = _like_x("drift", drift), _like_x("diffusion", diffusion)
     keys = sample_keys(key, x.shape[0])
 
     def body(x, inputs):
@@ -97,6 +99,23 @@ def integrate(
 
     last, later = jax.lax.scan(body, x, (jnp.arange(ts.shape[0] - 1), ts[:-1], ts[1:]))
     return prepend(x, later) if trajectory else last
+
+
+def _like_x(name: str, function: Coefficient) -> Coefficient:
+    """The function, which raises ConfigError for what does not broadcast to x."""
+
+    def checked(x, t):
+        value = function(x, t)
+        try:
+            fits = jnp.broadcast_shapes(jnp.shape(value), x.shape) == x.shape
+        except (TypeError, ValueError):
+            fits = False
+        if not fits:
+            given = f"shape {value.shape}" if hasattr(value, "shape") else shown(value)
+            raise ConfigError(f"{name} returned {given}, allowed: what broadcasts to {x.shape}")
+        return value
+
+    return checked
 
 
 def _diffusion_and_slope(diffusion: Coefficient, x: Array, t: Array) -> tuple[Array, Array]:

@@ -96,6 +96,7 @@ def hole_score(
     `level` when q(z) = p(z), and 1 when the decoder was never trained where samples come from.
     Draws of q(z) are judged by the other examples; few of them in many dimensions judge roughly.
     """
+    check_range("num_examples", num_examples, 2, integer=True)
     check_range("level", level, 0, 1, open_low=True)
     key_own, key_prior, key_pick = jax.random.split(key, 3)
     rows = jax.random.randint(key_pick, (num_samples,), 0, num_examples)

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gen_jax.checks import check_output, no_type_check
+from gen_jax.checks import as_key, check_output, no_type_check
 from gen_jax.data_units import Data, log_det
 from gen_jax.errors import ConfigError, check_range, check_shape
 from gen_jax.frozen import parts_of
@@ -35,9 +35,14 @@ def relaxed_one_hot(
     temperature: float | Float[Array, ""],
     hard: bool = False,
 ) -> Float[Array, "*B K"]:
-    """A draw from the Gumbel-softmax law; with `hard` a one-hot vector that passes its gradient."""
-    noise = jax.random.gumbel(key, logits.shape, logits.dtype)
-    soft = jax.nn.softmax((logits + noise) / temperature)
+    """A draw from the Gumbel-softmax law; with `hard` a one-hot vector that passes its gradient.
+
+    However low the temperature, at 0 too: what is not the largest underflows to 0.
+    """
+    noisy = logits + jax.random.gumbel(as_key("key", key), logits.shape, logits.dtype)
+    below = noisy - jax.lax.stop_gradient(jnp.max(noisy, -1, keepdims=True))
+    least = jnp.finfo(noisy.dtype).tiny
+    soft = jax.nn.softmax(below / jnp.maximum(jnp.asarray(temperature, noisy.dtype), least))
     if not hard:
         return soft
     one_hot = jax.nn.one_hot(jnp.argmax(soft, -1), logits.shape[-1], dtype=soft.dtype)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import logsumexp
 
-from gen_jax.checks import as_key, no_type_check
+from gen_jax.checks import as_array, as_key, no_type_check
 from gen_jax.compiled import by_trace
 from gen_jax.errors import check_choice, check_range
 from gen_jax.mcmc import annealed_importance, hmc
@@ -29,9 +29,14 @@ PROPOSALS = ("posterior", "prior")
 
 
 def _error(log_sum: Array, log_square: Array, count: int) -> Array:
-    """Standard error of log mean w by the delta method, from log sum w and log sum w^2."""
+    """Standard error of log mean w by the delta method, from log sum w and log sum w^2.
+
+    NaN of a single draw, which says nothing of it.
+    """
+    if count == 1:
+        return jnp.full_like(log_sum, jnp.nan)
     relative = count * jnp.exp(log_square - 2 * log_sum) - 1
-    return jnp.sqrt(jnp.maximum(relative, 0) / max(count - 1, 1))
+    return jnp.sqrt(jnp.maximum(relative, 0) / (count - 1))
 
 
 def streaming_log_mean(
@@ -56,6 +61,7 @@ def streaming_log_mean(
     return Estimate(value, _error(log_sum, log_square, num_samples))
 
 
+@no_type_check
 def estimate_log_prob(
     key: Key[Array, "*batch"],
     functions: VAEFunctions,
@@ -70,16 +76,16 @@ def estimate_log_prob(
     Args:
       proposal: "posterior" (importance weighted, IWAE-k) or "prior" (naive Monte Carlo).
       chunk: draws in memory at a time.
-    The error is the delta method's and misleads when few draws carry the sum. The functions are
-    traced at each call, with what they read from outside at that time, and compiled again where
-    they have changed; for many parameters `jax.jit` one function with these as arguments, as a
-    model's `log_prob` does.
+    The error is the delta method's, NaN of one draw, and misleads when few draws carry the sum.
+    The functions are traced at each call, with what they read from outside at that time, and
+    compiled again where they have changed; for many parameters `jax.jit` one function with these
+    as arguments, as a model's `log_prob` does.
     """
     check_choice("proposal", proposal, PROPOSALS)
     check_range("num_samples", num_samples, 1, integer=True)
     check_range("chunk", chunk, 1, integer=True)
     run = partial(_estimate, functions, proposal, num_samples, min(chunk, num_samples))
-    return by_trace(jax.jit(run))(key, x)
+    return by_trace(jax.jit(run))(key, jnp.asarray(as_array("x", x)))
 
 
 def _estimate(functions: VAEFunctions, proposal, num_samples, chunk, key, x) -> Estimate:
@@ -127,7 +133,7 @@ def annealed_log_prob(
     check_step_size(step_size)
     key = as_key("key", key)
     run = partial(_annealed, functions, proposal, chains, levels, leapfrog_steps)
-    return by_trace(jax.jit(run))(key, x, step_size)
+    return by_trace(jax.jit(run))(key, jnp.asarray(as_array("x", x)), step_size)
 
 
 def _annealed(

@@ -51,12 +51,13 @@ def png(path, depth, kind, rows, *chunks):
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts) + chunk(b"IEND", b""))
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "avif"])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "avif", "mpo"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_every_format_is_turned_upright(tmp_path, suffix, orientation):
     path = tmp_path / f"a.{suffix}"
     stored = Image.fromarray(turned(MARK, orientation)).convert("RGB")
-    stored.save(path, exif=exif(orientation), quality=95)
+    several = {"save_all": True, "append_images": [stored.rotate(180)]} if suffix == "mpo" else {}
+    stored.save(path, exif=exif(orientation), quality=95, **several)
     x = read_image(str(path)).astype(int)
     assert x.shape == (16, 24, 3)
     assert abs(x[..., 0] - MARK).mean() < 8

@@ -307,6 +307,11 @@ def test_a_perfect_network_gives_the_exact_law(key, prediction):
         ({"prediction": "eps"}, "prediction='eps' does not determine x0"),
         ({"prediction": "score", "path": "cosine"}, "prediction='score' does not determine x0"),
         ({"weighting": "snr"}, "weighting='snr'"),
+        (
+            {"weighting": lambda c, kind, sd: 1 - 2 * c.sigma},
+            r"weighting returned weights in \[-1, .*\], allowed: finite and at least 0",
+        ),
+        ({"weighting": lambda c, kind, sd: 1 / (c.sigma - 0.5)}, "weighting returned weights"),
         ({"time_density": "beta"}, "time_density='beta'"),
         ({"stepper": "dimm"}, "stepper='dimm' is unknown; did you mean 'ddim'"),
         ({"path": "vpp"}, "path='vpp'"),

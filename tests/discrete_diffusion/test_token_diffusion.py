@@ -23,6 +23,7 @@ from gen_jax.discrete_diffusion import (
     step_term,
     table_denoiser,
 )
+from gen_jax.discrete_diffusion.token_path import check_tokens
 from gen_jax.errors import ConfigError
 
 SIZE = 3
@@ -259,6 +260,14 @@ def test_tokens_out_of_range_are_refused(token, key):
     denoise = table_denoiser(jnp.asarray(TABLE, jnp.float32), path)
     with pytest.raises(ConfigError, match=f"token {token}"):
         bound(key, denoise, path, jnp.array([[0, token]]), jnp.array([1.0, 0.0]))
+
+
+@pytest.mark.parametrize("form", [np.ndarray.tolist, lambda x: x.astype(">i2"), np.ma.array])
+def test_tokens_count_in_any_form(form):
+    path, tokens = TOKEN_PATHS["uniform"](SIZE), np.array([[0, 1], [SIZE - 1, 0]])
+    np.testing.assert_array_equal(check_tokens(path, form(tokens)), tokens)
+    with pytest.raises(ConfigError, match=r"x0 has shape \(2,\), must be \[B, N\]"):
+        check_tokens(path, form(tokens[0]))
 
 
 @pytest.mark.parametrize("wrong", [SIZE, SIZE + 3, -1])

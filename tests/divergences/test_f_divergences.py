@@ -333,6 +333,15 @@ def test_bad_arguments_are_refused():
         )
 
 
+@pytest.mark.parametrize("form", BOTH)
+@pytest.mark.parametrize("name", NAMES)
+def test_zeros_of_half_precision(form, name):
+    p, q = np.array([1, 1, 1]) / 3, np.array([0.5, 0.5, 0.0])
+    wide = BOTH[form](name)(jnp.asarray(p, jnp.float32), jnp.asarray(q, jnp.float32))
+    found = BOTH[form](name)(jnp.asarray(p, jnp.float16), jnp.asarray(q, jnp.float16))
+    np.testing.assert_allclose(float(found), float(wide), rtol=0.01)
+
+
 def test_a_divergence_of_ones_own(x64):
     """The alpha-divergence of order 3, by its row, equals (chi^2 with p^3 / q^2 - 1) / 6."""
     own = f_divergence.FDivergence(

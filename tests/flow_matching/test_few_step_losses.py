@@ -241,6 +241,9 @@ def test_drift_laws(kernel, key):
     np.testing.assert_allclose(drift(x, data, data, 0.5, kernel), 0, atol=1e-6)
     far = drift(x, data + 1e4, x, 1e-2, kernel, exclude_same=True)
     assert bool(jnp.all(jnp.isfinite(far)))
+    nearest = lambda points: points[jnp.argmin(((x[:, None] - points) ** 2).sum(-1), 1)]
+    narrow = drift(x, data, other, 1e-30, kernel)
+    np.testing.assert_allclose(narrow, nearest(data) - nearest(other), rtol=1e-5)
     loss = lambda x: drifting_loss(x, data, 0.5, kernel)[0]
     moved = drift(x, data, x, 0.5, kernel, exclude_same=True)
     np.testing.assert_allclose(loss(x), (moved**2).mean(-1), rtol=1e-5)

@@ -75,6 +75,15 @@ def test_actnorms_whiten_their_channels_at_every_depth(begun):
     np.testing.assert_allclose(first.bijector(p).inverse(x)[1], wanted, rtol=1e-5)
 
 
+@pytest.mark.parametrize("size", [1e-6, 1e6])
+def test_actnorm_takes_data_of_any_size_and_constant_channels(size):
+    layer = flows.actnorm()
+    x = size * jnp.stack([jnp.array([0.0, 1, 2, 5]), jnp.full(4, 3.0)], 1)
+    params = start_from_data(layer, layer.init(KEY, 2), x)
+    z = layer.bijector(params).inverse(x)[0]
+    np.testing.assert_allclose(z.std(0), [1, 0], rtol=1e-4, atol=1e-4)
+
+
 def test_start_is_explicit_and_changes_actnorms_only(begun):
     _, before, params, x = begun
     same = lambda a, b: bool((a == b).all())

@@ -92,6 +92,9 @@ def test_no_example_knows_another_and_a_flat_critic_gives_no_nan(key, name):
         np.testing.assert_allclose(whole[:2], part, rtol=1e-5)
     by_weight = jax.grad(lambda w: jnp.sum(penalty(key, lambda x: x @ w, *args)))
     assert jnp.isfinite(by_weight(jnp.zeros(2))).all()
+    half = [a.astype(jnp.float16) for a in args]
+    by_weight = jax.grad(lambda w: jnp.sum(penalty(key, lambda x: x @ w, *half)))
+    assert jnp.isfinite(by_weight(jnp.zeros(2, jnp.float16))).all()
 
 
 def test_the_penaltys_gradient_by_the_critic_is_exact(key):

@@ -193,6 +193,13 @@ def test_occupancy_shows_what_r_hat_does_not(key):
     assert float(mcmc.mode_occupancy(half, modes)[3, 0]) == 0.25
 
 
+@pytest.mark.parametrize("size", [1e-30, 1e30])
+def test_numbers_of_any_size_are_judged_alike(key, size):
+    x = jax.random.normal(key, (40, 2, 1))
+    for judge in (mcmc.effective_sample_size, mcmc.integrated_autocorrelation_time):
+        np.testing.assert_allclose(judge(x * size), judge(x), rtol=1e-4)
+
+
 def test_too_few_samples_are_refused():
     for function in (mcmc.split_r_hat, mcmc.effective_sample_size):
         with pytest.raises(ConfigError, match=r"samples have shape \(3, 2\)"):

@@ -70,7 +70,9 @@ def test_missing_and_blurred_modes():
     report = mode_report(three, MEANS, 0.1)
     assert (report.covered, report.high_quality) == (3, 1)
     np.testing.assert_allclose(report.total_variation, 1 - 3 / 9)
-    assert mode_report(three, MEANS, 0.1, weights=np.eye(3, 9).mean(0)).total_variation < 1e-12
+    known = mode_report(three, MEANS, 0.1, weights=np.eye(3, 9).mean(0))
+    assert known.total_variation < 1e-12
+    assert (known.covered, known.num_modes) == (3, 3)
     # Samples between the modes are nearest to some mode but cover none.
     assert mode_report(MEANS + 0.5, MEANS, 0.1).covered == 0
     with pytest.raises(ConfigError, match="weights"):

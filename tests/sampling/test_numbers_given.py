@@ -11,6 +11,7 @@ from gen_jax.classical import (
     fit_em,
     fit_gradient,
     gaussian_image,
+    kmeans,
     mixture,
     moments,
     periodic_plus_smooth,
@@ -38,6 +39,7 @@ POINTS = np.random.default_rng(0).integers(0, 9, (12, 2))
 IMAGE = np.random.default_rng(1).integers(0, 255, (8, 9, 1))
 LAW = Mixture(np.array([1, 1]), POINTS[:2], np.ones((2, 2), int))
 TREE = ancestral.tree([-1, 0], [[0.5, 0.5], [[0.1, 0.9], [0.3, 0.7]]])
+ONE_WEIGHT, NARROW = LAW._replace(weights=[1.0]), LAW._replace(covariances=np.zeros((2, 2)))
 SHAPES = {name: {"shape": 2} for name in ("weibull", "pareto")}
 
 
@@ -115,6 +117,13 @@ def test_a_shape_may_be_one_integer():
         (lambda: make_target("funnel").log_density(jnp.ones((2, 7))), "x has shape .* D = 10"),
         (lambda: make_target("ring").log_density(jnp.ones(2)), "x has shape .* D = 2"),
         (lambda: mixture.log_prob(LAW, np.ones((4, 3))), "x has shape .* D = 2"),
+        (lambda: mixture.log_prob(ONE_WEIGHT, POINTS), r"mixture.means has shape .* K = 1"),
+        (lambda: mixture.sample(KEY, tuple(LAW), 3), "mixture=.* must be a Mixture"),
+        (lambda: fit_gradient(KEY, POINTS, 2, start=ONE_WEIGHT), r"start.means has shape .* K = 1"),
+        (lambda: fit_em(KEY, POINTS, 2, start=tuple(LAW)), "start=.* must be a Mixture"),
+        (lambda: fit_em(KEY, POINTS, 2, start=NARROW), "start must have .* positive definite"),
+        (lambda: kmeans.start_mixture(KEY, POINTS, 0), "k=0 must be an integer"),
+        (lambda: kmeans.start_mixture(KEY, POINTS, 2, "ful"), "covariance='ful' is unknown"),
         (lambda: random_phase_noise(KEY, IMAGE[..., 0]), r"image has shape \(8, 9\)"),
         (lambda: texture.spot(IMAGE[None], (8, 9)), "image has shape"),
     ],

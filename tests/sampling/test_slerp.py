@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from scipy.linalg import expm
 
 from gen_jax import vae
@@ -29,6 +30,14 @@ def test_every_path_between_two_latents_is_the_same():
     np.testing.assert_allclose(slerp(a, b, 0.5)[0], HALF, rtol=1e-6)
     np.testing.assert_allclose(spherical(a, b, jnp.array([0.5]))[0, 0], HALF, rtol=1e-6)
     np.testing.assert_allclose(vae.interpolate(a, b, 3, True)[0, 1], HALF, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "size"), [(np.float32, 1e-25), (np.float32, 1e25), (np.float16, 300)]
+)
+def test_squares_that_the_dtype_does_not_hold(dtype, size):
+    a, b = np.array([2 * size, 0], dtype), np.array([0, size], dtype)
+    np.testing.assert_allclose(np.asarray(slerp(a, b, 0.5), float) / size, HALF, rtol=1e-3)
 
 
 def test_without_an_arc_the_line_joins_them_with_finite_slopes():

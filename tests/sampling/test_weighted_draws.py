@@ -230,6 +230,14 @@ def test_errors_of_vector_valued_functions(key):
         np.testing.assert_allclose(estimate.error, x.std(0) / np.sqrt(500), rtol=2e-3)
 
 
+def test_values_of_no_weight_do_not_count():
+    values = jnp.array([jnp.inf, 2.0, jnp.nan, 4.0])
+    w = jnp.array([-jnp.inf, 0.0, -jnp.inf, 0.0])
+    value, error = importance.self_normalised_mean(w, values)
+    np.testing.assert_allclose([value, error], [3, np.sqrt(0.5)], rtol=1e-6)
+    np.testing.assert_allclose(importance.importance_mean(w, values).value, 6 / 4, rtol=1e-6)
+
+
 def test_effective_sample_size():
     size = importance.effective_sample_size
     np.testing.assert_allclose(size(jnp.full(50, -300.0)), 50, rtol=1e-4)

@@ -9,6 +9,7 @@ import pytest
 from gen_jax.errors import ConfigError
 from gen_jax.randomness import sample_keys
 from gen_jax.solvers import SOLVERS, sde
+from gen_jax.solvers.ode import as_grid
 
 DRIFT, DIFFUSION = 0.4, 0.6
 STRONG_ORDER = {"euler_maruyama": 0.5, "milstein": 1.0, "stochastic_heun": 1.0}
@@ -176,3 +177,16 @@ def test_bad_arguments_are_refused(key):
         sde.integrate(key, zero, zero, jnp.ones(2), jnp.linspace(0, 1, 3), "milstien")
     with pytest.raises(ConfigError, match=r"keys of shape \[3\]"):
         sde.integrate(jax.random.split(key, 3), zero, zero, jnp.ones(2), jnp.linspace(0, 1, 3))
+
+
+@pytest.mark.parametrize(("drift", "form"), [((5, 3, 2), "shape .5, 3, 2."), ((4,), "shape .4,.")])
+def test_a_drift_that_does_not_fit_is_named(key, drift, form):
+    one = lambda x, t: jnp.ones(drift)
+    with pytest.raises(ConfigError, match=f"drift returned {form}, allowed: what broadcasts"):
+        sde.integrate(key, one, lambda x, t: 1.0, jnp.ones((3, 2)), jnp.linspace(0, 1, 3))
+
+
+def test_times_may_be_a_list():
+    np.testing.assert_allclose(as_grid([0, 0.5, 1]), [0, 0.5, 1])
+    with pytest.raises(ConfigError, match=r"ts has shape \(\), allowed: \[n \+ 1\]"):
+        as_grid(0.5)

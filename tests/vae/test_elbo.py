@@ -119,7 +119,7 @@ def test_as_many_draws_count_as_were_asked_for(key, proposal):
         drawn = single(z, prior.log_prob(z))
     truth = np.exp(log_weights(FUNCTIONS, expanded(drawn), x)[0, 0])
     np.testing.assert_allclose(weight, truth, rtol=0.02, atol=1e-4 * float(truth.max()))
-    assert np.all(np.asarray(estimate(1).error) == 0)
+    assert np.isnan(estimate(1).error).all()  # one draw says nothing of it
 
 
 class Decoder:

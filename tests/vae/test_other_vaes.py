@@ -129,6 +129,10 @@ def test_gumbel_softmax_draws_its_law(key):
     np.testing.assert_array_equal(soft.argmax(1), hard.argmax(1))
     value = lambda raw, hard: (vae.relaxed_one_hot(key, raw, 0.7, hard) @ jnp.arange(3.0)).sum()
     np.testing.assert_allclose(jax.grad(value)(logits, True), jax.grad(value)(logits, False))
+    for low in (1e-38, 0.0):
+        np.testing.assert_allclose(vae.relaxed_one_hot(key, wide, low), hard, atol=1e-6)
+        first = lambda raw, low=low: vae.relaxed_one_hot(key, raw, low)[0]
+        assert np.isfinite(jax.grad(first)(logits)).all()
     p = np.exp(logits)
     np.testing.assert_allclose(uniform_kl_terms(logits), (p * np.log(3 * p)).sum(), rtol=1e-5)
 
