@@ -149,7 +149,7 @@ def test_bounds_of_half_precision_are_those_of_their_numbers(bound):
         lambda key: kmeans.start_mixture(key, X, 2),
         lambda key: divergences.couplings.independent(key, X, X),
         lambda key: diffusion.ddpm_loss(key, of_x, paths.vp(), X),
-        lambda key: diffusion.low_discrepancy(key, paths.vp(), 3),
+        lambda key: diffusion.TIME_DENSITIES["uniform"](key, paths.vp(), 3),
         lambda key: sampling.rejection.rejection(key, normal, lambda k, n: X, normal, 0.0, 3),
     ],
 )
