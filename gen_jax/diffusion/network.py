@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from gen_jax.calls import called, calls_inside
 from gen_jax.checks import check_output
-from gen_jax.diffusion.time_sampling import T_MIN
+from gen_jax.diffusion.time_sampling import T_MIN, off_the_steep
 from gen_jax.paths import GaussianPath, coefficients, convert, expand
 from gen_jax.types import Array, Denoiser, Float
 
@@ -38,8 +38,7 @@ def noise_angle(path: GaussianPath, t: Float[Array, "B"]) -> Float[Array, "B"]:
 
     On the cosine path it is t itself. Where sigma'(0) is infinite (vp, ddpm) t is at least T_MIN.
     """
-    steep = ~jnp.isfinite(coefficients(path, jnp.zeros((), t.dtype)).d_sigma)
-    t = jnp.where(steep, jnp.maximum(t, T_MIN), t)
+    t = off_the_steep(path, t)
     return jnp.arctan2(path.sigma(t), path.alpha(t)) * (2 / jnp.pi)
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from gen_jax.checks import floats
 from gen_jax.errors import check_range
-from gen_jax.paths import GaussianPath, time_of_log_snr
+from gen_jax.paths import GaussianPath, coefficients, time_of_log_snr
 from gen_jax.registries import described
 from gen_jax.types import Array, Float, Key
 
@@ -21,6 +21,12 @@ T_MAX = 1 - 2.0**-24
 def inside(t: Float[Array, "..."]) -> Float[Array, "..."]:
     """t clipped to [T_MIN, T_MAX]: rounding puts some times on 1."""
     return jnp.clip(t, T_MIN, T_MAX)
+
+
+def off_the_steep(path: GaussianPath, t: Float[Array, "..."]) -> Float[Array, "..."]:
+    """t, at least T_MIN where sigma'(0) is infinite (vp, ddpm), so that velocities are finite."""
+    steep = ~jnp.isfinite(coefficients(path, jnp.zeros((), t.dtype)).d_sigma)
+    return jnp.where(steep & (t < T_MIN), T_MIN, t)
 
 
 @floats(key="key")

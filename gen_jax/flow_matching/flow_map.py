@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from gen_jax.calls import called
 from gen_jax.checks import is_known, same_shape
 from gen_jax.diffusion.sampler import Stepper
+from gen_jax.diffusion.time_sampling import off_the_steep
 from gen_jax.errors import ConfigError, check_range, shown
 from gen_jax.paths import GaussianPath, coefficients, convert, expand, log_snr, time_of_log_snr
 from gen_jax.randomness import normal
@@ -33,7 +34,8 @@ def denoiser(average: AverageVelocity, path: GaussianPath) -> Denoiser:
     average = same_shape("average", average)
 
     def denoise(x, t):
-        return convert(average(x, t, t), x, coefficients(path, t), "velocity", "x0")
+        c = coefficients(path, off_the_steep(path, t))
+        return convert(average(x, t, t), x, c, "velocity", "x0")
 
     return denoise
 
@@ -79,8 +81,11 @@ def check_order(t: Float[Array, "B"], s: Float[Array, "B"]) -> None:
 def conditional(
     path: GaussianPath, x0: Float[Array, "B ..."], x1: Float[Array, "B ..."], t: Float[Array, "B"]
 ) -> tuple[Float[Array, "B ..."], Float[Array, "B ..."]]:
-    """x_t = alpha x0 + sigma x1 and its velocity alpha' x0 + sigma' x1: what losses regress on."""
-    c = coefficients(path, t)
+    """x_t = alpha x0 + sigma x1 and its velocity alpha' x0 + sigma' x1: what losses regress on.
+
+    Both at a later time, T_MIN, where the velocity at t is infinite: at t = 0 of vp.
+    """
+    c = coefficients(path, off_the_steep(path, t))
     x_t = expand(c.alpha, x0) * x0 + expand(c.sigma, x0) * x1
     return x_t, expand(c.d_alpha, x0) * x0 + expand(c.d_sigma, x0) * x1
 

@@ -21,6 +21,7 @@ from gen_jax.diffusion import Options, Parts, make_parts, model_from_parts
 from gen_jax.diffusion.generate import value_or_null
 from gen_jax.diffusion.network import noise_input
 from gen_jax.diffusion.options import draw_source, is_normal, resolve
+from gen_jax.diffusion.time_sampling import off_the_steep
 from gen_jax.errors import ConfigError, check_choice
 from gen_jax.flow_matching.few_step import FEW_STEP_LOSSES
 from gen_jax.flow_matching.flow_map import flow_map, jump
@@ -112,7 +113,8 @@ def network_average(parts: Parts, params: Any, value: Any) -> AverageVelocity:
         raw = check_output(
             "network", p.apply(params, x / expand(norm, x), noise(p.path, t, s), value), x.shape
         )
-        return convert(raw, x, coefficients(p.path, t), p.prediction, "velocity", p.data_std)
+        c = coefficients(p.path, off_the_steep(p.path, t))
+        return convert(raw, x, c, p.prediction, "velocity", p.data_std)
 
     return average
 
