@@ -25,6 +25,7 @@ measured again. Beside it the whole table, `.md`, and a plot; `--record` writes 
 operators for the site.
 """
 
+import itertools
 import json
 from dataclasses import dataclass
 
@@ -249,15 +250,24 @@ def main() -> None:
         write("inverse_problems", facts, {"seed": config.seed, "rows": rows})
         print(json.dumps(found[0]), flush=True)
 
+    def missing(dim: int, solver: str, budget: int) -> bool:
+        return not of(rows, dim=dim, solver=solver, budget=budget)
+
     for dim in config.dims:
+        cells = [
+            cell
+            for cell in itertools.product(config.solvers, config.budgets)
+            if missing(dim, *cell)
+        ]
+        first = missing(dim, EXACT_DRAWS, 0)
+        if not cells and not first:
+            continue
         prior = prior_of(dim)
         problems = problems_of(prior, [*operators_of(dim).values()])
-        if not of(rows, dim=dim, solver=EXACT_DRAWS):
+        if first:
             add(floor(dim, problems))
-        for solver in config.solvers:
-            for budget in config.budgets:
-                if not of(rows, dim=dim, solver=solver, budget=budget):
-                    add(measure(solver, dim, budget, prior, problems, config.seed))
+        for solver, budget in cells:
+            add(measure(solver, dim, budget, prior, problems, config.seed))
     result_path("inverse_problems").with_suffix(".md").write_text(table(rows) + "\n")
     picture(rows)
     if config.record:

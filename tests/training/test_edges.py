@@ -13,7 +13,7 @@ import tiny
 
 from gen_jax import training
 from gen_jax.errors import CheckpointError, DataError, NumericalError, Stopped
-from gen_jax.training import console, session
+from gen_jax.training import backend, console, session
 from gen_jax.training.checkpoint import saved_steps
 from gen_jax.training.manifest import read_manifest, read_numbers
 
@@ -192,6 +192,22 @@ def test_a_user_without_home_or_name(tmp_path):
     assert ended.returncode == 3, ended.stderr
     assert "Traceback" not in ended.stderr
     assert ended.stderr.splitlines()[-1].startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    ("count", "cores", "threads"),
+    [(1, 1, "2"), (1, 2, "3"), (2, 2, "4"), (8, 2, "16"), (1, 16, None)],
+)
+def test_xla_has_a_thread_to_spare(monkeypatch, count, cores, threads):
+    """Where a program may block as many threads as there are cores, see `set_cpu_devices`."""
+    monkeypatch.setattr(backend, "_set", lambda *_: None)
+    monkeypatch.setattr(backend, "_cores", lambda: cores)
+    monkeypatch.setattr(os, "environ", {})
+    training.set_cpu_devices(count)
+    assert os.environ.get("NPROC") == threads
+    monkeypatch.setattr(os, "environ", {"NPROC": "5"})
+    training.set_cpu_devices(count)
+    assert os.environ["NPROC"] == "5"
 
 
 def test_a_report_that_fails_does_not_fail_the_run(tmp_path, monkeypatch, capsys):
