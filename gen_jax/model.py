@@ -248,12 +248,27 @@ def one_or_each(name: str, value: Any, n: int) -> Any:
     return value
 
 
+def finite(name: str, value: Any, n: int) -> Any:
+    """A number, or an array for all samples, finite if known. Raises ConfigError, DataError."""
+    if isinstance(value, list | tuple | np.ndarray | jax.Array):
+        value = as_array(name, value, finite=False)
+    return check_finite(name, value)
+
+
+def not_negative(name: str, value: Any, n: int) -> Any:
+    """`finite`, and at least 0 where it is known."""
+    value = finite(name, value, n)
+    if is_known(value) and np.any(np.less(value, 0)):
+        raise ConfigError(f"{name}={shown(value)} must be at least 0")
+    return value
+
+
 def compiled(
     model: GenerativeModel,
     *,
     condition: Condition | None = None,
     per_sample: Mapping[str, Check] | None = None,
-    shared: tuple[str, ...] = (),
+    shared: Mapping[str, Check] | None = None,
     without: tuple[str, ...] = (),
     encode: Callable | None = None,
 ) -> GenerativeModel:
@@ -271,18 +286,19 @@ def compiled(
       condition: its names are options of both functions, which take them by `**` or by name.
       per_sample: name of another option -> `(value, n) -> array [n, ...]`, which checks its values:
         a compiled function does not see them.
-      shared: names of options that are arrays for all samples.
+      shared: the same of options that are numbers or arrays for all samples.
       without: options in the signatures that mean nothing to this model.
       encode: `(key, x)`, called with the data of `log_prob` for its checks of their values.
     """
     added = condition.checks if condition is not None else {}
-    checks = {**added, **(per_sample or {})}
+    each, shared = {**added, **(per_sample or {})}, shared or {}
+    checks = {**each, **shared}
     sample, log_prob, given = model.sample, model.log_prob, tuple(model.conditions)
     if sample is not None and not isinstance(sample, Compiled):
         sample = Compiled(sample, _checked_size, checks, (*added, *given), without)
     if log_prob is not None and not isinstance(log_prob, Compiled):
         log_prob = Compiled(log_prob, partial(_checked_data, encode), checks, tuple(added), without)
-    kinds = {**dict.fromkeys(shared, SHARED), **dict.fromkeys(checks, PER_SAMPLE)}
+    kinds = {**dict.fromkeys(shared, SHARED), **dict.fromkeys(each, PER_SAMPLE)}
     options = () if sample is None else sample.options
     conditions = {**{name: kinds.get(name, STATIC) for name in options}, **model.conditions}
     _describe(sample, conditions)

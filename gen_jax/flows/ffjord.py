@@ -11,7 +11,7 @@ from gen_jax.checks import no_type_check
 from gen_jax.conditions import Labels
 from gen_jax.data_units import DEQUANTIZED, check_real, log_det, to_model_floats
 from gen_jax.data_units import to_data as to_data_units
-from gen_jax.errors import check_choice, check_finite, check_shape
+from gen_jax.errors import check_choice, check_shape
 from gen_jax.flows.bijector import Bijector, with_condition
 from gen_jax.flows.continuous import Field, Solution, solver_bijector, to_base, to_data
 from gen_jax.flows.density import log_base
@@ -22,7 +22,7 @@ from gen_jax.flows.likelihood_model import (
     hidden_rows,
     sampled_rows,
 )
-from gen_jax.model import GenerativeModel, assemble, compiled
+from gen_jax.model import GenerativeModel, assemble, compiled, not_negative
 from gen_jax.nets import Feedforward
 from gen_jax.optimization import AveragedState, init_state_with_ema, optimizer_step_with_ema
 from gen_jax.randomness import fold_in, normal, sample_keys
@@ -158,7 +158,6 @@ def draw_samples(
     """Samples [n, ...] in data units; `temperature` is the standard deviation of the base."""
     o, keys = parts.options, sample_keys(key, n)
     field = network_field(parts.network, state.ema, sampled_rows(o, conditions, keys))
-    check_finite("temperature", temperature)
     z = temperature * normal(keys, tuple(o.shape))
     return to_data_units(o, to_data(field, z, num_steps=o.num_steps, method=o.method))
 
@@ -197,7 +196,7 @@ def model_from_parts(parts: Parts) -> GenerativeModel:
     return compiled(
         model,
         condition=options.condition,
-        shared=("temperature",),
+        shared={"temperature": partial(not_negative, "temperature")},
         encode=options.transform.encode if options.transform is not None else None,
     )
 

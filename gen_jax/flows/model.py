@@ -23,7 +23,7 @@ from gen_jax.flows.likelihood_model import (
     sampled_rows,
 )
 from gen_jax.flows.tarflow import denoise
-from gen_jax.model import GenerativeModel, assemble, compiled, one_or_each
+from gen_jax.model import GenerativeModel, assemble, compiled, not_negative, one_or_each
 from gen_jax.optimization import AveragedState, init_state_with_ema, optimizer_step_with_ema
 from gen_jax.randomness import fold_in, normal, sample_keys
 from gen_jax.ranges import Share, Weight, options_from
@@ -170,7 +170,6 @@ def draw_samples(
       guidance: of TarFlow's layers by labels, 1 is none; one for all or one for each sample.
       denoised: whether the noise of training is taken off the samples.
     """
-    check_finite("temperature", temperature)
     check_finite("guidance", guidance)
     options, keys = parts.options, sample_keys(key, n)
     rows = sampled_rows(options, conditions, keys)
@@ -221,7 +220,7 @@ def model_from_parts(parts: Parts) -> GenerativeModel:
         model,
         condition=options.condition,
         per_sample={"guidance": partial(one_or_each, "guidance")},
-        shared=("temperature",),
+        shared={"temperature": partial(not_negative, "temperature")},
         without=unused if options.condition is not None else (*unused, "guidance"),
         encode=None if parts.data_transform is None else parts.data_transform.encode,
     )

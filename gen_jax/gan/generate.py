@@ -9,7 +9,7 @@ import numpy as np
 
 from gen_jax.condition_values import check_complete, value_of
 from gen_jax.data_units import Data, to_data, to_model_floats
-from gen_jax.errors import ConfigError, check_finite
+from gen_jax.errors import ConfigError
 from gen_jax.frozen import parts_of
 from gen_jax.gan.networks import apply_critic, draw_latent, generate
 from gen_jax.gan.options import GanState, Parts
@@ -23,11 +23,12 @@ def truncated(z: Float[Array, "B L"], truncation: float | Float[Array, ""]) -> F
     """N(0, I) mapped to the normal law within +-truncation, each entry rising (brock2019).
 
     The entry's quantile is kept instead of drawing again, so that one key gives one path of images
-    from varied to typical.
+    from varied to typical. Quantiles are those of the lower tail, which has the digits that numbers
+    near 1 have not.
     """
-    reach = 2 * jax.scipy.stats.norm.cdf(truncation) - 1
-    u = 0.5 + reach * (jax.scipy.stats.norm.cdf(z) - 0.5)
-    return jax.scipy.special.ndtri(u)
+    cdf, low = jax.scipy.stats.norm.cdf, jax.scipy.stats.norm.cdf(-truncation)
+    sign = jnp.where(z < 0, 1, -1)  # not that of z, which has no slope at 0
+    return sign * jax.scipy.special.ndtri(low + (1 - 2 * low) * cdf(sign * z))
 
 
 def checked_code(size: int, code: Any, n: int) -> Float[Array, "n C"]:
@@ -97,7 +98,6 @@ def draw_samples(
       truncation: passed to the generator if it takes one, else the largest |z| (`truncated`).
       code: [C] or [n, C] for "info", a one-hot category and then numbers in [-1, 1].
     """
-    check_finite("truncation", truncation)
     keys = sample_keys(key, n)
     z = draw_latents(parts, keys, code, truncation)
     return examples(parts, state, keys, z, conditions, truncation)

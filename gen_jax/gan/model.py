@@ -17,7 +17,7 @@ from gen_jax.gan.options import GanState, Options, Parts, make_parts
 from gen_jax.gan.remedies import split_batch
 from gen_jax.gan.updates import rebalanced, update_critic, update_generator
 from gen_jax.gan_nets.critic_output import CriticOutput, wanted
-from gen_jax.model import GenerativeModel, assemble, compiled
+from gen_jax.model import GenerativeModel, assemble, compiled, not_negative
 from gen_jax.optimization import start_average, start_moments
 from gen_jax.ranges import options_from
 from gen_jax.types import Array, Batch, Key, Metrics
@@ -159,7 +159,7 @@ def model_from_parts(parts: Parts) -> GenerativeModel:
         model,
         condition=parts.options.condition,
         per_sample={"code": partial(checked_code, sum(parts.options.code))},
-        shared=("truncation",),
+        shared={"truncation": partial(not_negative, "truncation")},
         without=() if parts.options.conditional == "info" else ("code",),
     )
 

@@ -31,7 +31,7 @@ from gen_jax.gan.translation import (
     split_pair,
     units,
 )
-from gen_jax.model import GenerativeModel, assemble, compiled
+from gen_jax.model import GenerativeModel, assemble, compiled, finite
 from gen_jax.optimization import AveragedState, init_state_with_ema, optimizer_step_with_ema
 from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.ranges import Share, Weight, check_ranges, options_from
@@ -208,7 +208,11 @@ def model_from_parts(parts: StyleParts) -> GenerativeModel:
     """The model of parts that `make_parts` has checked."""
     model = assemble(parts, init_state, step, draw_samples)
     images = lambda x, n: checked_sources(x, n, parts.image)
-    return compiled(model, per_sample={"source": images, "style": images}, shared=("strength",))
+    return compiled(
+        model,
+        per_sample={"source": images, "style": images},
+        shared={"strength": partial(finite, "strength")},
+    )
 
 
 @no_type_check

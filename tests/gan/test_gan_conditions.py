@@ -3,11 +3,14 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from scipy.stats import norm
 from small_gans import ADAM, Affine, Classifier, bits, make, run_steps
 
 from gen_jax import conditions, gan
 from gen_jax.data.transforms import symmetric_images
+from gen_jax.errors import ConfigError
+from gen_jax.gan.generate import truncated
 from gen_jax.gan.model import init_state
 from gen_jax.gan.objectives import UpdateInputs, critic_loss, generator_loss
 from gen_jax.gan_nets import MLPCritic, MLPGenerator
@@ -93,3 +96,21 @@ def test_images_pass_transform_and_augmentation(key):
     assert bits(after.generator) != bits(state.generator)  # the gradient passes back through it
     made = model.sample(key, state, 3)
     assert (made.shape, made.dtype) == ((3, *shape), jnp.uint8)
+
+
+@pytest.mark.parametrize("truncation", [0.5, 5.0, 40.0])
+def test_truncated_latents_of_the_far_tail_are_finite(truncation):
+    """Beyond 5.3 a float32 distribution function is 1, and its quantile was infinite."""
+    z, low = np.array([[0.0, 1.0, -3.0, 5.4, -5.4]]), norm.cdf(-truncation)
+    truth = -np.sign(z) * norm.ppf(low + (1 - 2 * low) * norm.cdf(-np.abs(z)))
+    np.testing.assert_allclose(truncated(jnp.asarray(z, jnp.float32), truncation), truth, atol=1e-6)
+    slope = jax.grad(lambda z: truncated(z, truncation).sum())(jnp.zeros((1, 1)))
+    np.testing.assert_allclose(slope, 1 - 2 * low, rtol=1e-5)
+
+
+@pytest.mark.parametrize("truncation", [-1.0, jnp.float32(-1), jnp.float32(jnp.nan)])
+def test_a_truncation_is_at_least_0_also_as_an_array(key, truncation):
+    model = make(MLPGenerator((2,), (4,)), MLPCritic((4,)))
+    state = model.init(key, {"x": jnp.zeros((4, 2))})
+    with pytest.raises(ConfigError, match="truncation=.* must be (at least 0|a finite number)"):
+        model.sample(key, state, 2, truncation=truncation)
