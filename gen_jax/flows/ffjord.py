@@ -1,6 +1,7 @@
 """FFJORD (grathwohl2019) as a `GenerativeModel`, with the regularisers of finlay2020."""
 
 import math
+from functools import partial
 from typing import Annotated, Any, NamedTuple
 
 import jax
