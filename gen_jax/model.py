@@ -268,7 +268,7 @@ def compiled(
     *,
     condition: Condition | None = None,
     per_sample: Mapping[str, Check] | None = None,
-    shared: Mapping[str, Check] | None = None,
+    shared: Mapping[str, Check] | tuple[str, ...] = (),
     without: tuple[str, ...] = (),
     encode: Callable | None = None,
 ) -> GenerativeModel:
@@ -286,13 +286,13 @@ def compiled(
       condition: its names are options of both functions, which take them by `**` or by name.
       per_sample: name of another option -> `(value, n) -> array [n, ...]`, which checks its values:
         a compiled function does not see them.
-      shared: the same of options that are numbers or arrays for all samples.
+      shared: names of options that are numbers or arrays for all samples, with checks or without.
       without: options in the signatures that mean nothing to this model.
       encode: `(key, x)`, called with the data of `log_prob` for its checks of their values.
     """
     added = condition.checks if condition is not None else {}
-    each, shared = {**added, **(per_sample or {})}, shared or {}
-    checks = {**each, **shared}
+    each = {**added, **(per_sample or {})}
+    checks = {**each, **(shared if isinstance(shared, Mapping) else {})}
     sample, log_prob, given = model.sample, model.log_prob, tuple(model.conditions)
     if sample is not None and not isinstance(sample, Compiled):
         sample = Compiled(sample, _checked_size, checks, (*added, *given), without)
