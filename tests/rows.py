@@ -13,7 +13,6 @@ ROWS = {
         np.arange(4 * model.parts.options.condition.length).reshape(4, -1) % 9
     ),
     "guidance": lambda model, x: np.array([0.5, 1.0, 2.0, 3.0], np.float32),
-    "given": lambda model, x: np.linspace(0.1, 0.9, x.size).reshape(x.shape),
     "prompt": lambda model, x: x.reshape(4, -1)[:, :3],
     "image": lambda model, x: x / np.abs(x).max(),
     "source": lambda model, x: np.split(x, 2, 2)[0],
@@ -26,7 +25,6 @@ ROWS = {
 
 SHARED = {"temperature": 0.7, "truncation": 0.7, "strength": 0.5}
 CONDITIONS = {"label", "caption", "image"}
-FEWEST = {"num_steps": 1, "guide": lambda denoise, y: lambda x, t: denoise(x, t) + y}
 
 
 def _filled(path, leaf):
@@ -43,6 +41,7 @@ def check_rows(key, model, batch):
     changes its own sample alone. All draws, in batches of two, share one program.
     """
     kinds = {name: kind for name, kind in model.conditions.items() if kind != STATIC}
+    kinds.pop("given", None)  # of a guide: tests/test_conditions.py
     if not kinds.keys() & CONDITIONS:  # without one it is refused
         kinds.pop("guidance", None)
     if "caption" in kinds:  # a sentence takes the place of a label
@@ -55,7 +54,7 @@ def check_rows(key, model, batch):
     x = np.asarray(batch["x"])[:4]
     rows = {name: ROWS[name](model, x) for name, kind in kinds.items() if kind == PER_SAMPLE}
     rest = {name: SHARED[name] for name in kinds.keys() - rows.keys()}
-    rest |= {name: value for name, value in FEWEST.items() if name in model.conditions}
+    rest |= {"num_steps": 1} if "num_steps" in model.conditions else {}
     rest |= {"stepper": "ddim"} if "grid" in model.conditions else {}
 
     def draw(keys, rows):
