@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 from gen_jax import safe
-from gen_jax.checks import as_floats, as_key, no_type_check
+from gen_jax.checks import as_array, as_floats, as_key, no_type_check
 from gen_jax.divergences.couplings import assign
 from gen_jax.divergences.sinkhorn import entropic_cost
 from gen_jax.errors import ConfigError, check_range
@@ -41,8 +41,21 @@ def _floats(name: str, x, ndim: int) -> Array:
     return x
 
 
+def _together(a, b) -> tuple:
+    """Both sets, those of the host around the first row of a: only differences count, and as
+    float32 they would lose what is small beside a common shift."""
+    a, b = as_array("a", a), as_array("b", b)
+    on_host = isinstance(a, np.ndarray) and isinstance(b, np.ndarray)
+    if not on_host or not a.size or a.shape[1:] != b.shape[1:] or not a.ndim:
+        return a, b
+    kept = lambda x: x.dtype if np.issubdtype(x.dtype, np.floating) else np.float64
+    centre = a[0].astype(np.float64)
+    return (a - centre).astype(kept(a)), (b - centre).astype(kept(b))
+
+
 def _pair(a, b) -> tuple[Array, Array]:
     """Both as points [N, D] and [M, D]."""
+    a, b = _together(a, b)
     a, b = _floats("a", a, 2), _floats("b", b, 2)
     if a.shape[1] != b.shape[1]:
         raise ConfigError(f"a and b have {a.shape[1]} and {b.shape[1]} dimensions; must be equal")
@@ -99,6 +112,7 @@ def wasserstein_1d(
     not known, these give NaN.
     """
     check_range("p", p, 1)
+    a, b = _together(a, b)
     a, b = _floats("a", a, 1), _floats("b", b, 1)
     if weights_a is None and weights_b is None:
         return safe.root(_power_cost(a, b, p), p)

@@ -90,6 +90,16 @@ def test_sliced_wasserstein_on_a_line_is_the_one_dimensional_distance(key):
     np.testing.assert_allclose(value, wasserstein_1d(a[:, 0], b[:, 0], p=2), rtol=1e-5)
 
 
+def test_a_common_shift_of_numpy_sets_changes_nothing(key):
+    a, b = RNG.normal(size=(9, 2)), RNG.normal(size=(7, 2)) + 1
+    for distance in (
+        lambda a, b: wasserstein_1d(a[:, 0], b[:, 0]),
+        lambda a, b: assignment_wasserstein(a[:7], b),
+        lambda a, b: sliced_wasserstein(key, a, b, 8),
+    ):
+        np.testing.assert_allclose(distance(a + 1e8, b + 1e8), distance(a, b), rtol=1e-5)
+
+
 def test_sliced_wasserstein_refuses_sets_of_different_dimension(key):
     with pytest.raises(ConfigError, match="dimensions"):
         sliced_wasserstein(key, np.zeros((4, 2)), np.zeros((4, 3)))
