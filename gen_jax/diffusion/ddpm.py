@@ -71,7 +71,10 @@ def reconstruction_term(
     # Work in the lower tail, where the difference of two log-cdfs does not cancel.
     flip = lower + upper > 0
     low, high = jnp.where(flip, -upper, lower), jnp.where(flip, -lower, upper)
-    log_high, log_low = jax.scipy.stats.norm.logcdf(high), jax.scipy.stats.norm.logcdf(low)
+    # Of the open tails the lower end is -inf, where the slope of a log-cdf is NaN.
+    log_cdf, ended = jax.scipy.stats.norm.logcdf, jnp.isneginf(low)
+    log_high = log_cdf(high)
+    log_low = jnp.where(ended, -jnp.inf, log_cdf(jnp.where(ended, 0, low)))
     return -_sum(log_high + jnp.log1p(-jnp.exp(jnp.minimum(log_low - log_high, -1e-7))))
 
 

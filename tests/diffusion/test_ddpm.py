@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from gen_jax import diffusion, paths
-from gen_jax.diffusion.ddpm import ddpm_loss
+from gen_jax.diffusion.ddpm import ddpm_loss, reconstruction_term
 from gen_jax.errors import ConfigError
 
 STD = 0.6
@@ -184,3 +184,12 @@ def test_bad_arguments_are_refused(key):
             run(**options)
     with pytest.raises(ConfigError, match="num_steps=0"):
         ddpm_loss(key, denoise, path, x, num_steps=0)
+
+
+def test_the_open_bins_have_a_slope_in_both_modes():
+    x0 = jnp.array([[-1.0, 0.0, 1.0]])
+    t, path = jnp.full(1, 0.1), paths.vp()
+    term = lambda shift: reconstruction_term(lambda x, t: x + shift, path, x0, x0, t, 2 / 255)[0]
+    forward, reverse = jax.jvp(term, (0.01,), (1.0,))[1], jax.grad(term)(0.01)
+    assert np.isfinite(forward)
+    np.testing.assert_allclose(forward, reverse, rtol=1e-5)
