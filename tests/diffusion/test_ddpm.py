@@ -192,4 +192,4 @@ def test_the_open_bins_have_a_slope_in_both_modes():
     term = lambda shift: reconstruction_term(lambda x, t: x + shift, path, x0, x0, t, 2 / 255)[0]
     forward, reverse = jax.jvp(term, (0.01,), (1.0,))[1], jax.grad(term)(0.01)
     assert np.isfinite(forward)
-    np.testing.assert_allclose(forward, reverse, rtol=1e-5)
+    np.testing.assert_allclose(forward, reverse, rtol=1e-3)
