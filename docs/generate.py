@@ -198,7 +198,7 @@ def expand(app, page: str, source: list[str]) -> None:
 
 
 def _scripts(names: list[str], depth: int) -> str:
-    """The docstring of each: command, cost and what was measured, failures among it."""
+    """The docstring of each: commands, what the script does, and where it fails."""
     texts = scripts()
     return "\n\n".join(f"### experiments.{name}\n\n```text\n{texts[name]}\n```" for name in names)
 

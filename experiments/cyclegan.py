@@ -8,13 +8,7 @@
 
 Of sets of pairs (edges:, thick:, colour: and a name) only each half's images are used, never which
 belong together: so the result can be compared with the true pairs. Then
-`python -m experiments.evaluate RUN_DIR`. Measured with the second command (40 minutes on half a
-core) on 2,000 test images: mean difference from the true thick digit 0.0502 +- 0.0003 (white being
-1; of the thin digit itself 0.0930), after a cycle from the thin one 0.0215 +- 0.0002; the
-classifier finds the label in 98.9 +- 0.2 % (in the true thick digits in 98.8 %). With the first
-(1,500 steps) on 599 digits: 0.1084 +- 0.0010 (thin digit 0.2952), cycle 0.0724 +- 0.0008. With the
-third (24 minutes of a core) on 2,000: cycle 0.0221 +- 0.0003, Frechet distance of the garments to
-real ones 12.4 (of the digits 47.6); the digits made of clothes are broken.
+`python -m experiments.evaluate RUN_DIR`. With the third the digits made of clothes are broken.
 """
 
 from dataclasses import dataclass

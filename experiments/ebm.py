@@ -6,16 +6,10 @@
 Then `python -m experiments.sample RUN_DIR`, and `python -m experiments.evaluate RUN_DIR` for the
 log-likelihood with log Z by annealed importance sampling.
 
-Measured, in nats of 2,000 test points where the exact mean is -0.30:
-
-- eight Gaussians, 5,000 steps: samples as good as real ones (sliced Wasserstein distance 0.073, two
-  real sets 0.074; weights of the modes off by 0.014), but log p is -5.5 +- 0.1. No chain of 40
-  steps goes from one mode to another, so nothing teaches the energy their weights: two modes have
-  nearly all of its mass, and the buffer alone keeps the samples right (nijkamp2020).
-- with `--regulariser 0.1 --steps 4000`, which draws the modes' energies together: -0.376 +- 0.017,
-  all eight modes, weights off by 0.08; but now 40 % of the buffer strays far from all modes.
-- digits, `--features 256 256 256`, stopped at 1,143 of 3,000 steps: 6.95 +- 0.03 bits/dim of 100
-  images, with 13 effective chains of 256: log Z may still be too small.
+Between separated modes no short chain goes from one mode to another, so nothing teaches the energy
+their weights: the buffer alone keeps the samples right, and log p is far off (nijkamp2020). With
+`--regulariser 0.1 --steps 4000` it is close, but part of the buffer strays far from all modes. On
+digits few chains of the annealing stay effective: log Z may be too small.
 """
 
 from dataclasses import dataclass

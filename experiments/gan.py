@@ -13,8 +13,8 @@ the loss makes a critic of density ratios: the critic is first trained on alone 
 without the penalty. With --watch the Frechet distance to training images is measured at every save,
 and the best checkpoint is kept; with --patience the run ends when it no longer falls.
 
-What was measured is in docs/results.md. BEGAN needs `--loss began --architecture autoencoder
---penalty none --diversity 0.9 --balance-rate 0.02`: with its paper's balance all becomes zeros.
+BEGAN needs `--loss began --architecture autoencoder --penalty none --diversity 0.9 --balance-rate
+0.02`: with its paper's balance all becomes zeros.
 """
 
 from dataclasses import dataclass

@@ -6,10 +6,6 @@
 
 Then `python -m experiments.sample RUN_DIR` and `python -m experiments.evaluate RUN_DIR`. The run's
 samples/ get the density with the chains on top and their traces, `diagnostics.json` its numbers.
-
-Measured for the first command (256 chains, 2000 steps, then 500 recorded; 20 seconds of one core):
-8 of 8 modes, total variation of their weights 0.022 (exact samples 0.020), sliced Wasserstein
-distance 0.163 (two exact sets 0.144 +- 0.042), swaps accepted 56 to 68 %, 5082 effective samples.
 """
 
 from dataclasses import dataclass

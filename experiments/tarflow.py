@@ -6,8 +6,8 @@
 Then `python -m experiments.sample RUN_DIR` (`--guidance 2` where it is conditional) and
 `python -m experiments.evaluate RUN_DIR`.
 
-Measured with the first command (five minutes of CPU time): 6.438 +- 0.010 bits/dim of 500 test
-digits, a bound; Frechet distance 3.3 +- 0.7 (real 0.46), precision 0.60, recall 0.93.
+Between the grey levels of digits there is nothing, which a density with uniform noise cannot say:
+its bound in bits/dim is far above that of models of whole numbers.
 """
 
 from dataclasses import dataclass

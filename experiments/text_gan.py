@@ -6,11 +6,6 @@
 At the end a picture with the four kinds of each digit. `--interpolation 0` is GAN-CLS alone. Then
 `python -m experiments.evaluate RUN_DIR` counts how often digit, strokes and ink are as asked, and
 `python -m experiments.sample RUN_DIR --prompt "a thick seven in black"` draws what is asked for.
-
-Measured with the defaults (4000 steps, eight minutes on a share of two busy cores): of 600
-sentences in every order of words ink and strokes are as asked in all, the digit (of thin ones) in
-99.6 +- 0.4 percent (real images: 99.65 +- 0.35); Frechet distance of pixels 0.35 +- 0.05 (two real
-sets 0.19), precision 0.98, recall 0.25.
 """
 
 from dataclasses import dataclass

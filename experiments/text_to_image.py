@@ -11,9 +11,6 @@ the VQ-VAE is trained first (RUN_DIR-first_stage) or is the run of `experiments.
 `--from` names. pixels: diffusion of the images. Then `python -m experiments.sample RUN_DIR --prompt
 "a thick seven in black"`, and `python -m experiments.evaluate RUN_DIR` counts how often images are
 as asked.
-
-Measured with `--prior-network.width 96 --prior-network.depth 3` (285 CPU seconds): digits as asked
-0.883 +- 0.019, ink 1, strokes 0.998, recall 0.88; bound 5.28 +- 0.05 bits/dim without the sentence.
 """
 
 from dataclasses import dataclass

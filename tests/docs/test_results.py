@@ -1,5 +1,6 @@
 """The tables of the results are what the records say."""
 
+import ast
 import importlib.util
 import json
 import re
@@ -15,6 +16,7 @@ render = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(render)
 RECORDS = render.read()
 PAGES = render.pages()
+SCRIPTS = sorted((DOCS.parent / "experiments").glob("*.py"))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
@@ -57,6 +59,24 @@ def test_a_number_in_the_text_stands_in_a_table(page):
     free = [part for part in text.split("\n\n") if not re.search(r"/records/|/results/\w+\.", part)]
     prose = re.sub(r"`[^`]*`|\$[^$]*\$|\]\([^)]*\)", "", "\n\n".join(free))
     assert {*re.findall(r"\d+\.\d+", prose)} <= known
+
+
+def prose(docstring):
+    """A docstring without its indented blocks (commands, formulas) and what stands in backticks."""
+    lines = [line for line in docstring.split("\n") if not line.startswith("    ")]
+    return re.sub(r"`[^`]*`", "", "\n".join(lines))
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_a_docstring_of_a_script_has_no_measurements(script):
+    """They stand in a record: no decimals and no errors in the text that help and site show."""
+    text = prose(ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or "")
+    assert not re.findall(r"\d\.\d+|\+-|±", text)
+
+
+def test_a_measurement_in_a_docstring_is_noticed():
+    assert "3.65" in prose("Trains.\n\n    python -m x --a 0.1\n\nMeasured: 3.65 bits/dim.")
+    assert "0.1" not in prose("Trains.\n\n    python -m x --a 0.1\n\nTake `--a 0.1`.")
 
 
 @pytest.mark.parametrize("name", [n for n, r in RECORDS.items() if r["kind"] == "run"])
