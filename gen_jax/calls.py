@@ -134,8 +134,8 @@ def _run_scan(eqn: JaxprEqn, given: Sequence) -> tuple[list, Any]:
     if "ft_in" in p:  # since jax 0.12
         held, carry, xs = map(list, p["ft_in"].update(given).unpack())
     else:
-        split = p["num_consts"] + p["num_carry"]
-        held, carry, xs = given[: p["num_consts"]], given[p["num_consts"] : split], given[split:]
+        first, split = p["num_consts"], p["num_consts"] + p["num_carry"]
+        held, carry, xs = map(list, (given[:first], given[first:split], given[split:]))
 
     def turn(state, x):
         results, more = _branch(program, *held, *state[0], *x)
