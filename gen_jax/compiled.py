@@ -171,7 +171,8 @@ class Compiled:
     def checked(self, *args: Any, **options: Any) -> tuple[Any, Any, dict[str, Any]]:
         """Key, state and the other arguments by name, checked also while jax traces the caller.
 
-        Raises ConfigError for an option that there is not, and whatever the checks raise.
+        Raises ConfigError for an option that there is not, for None in place of a number, and
+        whatever the checks raise.
         """
         for name in options.keys() - self.signature.parameters.keys():
             check_choice("option", name, self.options)
@@ -189,6 +190,8 @@ class Compiled:
             for name, check in self.checks.items():
                 if name == self.first or values.get(name) is not None:
                     values[name] = check(values[name], n)
+                elif type(self.signature.parameters[name].default) in (int, float):
+                    raise ConfigError(f"{name}=None must be a number")
         if key is not None or self.first == "n":
             key = as_key("key", key, n)
         return key, state, values

@@ -11,7 +11,11 @@ import numpy as np
 from gen_jax.types import Array, Float, Num
 
 MIN_LOG_SCALE = -7.0
-"""Smallest log standard deviation, or log scale, that a network can ask for."""
+"""Smallest log standard deviation, or log scale, that a network can ask for.
+
+It is absolute, in the values that the likelihood sees: real data that vary by less than about 0.01
+need a transform (`data.standardize`).
+"""
 
 
 def bernoulli_log_prob(

@@ -58,6 +58,18 @@ def test_numbers_of_other_types_are_other_programs(key):
     assert [draw(value) for value in values] == [len(str(value)) for value in values]
 
 
+def test_none_is_no_number_of_an_option_that_is_checked(key):
+    """Without a check each family says what it takes; the default None stands for no value."""
+    check = lambda value, n: float(value)
+    sample = lambda key, state, n, scale=1.0, top=None: jnp.full(n, scale)
+    model = compiled(
+        GenerativeModel(None, None, sample), shared=dict.fromkeys(("scale", "top"), check)
+    )
+    with pytest.raises(ConfigError, match="scale=None must be a number"):
+        model.sample(key, (), 1, scale=None)
+    assert model.sample(key, (), 1, top=None) == 1
+
+
 def test_programs_are_few_and_go_with_the_model(key):
     executables = lambda: len(jax.devices()[0].client.live_executables())
     model, state = toy(), jnp.ones(())

@@ -76,7 +76,10 @@ def _components(raw: Float[Array, "... P"], num: int, spread: float) -> tuple[Ar
 
 
 def gaussian_mixture(num: int = 10) -> Likelihood:
-    """Real values by `num` Gaussians: logits, means and log standard deviations (at least e^-7)."""
+    """Real values by `num` Gaussians: logits, means and log standard deviations (at least e^-7).
+
+    Data of a smaller spread than that, 0.0009, need `data.standardize`.
+    """
     check_range("num", num, 1, integer=True)
 
     def log_prob(x: Float[Array, "... 1"], raw: Float[Array, "... P"]) -> Float[Array, "..."]:

@@ -3,7 +3,8 @@
 All are densities, or probabilities, of the values they are given, so that with the transform's
 change of density they compare in data units (bits/dim). Values are
 
-    real     any numbers, or dequantised images (`data.symmetric_images`, `data.dequantize`)
+    real     any numbers, or dequantised images (`data.symmetric_images`, `data.dequantize`);
+             a learned scale is at least e^-7 = 0.0009: smaller data need `data.standardize`
     binary   0.0 or 1.0 (`data.binarize`)
     levels   integers 0 .. levels - 1, as images are stored
 """
@@ -77,12 +78,12 @@ def gaussian(scale: float = 1.0) -> Likelihood:
 
 
 def gaussian_scalar() -> Likelihood:
-    """N(raw, scale^2) with one learned scale (rybkin2021: sigma-VAE)."""
+    """N(raw, scale^2) with one learned scale (rybkin2021: sigma-VAE), at least e^-7 = 0.0009."""
     return _gaussian(1, 1, lambda raw: floor(raw[..., 1]))
 
 
 def gaussian_diagonal() -> Likelihood:
-    """N(raw_0, exp(raw_1)^2), the scale a function of z for each dimension."""
+    """N(raw_0, exp(raw_1)^2), the scale a function of z for each dimension, at least e^-7."""
     return _gaussian(2, 0, lambda raw: floor(raw[..., 1]))
 
 

@@ -33,7 +33,8 @@ class Options(NamedTuple):
       shape: of one example after the transform.
       latent: dimension of z.
       likelihood, prior, posterior: names in LIKELIHOODS, PRIORS, POSTERIORS, or made ones; the
-        prior also a `Prior`, such as `model_prior`, that is not trained.
+        prior also a `Prior`, such as `model_prior`, that is not trained. Scales that a likelihood
+        learns are at least e^-7 = 0.0009 in the units after the transform.
       condition: None, or `conditions.labels(K)`: encoder and decoder see the label (sohn2015).
       transform: `data.Transform`, data units to the likelihood's values; None for none.
     """
