@@ -84,8 +84,8 @@ def classifier_scores(logits: Float[np.ndarray, "N K"]) -> dict[str, np.ndarray]
     (hendrycks2017). Raises ConfigError unless the logits are [N, K].
     """
     logits = np.asarray(as_array("logits", logits))
-    if logits.ndim != 2:
-        raise ConfigError(f"logits have shape {logits.shape}; they must be [N, K]")
+    if logits.ndim != 2 or logits.shape[1] == 0:
+        raise ConfigError(f"logits have shape {logits.shape}; they must be [N, K] with K >= 1")
     log_sum = np.asarray(jax.nn.logsumexp(logits, axis=1))
     return {"classifier_energy": -log_sum, "classifier_softmax": log_sum - logits.max(1)}
 

@@ -187,7 +187,7 @@ CALLS = {
         ("x", at(metrics.likelihood_scores, X[0], 1.0, None, X)),
     ],
     "classifier_scores": [
-        ("logits", at(metrics.classifier_scores, x)) for x in (None, WORDS, X[0])
+        ("logits", at(metrics.classifier_scores, x)) for x in (None, WORDS, X[0], X[:, :0])
     ],
     "bits_per_dim": [
         ("log_prob", at(metrics.bits_per_dim, NAN, 2)),
