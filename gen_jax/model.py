@@ -249,9 +249,14 @@ def one_or_each(name: str, value: Any, n: int) -> Any:
 
 
 def finite(name: str, value: Any, n: int) -> Any:
-    """A number, or an array for all samples, finite if known. Raises ConfigError, DataError."""
+    """One number for all samples, finite if known. Raises ConfigError, DataError.
+
+    Rows for each sample would not be cut with them by `sample_in_batches`.
+    """
     if isinstance(value, list | tuple | np.ndarray | jax.Array):
         value = as_array(name, value, finite=False)
+    if np.ndim(value):
+        raise ConfigError(f"{name} must be one number, got shape {np.shape(value)}")
     return check_finite(name, value)
 
 

@@ -1,5 +1,7 @@
 """A model compiles once for each kind of call, and holds its programs."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,7 @@ from toy_model import toy
 
 from gen_jax.compiled import PROGRAMS
 from gen_jax.errors import ConfigError
-from gen_jax.model import GenerativeModel, compiled, sample_in_batches
+from gen_jax.model import GenerativeModel, compiled, finite, sample_in_batches
 from gen_jax.randomness import normal, sample_keys
 
 CALLS = {
@@ -68,6 +70,20 @@ def test_none_is_no_number_of_an_option_that_is_checked(key):
     with pytest.raises(ConfigError, match="scale=None must be a number"):
         model.sample(key, (), 1, scale=None)
     assert model.sample(key, (), 1, top=None) == 1
+
+
+def test_a_number_for_all_samples_has_no_rows(key):
+    """Rows [n, 1] would broadcast in one call, and fail or repeat in batches."""
+    sample = lambda key, state, n, scale=1.0: scale * normal(sample_keys(key, n), (2,))
+    model = compiled(
+        GenerativeModel(None, None, sample), shared={"scale": partial(finite, "scale")}
+    )
+    for rows in (np.ones((3, 1)), [1.0, 2.0, 3.0], jnp.ones(1)):
+        with pytest.raises(ConfigError, match=r"scale must be one number, got shape"):
+            model.sample(key, (), 3, scale=rows)
+    np.testing.assert_array_equal(
+        model.sample(key, (), 3, scale=jnp.float32(0.5)), model.sample(key, (), 3, scale=0.5)
+    )
 
 
 def test_programs_are_few_and_go_with_the_model(key):

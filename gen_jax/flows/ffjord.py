@@ -153,7 +153,7 @@ def draw_samples(
     state: AveragedState,
     n: int,
     *,
-    temperature: float | Array = 1.0,
+    temperature: float | Float[Array, ""] = 1.0,
     **conditions: Any,
 ) -> Array:
     """Samples [n, ...] in data units; `temperature` is the standard deviation of the base."""

@@ -158,7 +158,7 @@ def draw_samples(
     state: AveragedState,
     n: int,
     *,
-    temperature: float | Array = 1.0,
+    temperature: float | Float[Array, ""] = 1.0,
     guidance: float | Array = 1.0,
     denoised: bool = True,
     **conditions: Any,
