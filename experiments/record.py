@@ -55,6 +55,8 @@ def main() -> None:
             file.write_bytes(small)
     training.write_json(path, {**record, "picture": f"{name}.png" if picture else None})
     print(f"written: {path}")
+    if config.folder == Config.folder:
+        print("next: python docs/results/render.py")
 
 
 if __name__ == "__main__":
