@@ -27,8 +27,14 @@ def drawn(command, digits_run, tmp_path):
     return run
 
 
+def loaded(path):
+    """The arrays of a file, which is closed."""
+    with np.load(path) as file:
+        return {**file}
+
+
 def test_arrays_have_labels_in_turn(drawn):
-    found = np.load(drawn("a.npz"))
+    found = loaded(drawn("a.npz"))
     assert sorted(found) == ["arr_0", "labels"]
     assert found["arr_0"].shape == (NUM, 8, 8, 1)
     assert found["labels"].dtype == np.int32
@@ -37,7 +43,7 @@ def test_arrays_have_labels_in_turn(drawn):
 
 def test_pictures_are_the_arrays_and_keep_their_labels(drawn):
     words = ("--label", 3, 5, 7)
-    found, folder = np.load(drawn("a.npz", *words)), drawn("new/pictures/", *words)
+    found, folder = loaded(drawn("a.npz", *words)), drawn("new/pictures/", *words)
     with open(folder / "labels.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["file"] for row in rows] == picture_names(NUM)
