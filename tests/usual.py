@@ -45,7 +45,7 @@ MEASURED = {
     "dpm_solver_pp_sde": Row(100, 0.005),
     "dpm_solver_pp_3": Row(32, 0.004, mean=0.03, variance=0.07),
     "unipc_3": Row(32, 0.005, mean=0.03, variance=0.07),
-    "adams": Row(32, 0.0018),
+    "adams": Row(32, 0.0036),
     "unipc": Row(32, 0.008, mean=0.03, variance=0.07),
     "euler_maruyama": Row(500, 0.006),
     "predictor_corrector": Row(250, 0.14, variance=0.14),
