@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.errors import ConfigError, DataError, shown
+from gen_jax.errors import ConfigError, DataError, check_finite, shown
 from gen_jax.types import Array
 
 F = TypeVar("F", bound=Callable)
@@ -294,6 +294,35 @@ def check_output(name: str, out: Any, shape: tuple[int, ...], what: str = "") ->
             f"{name} returned shape {found} of {dtype}, allowed: {what}{tuple(shape)}"
         )
     return out
+
+
+def one_or_each(name: str, value: Any, n: int) -> Any:
+    """A number for all samples or one for each, finite if known. Raises ConfigError, DataError."""
+    if isinstance(value, list | tuple | np.ndarray | jax.Array):
+        value = check_finite(name, as_array(name, value, finite=False))
+    if np.shape(value) not in ((), (n,)):
+        raise ConfigError(f"{name} must be one number or have shape [{n}], got {np.shape(value)}")
+    return value
+
+
+def one_number(name: str, value: Any, n: int) -> Any:
+    """One number for all samples, finite if known. Raises ConfigError, DataError.
+
+    Rows for each sample would not be cut with them by `sample_in_batches`.
+    """
+    if isinstance(value, list | tuple | np.ndarray | jax.Array):
+        value = as_array(name, value, finite=False)
+    if np.ndim(value):
+        raise ConfigError(f"{name} must be one number, got shape {np.shape(value)}")
+    return check_finite(name, value)
+
+
+def not_negative(name: str, value: Any, n: int) -> Any:
+    """`one_number`, and at least 0 where it is known."""
+    value = one_number(name, value, n)
+    if is_known(value) and np.any(np.less(value, 0)):
+        raise ConfigError(f"{name}={shown(value)} must be at least 0")
+    return value
 
 
 def check_per_point(name: str, values: Any, count: int) -> Any:

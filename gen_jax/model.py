@@ -16,7 +16,7 @@ from gen_jax.batching import batch_rows, watched
 from gen_jax.checks import as_array, as_batch, as_key, is_known, no_type_check, parameters_alone
 from gen_jax.compiled import Check, Compiled, has_functions, is_arrays
 from gen_jax.conditions import Condition
-from gen_jax.errors import ConfigError, DataError, GenJaxError, check_finite, check_range, shown
+from gen_jax.errors import ConfigError, DataError, GenJaxError, check_range, shown
 from gen_jax.randomness import sample_keys
 from gen_jax.types import Array, Key, Shaped, State
 
@@ -237,35 +237,6 @@ def _checked_data(encode: Callable | None, x: Any, n: int) -> Any:
     if encode is not None:
         encode(jax.random.key(0), x)
     return x
-
-
-def one_or_each(name: str, value: Any, n: int) -> Any:
-    """A number for all samples or one for each, finite if known. Raises ConfigError, DataError."""
-    if isinstance(value, list | tuple | np.ndarray | jax.Array):
-        value = check_finite(name, as_array(name, value, finite=False))
-    if np.shape(value) not in ((), (n,)):
-        raise ConfigError(f"{name} must be one number or have shape [{n}], got {np.shape(value)}")
-    return value
-
-
-def finite(name: str, value: Any, n: int) -> Any:
-    """One number for all samples, finite if known. Raises ConfigError, DataError.
-
-    Rows for each sample would not be cut with them by `sample_in_batches`.
-    """
-    if isinstance(value, list | tuple | np.ndarray | jax.Array):
-        value = as_array(name, value, finite=False)
-    if np.ndim(value):
-        raise ConfigError(f"{name} must be one number, got shape {np.shape(value)}")
-    return check_finite(name, value)
-
-
-def not_negative(name: str, value: Any, n: int) -> Any:
-    """`finite`, and at least 0 where it is known."""
-    value = finite(name, value, n)
-    if is_known(value) and np.any(np.less(value, 0)):
-        raise ConfigError(f"{name}={shown(value)} must be at least 0")
-    return value
 
 
 def compiled(

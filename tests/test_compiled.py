@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from toy_model import toy
 
+from gen_jax.checks import one_number
 from gen_jax.compiled import PROGRAMS
 from gen_jax.errors import ConfigError
-from gen_jax.model import GenerativeModel, compiled, finite, sample_in_batches
+from gen_jax.model import GenerativeModel, compiled, sample_in_batches
 from gen_jax.randomness import normal, sample_keys
 
 CALLS = {
@@ -76,7 +77,7 @@ def test_a_number_for_all_samples_has_no_rows(key):
     """Rows [n, 1] would broadcast in one call, and fail or repeat in batches."""
     sample = lambda key, state, n, scale=1.0: scale * normal(sample_keys(key, n), (2,))
     model = compiled(
-        GenerativeModel(None, None, sample), shared={"scale": partial(finite, "scale")}
+        GenerativeModel(None, None, sample), shared={"scale": partial(one_number, "scale")}
     )
     for rows in (np.ones((3, 1)), [1.0, 2.0, 3.0], jnp.ones(1)):
         with pytest.raises(ConfigError, match=r"scale must be one number, got shape"):

@@ -11,9 +11,9 @@ import optax
 import pytest
 
 from gen_jax import diffusion, divergences, energy, inverse, mcmc, nets, paths, sampling
+from gen_jax.checks import one_or_each
 from gen_jax.classical import kmeans
 from gen_jax.errors import ConfigError, DataError
-from gen_jax.model import one_or_each
 from gen_jax.paths import GaussianPath
 
 KEY = jax.random.key(0)

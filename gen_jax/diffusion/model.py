@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gen_jax.checks import check_output, no_type_check
+from gen_jax.checks import check_output, no_type_check, one_or_each
 from gen_jax.conditions import check_null, drop
 from gen_jax.data_units import check_data, check_scaled, to_model_floats
 from gen_jax.diffusion.generate import draw_samples
@@ -16,7 +16,7 @@ from gen_jax.diffusion.generate import log_prob as _ode_log_prob
 from gen_jax.diffusion.network import Preconditioned, predict, predict_both
 from gen_jax.diffusion.options import Options, Parts, draw_source, make_parts
 from gen_jax.errors import ConfigError
-from gen_jax.model import GenerativeModel, assemble, compiled, one_or_each
+from gen_jax.model import GenerativeModel, assemble, compiled
 from gen_jax.optimization import AveragedState, init_state_with_ema, optimizer_step_with_ema
 from gen_jax.paths import GaussianPath
 from gen_jax.randomness import sample_keys

@@ -14,7 +14,7 @@ import numpy as np
 import optax
 
 from gen_jax.calls import calls_inside, network_call
-from gen_jax.checks import check_output, is_known, no_type_check
+from gen_jax.checks import check_output, is_known, no_type_check, one_or_each
 from gen_jax.condition_values import null_or_drawn, value_of
 from gen_jax.conditions import Condition, check_null, checked_condition, configured, drop
 from gen_jax.data_units import check_data, to_data, to_model
@@ -31,7 +31,7 @@ from gen_jax.errors import (
     shown,
 )
 from gen_jax.frozen import parts_of
-from gen_jax.model import GenerativeModel, assemble, compiled, one_or_each
+from gen_jax.model import GenerativeModel, assemble, compiled
 from gen_jax.optimization import AveragedState, init_state_with_ema, optimizer_step_with_ema
 from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.ranges import Count, Range, Share, check_ranges, options_from

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gen_jax.checks import no_type_check
+from gen_jax.checks import no_type_check, not_negative
 from gen_jax.conditions import Labels
 from gen_jax.data_units import DEQUANTIZED, check_real, log_det, to_model_floats
 from gen_jax.data_units import to_data as to_data_units
@@ -23,7 +23,7 @@ from gen_jax.flows.likelihood_model import (
     hidden_rows,
     sampled_rows,
 )
-from gen_jax.model import GenerativeModel, assemble, compiled, not_negative
+from gen_jax.model import GenerativeModel, assemble, compiled
 from gen_jax.nets import Feedforward
 from gen_jax.optimization import AveragedState, init_state_with_ema, optimizer_step_with_ema
 from gen_jax.randomness import fold_in, normal, sample_keys

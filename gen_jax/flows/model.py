@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gen_jax.checks import as_floats, no_type_check
+from gen_jax.checks import as_floats, no_type_check, not_negative, one_or_each
 from gen_jax.conditions import Labels
 from gen_jax.data_units import DEQUANTIZED, check_real, density_kind
 from gen_jax.errors import ConfigError, check_finite, check_shape
@@ -23,7 +23,7 @@ from gen_jax.flows.likelihood_model import (
     sampled_rows,
 )
 from gen_jax.flows.tarflow import denoise
-from gen_jax.model import GenerativeModel, assemble, compiled, not_negative, one_or_each
+from gen_jax.model import GenerativeModel, assemble, compiled
 from gen_jax.optimization import AveragedState, init_state_with_ema, optimizer_step_with_ema
 from gen_jax.randomness import fold_in, normal, sample_keys
 from gen_jax.ranges import Share, Weight, options_from

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gen_jax.checks import no_type_check
+from gen_jax.checks import no_type_check, not_negative
 from gen_jax.conditions import num_classes
 from gen_jax.data_units import check_data, check_real, to_model_floats
 from gen_jax.errors import ConfigError, GenJaxError, shown
@@ -17,7 +17,7 @@ from gen_jax.gan.options import GanState, Options, Parts, make_parts
 from gen_jax.gan.remedies import split_batch
 from gen_jax.gan.updates import rebalanced, update_critic, update_generator
 from gen_jax.gan_nets.critic_output import CriticOutput, wanted
-from gen_jax.model import GenerativeModel, assemble, compiled, not_negative
+from gen_jax.model import GenerativeModel, assemble, compiled
 from gen_jax.optimization import start_average, start_moments
 from gen_jax.ranges import options_from
 from gen_jax.types import Array, Batch, Key, Metrics

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gen_jax.checks import check_output, no_type_check
+from gen_jax.checks import check_output, no_type_check, one_number
 from gen_jax.gan.translation import (
     apply,
     check_images,
@@ -31,7 +31,7 @@ from gen_jax.gan.translation import (
     split_pair,
     units,
 )
-from gen_jax.model import GenerativeModel, assemble, compiled, finite
+from gen_jax.model import GenerativeModel, assemble, compiled
 from gen_jax.optimization import AveragedState, init_state_with_ema, optimizer_step_with_ema
 from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.ranges import Share, Weight, check_ranges, options_from
@@ -211,7 +211,7 @@ def model_from_parts(parts: StyleParts) -> GenerativeModel:
     return compiled(
         model,
         per_sample={"source": images, "style": images},
-        shared={"strength": partial(finite, "strength")},
+        shared={"strength": partial(one_number, "strength")},
     )
 
 
