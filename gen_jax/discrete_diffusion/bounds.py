@@ -19,7 +19,9 @@ from gen_jax.discrete_diffusion.token_path import (
     TokenPath,
     check_tokens,
     checked,
+    is_absorbing,
     marginal,
+    mask_token,
     rates,
     reverse,
 )
@@ -80,9 +82,25 @@ def rate_term(
     Raises ConfigError for tokens that the data cannot have.
     """
     x0 = check_tokens(path, x0)
+    if is_absorbing(path):
+        return _absorbing_cost(path, log_x0, x0, x_t, t).sum(1)
     known = jnp.log(jax.nn.one_hot(x0, len(path.noise)))
     true, model = (rates(path, p, x_t, t) for p in (known, log_x0))
     return jnp.sum(_rate_cost(true, model), axis=(1, 2))
+
+
+def _absorbing_cost(
+    path: TokenPath, log_x0: Array, x0: Array, x_t: Array, t: Array
+) -> Float[Array, "B N"]:
+    """`_rate_cost` summed over values in closed form, -a' / (1 - a) (-log p(x0) - p(mask)) of a
+    mask: it reads two of the V values."""
+    mask = mask_token(path)
+    a, slope = jax.jvp(path.keep, (t,), (jnp.ones_like(t),))
+    hidden = (x_t == mask) & (a < 1)[:, None]
+    rate = -slope / jnp.where(a < 1, 1 - a, 1)
+    true = jnp.take_along_axis(log_x0, x0[..., None], -1)[..., 0]
+    cost = -jnp.where(hidden, true, 0) - jnp.exp(log_x0[..., mask])
+    return jnp.where(hidden, rate[:, None] * cost, 0)
 
 
 def corrupt(
@@ -93,8 +111,16 @@ def corrupt(
     Raises ConfigError for tokens that the data cannot have.
     """
     x0 = check_tokens(path, x0)
-    logits = jnp.log(marginal(path, x0, t))
-    return jax.vmap(jax.random.categorical)(sample_keys(key, x0.shape[0]), logits)
+    kept = jnp.broadcast_to(path.keep(jnp.asarray(t)), x0.shape[:1])
+    cumulative = jnp.cumsum(path.noise)
+
+    def one(key, x0, kept):
+        key_keep, key_noise = jax.random.split(key)
+        drawn = jax.random.uniform(key_noise, x0.shape, cumulative.dtype) * cumulative[-1]
+        noise = jnp.searchsorted(cumulative, drawn, side="right").astype(x0.dtype)
+        return jnp.where(jax.random.bernoulli(key_keep, kept, x0.shape), x0, noise)
+
+    return jax.vmap(one)(sample_keys(key, x0.shape[0]), x0, kept)
 
 
 def bound(

@@ -76,6 +76,11 @@ def _checked(keep: Callable[[Array], Array]) -> Callable[[Array], Array]:
     return keep
 
 
+def is_absorbing(path: TokenPath) -> bool:
+    """Whether all noise is one token. False for noise that is traced."""
+    return is_known(path.noise) and int(np.count_nonzero(np.asarray(path.noise))) == 1
+
+
 def mask_token(path: TokenPath) -> int:
     """The token that all noise is. Raises ConfigError for noise of several tokens."""
     noise = np.asarray(path.noise)

@@ -81,7 +81,7 @@ def calibrate(
       size: examples in each part, at most N / 2 (the default); use the sizes of the number it
         stands beside.
       num_repeats: random splits; the error returned is the standard deviation over them, the
-        scatter of one value.
+        scatter of one value; NaN for one split.
     """
     key = as_key("key", key)
     check_callable("statistic", statistic)
@@ -96,5 +96,5 @@ def calibrate(
         order = np.asarray(jax.random.permutation(jax.random.fold_in(key, repeat), len(real)))
         values.append(_value(statistic, real[order[:size]], real[order[size : 2 * size]]))
     value = np.mean(values, 0)
-    error = np.std(values, 0, ddof=1) if len(values) > 1 else np.zeros_like(value)
+    error = np.std(values, 0, ddof=1) if len(values) > 1 else np.full_like(value, np.nan)
     return Estimate(value, error) if value.ndim else Estimate(float(value), float(error))
