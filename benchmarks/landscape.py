@@ -225,7 +225,7 @@ def landscape(
             failed.append(f"{name}, seed {seed}: {error}")
             print(failed[-1], file=sys.stderr, flush=True)
             continue
-        row["load_before"] = facts["load_before"]
+        row |= {name: facts[name] for name in ("load_before", "cpu", "cores")}
         print(json.dumps(row), flush=True)
         others = [r for r in kept(config) if (r["family"], r["seed"]) != (name, seed)]
         write(name_of(config.dataset), facts, {"how": config.how, "rows": [*others, row]})

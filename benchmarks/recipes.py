@@ -85,7 +85,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "MADE": Recipe(
         "autoregressive",
-        "made --hidden 512 512 --conditional",
+        "made --hidden 256 --conditional --batch-size 64 --learning-rate 3e-3 --ema-decay 0.99",
         "made --hidden 1000 1000 --conditional --batch-size 256",
         every_pixel,
     ),
@@ -102,7 +102,8 @@ RECIPES: dict[str, Recipe] = {
     ),
     "TarFlow": Recipe(
         "flow",
-        "tarflow --conditional",
+        "tarflow --conditional --width 48 --depth 1 --batch-size 64 --learning-rate 3e-3 "
+        "--noise 0.05",
         "tarflow --patch 4 --width 96 --conditional",
         every_patch,
     ),
@@ -115,7 +116,8 @@ RECIPES: dict[str, Recipe] = {
     "VAE, VampPrior": Recipe("VAE", "vae --conditional --prior vamp --components 100"),
     "VQ-VAE": Recipe(
         "VAE",
-        "vqvae",
+        "vqvae --batch-size 64 --width 24 --prior-network.width 48 --prior-network.depth 2 "
+        "--prior-network.dropout 0",
         "vqvae --batch-size 64 --width 32 --codes 128 --prior-network.width 96 "
         "--prior-network.depth 3",
         every_code,
@@ -155,7 +157,9 @@ RECIPES: dict[str, Recipe] = {
     ),
     "token diffusion": Recipe(
         "diffusion",
+        "token_diffusion --conditional --network.width 48 --network.depth 2 --network.heads 3 "
+        "--network.dropout 0 --batch-size 32 --learning-rate 3e-3 --ema-decay 0.99",
         "token_diffusion --conditional --network.width 64 --network.depth 3 --batch-size 64",
-        calls=steps,
+        steps,
     ),
 }

@@ -64,7 +64,7 @@ def step_law(name, stepper_name, t, s, path, x_t, denoise):
         same = jax.nn.one_hot(x_t, len(path.noise))
         rate = path.noise[x_t][..., None] * ratios(path, log_x0, x_t, full(t)) / max(1 - t, 1e-6)
         if t == 1 and name == "absorbing":  # 0 / 0: a mask becomes v at the rate -a' p(v)
-            rate = jnp.exp(log_x0)
+            rate = jnp.where((x_t == SIZE)[..., None], jnp.exp(log_x0), 0)
         leap = (t - s) * rate * (1 - same)
         total = leap.sum(-1, keepdims=True)
         leap = leap / jnp.maximum(total, 1)
