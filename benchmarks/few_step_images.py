@@ -55,7 +55,7 @@ class Config:
     """Samples; as many as there are test images, where these are fewer."""
     folder: str = "runs/few_steps"
     """Of the runs; they are not needed once their rows are there."""
-    status: str = ""
+    status: str | None = None
     """What the record of the site says of its origin; it is written where this is given."""
 
     def check(self) -> None:
