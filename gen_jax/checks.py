@@ -224,6 +224,7 @@ def check_times(times: Any) -> None:
         raise ConfigError("times must fall strictly from noise (at most 1) to data (at least 0)")
 
 
+@no_type_check
 def check_callable(argument: str, function: Any) -> Any:
     """Return `function`; raise ConfigError unless it can be called."""
     if not callable(function):
@@ -330,12 +331,15 @@ def check_per_point(name: str, values: Any, count: int) -> Any:
     return check_output(name, values, (count,), "one number per point, ")
 
 
+@no_type_check
 def per_point(name: str, function: Callable) -> Callable:
     """The function `(x [B, ...], ...) -> [B]`, which raises ConfigError for another output.
 
     [B, 1] would broadcast to [B, B] against another [B], and [] to all of it. Points may be a
     pytree.
     """
+
+    check_callable(name, function)
 
     @wraps(function)
     def checked(x, *rest):
@@ -345,9 +349,11 @@ def per_point(name: str, function: Callable) -> Callable:
     return checked
 
 
+@no_type_check
 def same_shape(name: str, function: Callable) -> Callable:
     """The function `(x, ...) -> array or pytree like x`, which raises ConfigError for another."""
     one = lambda like, leaf: check_output(name, leaf, like.shape, "that of x, ")
+    check_callable(name, function)
 
     @wraps(function)
     def checked(x, *rest):

@@ -144,15 +144,20 @@ def from_gamma(gamma: Callable[[Array], Array]) -> GaussianPath:
     )
 
 
+def as_path(path: Any) -> GaussianPath:
+    """Return a path; raises ConfigError for anything else, such as a name."""
+    if not isinstance(path, GaussianPath):
+        raise ConfigError(f"path={shown(path)} must be a GaussianPath such as paths.linear()")
+    return path
+
+
 def check_path(path: Any) -> GaussianPath:
     """Return a path whose functions are as `GaussianPath` says.
 
     Raises ConfigError unless both return an array like t, finite and at least 0, and alpha / sigma
     falls from t = 0, the data, to t = 1: paths of papers whose time runs the other way do not.
     """
-    if not isinstance(path, GaussianPath):
-        raise ConfigError(f"path={shown(path)} must be a GaussianPath or a name in PATHS")
-    for name, function in path._asdict().items():
+    for name, function in as_path(path)._asdict().items():
         check_callable(f"path.{name}", function)
     with jax.ensure_compile_time_eval():
         t = jnp.linspace(0, 1, 9)
@@ -192,7 +197,7 @@ PATHS: dict[str, Callable[..., GaussianPath]] = {
 
 def coefficients(path: GaussianPath, t: Float[Array, "..."]) -> Coefficients:
     """alpha, sigma and their derivatives at t, of t's shape."""
-    t = jnp.asarray(t)
+    path, t = as_path(path), jnp.asarray(t)
     one = jnp.ones_like(t)
     alpha, d_alpha = jax.jvp(path.alpha, (t,), (one,))
     sigma, d_sigma = jax.jvp(path.sigma, (t,), (one,))

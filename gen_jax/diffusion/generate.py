@@ -17,7 +17,7 @@ from gen_jax.diffusion.guidance import extrapolate
 from gen_jax.diffusion.likelihood import LikelihoodInfo, ode_log_prob, ode_log_prob_with_error
 from gen_jax.diffusion.network import network_denoiser, predict_both
 from gen_jax.diffusion.options import Parts, draw_source, is_normal, resolve, resolve_path
-from gen_jax.diffusion.sampler import Stepper, prior, sample, sample_with_info
+from gen_jax.diffusion.sampler import Stepper, check_stepper, prior, sample, sample_with_info
 from gen_jax.diffusion.steppers import STEPPERS
 from gen_jax.errors import ConfigError, check_choice, check_finite, shown
 from gen_jax.frozen import parts_of
@@ -202,6 +202,11 @@ def _start(
     """The arguments of `draw_samples` checked and put together."""
     options = parts.options
     stepper = _stepper(parts, state, n, stepper, guidance, path, conditions)
+    if not stepper.calls_denoiser and (guide is not None or parts.guide is not None):
+        raise ConfigError(
+            "guide acts on the denoiser, which this stepper does not call (name another, such as "
+            "stepper='adams')"
+        )
     normal, value = is_normal(options), value_of(options.condition, conditions, n)
     if stepper.stochastic and not normal:
         others = [name for name, make in STEPPERS.items() if not make().stochastic]
@@ -239,10 +244,13 @@ def _stepper(
 ) -> Stepper:
     """The stepper of a call: one of STEPPERS, or one of the model's own."""
     name = parts.options.stepper if stepper is None else stepper
+    guided = not (isinstance(guidance, int | float) and guidance == 1)
     if not (isinstance(name, str) and name in parts.steppers):
         make = resolve("stepper", name, {**STEPPERS, **parts.steppers})
-        return make if isinstance(make, Stepper) else make()
-    guided = not (isinstance(guidance, int | float) and guidance == 1)
+        made = make if isinstance(make, Stepper) else check_stepper(make())
+        if guided and not made.calls_denoiser:
+            raise ConfigError("guidance acts on the denoiser, which this stepper does not call")
+        return made
     if path is not None or (guided and name == "jump"):
         refused = "neither guidance nor another path" if name == "jump" else "no other path"
         raise ConfigError(f"stepper={name!r} takes {refused} (name another, such as 'adams')")

@@ -20,7 +20,7 @@ from gen_jax.checks import as_floats, as_key, check_output
 from gen_jax.diffusion.ddim import ddim_line
 from gen_jax.diffusion.losses import denoising_loss, off_the_poles
 from gen_jax.diffusion.sampler import Stepper, Transition
-from gen_jax.errors import check_range
+from gen_jax.errors import check_finite, check_range
 from gen_jax.paths import GaussianPath, coefficients, convert, expand, log_snr
 from gen_jax.randomness import normal
 from gen_jax.types import Array, Float, Key
@@ -48,7 +48,9 @@ def reverse_log_variance(
     data are reached.
     """
     at = lambda u: (expand(path.alpha(u), fraction), expand(path.sigma(u), fraction))
-    return _log_variance(at(t), at(s), fraction)
+    alpha, sigma = at(s)
+    found = _log_variance(at(t), (alpha, jnp.where(sigma > 0, sigma, 1)), fraction)
+    return jnp.where(sigma > 0, found, -jnp.inf)
 
 
 def variance_term(
@@ -98,7 +100,7 @@ def hybrid_steps_loss(
     Returns the loss [B], and under "variance_bound" [B] the bound T L in nats per dimension.
     """
     check_range("num_steps", num_steps, 2, integer=True)
-    check_range("vlb_weight", vlb_weight, 0)
+    check_finite("vlb_weight", check_range("vlb_weight", vlb_weight, 0))
     t = off_the_poles(path, t)
     s = jnp.maximum(t - 1 / num_steps, 0.5 * t)
     c = coefficients(path, t)
@@ -148,7 +150,7 @@ def learned_ancestral(both: Both) -> Stepper:
         x0_hat, fraction = both(x, jnp.full(x.shape[:1], transition.t))
         return _step(called(x0_hat), fraction, keys, x, transition), carry
 
-    return Stepper(step, stochastic=True)
+    return Stepper(step, stochastic=True, calls_denoiser=False)
 
 
 def ancestral_with(fraction: Callable[[Array, Array], Array]) -> Stepper:

@@ -48,14 +48,7 @@ def training_loss(
     options = parts.options
     key_encode, key_time, key_noise, key_pair, key_drop = jax.random.split(key, 5)
     n = batch["x"].shape[0]
-    value = None if options.condition is None else options.condition.of_batch(batch)
-    if "x1" in batch:
-        x0, eps = own_pairs(options, batch)
-    else:
-        x0 = to_model_floats(options, key_encode, batch["x"])
-        eps = draw_source(options, sample_keys(key_noise, n), value)
-    if options.coupling is not None:
-        eps = eps[options.coupling(key_pair, x0, eps)]
+    x0, eps, value = data_and_noise(options, (key_encode, key_noise, key_pair), batch)
     if options.condition is not None:
         value = drop(key_drop, options.condition, value, options.condition_dropout, n)
     output = predict_both if p.learned_variance else predict
@@ -71,6 +64,24 @@ def training_loss(
         data_std=p.data_std,
         **steps,
     )
+
+
+def data_and_noise(
+    options: Options, keys: tuple[Array, Array, Array], batch: Batch
+) -> tuple[Array, Array, Any]:
+    """x0 and what the path mixes into it [B, *shape], paired as the options say or as the batch is;
+    and the condition's value. The keys are of the transform, the noise and the coupling.
+    """
+    key_encode, key_noise, key_pair = keys
+    value = None if options.condition is None else options.condition.of_batch(batch)
+    if "x1" in batch:
+        x0, x1 = own_pairs(options, batch)
+    else:
+        x0 = to_model_floats(options, key_encode, batch["x"])
+        x1 = draw_source(options, sample_keys(key_noise, batch["x"].shape[0]), value)
+    if options.coupling is not None:
+        x1 = x1[options.coupling(key_pair, x0, x1)]
+    return x0, x1, value
 
 
 def own_pairs(options: Options, batch: Batch) -> tuple[Array, Array]:

@@ -18,8 +18,8 @@ import numpy as np
 
 from gen_jax.calls import counted, network_call, uncounted
 from gen_jax.checks import check_output, check_times, is_known, same_shape
-from gen_jax.errors import ConfigError
-from gen_jax.paths import Coefficients, GaussianPath, coefficients
+from gen_jax.errors import ConfigError, shown
+from gen_jax.paths import Coefficients, GaussianPath, as_path, coefficients
 from gen_jax.randomness import fold_in, normal, sample_keys
 from gen_jax.solvers.ode import as_floating
 from gen_jax.types import Array, Bool, Denoiser, Float, Int, Key, State
@@ -55,12 +55,21 @@ class Stepper(NamedTuple):
       init: `x -> carry`.
       grid: name in `GRIDS` of the time grid it is meant for.
       stochastic: whether it needs the score of the path's marginals (and not the velocity alone).
+      calls_denoiser: whether it calls the denoiser that it is given, and guidance acts on it.
     """
 
     step: Callable
     init: Callable[[Array], State] = lambda x: ()
     grid: str = "uniform"
     stochastic: bool = False
+    calls_denoiser: bool = True
+
+
+def check_stepper(stepper: Any) -> Stepper:
+    """Return a stepper; raises ConfigError for anything else, such as a name in STEPPERS."""
+    if not isinstance(stepper, Stepper):
+        raise ConfigError(f"stepper={shown(stepper)} must be a Stepper such as diffusion.ddim()")
+    return stepper
 
 
 class SampleInfo(NamedTuple):
@@ -201,8 +210,9 @@ def _scan(
     trajectory: bool,
 ) -> tuple[Float[Array, "B ..."], SampleInfo]:
     """The loop; the calls are 0 unless they are counted."""
-    times, x = jnp.asarray(times, float), as_floating(x)
+    times, x, path = jnp.asarray(times, float), as_floating(x), as_path(path)
     check_times(times)
+    check_stepper(stepper)
     _check_ends(path, times)
     dtype, wide = x.dtype, jnp.promote_types(x.dtype, times.dtype)
     network = same_shape("denoise", network_call(denoise) if counting else denoise)

@@ -25,7 +25,7 @@ from gen_jax.diffusion.generate import plain_denoiser
 from gen_jax.diffusion.model import model_from_parts, with_dropout
 from gen_jax.diffusion.network import Preconditioned, network_denoiser
 from gen_jax.diffusion.options import Options, Parts, make_parts
-from gen_jax.errors import ConfigError, check_range
+from gen_jax.errors import ConfigError, check_finite, check_range
 from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel
 from gen_jax.nets.monotone import MonotoneSchedule
@@ -34,6 +34,10 @@ from gen_jax.paths import GaussianPath, coefficients, expand, from_gamma, log_sn
 from gen_jax.randomness import fold_in, normal, sample_keys
 from gen_jax.ranges import options_from
 from gen_jax.types import Array, Batch, Denoiser, Float, Key, Metrics, State
+
+NOT_READ = {"loss", "weighting", "variance_steps", "source", "start", "coupling", "data_std"}
+NOT_READ |= {"likelihood"}
+"""Options of other losses, starts and likelihoods than those of a variational model."""
 
 ENDS = ("low", "gap")
 """Parameters of a schedule that the bound depends on."""
@@ -239,11 +243,11 @@ def variational_diffusion(
     given: what the network learns depends on the signal-to-noise ratio alone. Raises ConfigError
     for options of other losses, and for those out of range.
     """
-    refused = sorted({"loss", "weighting", "source", "coupling", "data_std"} & options.keys())
+    refused = sorted(NOT_READ & options.keys())
     if refused:
         raise ConfigError(f"{', '.join(refused)}: not of a variational model, whose loss is fixed")
     if bin_width is not None:
-        check_range("bin_width", bin_width, 0, open_low=True)
+        check_finite("bin_width", check_range("bin_width", bin_width, 0, open_low=True))
     schedule = MonotoneSchedule() if schedule is None else schedule
     low, high = schedule.low, schedule.high
     path = from_gamma(lambda t: low * (1 - t) + high * t)

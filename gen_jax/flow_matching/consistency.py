@@ -3,13 +3,15 @@
 import jax
 import jax.numpy as jnp
 
-from gen_jax.checks import same_shape
-from gen_jax.errors import check_range
+from gen_jax.checks import floats, no_type_check, same_shape
+from gen_jax.errors import check_finite, check_range
 from gen_jax.flow_matching.flow_map import check_order, conditional, flow_map, mean_square
 from gen_jax.paths import GaussianPath, expand, velocity
 from gen_jax.types import Array, AverageVelocity, Denoiser, Float
 
 
+@no_type_check
+@floats(x0="B ...", x1="B ...", t="B", s="B")
 def consistency_loss(
     average: AverageVelocity,
     path: GaussianPath,
@@ -34,7 +36,7 @@ def consistency_loss(
         where huber is the paper's constant over sqrt(D) (song2024ict: 0.00054).
     Raises ConfigError for a negative huber, and for s > t.
     """
-    check_range("huber", huber, 0)
+    check_finite("huber", check_range("huber", huber, 0))
     check_order(t, s)
     average = same_shape("average", average)
     target = average if target is None else same_shape("target", target)
@@ -59,6 +61,8 @@ def _heun(teacher: Denoiser, path: GaussianPath, x: Array, t: Array, s: Array) -
     return jax.lax.stop_gradient(x + 0.5 * step * (first + second))
 
 
+@no_type_check
+@floats(x0="B ...", x1="B ...", t="B")
 def continuous_consistency_loss(
     average: AverageVelocity,
     path: GaussianPath,
@@ -82,7 +86,7 @@ def continuous_consistency_loss(
     Returns the loss [B], and |g| [B] under "tangent".
     Raises ConfigError for a normaliser that is not positive.
     """
-    check_range("normaliser", normaliser, 0, open_low=True)
+    check_finite("normaliser", check_range("normaliser", normaliser, 0, open_low=True))
     average = same_shape("average", average)
     x_t, u = conditional(path, x0, x1, t)
     if teacher is not None:

@@ -20,7 +20,7 @@ from gen_jax.conditions import image
 from gen_jax.data_units import to_data, to_model_floats
 from gen_jax.diffusion import Options, Parts, Stepper
 from gen_jax.diffusion.generate import draw_samples
-from gen_jax.errors import ConfigError, check_range
+from gen_jax.errors import ConfigError, check_finite, check_range
 from gen_jax.flow_matching.model import flow_matching
 from gen_jax.frozen import Given, Maker
 from gen_jax.model import GenerativeModel, compiled
@@ -79,8 +79,9 @@ def coupled(
     `sample` takes `image` [n, *shape], guesses in the model's units; without it they are those of
     the first batch. Raises ConfigError for a negative tau, a source, coupling or other condition.
     """
-    check_range("tau", tau, 0)
-    refused = sorted({"condition", "source", "start", "coupling"} & options.keys())
+    check_finite("tau", check_range("tau", tau, 0))
+    own = {"condition", "condition_dropout", "source", "start", "coupling"}
+    refused = sorted(own & options.keys())
     if refused:
         raise ConfigError(f"{', '.join(refused)}: a coupled flow has its own")
 

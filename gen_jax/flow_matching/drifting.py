@@ -10,8 +10,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from gen_jax.checks import same_shape
-from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.checks import floats, no_type_check, same_shape
+from gen_jax.errors import ConfigError, check_choice, check_finite, check_range
 from gen_jax.flow_matching.flow_map import conditional, flow_map, mean_square
 from gen_jax.paths import GaussianPath, expand
 from gen_jax.types import Array, AverageVelocity, Float
@@ -40,6 +40,7 @@ def _mean_shift(x: Array, points: Array, cost_of: Callable, skip_same: bool) -> 
     return weights @ points - x
 
 
+@floats(x="n ...", positives="m ...", negatives="k ...")
 def drift(
     x: Float[Array, "n ..."],
     positives: Float[Array, "m ..."],
@@ -59,7 +60,10 @@ def drift(
     after the exclusion.
     """
     check_choice("kernel", kernel, COSTS)
-    check_range("temperature", temperature, 0, open_low=True)
+    check_finite("temperature", check_range("temperature", temperature, 0, open_low=True))
+    for name, points in (("positives", positives), ("negatives", negatives)):
+        if points.shape[1:] != x.shape[1:] or not len(points):
+            raise ConfigError(f"{name} {points.shape} must be [m, *{x.shape[1:]}] as x, m >= 1")
     if exclude_same and (negatives.shape[0] != x.shape[0] or x.shape[0] < 2):
         raise ConfigError(
             f"exclude_same needs as many negatives as x, and at least 2, got {negatives.shape[0]} "
@@ -72,6 +76,7 @@ def drift(
     return (towards - away).reshape(x.shape)
 
 
+@floats(generated="B ...", data="m ...")
 def drifting_loss(
     generated: Float[Array, "B ..."],
     data: Float[Array, "m ..."],
@@ -90,6 +95,8 @@ def drifting_loss(
     return mean_square(generated - wanted), {}
 
 
+@no_type_check
+@floats(x0="B ...", x1="B ...", t="B", s="B")
 def drifting_map_loss(
     average: AverageVelocity,
     path: GaussianPath,
@@ -113,13 +120,13 @@ def drifting_map_loss(
     Raises ConfigError for a batch of one.
     """
     del s
-    check_range("matching_weight", matching_weight, 0)
+    check_finite("matching_weight", check_range("matching_weight", matching_weight, 0))
     average = same_shape("average", average)
+    x_t, u = conditional(path, x0, x1, t)
     one = jnp.ones_like(t)
     start = expand(path.sigma(one), x1) * x1
     generated = flow_map(average)(start, one, jnp.zeros_like(t))
     drifted, _ = drifting_loss(generated, x0, temperature * x0[0].size ** 0.5, kernel)
-    x_t, u = conditional(path, x0, x1, t)
     matching = mean_square(average(x_t, t, t) - u)
     terms = {"drift": drifted, "flow_matching": matching}
     return drifted + matching_weight * matching, terms

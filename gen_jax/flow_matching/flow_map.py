@@ -10,11 +10,19 @@ So a few-step model is also a denoiser (`denoiser`), and one more stepper (`jump
 import jax.numpy as jnp
 
 from gen_jax.calls import called
-from gen_jax.checks import is_known, same_shape
+from gen_jax.checks import is_known, no_type_check, same_shape
 from gen_jax.diffusion.sampler import Stepper
 from gen_jax.diffusion.time_sampling import off_the_steep
 from gen_jax.errors import ConfigError, check_range, shown
-from gen_jax.paths import GaussianPath, coefficients, convert, expand, log_snr, time_of_log_snr
+from gen_jax.paths import (
+    GaussianPath,
+    as_path,
+    coefficients,
+    convert,
+    expand,
+    log_snr,
+    time_of_log_snr,
+)
 from gen_jax.randomness import normal
 from gen_jax.types import Array, AverageVelocity, Denoiser, Float, FlowMap
 
@@ -69,7 +77,7 @@ def jump(flow_map: FlowMap, gamma: float = 0.0) -> Stepper:
         noise = normal(keys, x.shape[1:], x.dtype)
         return ratio.astype(x.dtype) * moved + added.astype(x.dtype) * noise, carry
 
-    return Stepper(step, stochastic=gamma > 0)
+    return Stepper(step, stochastic=gamma > 0, calls_denoiser=False)
 
 
 def check_order(t: Float[Array, "B"], s: Float[Array, "B"]) -> None:
@@ -78,14 +86,18 @@ def check_order(t: Float[Array, "B"], s: Float[Array, "B"]) -> None:
         raise ConfigError(f"s={shown(s)} must be at most t={shown(t)}: s is the cleaner time")
 
 
+@no_type_check
 def conditional(
     path: GaussianPath, x0: Float[Array, "B ..."], x1: Float[Array, "B ..."], t: Float[Array, "B"]
 ) -> tuple[Float[Array, "B ..."], Float[Array, "B ..."]]:
     """x_t = alpha x0 + sigma x1 and its velocity alpha' x0 + sigma' x1: what losses regress on.
 
-    Both at a later time, T_MIN, where the velocity at t is infinite: at t = 0 of vp.
+    Both at a later time, T_MIN, where the velocity at t is infinite: at t = 0 of vp. Raises
+    ConfigError for x0 and x1 of different shapes, which would be repeated.
     """
-    c = coefficients(path, off_the_steep(path, t))
+    if x0.shape != x1.shape:
+        raise ConfigError(f"x1 has shape {x1.shape}, must be that of x0, {x0.shape}")
+    c = coefficients(path, off_the_steep(as_path(path), t))
     x_t = expand(c.alpha, x0) * x0 + expand(c.sigma, x0) * x1
     return x_t, expand(c.d_alpha, x0) * x0 + expand(c.d_sigma, x0) * x1
 

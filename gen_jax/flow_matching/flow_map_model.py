@@ -16,20 +16,19 @@ import optax
 
 from gen_jax.checks import check_output, no_type_check
 from gen_jax.conditions import drop
-from gen_jax.data_units import to_model_floats
 from gen_jax.diffusion import Options, Parts, make_parts, model_from_parts
 from gen_jax.diffusion.generate import value_or_null
-from gen_jax.diffusion.network import noise_input
-from gen_jax.diffusion.options import draw_source, is_normal, resolve
+from gen_jax.diffusion.model import data_and_noise, with_dropout
+from gen_jax.diffusion.network import Preconditioned, noise_input
+from gen_jax.diffusion.options import is_normal, resolve
 from gen_jax.diffusion.time_sampling import off_the_steep
-from gen_jax.errors import ConfigError, check_choice
+from gen_jax.errors import ConfigError, check_choice, shown
 from gen_jax.flow_matching.few_step import FEW_STEP_LOSSES
 from gen_jax.flow_matching.flow_map import flow_map, jump
 from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel
 from gen_jax.optimization import AveragedState, optimizer_step_with_ema
 from gen_jax.paths import GaussianPath, coefficients, convert, expand
-from gen_jax.randomness import sample_keys
 from gen_jax.ranges import Share, Weight, check_ranges, options_from
 from gen_jax.types import Array, AverageVelocity, Batch, Float, FlowMap, Int, Key, Metrics, State
 
@@ -104,9 +103,9 @@ def both_times(noise: Callable) -> Callable[..., Float[Array, "B 2"]]:
     )
 
 
-def network_average(parts: Parts, params: Any, value: Any) -> AverageVelocity:
+def network_average(p: Preconditioned, params: Any, value: Any) -> AverageVelocity:
     """U(x, t, s) of a network with these parameters."""
-    p, noise = parts.preconditioned, parts.options.noise_input
+    noise = p.noise
 
     def average(x: Float[Array, "B ..."], t: Float[Array, "B"], s: Float[Array, "B"]) -> Array:
         norm = jnp.sqrt((p.path.alpha(t) * p.data_std) ** 2 + p.path.sigma(t) ** 2)
@@ -123,7 +122,9 @@ def average_velocity(model: GenerativeModel, state: State, **conditions: Any) ->
     """U(x [B, ...], t [B], s [B]) of the moving average, in the path's units."""
     parts, own = parts_of(model, state, Parts)
     value = lambda n: value_or_null(parts, conditions, n)
-    return lambda x, t, s: network_average(parts, own.ema, value(x.shape[0]))(x, t, s)
+    return lambda x, t, s: network_average(parts.preconditioned, own.ema, value(x.shape[0]))(
+        x, t, s
+    )
 
 
 def trained_map(model: GenerativeModel, state: State, **conditions: Any) -> FlowMap:
@@ -132,24 +133,28 @@ def trained_map(model: GenerativeModel, state: State, **conditions: Any) -> Flow
 
 
 def _loss(
-    parts: Parts, few: FewSteps, params: Any, step: Any, key: Key[Array, ""], batch: Batch
+    parts: Parts,
+    p: Preconditioned,
+    few: FewSteps,
+    params: Any,
+    step: Any,
+    key: Key[Array, ""],
+    batch: Batch,
 ) -> tuple[Float[Array, "B"], Metrics]:
-    """The loss of a batch with its own times, noise and hidden conditions."""
+    """The loss of a batch with its own times, noise, pairing and hidden conditions."""
     options = parts.options
     key_encode, key_time, key_noise, key_pair, key_drop = jax.random.split(key, 5)
-    x0 = to_model_floats(options, key_encode, batch["x"])
+    keys = key_encode, key_noise, jax.random.fold_in(key_pair, 1)
+    x0, x1, value = data_and_noise(options, keys, batch)
     n = x0.shape[0]
-    x1 = draw_source(options, sample_keys(key_noise, n))
-    t = options.time_density(key_time, parts.path, n)
+    t = check_output("time_density", options.time_density(key_time, p.path, n), (n,))
     pairs: Any = few.pairs
-    s = pairs(key_pair, t, few.velocity_share, step)
-    value = None
+    s = check_output("pairs", pairs(key_pair, t, few.velocity_share, step), t.shape)
     if options.condition is not None:
-        value = options.condition.of_batch(batch)
         value = drop(key_drop, options.condition, value, options.condition_dropout, n)
     loss: Any = few.loss
-    average = network_average(parts, params, value)
-    each, metrics = loss(average, parts.path, x0, x1, t, s, **few.loss_options)
+    average = network_average(p, params, value)
+    each, metrics = loss(average, p.path, x0, x1, t, s, **few.loss_options)
     if few.adaptive:
         each = each / (jax.lax.stop_gradient(each) + 1e-3) ** few.adaptive
     return each, metrics
@@ -158,7 +163,8 @@ def _loss(
 def _step(
     parts: Parts, few: FewSteps, key: Key[Array, ""], state: AveragedState, batch: Batch
 ) -> tuple[AveragedState, Metrics]:
-    loss = lambda params: _loss(parts, few, params, state.step, key, batch)
+    key, p = with_dropout(key, parts)
+    loss = lambda params: _loss(parts, p, few, params, state.step, key, batch)
     return optimizer_step_with_ema(loss, parts.optimizer, parts.options.ema_decay, state)
 
 
@@ -182,10 +188,17 @@ def flow_map_model(
 
     Args:
       network: takes `noise` [B, 2], what it sees of t and of s: the networks of `gen_jax.nets` do.
-    `sample` jumps `num_steps` times (1) unless a stepper is named; `average_velocity` and
+    `sample` jumps `num_steps` times (1) unless it is given a stepper; `average_velocity` and
     `trained_map` hand out the map. Raises ConfigError for predictions with a pole at an end, the
     noise input "log_snr", a source or coupling beside gamma > 0, and values out of range.
     """
+    usual = Options._field_defaults["stepper"]
+    if (stepper := options.get("stepper", usual)) != usual:
+        raise ConfigError(f"stepper={shown(stepper)}: a few-step model jumps (name it in sample)")
+    if refused := sorted({"weighting", "variance_steps"} & options.keys()):
+        raise ConfigError(
+            f"{', '.join(refused)}: not of a few-step loss (adaptive weighs examples)"
+        )
     few = _checked(FewSteps(loss, **{k: options.pop(k) for k in FewSteps._fields if k in options}))
     options = {"prediction": "velocity", "noise_input": "angle", "num_steps": 1, **options}
     if options["prediction"] not in SMOOTH:
@@ -203,7 +216,7 @@ def flow_map_model(
         )
     both = both_times(parts.options.noise_input)
     jumps = lambda parts, params, value: jump(
-        flow_map(network_average(parts, params, value)), few.gamma
+        flow_map(network_average(parts.preconditioned, params, value)), few.gamma
     )
     parts = parts._replace(
         options=parts.options._replace(noise_input=both, stepper="jump"), steppers={"jump": jumps}

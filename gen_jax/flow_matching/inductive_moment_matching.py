@@ -5,13 +5,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gen_jax.checks import same_shape
-from gen_jax.errors import ConfigError, check_range
+from gen_jax.checks import floats, no_type_check, same_shape
+from gen_jax.errors import ConfigError, check_finite, check_range
 from gen_jax.flow_matching.flow_map import check_order, conditional, flow_map, mean_square
 from gen_jax.paths import GaussianPath
 from gen_jax.types import Array, AverageVelocity, Float
 
 
+@no_type_check
+@floats(x0="B ...", x1="B ...", t="B", r="B", s="B")
 def moment_matching_loss(
     average: AverageVelocity,
     path: GaussianPath,
@@ -54,6 +56,8 @@ def moment_matching_loss(
     return jnp.repeat(discrepancy, group), {}
 
 
+@no_type_check
+@floats(x0="B ...", x1="B ...", t="B", s="B")
 def moment_matching_steps_loss(
     average: AverageVelocity,
     path: GaussianPath,
@@ -76,7 +80,7 @@ def moment_matching_steps_loss(
     Returns the sum [B], and both terms under "discrepancy" and "flow_matching".
     """
     check_range("step", step, 0, 1, open_low=True)
-    check_range("matching_weight", matching_weight, 0)
+    check_finite("matching_weight", check_range("matching_weight", matching_weight, 0))
     check_order(t, s)
     average, r = same_shape("average", average), jnp.maximum(s, t - step)
     discrepancy, _ = moment_matching_loss(average, path, x0, x1, t, r, s, **options)

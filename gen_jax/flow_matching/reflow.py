@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.checks import as_array, check_times, floats, no_type_check
 from gen_jax.data_units import to_data
 from gen_jax.diffusion import GRIDS, STEPPERS, Parts, denoiser
-from gen_jax.diffusion.sampler import Stepper, prior, sample
+from gen_jax.diffusion.sampler import Stepper, check_stepper, prior, sample
 from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel
@@ -19,6 +20,7 @@ from gen_jax.solvers.ode import integrate
 from gen_jax.types import Array, Denoiser, Float, Key, State
 
 
+@floats(x1="B ...", times="n")
 def straightness(
     denoise: Denoiser,
     path: GaussianPath,
@@ -32,10 +34,12 @@ def straightness(
 
     Args:
       times: falling from 1 to 0, [n + 1]; fine enough for RK4.
+    Raises ConfigError for times that do not fall.
     """
+    check_times(times)
     field = velocity(denoise, path)
-    # At t = 0 the velocity of a denoiser is 0 / 0.
-    smallest = jnp.finfo(times.dtype).eps ** 0.5
+    # At t = 0 the velocity of a denoiser is 0 / 0, near it a difference of rounded numbers.
+    smallest = max(float(jnp.finfo(a.dtype).eps) for a in (x1, times)) ** 0.5
     at_time = lambda x, t: field(x, jnp.full(x.shape[:1], jnp.maximum(t, smallest)))
     states = integrate(at_time, x1, times, method="rk4", trajectory=True)
     line = states[0] - states[-1]
@@ -64,12 +68,17 @@ def paired_data(
     Args:
       conditions: what `diffusion.denoiser` takes, arrays with a row for each pair.
       num_steps: of a deterministic stepper in STEPPERS; few of them bend the pairs.
-    Raises ConfigError for a stochastic stepper, for a path that ends with signal left, and for a
-    model with another source than noise.
+    Raises ConfigError for a stochastic stepper, for a path that ends with signal left, for a model
+    with another source than noise, and for conditions of another number of rows.
     """
     parts, _ = parts_of(model, state, Parts)
     path = parts.path
     check_range("n", n, 1, integer=True)
+    check_range("batch_size", batch_size, 1, integer=True)
+    conditions = {name: as_array(name, value) for name, value in conditions.items()}
+    for name, value in conditions.items():
+        if value.shape[:1] != (n,):  # an index beyond the last row would be that row
+            raise ConfigError(f"{name} has shape {value.shape}, must have a row for each of {n}")
     check_choice("stepper", stepper, STEPPERS)
     if float(path.alpha(jnp.ones(()))) > 1e-2 * float(path.sigma(jnp.ones(()))):
         raise ConfigError("path must end at noise: its pairs would hold data in the noise")
@@ -94,6 +103,7 @@ def paired_data(
     return {"x": x, "x0": x0, "x1": x1}
 
 
+@no_type_check
 def reflow_pairs(
     key: Key[Array, "*batch"],
     denoise: Denoiser,
@@ -113,7 +123,7 @@ def reflow_pairs(
       data_std: of the data, see `diffusion.prior` and `diffusion.sample`.
     Raises ConfigError for a stochastic stepper: its pairs do not belong together.
     """
-    if stepper.stochastic:
+    if check_stepper(stepper).stochastic:
         raise ConfigError("stepper must be deterministic: noise on the way unties the pairs")
     keys = sample_keys(key, shape[0])
     x1 = prior(fold_in(keys, 0), path, shape, t=times[0], data_std=data_std)

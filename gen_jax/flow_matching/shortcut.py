@@ -3,12 +3,14 @@
 import jax
 import jax.numpy as jnp
 
-from gen_jax.checks import same_shape
+from gen_jax.checks import floats, no_type_check, same_shape
 from gen_jax.flow_matching.flow_map import check_order, conditional, flow_map, mean_square
 from gen_jax.paths import GaussianPath, expand
 from gen_jax.types import Array, AverageVelocity, Float
 
 
+@no_type_check
+@floats(x0="B ...", x1="B ...", t="B", s="B")
 def shortcut_loss(
     average: AverageVelocity,
     path: GaussianPath,

@@ -7,7 +7,7 @@ uniform on 0 .. S (talts2018).
 
 import jax.numpy as jnp
 
-from gen_jax.checks import floats
+from gen_jax.checks import as_array, floats
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.types import Array, Float, Int
 
@@ -18,12 +18,15 @@ def _check(samples, truth) -> None:
             f"samples {samples.shape} must be [N, S, ...] and truth {truth.shape} [N, ...]"
         )
 
+    for name, values in (("samples", samples), ("truth", truth)):
+        as_array(name, values)
+
 
 @floats(samples="...", truth="...")
 def ranks(samples: Float[Array, "..."], truth: Float[Array, "..."]) -> Int[Array, "..."]:
     """How many of the samples [N, S, ...] lie below the truth [N, ...], for each value: 0 .. S.
 
-    Raises ConfigError for shapes that do not belong together.
+    Raises ConfigError for shapes that do not belong together, DataError for NaN.
     """
     _check(samples, truth)
     return jnp.sum(samples < truth[:, None], axis=1)
@@ -36,7 +39,8 @@ def coverage(
     """The share of true values inside the samples' central interval of this level.
 
     Ends are interpolated quantiles: exact draws cover with probability level (S - 1) / (S + 1).
-    Raises ConfigError for shapes that do not belong together, a level outside (0, 1] or S < 2.
+    Raises ConfigError for shapes that do not belong together, a level outside (0, 1] or S < 2,
+    DataError for NaN.
     """
     _check(samples, truth)
     check_range("level", level, 0, 1, open_low=True)

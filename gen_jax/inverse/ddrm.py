@@ -11,6 +11,7 @@ units of x, m = (U^H y) / s of noise level n = noise_std / s, and d the denoised
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from gen_jax.checks import no_type_check
 from gen_jax.diffusion.sampler import Stepper, call
 from gen_jax.errors import check_range
 from gen_jax.inverse.measurements import check_noise, checked_linear, measurements
@@ -18,6 +19,7 @@ from gen_jax.inverse.operators import LinearOperator, Operator
 from gen_jax.randomness import normal
 
 
+@no_type_check
 def ddrm(
     operator: LinearOperator | Operator,
     y: ArrayLike,

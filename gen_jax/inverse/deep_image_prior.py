@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from gen_jax.checks import as_key, check_output
-from gen_jax.errors import check_range
-from gen_jax.inverse.measurements import measurements
+from gen_jax.checks import as_floats, as_key, as_network, check_output, no_type_check
+from gen_jax.errors import ConfigError, check_finite, check_range
+from gen_jax.inverse.measurements import check_operator, measurements
 from gen_jax.inverse.operators import LinearOperator, Operator
 from gen_jax.types import Array, Float, Int, Key
 
@@ -50,6 +50,7 @@ class _Best(NamedTuple):
     step: Array
 
 
+@no_type_check
 def deep_image_prior(
     key: Key[Array, ""],
     network: Any,
@@ -75,8 +76,11 @@ def deep_image_prior(
       patience: steps without a smaller variance after which it stops. All steps are made, for the
         curves; what comes after the stop does not change `x`.
       clean: the true image, for `errors` alone.
-    Raises ConfigError for values out of range and y of another shape.
+    Raises ConfigError for values out of range, and for y and clean of another shape.
     """
+    as_network("network", network)
+    if len(check_operator(operator).shape) != 3:
+        raise ConfigError(f"operator is of {operator.shape}, must be of images [H, W, C]")
     height, width, depth = operator.shape
     for name, value, low in (
         ("steps", steps, 1),
@@ -85,14 +89,16 @@ def deep_image_prior(
         ("patience", patience, 1),
     ):
         check_range(name, value, low, integer=True)
-    check_range("learning_rate", learning_rate, 0, open_low=True)
-    check_range("input_noise", input_noise, 0)
+    check_finite("learning_rate", check_range("learning_rate", learning_rate, 0, open_low=True))
+    check_finite("input_noise", check_range("input_noise", input_noise, 0))
     key_input, key_init, key_steps = jax.random.split(as_key("key", key), 3)
     z = jax.random.uniform(key_input, (1, height, width, channels), maxval=0.1)
     time = jnp.zeros(1)
     params = network.init(key_init, z, time, None)
     target = measurements(operator, y, jnp.zeros((1, *operator.shape)))
-    truth = jnp.full(operator.shape, jnp.nan) if clean is None else jnp.asarray(clean, float)
+    truth = jnp.full(operator.shape, jnp.nan) if clean is None else as_floats("clean", clean)
+    if truth.shape != operator.shape:
+        raise ConfigError(f"clean has shape {truth.shape}, must be {operator.shape}")
 
     def image(params, z):
         x = network.apply(params, z, time, None)

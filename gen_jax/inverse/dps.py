@@ -4,13 +4,20 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from gen_jax.errors import check_choice, check_range
-from gen_jax.inverse.measurements import check_noise, denoised_with_covariance, measurements
+from gen_jax.checks import no_type_check
+from gen_jax.errors import check_choice, check_finite, check_range
+from gen_jax.inverse.measurements import (
+    check_noise,
+    check_operator,
+    denoised_with_covariance,
+    measurements,
+)
 from gen_jax.inverse.operators import LinearOperator, Operator
-from gen_jax.paths import GaussianPath, expand
+from gen_jax.paths import GaussianPath, as_path, expand
 from gen_jax.types import Denoiser
 
 
+@no_type_check
 def dps(
     denoise: Denoiser,
     path: GaussianPath,
@@ -33,8 +40,10 @@ def dps(
     Raises ConfigError for values out of range and y of another shape.
     """
     check_choice("scale", scale, ("likelihood", "residual_norm"))
-    check_range("weight", weight, 0)
-    check_noise(noise_std, positive=True)
+    check_finite("weight", check_range("weight", weight, 0))
+    if scale == "likelihood":
+        check_noise(noise_std, positive=True)
+    path, operator = as_path(path), check_operator(operator)
 
     def guided(x, t):
         x0, covariance = denoised_with_covariance(denoise, path, x, t)

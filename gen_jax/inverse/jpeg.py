@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.checks import no_type_check
 from gen_jax.errors import ConfigError, check_range
-from gen_jax.inverse.operators import Operator, over_batch
+from gen_jax.inverse.operators import Operator, image_shape, over_batch
 from gen_jax.types import Array
 
 LUMINANCE = np.array(
@@ -73,6 +74,7 @@ def _round(x: Array) -> Array:
 _round.defjvp(lambda primals, tangents: (_round(*primals), tangents[0]))
 
 
+@no_type_check
 def jpeg(shape: tuple[int, ...], quality: int) -> Operator:
     """The quantised coefficients [H, W, C] of images in [-1, 1], in units of 1 / 127.5.
 
@@ -80,8 +82,9 @@ def jpeg(shape: tuple[int, ...], quality: int) -> Operator:
     Raises ConfigError for images without 1 or 3 channels, and for a quality outside [1, 100].
     """
     check_range("quality", quality, 1, 100, integer=True)
+    shape = image_shape(shape)
     if len(shape) != 3 or shape[2] not in (1, 3):
-        raise ConfigError(f"shape={tuple(shape)} must be [H, W, 1] or [H, W, 3]")
+        raise ConfigError(f"shape={shape} must be [H, W, 1] or [H, W, 3]")
     height, width, channels = shape
     rows, columns = _block_cosines(height), _block_cosines(width)
     colours = TO_YCBCR if channels == 3 else np.eye(1)
@@ -102,6 +105,4 @@ def jpeg(shape: tuple[int, ...], quality: int) -> Operator:
     def decode(y):
         return transformed(y, rows.T, columns.T, np.linalg.inv(colours)) + MIDDLE
 
-    return Operator(
-        tuple(shape), tuple(shape), over_batch(apply, shape, "x"), over_batch(decode, shape, "y")
-    )
+    return Operator(shape, shape, over_batch(apply, shape, "x"), over_batch(decode, shape, "y"))

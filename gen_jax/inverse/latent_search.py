@@ -6,7 +6,6 @@ With weight = noise_std^2 it is the most probable z for z ~ N(0, I) and y = A G(
 generator that is not linear has many local minima, hence several starts for each measurement.
 """
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -15,9 +14,9 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from gen_jax.checks import as_key
-from gen_jax.errors import ConfigError, check_range
-from gen_jax.inverse.measurements import check_noise, checked_linear, measurements
+from gen_jax.checks import as_floats, as_key, check_callable, check_output, no_type_check
+from gen_jax.errors import ConfigError, check_finite, check_range
+from gen_jax.inverse.measurements import check_noise, check_operator, checked_linear, measurements
 from gen_jax.inverse.operators import LinearOperator, Operator
 from gen_jax.types import Array, Float, Key
 
@@ -44,14 +43,11 @@ def _square(x: Float[Array, "B ..."]) -> Float[Array, "B"]:
 
 def _image(generate: Generate, operator: LinearOperator | Operator, z: Array) -> Array:
     """G(z); raises ConfigError for another shape than the operator's."""
-    x = generate(z)
-    if x.shape != (len(z), *operator.shape):
-        raise ConfigError(
-            f"generate returned {list(x.shape)}, the operator is for {[len(z), *operator.shape]}"
-        )
-    return x
+    what = "what the operator is for, "
+    return check_output("generate", generate(z), (len(z), *operator.shape), what)
 
 
+@no_type_check
 def latent_search(
     key: Key[Array, ""],
     generate: Generate,
@@ -75,12 +71,16 @@ def latent_search(
     Raises ConfigError for values out of range, y of another shape, and a generator whose images are
     not the operator's.
     """
+    check_callable("generate", generate)
     for name, value in (("latent", latent), ("restarts", restarts), ("steps", steps)):
         check_range(name, value, 1, integer=True)
-    check_range("weight", weight, 0)
-    check_range("learning_rate", learning_rate, 0, open_low=True)
-    y = jnp.asarray(y, float)
-    n = len(y) if y.ndim else 0
+    check_finite("weight", check_range("weight", weight, 0))
+    check_finite("learning_rate", check_range("learning_rate", learning_rate, 0, open_low=True))
+    check_operator(operator)
+    y = as_floats("y", y, least=jnp.result_type(float))
+    if y.shape[1:] != operator.measured or not y.ndim:
+        raise ConfigError(f"y must have the shape [N, *{operator.measured}], got {list(y.shape)}")
+    n = len(y)
     many = jnp.repeat(measurements(operator, y, jnp.zeros((n, 1))), restarts, axis=0)
 
     def objective(z):
@@ -105,6 +105,7 @@ def latent_search(
     return LatentSearch(chosen, picked[jnp.arange(n), best], ends)
 
 
+@no_type_check
 def latent_log_density(
     generate: Generate,
     operator: LinearOperator | Operator,
@@ -123,7 +124,9 @@ def latent_log_density(
     Raises ConfigError for values that cannot be, and y of another shape.
     """
     check_noise(noise_std, positive=True)
-    check_range("decoder_std", decoder_std, 0, math.inf)
+    check_callable("generate", generate)
+    check_operator(operator)
+    check_finite("decoder_std", check_range("decoder_std", decoder_std, 0))
     linear = checked_linear("decoder_std > 0", operator) if decoder_std else None
 
     def log_density(z):

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve
 from jax.scipy.special import logsumexp
 
-from gen_jax.checks import floats
+from gen_jax.checks import check_values, floats, is_known, no_type_check
 from gen_jax.errors import ConfigError
 from gen_jax.inverse.measurements import check_noise
 from gen_jax.sampling.gaussian import LOG_2_PI
@@ -29,6 +29,12 @@ class Posterior(NamedTuple):
     log_evidence: Float[Array, ""]
 
 
+def _check_weights(weights: Array) -> None:
+    if not (jnp.all(weights >= 0) and jnp.abs(jnp.sum(weights) - 1) < 1e-2):
+        raise ConfigError(f"weights sum to {jnp.sum(weights):.4g}; they must be >= 0 and sum to 1")
+
+
+@no_type_check
 @floats(weights="K", means="K D", covariances="K D D", matrix="M D", y="M")
 def mixture_posterior(
     weights: Float[Array, "..."],
@@ -40,16 +46,20 @@ def mixture_posterior(
 ) -> Posterior:
     """p(x0 | y) for y [M] = matrix [M, D] x0 + noise_std z and a mixture of K components.
 
-    Raises ConfigError for shapes that do not belong together, and for noise_std = 0 with rows that
-    depend on each other (then p(y) has no density).
+    Raises ConfigError for shapes that do not belong together, weights that are no probabilities,
+    and an S_k that is singular within rounding, as it is for noise_std = 0 and rows that depend on
+    each other (then p(y) has no density).
     """
     m, d = matrix.shape
     check_noise(noise_std)
+    check_values(_check_weights, weights)
     noise = noise_std**2 * jnp.eye(m, dtype=means.dtype)
 
     def condition(weight, mean, covariance):
         cross = jnp.matmul(matrix, covariance, precision="highest")
-        lower = jnp.linalg.cholesky(jnp.matmul(cross, matrix.T, precision="highest") + noise)
+        marginal = jnp.matmul(cross, matrix.T, precision="highest") + noise
+        lower = jnp.linalg.cholesky(marginal)
+        pivot = jnp.min(jnp.diagonal(lower)) ** 2 / jnp.max(jnp.diagonal(marginal))
         residual = y - jnp.matmul(matrix, mean, precision="highest")
         gain = cho_solve((lower, True), cross).T
         # Joseph's form keeps the covariance symmetric and positive.
@@ -59,13 +69,14 @@ def mixture_posterior(
         white = jax.scipy.linalg.solve_triangular(lower, residual, lower=True)
         log_density = -0.5 * jnp.sum(white**2) - jnp.sum(jnp.log(jnp.diagonal(lower)))
         moved = mean + jnp.matmul(gain, residual, precision="highest")
-        return jnp.log(weight) + log_density - m / 2 * LOG_2_PI, moved, new
+        return jnp.log(weight) + log_density - m / 2 * LOG_2_PI, moved, new, pivot
 
-    log_joint, moved, new = jax.vmap(condition)(weights, means, covariances)
-    if not isinstance(log_joint, jax.core.Tracer) and bool(jnp.any(jnp.isnan(log_joint))):
+    log_joint, moved, new, pivot = jax.vmap(condition)(weights, means, covariances)
+    rounding = m * jnp.finfo(pivot.dtype).eps
+    if is_known(pivot) and not bool(jnp.all(pivot > rounding)):
         raise ConfigError(
-            f"noise_std={noise_std} with this matrix of shape {matrix.shape} gives y no density: "
-            "its rows depend on each other; noise_std must be above 0"
+            f"noise_std={noise_std} with this matrix of shape {matrix.shape} gives y no density in "
+            f"{pivot.dtype}: its rows depend on each other; noise_std must be larger"
         )
     total = logsumexp(log_joint)
     return Posterior(jnp.exp(log_joint - total), moved, new, total)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from gen_jax.checks import no_type_check
 from gen_jax.errors import check_range
 from gen_jax.inverse.measurements import (
     check_noise,
@@ -12,7 +13,7 @@ from gen_jax.inverse.measurements import (
     measurements,
 )
 from gen_jax.inverse.operators import LinearOperator, Operator
-from gen_jax.paths import GaussianPath, expand
+from gen_jax.paths import GaussianPath, as_path, expand
 from gen_jax.types import Array, Denoiser, Float
 
 
@@ -36,6 +37,7 @@ def conjugate_gradients(apply, b: Float[Array, "B ..."], iterations: int) -> Flo
     return jax.lax.fori_loop(0, iterations, iterate, start)[0]
 
 
+@no_type_check
 def moment_matching(
     denoise: Denoiser,
     path: GaussianPath,
@@ -55,7 +57,7 @@ def moment_matching(
       noise_std: above 0: it keeps the system positive definite.
     Raises ConfigError for an operator that is not linear, and values that cannot be.
     """
-    linear = checked_linear("moment_matching", operator)
+    path, linear = as_path(path), checked_linear("moment_matching", operator)
     check_noise(noise_std, positive=True)
     check_range("iterations", iterations, 1, integer=True)
 

@@ -2,12 +2,13 @@
 
 from jax.typing import ArrayLike
 
-from gen_jax.checks import same_shape
+from gen_jax.checks import no_type_check, same_shape
 from gen_jax.inverse.measurements import checked_linear, measurements
 from gen_jax.inverse.operators import LinearOperator, Operator
 from gen_jax.types import Denoiser
 
 
+@no_type_check
 def null_space(denoise: Denoiser, operator: LinearOperator | Operator, y: ArrayLike) -> Denoiser:
     """D + A^+ (y - A D): what A measures comes from y, the rest from the denoiser; no noise in y.
 

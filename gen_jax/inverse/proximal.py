@@ -2,7 +2,7 @@
 
 from jax.typing import ArrayLike
 
-from gen_jax.checks import same_shape
+from gen_jax.checks import no_type_check, same_shape
 from gen_jax.inverse.measurements import (
     check_noise,
     checked_linear,
@@ -10,10 +10,11 @@ from gen_jax.inverse.measurements import (
     posterior_variance,
 )
 from gen_jax.inverse.operators import LinearOperator, Operator
-from gen_jax.paths import GaussianPath, expand
+from gen_jax.paths import GaussianPath, as_path, expand
 from gen_jax.types import Denoiser
 
 
+@no_type_check
 def proximal(
     denoise: Denoiser,
     path: GaussianPath,
@@ -33,7 +34,7 @@ def proximal(
       y: measurements [B, *measured], or one [*measured] for all samples.
     Raises ConfigError for an operator that is not linear, and y or noise_std that cannot be.
     """
-    linear = checked_linear("proximal", operator)
+    path, linear = as_path(path), checked_linear("proximal", operator)
     check_noise(noise_std, data_std)
     denoise = same_shape("denoise", denoise)
 

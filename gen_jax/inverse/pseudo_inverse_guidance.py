@@ -2,6 +2,7 @@
 
 from jax.typing import ArrayLike
 
+from gen_jax.checks import no_type_check
 from gen_jax.inverse.measurements import (
     check_noise,
     checked_linear,
@@ -10,10 +11,11 @@ from gen_jax.inverse.measurements import (
     posterior_variance,
 )
 from gen_jax.inverse.operators import LinearOperator, Operator
-from gen_jax.paths import GaussianPath
+from gen_jax.paths import GaussianPath, as_path
 from gen_jax.types import Denoiser
 
 
+@no_type_check
 def pseudo_inverse_guidance(
     denoise: Denoiser,
     path: GaussianPath,
@@ -31,7 +33,7 @@ def pseudo_inverse_guidance(
       y: measurements [B, *measured], or one [*measured] for all samples.
     Raises ConfigError for an operator that is not linear, and y or noise_std that cannot be.
     """
-    linear = checked_linear("pseudo_inverse_guidance", operator)
+    path, linear = as_path(path), checked_linear("pseudo_inverse_guidance", operator)
     check_noise(noise_std, data_std)
 
     def guided(x, t):

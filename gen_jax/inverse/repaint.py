@@ -4,12 +4,14 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from gen_jax.diffusion.sampler import Stepper
+from gen_jax.checks import no_type_check
+from gen_jax.diffusion.sampler import Stepper, check_stepper
 from gen_jax.errors import check_range
 from gen_jax.inverse.replacement import check_mask, with_known_values
 from gen_jax.randomness import fold_in, normal
 
 
+@no_type_check
 def repaint(stepper: Stepper, mask: ArrayLike, y: ArrayLike, resamples: int = 10) -> Stepper:
     """`replacement`, with each transition made `resamples` times; in between x_s is noised to t:
 
@@ -24,6 +26,7 @@ def repaint(stepper: Stepper, mask: ArrayLike, y: ArrayLike, resamples: int = 10
     """
     check_range("resamples", resamples, 1, integer=True)
     mask, y = check_mask(mask, y)
+    check_stepper(stepper)
 
     def step(keys, denoise, path, x, carry, transition):
         now, arrival = transition.now, transition.next

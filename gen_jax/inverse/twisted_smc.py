@@ -20,7 +20,7 @@ import numpy as np
 from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
 
-from gen_jax.checks import as_key, check_times, is_known, per_point, same_shape
+from gen_jax.checks import as_key, check_times, is_known, no_type_check, per_point, same_shape
 from gen_jax.compiled import by_trace
 from gen_jax.diffusion.ddim import ddim_line, remaining_noise
 from gen_jax.diffusion.sampler import call, transitions
@@ -32,7 +32,7 @@ from gen_jax.inverse.measurements import (
     posterior_variance,
 )
 from gen_jax.inverse.operators import LinearOperator, Operator
-from gen_jax.paths import GaussianPath, expand, with_signal
+from gen_jax.paths import GaussianPath, as_path, expand, with_signal
 from gen_jax.randomness import normal, sample_keys
 from gen_jax.sampling.importance import resample
 from gen_jax.solvers.ode import as_floating
@@ -60,6 +60,7 @@ def systematic_resampling(key: Key[Array, ""], log_weights: Float[Array, "P"]) -
     return resample(jax.random.uniform(key), log_weights, len(log_weights))
 
 
+@no_type_check
 def gaussian_twist(
     denoise: Denoiser,
     path: GaussianPath,
@@ -75,7 +76,7 @@ def gaussian_twist(
     tails, and single runs miss log p(y) by much more than their effective sample size suggests.
     Raises ConfigError for an operator that is not linear, y of another shape, and noise_std = 0.
     """
-    linear = checked_linear("gaussian_twist", operator)
+    path, linear = as_path(path), checked_linear("gaussian_twist", operator)
     check_noise(noise_std, data_std, positive=True)
     denoise = same_shape("denoise", denoise)
 
@@ -133,14 +134,15 @@ def twisted_smc(
       x: noise to start from, see `diffusion.prior`.
       log_twist: `(x_t, t [P]) -> log p~(y | x_t)` [P]; by default the likelihood of the denoised
         point (wu2023); for linear operators `gaussian_twist` is better. It decides how many
-        particles are needed, not what they converge to.
+        particles are needed, not what they converge to, as long as it is finite: where the
+        likelihood is 0 (-inf) at denoised points another one is needed.
       threshold: particles are resampled when the effective sample size is below this share of P.
     Between steps the particles are float32 (float64 under x64) or wider; functions are called with
     the dtype of x, which is also that of the result.
     Raises ConfigError for a threshold outside [0, 1], times that do not fall to 0, and functions
     whose output is not of the shape above.
     """
-    key = as_key("key", key)
+    key, path = as_key("key", key), as_path(path)
     check_range("threshold", threshold, 0, 1)
     times, x = jnp.asarray(times, float), as_floating(x)
     _check_to_data(times)

@@ -26,6 +26,11 @@ class FourierFeatures(nn.Module):
             raise ConfigError(f"exponents={self.exponents} must be a tuple of integers")
         super().__post_init__()
 
+    @property
+    def dropout(self) -> float:
+        """That of the network, which training turns on."""
+        return getattr(self.network, "dropout", 0)
+
     @nn.compact
     def __call__(
         self, x: Float[Array, "B ..."], noise: Array, condition: Any = None, **options: Any

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from gen_jax.errors import check_range
+from gen_jax.errors import check_finite, check_flag, check_range
 from gen_jax.types import Array, Float
 
 
@@ -29,7 +29,9 @@ class MonotoneSchedule(nn.Module):
     learned_ends: bool = False
 
     def __post_init__(self):
-        check_range("high", self.high, self.low, open_low=True)
+        check_finite("low", check_range("low", self.low))
+        check_finite("high", check_range("high", self.high, self.low, open_low=True))
+        check_flag("learned_ends", self.learned_ends)
         check_range("features", self.features, 1, integer=True)
         super().__post_init__()
 

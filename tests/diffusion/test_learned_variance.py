@@ -31,6 +31,9 @@ def test_both_ends_and_the_middle_are_known_variances(name, x64):
     f, truth = exact_fraction(path, t, s)
     found = diffusion.reverse_log_variance(path, t, s, f)
     np.testing.assert_allclose(np.exp(found), truth, rtol=1e-10)
+    for fraction in (0.0, 0.5, 1.0):  # a step to the data
+        to_data = diffusion.reverse_log_variance(path, t, 0 * s, jnp.full(3, fraction))
+        assert np.isneginf(to_data).all()
     ends = [diffusion.reverse_log_variance(path, t, s, jnp.full(3, f)) for f in (0.0, 1.0)]
     for end, std in zip(ends, (0.0, 1.0)):
         if std == 0 or name != "linear":  # "upper" is of unit variance on the whole path

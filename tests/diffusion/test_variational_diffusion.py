@@ -168,10 +168,16 @@ def test_a_step_trains_and_the_rest_of_diffusion_works(model):
 def test_refusals():
     with pytest.raises(ConfigError, match="high=-7"):
         nets.MonotoneSchedule(LOW, LOW)
-    with pytest.raises(ConfigError, match="weighting"):
-        diffusion.variational_diffusion(
-            nets.MLP((8,)), optax.sgd(0.1), shape=(2,), weighting="simple"
-        )
+    for ends in ((-np.inf, 1.0), (0.0, np.inf), (np.nan, 1.0)):
+        with pytest.raises(ConfigError, match="(low|high)="):
+            nets.MonotoneSchedule(*ends)
+    start = {"start": lambda key, value: value, "condition": conditions.labels(2)}
+    not_read = {"weighting": "simple", "variance_steps": 5, "likelihood": {"num_steps": 4}, **start}
+    for name in not_read.keys() - {"condition"}:
+        with pytest.raises(ConfigError, match=f"{name}: not of a variational model"):
+            diffusion.variational_diffusion(
+                nets.MLP((8,)), optax.sgd(0.1), shape=(2,), **{name: not_read[name]}
+            )
     with pytest.raises(ConfigError, match="exponents"):
         nets.FourierFeatures(nets.MLP((8,)), ())
     plain = diffusion.diffusion(nets.MLP((8,)), "vp", optax.sgd(0.1), shape=(2,))

@@ -117,6 +117,8 @@ def test_refusals():
         make(tau=-1.0)
     with pytest.raises(ConfigError, match="coupling"):
         make(coupling="sinkhorn")
+    with pytest.raises(ConfigError, match="condition_dropout: a coupled flow has its own"):
+        make(condition_dropout=0.5)
     model = make()
     state = model.init(KEY, {"x": X[:4]})
     with pytest.raises(ConfigError, match="needs the score"):

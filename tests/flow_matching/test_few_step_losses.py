@@ -278,7 +278,13 @@ def test_losses_of_laws_are_their_parts(key, x64):
     made = x1 - average(x1, t * 0 + 1, t * 0)
     drifted, _ = drifting_loss(made, x0, 0.5 * 2**0.5, "gaussian")
     np.testing.assert_allclose(found, drifted + matching, rtol=1e-9)
-    for name, options in (("moment_matching", {"step": 0.0}), ("drifting", {"temperature": -1.0})):
+    for name, options in (
+        ("moment_matching", {"step": 0.0}),
+        ("moment_matching", {"matching_weight": np.inf}),
+        ("drifting", {"temperature": -1.0}),
+        ("drifting", {"temperature": np.inf}),
+        ("consistency", {"huber": np.inf}),
+    ):
         with pytest.raises(ConfigError, match=f"{next(iter(options))}="):
             run(name, **options)
 
@@ -325,3 +331,32 @@ def test_drifting_refusals():
         drift(two, two, two, 1.0, "box")
     with pytest.raises(ConfigError, match="exclude_same"):
         drift(two, two, jnp.zeros((3, 2)), 1.0, exclude_same=True)
+
+
+@pytest.mark.parametrize("name", [*FEW_STEP_LOSSES, "continuous"])
+def test_whole_numbers_count_and_other_shapes_are_refused(name):
+    """One noise for all data was repeated without a word."""
+    losses = FEW_STEP_LOSSES | {"continuous": lambda *a: continuous_consistency_loss(*a[:-1])}
+    average = lambda x, t, s: 0.3 * x + t[:, None]
+    x0, x1 = np.arange(8).reshape(4, 2), np.eye(4, 2, dtype=int)
+    t, s = np.ones(4, int), np.zeros(4, int)
+    floats = [jnp.asarray(a, float) for a in (x0, x1, t, s)]
+    expected = losses[name](average, linear(), *floats)[0]
+    for given in ((x0, x1, t, s), [a.tolist() for a in (x0, x1, t, s)]):
+        np.testing.assert_allclose(losses[name](average, linear(), *given)[0], expected, rtol=1e-5)
+    for wrong in (x1[:1], x1[:, :1]):
+        with pytest.raises(ConfigError, match="x1 has shape"):
+            losses[name](average, linear(), x0, wrong, t, s)
+    with pytest.raises(ConfigError, match="t has shape"):
+        losses[name](average, linear(), x0, x1, t[:1], s[:1])
+    with pytest.raises(ConfigError, match="path='linear' must be a GaussianPath"):
+        losses[name](average, "linear", x0, x1, t, s)
+    with pytest.raises(ConfigError, match="average=None must be a function"):
+        losses[name](None, linear(), x0, x1, t, s)
+
+
+def test_points_of_a_drift_have_one_shape():
+    x, narrow = jnp.zeros((3, 2)), jnp.ones((3, 1))
+    for given in ((x, narrow, x), (x, x, narrow), (x, x[:0], x), (x, x, x[:0])):
+        with pytest.raises(ConfigError, match=r"(positives|negatives) .* must be \[m, \*\(2,\)\]"):
+            drift(*given, 0.5)

@@ -173,3 +173,16 @@ def test_pairs_start_from_the_noise_of_data_of_any_size(key):
     times = jnp.linspace(1, 0, 3)
     x1 = reflow_pairs(key, still, path, (4000, 1), times, STEPPERS["ddim"](), data_std=300.0)[1]
     assert float(x1.std()) == pytest.approx(float(jnp.hypot(1.0, 300 * path.alpha(1.0))), rel=0.06)
+
+
+def test_straightness_does_not_depend_on_the_width_of_the_times(key):
+    """Times of numpy are float64, next to 0 of which a velocity in float32 is rounding alone."""
+    denoise = exact.gaussian_denoiser(0.0, 0.5, linear())
+    x1, times = jax.random.normal(key, (8, 2)), np.linspace(1, 0, 9)
+    of = jax.jit(lambda x1, times: straightness(denoise, linear(), x1, times))
+    expected = of(x1, jnp.asarray(times))
+    np.testing.assert_allclose(straightness(denoise, linear(), x1, times), expected, rtol=1e-4)
+    with jax.enable_x64(True):
+        np.testing.assert_allclose(of(x1, jnp.asarray(times)), expected, rtol=1e-2)
+    with pytest.raises(ConfigError, match="times must fall"):
+        straightness(denoise, linear(), x1, times[::-1])

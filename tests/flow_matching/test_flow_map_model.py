@@ -14,9 +14,12 @@ from gen_jax.errors import ConfigError
 from gen_jax.flow_matching import (
     FEW_STEP_LOSSES,
     average_velocity,
+    coupled,
     flow_map_model,
     flow_matching,
+    jump,
     paired_data,
+    reflow_pairs,
     trained_map,
 )
 from gen_jax.model import sample_in_batches
@@ -106,6 +109,27 @@ def test_a_diffusion_model_is_a_valid_start():
     np.testing.assert_allclose(average(x, t, t / 3), average(x, t, t), atol=1e-6)
 
 
+def test_a_guide_needs_a_stepper_that_calls_the_denoiser(perfect):
+    """Jumps do not: they drew unguided samples, also of a model with a classifier built in."""
+    model, state = perfect
+    to_three = lambda denoise: lambda x, t: jnp.full_like(x, 3.0)
+    for options in ({}, {"stepper": jump(trained_map(model, state))}):
+        with pytest.raises(ConfigError, match="guide acts on the denoiser"):
+            model.sample(KEY, state, 2, guide=to_three, **options)
+    options = {"stepper": "ddim", "num_steps": 3}
+    np.testing.assert_allclose(model.sample(KEY, state, 2, guide=to_three, **options), 3)
+    with pytest.raises(ConfigError, match="guidance acts on the denoiser"):
+        model.sample(KEY, state, 2, guidance=2.0, stepper=jump(trained_map(model, state)))
+    labels = {"shape": (2,), "condition": conditions.labels(2)}
+    few = flow_map_model(nets.MLP((8,)), "linear", optax.sgd(0.1), **labels)
+    own = few.init(KEY, {"x": X, "y": np.zeros(64, int)})
+    log_p = lambda params, x, t, condition: x[:, 0]
+    guided, both = diffusion.classifier_guided(few, own, log_p, {})
+    with pytest.raises(ConfigError, match="guide acts on the denoiser"):
+        guided.sample(KEY, both, 2, label=1)
+    assert np.isfinite(guided.sample(KEY, both, 2, label=1, **options)).all()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -116,6 +140,8 @@ def test_a_diffusion_model_is_a_valid_start():
         ({"gamma": -0.1}, "gamma=-0.1"),
         ({"gamma": 0.5, "coupling": lambda key, x0, x1: jnp.arange(len(x0))}, "coupling"),
         ({"gamma": 1.5}, "gamma=1.5"),
+        ({"stepper": "heun"}, "stepper='heun': a few-step model jumps"),
+        ({"weighting": "edm"}, "weighting: not of a few-step loss"),
         ({"velocity_share": 2.0}, "velocity_share=2.0"),
         ({"loss": "mean_flwo"}, "did you mean 'mean_flow'"),
         ({"gamma": 1.0, "source": lambda key: jnp.zeros(2)}, "source"),
@@ -154,9 +180,91 @@ def test_pairs_of_a_model_are_noise_and_what_its_flow_makes_of_it():
     for options, message in (({"stepper": "ddpm"}, "deterministic"), ({"n": 0}, "n=0")):
         with pytest.raises(ConfigError, match=message):
             paired_data(KEY, model, state, {}, **{"n": 4, **options})
+    with pytest.raises(ConfigError, match="batch_size=0"):
+        paired_data(KEY, model, state, {}, 4, batch_size=0)
+    options = {"shape": (2,), "condition": conditions.labels(3)}
+    labelled = flow_matching(nets.MLP((8,)), optax.sgd(0.1), **options)
+    own = labelled.init(KEY, {"x": X, "y": np.zeros(64, int)})
+    for label in (np.array([0, 1]), np.arange(6) % 3, 1):  # the last row stood for those beyond it
+        with pytest.raises(ConfigError, match="label has shape .* a row for each of 4"):
+            paired_data(KEY, labelled, own, {"label": label}, 4, num_steps=2)
+    with pytest.raises(ConfigError, match="stepper='heun' must be a Stepper"):
+        reflow_pairs(KEY, lambda x, t: x, COSINE, (4, 2), jnp.linspace(1, 0, 3), "heun")
     ending = diffusion.diffusion(nets.MLP((8,)), paths.ve(0.1, 1.0), optax.sgd(0.1), shape=(2,))
     with pytest.raises(ConfigError, match="end at noise"):
         paired_data(KEY, ending, ending.init(KEY, {"x": X}), {}, 4)
+
+
+def gap(average, path, x0, x1, t, s):
+    """A loss that shows how data and noise are paired."""
+    return ((x1 - x0) ** 2).mean(1), {}
+
+
+def loss_of(batch, **options):
+    model = flow_map_model(
+        nets.MLP((8,)), "linear", optax.sgd(0.1), gap, pairs="mean_flow", shape=(2,), **options
+    )
+    step = lambda batch: model.step(KEY, model.init(KEY, batch), batch)[1]["loss"]
+    return float(jax.jit(step)(batch))
+
+
+def test_a_coupling_and_a_start_pair_the_batch():
+    """Neither was read, nor were the batch's own pairs."""
+    tight = {"coupling": lambda key, x0, x1: jnp.argmin(((x0[:, None] - x1) ** 2).sum(-1), 1)}
+    batch = {"x": X}
+    assert loss_of(batch, **tight) < 0.5 * loss_of(batch)
+    assert loss_of({"x": X, "x0": X, "x1": X + 2}) == pytest.approx(4, rel=1e-5)
+    near_data = {"condition": conditions.image((2,)), "start": lambda key, value: value + 1}
+    assert loss_of({"x": X, "image": X}, **near_data) == pytest.approx(1, rel=1e-5)
+
+
+def test_pairs_of_another_shape_are_refused():
+    wide = {"pairs": lambda key, t, share, step: t[:, None], "shape": (2,)}
+    model = flow_map_model(nets.MLP((8,)), "linear", optax.sgd(0.1), **wide)
+    state = model.init(KEY, {"x": X})
+    with pytest.raises(ConfigError, match="pairs returned shape"):
+        jax.eval_shape(model.step, KEY, state, {"x": X})
+
+
+SEEN: list[bool] = []
+
+
+class Modes(nn.Module):
+    """Notes in SEEN whether it is called as in training."""
+
+    dropout: float = 0.5
+    condition: object = None
+
+    @nn.compact
+    def __call__(self, x, noise, condition=None, deterministic=True):
+        SEEN.append(deterministic)
+        return x * self.param("scale", nn.initializers.ones, ())
+
+
+OF_NETWORKS = {
+    "diffusion": lambda net: diffusion.diffusion(net, "linear", optax.sgd(0.1), shape=(2,)),
+    "flow_matching": lambda net: flow_matching(net, optax.sgd(0.1), shape=(2,)),
+    "flow_map_model": lambda net: flow_map_model(net, "linear", optax.sgd(0.1), shape=(2,)),
+    "variational_diffusion": lambda net: diffusion.variational_diffusion(
+        net, optax.sgd(0.1), shape=(2,)
+    ),
+    "coupled": lambda net: coupled(net, optax.sgd(0.1), lambda key, x: x, shape=(2,)),
+}
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("name", OF_NETWORKS)
+def test_dropout_is_on_in_training_alone(name, wrapped):
+    """A flow map, and a network that sees Fourier features, were trained without their dropout."""
+    model = OF_NETWORKS[name](nets.FourierFeatures(Modes(), (1,)) if wrapped else Modes())
+    state = model.init(KEY, {"x": X})
+    for run, inside in (
+        (lambda state: model.step(KEY, state, {"x": X}), False),
+        (lambda state: model.sample(KEY, state, 2, num_steps=1), True),
+    ):
+        SEEN.clear()
+        jax.eval_shape(run, state)
+        assert {*SEEN} == {inside}
 
 
 def test_velocities_are_finite_at_the_data_where_the_path_is_steep():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gen_jax import inverse, nets
-from gen_jax.errors import ConfigError
+from gen_jax.errors import ConfigError, DataError
 
 SHAPE = (2, 3, 1)
 IDENTITY = inverse.uncropping(SHAPE, 0)
@@ -101,3 +101,12 @@ def test_refusals():
         fit(np.zeros((3, 3, 1)))
     with pytest.raises(ConfigError, match="learning_rate=0"):
         fit(learning_rate=0.0)
+    for clean in (Y[..., 0], Y[None], np.ones((2, 1, 1))):
+        with pytest.raises(ConfigError, match="clean has shape"):
+            fit(clean=clean)
+    with pytest.raises(ConfigError, match="images"):
+        inverse.deep_image_prior(jax.random.key(0), FREE, inverse.dense(np.eye(3)), np.ones(3))
+    with pytest.raises(ConfigError, match="learning_rate=inf"):
+        fit(learning_rate=np.inf)
+    with pytest.raises(DataError, match="y holds values"):
+        fit(np.full_like(Y, np.nan))

@@ -7,7 +7,7 @@ import pytest
 
 from gen_jax import inverse
 from gen_jax.diffusion import STEPPERS, classifier_free, mixture_denoiser, prior, sample
-from gen_jax.errors import ConfigError
+from gen_jax.errors import ConfigError, DataError
 from gen_jax.paths import PATHS, linear
 
 MATRIX = np.array([[1.0, 0.5, 0.0], [0.0, -1.0, 2.0]])
@@ -269,3 +269,63 @@ def test_no_noise_is_refused_where_it_is_divided_by(guide):
 def test_null_space_needs_a_linear_operator():
     with pytest.raises(ConfigError, match="needs a linear operator"):
         inverse.null_space(lambda x, t: x, inverse.jpeg((8, 8, 1), 50), Y)
+
+
+@pytest.mark.parametrize("guide", [*inverse.GUIDES, "gaussian_twist"])
+def test_what_is_no_number_no_path_and_no_operator(guide):
+    """Known arrays of jax are looked at as numbers are; a NaN in y made all samples NaN."""
+    make = inverse.GUIDES.get(guide, inverse.gaussian_twist)
+    denoise = gaussian_denoiser(COVARIANCES["any"], linear())
+    usual = {
+        "denoise": denoise, "path": linear(), "operator": inverse.dense(MATRIX), "y": Y,
+        "noise_std": NOISE, "data_std": 1.0,
+    }  # fmt: skip
+    call = lambda **wrong: make(*{**usual, **wrong}.values())
+    wrong = [("operator", None), ("operator", MATRIX), ("denoise", None)]
+    if guide != "null_space":
+        wrong += [("path", "linear")]
+        numbers = (jnp.array(-0.3), jnp.array(jnp.nan), jnp.array([0.3, 0.3]), 1e30, 1e-30)
+        wrong += [("noise_std", number) for number in numbers]
+    if guide in ("pseudo_inverse_guidance", "proximal", "gaussian_twist"):
+        wrong += [("data_std", jnp.array(0.0)), ("data_std", 1e30)]
+    points = jnp.asarray(POINTS, jnp.float32), jnp.full(2, 0.5)
+    for name, value in wrong:
+        with pytest.raises(ConfigError, match=f"{name}|needs a linear operator"):
+            call(**{name: value})(*points)
+    with pytest.raises(DataError, match="y holds values that are not finite"):
+        call(y=np.array([np.nan, 0.0]))(*points)
+
+
+def test_dps_with_the_authors_scale_does_not_read_the_noise():
+    denoise = gaussian_denoiser(COVARIANCES["any"], linear())
+    given = (denoise, linear(), inverse.dense(MATRIX), Y)
+    points = jnp.asarray(POINTS, jnp.float32), jnp.full(2, 0.5)
+    with_noise = inverse.dps(*given, 0.3, scale="residual_norm")(*points)
+    without = inverse.dps(*given, 0.0, scale="residual_norm")(*points)
+    np.testing.assert_array_equal(with_noise, without)
+    with pytest.raises(ConfigError, match="weight=inf"):
+        inverse.dps(*given, 0.3, np.inf)
+
+
+@pytest.mark.parametrize("guide", [inverse.pseudo_inverse_guidance, inverse.proximal])
+def test_data_of_any_size_have_a_posterior_variance(guide):
+    """Its square left float32, and the guide left the denoised point as it was."""
+    denoise = lambda x, t: x / (1 - t[:, None])  # of data that can be anything
+    guided = guide(denoise, linear(), inverse.dense(MATRIX), Y, NOISE, 1e18)
+    x, t = jnp.asarray(POINTS, jnp.float32), jnp.full(2, 0.5)
+    variance = np.eye(3)  # (sigma / alpha)^2
+    gain = variance @ MATRIX.T @ np.linalg.inv(MATRIX @ MATRIX.T + NOISE**2 * np.eye(2))
+    x0 = 2 * POINTS
+    np.testing.assert_allclose(guided(x, t), x0 + (Y - x0 @ MATRIX.T) @ gain.T, atol=1e-4)
+
+
+@pytest.mark.parametrize("guide", inverse.GUIDES)
+def test_a_network_of_half_precision_is_guided(guide):
+    """Its result is bfloat16, and so must be what its derivative is pulled back from."""
+    half = lambda x, t: (0.5 * x).astype(jnp.bfloat16)
+    whole = lambda x, t: 0.5 * x
+    points = jnp.asarray(POINTS, jnp.float32), jnp.full(2, 0.5)
+    run = lambda denoise: inverse.GUIDES[guide](
+        denoise, linear(), inverse.dense(MATRIX), Y, NOISE, 1.0
+    )(*points)
+    np.testing.assert_allclose(run(half), run(whole), atol=0.2)

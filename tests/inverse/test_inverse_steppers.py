@@ -15,7 +15,7 @@ from gen_jax.diffusion import (
     sample,
     sample_with_info,
 )
-from gen_jax.errors import ConfigError
+from gen_jax.errors import ConfigError, DataError
 from gen_jax.paths import linear, vp
 
 COVARIANCE = jnp.array([[1.0, 0.9], [0.9, 1.0]])
@@ -260,3 +260,37 @@ def test_twisted_smc_is_compiled_once(key, compilations):
     for _ in range(2):
         np.testing.assert_array_equal(call(), first)
     assert [name for name in compilations if "backend_compile" in name] == []
+
+
+@pytest.mark.parametrize("wrap", [inverse.replacement, inverse.repaint])
+def test_a_mask_is_of_one_example(wrap):
+    """A grey mask and image were repeated over the colours, one value over all of them."""
+    times, x = jnp.array([1.0, 0.5, 0.0]), jnp.zeros((2, 4, 4, 3))
+    run = lambda mask, y: sample(
+        jax.random.key(0), lambda x, t: x, linear(), x, times, wrap(STEPPERS["ddim"](), mask, y)
+    )
+    for shape in ((4, 4, 1), (3,), (1,), ()):
+        with pytest.raises(ConfigError, match="mask .* must have the shape of one example"):
+            run(np.ones(shape, bool), np.zeros(shape))
+    with pytest.raises(ConfigError, match=r"y \[3, 4, 4, 3\]"):
+        run(np.ones((4, 4, 3), bool), np.zeros((3, 4, 4, 3)))
+    assert run(np.ones((4, 4, 3), bool), np.ones((1, 4, 4, 3), int)).min() == 1
+    half = np.arange(3) < np.ones((4, 4, 1))
+    assert bool(jnp.isfinite(run(half, np.where(half, 1.0, np.nan))).all())
+    with pytest.raises(DataError, match="y holds values that are not finite"):
+        run(half, np.where(half, np.nan, 1.0))
+    with pytest.raises(DataError, match="y is"):
+        run(half, None)
+    with pytest.raises(ConfigError, match="stepper='ddim' must be a Stepper"):
+        wrap("ddim", half, np.zeros((4, 4, 3)))
+
+
+def test_particles_that_the_likelihood_excludes_have_no_weight(key):
+    """A half-line of N(0, 1): log p(y) is log 1/2, by a twist that is finite."""
+    denoise = lambda x, t: ((1 - t) / ((1 - t) ** 2 + t**2))[:, None] * x
+    inside = lambda x: jnp.where(x[:, 0] > 0, 0.0, -jnp.inf)
+    start, times = jax.random.normal(key, (2000, 1)), jnp.linspace(1, 0, 9)
+    constant = lambda x, t: jnp.zeros(len(x))
+    found = inverse.twisted_smc(key, denoise, linear(), inside, start, times, log_twist=constant)
+    assert abs(float(found.log_evidence) - np.log(0.5)) < 0.1
+    assert float(jnp.exp(found.log_weights) @ (found.x[:, 0] > 0)) == pytest.approx(1, abs=1e-4)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gen_jax import inverse, mcmc
-from gen_jax.errors import ConfigError
+from gen_jax.errors import ConfigError, DataError
 
 RNG = np.random.default_rng(3)
 AXES, MEAN = RNG.normal(size=(5, 2)), RNG.normal(size=5)
@@ -88,7 +88,7 @@ def test_refusals(key):
     search = lambda y, generate=pca, **options: inverse.latent_search(
         key, generate, OPERATOR, y, 2, **{"weight": 0.1, "steps": 2} | options
     )
-    for y in (np.zeros((2, 4)), np.zeros(())):
+    for y in (np.zeros((2, 4)), np.zeros(()), np.zeros(3)):  # one measurement, taken for three
         with pytest.raises(ConfigError, match="y must have the shape"):
             search(y)
     with pytest.raises(ConfigError, match="restarts=0"):
@@ -101,3 +101,13 @@ def test_refusals(key):
         inverse.latent_log_density(pca, OPERATOR, Y, 0.0)
     with pytest.raises(ConfigError, match="linear"):
         inverse.latent_log_density(pca, inverse.jpeg((8, 8, 1), 50), Y, 0.1, 0.2)
+    for y in (np.array([[np.nan, 1, 1]]), np.ones((2, 3)) * 1j, None):
+        with pytest.raises(DataError, match="^y "):
+            search(y)
+    for name, value in (("weight", np.inf), ("learning_rate", np.inf)):
+        with pytest.raises(ConfigError, match=f"{name}=inf"):
+            search(Y, **{name: value})
+    with pytest.raises(ConfigError, match="generate=None must be a function"):
+        search(Y, generate=None)
+    with pytest.raises(ConfigError, match="operator=None"):
+        inverse.latent_log_density(pca, None, Y, 0.1)

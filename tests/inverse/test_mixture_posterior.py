@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gen_jax.errors import ConfigError
+from gen_jax.errors import ConfigError, DataError
 from gen_jax.inverse import coverage, mixture_posterior, ranks
 
 MIXTURE = exact.mixture_2d()
@@ -45,8 +45,17 @@ def test_refusals():
     twice = jnp.array([[1.0, 0.0], [1.0, 0.0]])
     with pytest.raises(ConfigError, match="depend on each other"):
         mixture_posterior(*MIXTURE, twice, jnp.zeros(2), 0.0)
+    # Rounding makes the last pivot a little larger than 0.
+    of_a_plane = jnp.array([[1.0, 0.3], [0.7, 0.1], [0.2, 0.9]])
+    for noise_std in (0.0, jnp.array(0.0), 1e-6):
+        with pytest.raises(ConfigError, match="depend on each other"):
+            mixture_posterior(*MIXTURE, of_a_plane, jnp.array([1.0, 1.0, 0.2]), noise_std)
     with pytest.raises(ConfigError, match="must be"):
         mixture_posterior(*MIXTURE, twice, jnp.zeros(3), 0.1)
+    for weights in ([1.0, 1.0], [-0.5, 1.5], [jnp.nan, 1.0]):
+        mixture = (jnp.array(weights), *(a[:2] for a in MIXTURE[1:]))
+        with pytest.raises(ConfigError, match="weights sum to"):
+            mixture_posterior(*mixture, twice, jnp.zeros(2), 0.1)
     with pytest.raises(ConfigError, match="noise_std=-1"):
         mixture_posterior(*MIXTURE, twice, jnp.zeros(2), -1)
 
@@ -68,3 +77,7 @@ def test_ranks_and_coverage():
         ranks(samples, truth[1:])
     with pytest.raises(ConfigError, match="level"):
         coverage(samples, truth, 0.0)
+    for wrong in ((samples * np.nan, truth), (samples, truth.at[0].set(jnp.nan))):
+        for measure in (ranks, lambda *a: coverage(*a, 0.9)):
+            with pytest.raises(DataError, match="not finite"):
+                measure(*wrong)

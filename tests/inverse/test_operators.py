@@ -131,6 +131,44 @@ def test_blur_is_scipys_periodic_convolution():
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("scale", [1e-25, 1e25])
+def test_pseudo_inverse_of_a_matrix_in_other_units(scale):
+    """Squares of its singular values leave the range of float32, and counted as 0."""
+    matrix = scale * np.array([[1.0, 2.0, 0.5], [0.3, -1.0, 2.0]])
+    found = inverse.dense(matrix).pseudo_inverse(jnp.eye(2)).T
+    np.testing.assert_allclose(found, np.linalg.pinv(matrix), rtol=1e-5)
+
+
+def test_an_operator_keeps_its_precision_for_x64():
+    made = [inverse.colourisation((2, 2, 3)), inverse.dense(RNG.normal(size=(2, 3)))]
+    with jax.enable_x64(True):
+        for operator in made:
+            y = jnp.asarray(RNG.normal(size=operator.measured))
+            np.testing.assert_allclose(operator.apply(operator.pseudo_inverse(y)), y, rtol=1e-12)
+
+
+def test_an_operator_of_traced_arrays(x64):
+    """So one program serves many matrices, as those of the benchmark."""
+    matrix = np.array([[2.0, 0.0], [0.0, 0.0]])
+
+    @jax.jit
+    def solved(matrix, values, y):
+        operator = inverse.linear_operator((2,), lambda x: matrix @ x, values)
+        return operator.pseudo_inverse(y), operator.solve(y, 1.0, 0.5)
+
+    found = solved(matrix, np.array([2.0, 0.0]), np.array([3.0, 1.0]))
+    np.testing.assert_allclose(found, [[1.5, 0], [3 / 4.5, 2]])
+
+
+@pytest.mark.parametrize(("size", "std"), [(4, 0.01), (2, 1e-300), (5, 1e-3), (4, 0.7)])
+def test_a_kernel_of_any_width_sums_to_one(size, std):
+    kernel = inverse.gaussian_kernel(size, std)
+    assert kernel.sum() == pytest.approx(1)
+    np.testing.assert_allclose(kernel, kernel[::-1, ::-1])
+    if std < 0.1:
+        assert kernel.max() == pytest.approx(1 / 4 if size % 2 == 0 else 1)
+
+
 def test_super_resolution_is_a_mean_of_blocks():
     image = np.arange(12.0, dtype=np.float32).reshape(2, 6, 1)
     found = inverse.super_resolution((2, 6, 1), 2).apply(image)
@@ -152,8 +190,37 @@ def test_super_resolution_is_a_mean_of_blocks():
         (lambda: inverse.jpeg((8, 8, 2), 50), "must be"),
         (lambda: inverse.jpeg((8, 8, 1), 0), "quality=0"),
         (lambda: inverse.uncropping((6, 6, 1), 1).apply(jnp.zeros((5, 6, 1))), "x must have shape"),
+        (lambda: inverse.linear_operator((2,), lambda x: None), "apply returned None"),
+        (lambda: inverse.linear_operator((2,), lambda x: x, np.ones(3)), r"values \(3,\) must be"),
+        (lambda: inverse.dense(np.full((2, 3), 1e-40)), "measures nothing"),
+        (lambda: jax.jit(inverse.dense)(jnp.eye(2)), "matrix is traced"),
+        (lambda: jax.jit(inverse.inpainting)(jnp.ones(2, bool)), "mask is traced"),
+        (lambda: jax.jit(lambda k: inverse.blur((4, 4, 1), k))(jnp.eye(2)), "kernel is traced"),
     ],
 )
 def test_refusals(make, words):
     with pytest.raises(ConfigError, match=words):
         make()
+
+
+@pytest.mark.parametrize("shape", [(8,), (), 8, None, "ab", (8.0, 8, 1), (-8, 8, 1), (0, 8, 1)])
+def test_shapes_that_are_no_image(shape):
+    for make in (
+        lambda: inverse.uncropping(shape, 0),
+        lambda: inverse.super_resolution(shape, 1),
+        lambda: inverse.colourisation(shape),
+        lambda: inverse.blur(shape, np.ones((1, 1))),
+        lambda: inverse.jpeg(shape, 50),
+    ):
+        with pytest.raises(ConfigError, match="^shape="):
+            make()
+
+
+@pytest.mark.parametrize("wrong", [-1.0, np.nan, np.ones(3), np.ones((2, 1)), jnp.array([0.1, -1])])
+def test_factors_of_solve_are_numbers_of_at_least_zero(wrong):
+    """A negative denominator counted as 0, and so did NaN."""
+    operator, y = inverse.dense(np.eye(2)), jnp.ones((2, 2))
+    for name, (p, n) in {"p": (wrong, 1.0), "n": (1.0, wrong)}.items():
+        with pytest.raises(ConfigError, match=f"^{name}"):
+            operator.solve(y, p, n)
+    assert np.isnan(jax.jit(operator.solve)(y, 1.0, np.nan)).all()
