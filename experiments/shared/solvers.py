@@ -9,7 +9,7 @@ import numpy as np
 from experiments.shared.registry import Saved
 from experiments.shared.restoration import levels, seen
 from gen_jax import diffusion, inverse
-from gen_jax.errors import check_range
+from gen_jax.errors import ConfigError, check_range
 from gen_jax.frozen import parts_of
 from gen_jax.inverse import GUIDES, LinearOperator, Operator
 from gen_jax.sampling import importance
@@ -56,8 +56,12 @@ def by_particles(
     """Twisted sequential Monte Carlo with a diffusion run: draws [N S, H, W, C] in grey levels.
 
     Each measurement has its own particles, of which `draws` are picked at the end. Raises
-    ConfigError where there is no noise.
+    ConfigError where there is no noise, and for an operator that is not linear: its likelihood
+    says nothing of the variance of x0 given x_t, and leaves one particle.
     """
+    if not isinstance(operator, LinearOperator):
+        choice = "choose dps, or experiments.latent_search"
+        raise ConfigError(f"solver={PARTICLES!r} needs a linear operator ({choice})")
     parts, _ = parts_of(saved.model, saved.state, diffusion.Parts)
     path, std = parts.path, parts.options.data_std
     check_range("noise_std", noise_std, 0, open_low=True)
@@ -73,9 +77,7 @@ def by_particles(
             x = diffusion.prior(key_start, path, shape, t=times[0], data_std=std)
             residual = lambda x: (operator.apply(x) - y).reshape(particles, -1) / noise_std
             likelihood = lambda x: -0.5 * jnp.sum(residual(x) ** 2, axis=1)
-            twist = None
-            if isinstance(operator, LinearOperator):
-                twist = inverse.gaussian_twist(denoise, path, operator, y, noise_std, std)
+            twist = inverse.gaussian_twist(denoise, path, operator, y, noise_std, std)
             found = inverse.twisted_smc(
                 key_run, denoise, path, likelihood, x, times, log_twist=twist
             )

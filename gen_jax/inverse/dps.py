@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from gen_jax.checks import no_type_check
@@ -30,6 +31,8 @@ def dps(
 ) -> Denoiser:
     """D plus weight times (sigma^2 / alpha) grad_x log N(y; A(D(x)), noise_std^2 I).
 
+    An operator that rounds (JPEG) has the variance of its rounding beside that of the noise.
+
     Args:
       y: measurements [B, *measured], or one [*measured] for all samples.
       noise_std: above 0, in the units of the image.
@@ -44,13 +47,15 @@ def dps(
     if scale == "likelihood":
         check_noise(noise_std, positive=True)
     path, operator = as_path(path), check_operator(operator)
+    rounding = np.square(getattr(operator, "rounding_std", 0.0))
 
     def guided(x, t):
         x0, covariance = denoised_with_covariance(denoise, path, x, t)
         predicted, pull_back = jax.vjp(operator.apply, x0)
         residual = measurements(operator, y, x) - predicted
         if scale == "likelihood":
-            pulled = pull_back(residual / noise_std**2)[0]
+            variance = jnp.asarray(noise_std**2 + rounding, residual.dtype)
+            pulled = pull_back(residual / variance)[0]
         else:
             norm = jnp.sqrt(jnp.sum(residual**2, axis=tuple(range(1, residual.ndim))))
             pulled = pull_back(residual / expand(jnp.maximum(norm, 1e-12), residual))[0]

@@ -78,7 +78,8 @@ _round.defjvp(lambda primals, tangents: (_round(*primals), tangents[0]))
 def jpeg(shape: tuple[int, ...], quality: int) -> Operator:
     """The quantised coefficients [H, W, C] of images in [-1, 1], in units of 1 / 127.5.
 
-    The derivative of the rounding is taken to be 1. Values outside [-1, 1] are not clipped.
+    The derivative of the rounding is taken to be 1, its error to be uniform over a quantisation
+    step (deviation step / sqrt(12)). Values outside [-1, 1] are not clipped.
     Raises ConfigError for images without 1 or 3 channels, and for a quality outside [1, 100].
     """
     check_range("quality", quality, 1, 100, integer=True)
@@ -105,4 +106,10 @@ def jpeg(shape: tuple[int, ...], quality: int) -> Operator:
     def decode(y):
         return transformed(y, rows.T, columns.T, np.linalg.inv(colours)) + MIDDLE
 
-    return Operator(shape, shape, over_batch(apply, shape, "x"), over_batch(decode, shape, "y"))
+    return Operator(
+        shape,
+        shape,
+        over_batch(apply, shape, "x"),
+        over_batch(decode, shape, "y"),
+        steps / np.sqrt(12),
+    )

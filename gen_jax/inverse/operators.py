@@ -57,12 +57,17 @@ class LinearOperator(NamedTuple):
 
 
 class Operator(NamedTuple):
-    """A map that is not linear, and `pseudo_inverse` with apply(pseudo_inverse(y)) = y."""
+    """A map that is not linear, and `pseudo_inverse` with apply(pseudo_inverse(y)) = y.
+
+    `rounding_std`: deviation of the rounding in `apply`, a number or an array [*measured], which
+    its derivative does not see; `dps` adds its variance to that of the noise.
+    """
 
     shape: tuple[int, ...]
     measured: tuple[int, ...]
     apply: Callable[[Array], Array]
     pseudo_inverse: Callable[[Array], Array]
+    rounding_std: Any = 0.0
 
 
 def over_batch(

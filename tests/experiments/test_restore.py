@@ -29,6 +29,7 @@ def test_numbers_and_a_picture(command, digits_run, words):
         (("--operator", "colourisation"), "colours"),
         (("--operator", "blur", "--solver", "repaint"), "repaint"),
         (("--operator", "jpeg", "--solver", "null_space"), "linear"),
+        (("--operator", "jpeg", "--solver", "twisted_smc"), "linear operator"),
         (("--noise-std", 0, "--solver", "dps"), "noise_std"),
         (("--noise-std", 0, "--solver", "twisted_smc"), "noise_std"),
         (("--hidden", 1), "hides all 8 rows"),

@@ -52,3 +52,34 @@ def test_derivative_passes_the_rounding():
     operator = jpeg((8, 8, 1), 50)
     gradient = jax.grad(lambda x: operator.apply(x)[0, 0, 0])(jnp.zeros((8, 8, 1)))
     np.testing.assert_allclose(gradient, 1 / 8, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (16, 8, 3)])
+def test_rounding_has_the_deviation_that_the_operator_names(shape):
+    """Of coefficients spread over many steps; y is rounded as the derivative does not see."""
+    operator = jpeg(shape, 90)
+    x = np.random.default_rng(0).uniform(-40, 40, (4000, *shape)).astype(np.float32)
+    smooth_part = jax.linearize(operator.apply, jnp.zeros(shape))[1]
+    offset = smooth_part(jnp.full(shape, -1 / 255))
+    errors = operator.apply(x) - jax.vmap(smooth_part)(x) - offset
+    found = np.asarray(errors, np.float64).std(0)
+    np.testing.assert_allclose(found, operator.rounding_std, rtol=0.08)
+
+
+def test_dps_counts_the_rounding_as_noise():
+    """A rounded dense map is guided as the map itself with the two variances added."""
+    from gen_jax import inverse
+    from gen_jax.paths import linear
+
+    matrix = np.array([[1.0, 0.5, 0.0], [0.0, 1.0, -1.0]], np.float32)
+    rounding = np.array([0.3, 0.8], np.float32)
+    dense = inverse.dense(matrix)
+    rounded = inverse.Operator((3,), (2,), dense.apply, dense.pseudo_inverse, rounding)
+    denoise = lambda x, t: 0.7 * x
+    x, y, t = jnp.ones((4, 3)), jnp.arange(2.0), jnp.full(4, 0.5)
+    found = inverse.dps(denoise, linear(), rounded, y, 0.4)(x, t)
+    residual = np.asarray(y) - 0.7 * matrix @ np.ones(3)
+    step = 0.5**2 / 0.5 * 0.7 * matrix.T @ (residual / (0.4**2 + rounding**2))
+    np.testing.assert_allclose(found, 0.7 + np.tile(step, (4, 1)), rtol=1e-5)
+    plain = inverse.dps(denoise, linear(), rounded._replace(rounding_std=0.0), y, 0.4)(x, t)
+    np.testing.assert_allclose(plain, inverse.dps(denoise, linear(), dense, y, 0.4)(x, t))
