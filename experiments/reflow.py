@@ -20,7 +20,7 @@ from experiments.shared import measures, pictures
 from experiments.shared.command_line import read_options
 from experiments.shared.option_types import MAX_COUNT, MAX_SAMPLES, Count, Seed, within
 from experiments.shared.provenance import compare, in_report
-from experiments.shared.reflow_rounds import labels_of, trained
+from experiments.shared.reflow_rounds import trained
 from experiments.shared.registry import Saved
 from experiments.shared.runner import rebuild
 from gen_jax import data, training
@@ -61,7 +61,7 @@ def measured(config: Config, saved: Saved, train: dict, test: dict) -> dict[str,
     """Straightness, and by Euler steps the numbers of `evaluate` that SHOWN names."""
     parts, _ = parts_of(saved.model, saved.state, Parts)
     n = min(config.num, 256)
-    denoise = denoiser(saved.model, saved.state, **labels_of(saved, n))
+    denoise = denoiser(saved.model, saved.state, **pictures.balanced(saved.model, saved.spec, n))
     x1 = jax.random.normal(jax.random.key(config.seed), (n, *parts.options.shape))
     times = jnp.linspace(1, 0, 33)
     bent = jax.jit(lambda x1: straightness(denoise, parts.path, x1, times))(x1)

@@ -12,12 +12,6 @@ from experiments.shared.runner import rebuild, run
 from gen_jax.flow_matching import paired_data
 
 
-def labels_of(saved: Saved, n: int) -> dict[str, Any]:
-    """Balanced labels, where the run has labels."""
-    labels = pictures.balanced_labels(saved.model, saved.spec, n)
-    return {} if labels is None else {"label": labels}
-
-
 def next_config(config: Any, first: Saved, last: Saved, directory: Path, distilled: bool) -> Any:
     """Options of a round: those of the first run where both have them, and the pairs."""
     kind: Any = find("flow_matching").config
@@ -43,12 +37,12 @@ def trained(config: Any, first: Saved, last: Saved, name: str, index: int) -> Sa
     asked = pair_files.origin(last, seed=config.seed, pairs=config.pairs, steps=config.pair_steps)
     if not file.is_file():
         key = jax.random.fold_in(jax.random.key(config.seed), index)
-        given = labels_of(last, config.pairs)
+        given = pictures.balanced(last.model, last.spec, config.pairs)
         pairs = paired_data(
             key, last.model, last.state, given, config.pairs, num_steps=config.pair_steps
         )
-        if given:
-            pairs["y"] = np.asarray(given["label"])
+        keys = {"label": "y"}  # of batches
+        pairs |= {keys.get(name, name): np.asarray(value) for name, value in given.items()}
         directory.mkdir(parents=True, exist_ok=True)
         pair_files.write_pairs(file, pairs, asked)
     train = pair_files.read_pairs(file, asked)

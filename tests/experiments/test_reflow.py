@@ -2,13 +2,14 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.shared import pair_files, runner
+from experiments.shared import pair_files, reflow_rounds, runner
 from gen_jax import diffusion, paths
 from gen_jax.errors import ConfigError
 
@@ -84,6 +85,31 @@ def test_pairs_of_another_origin_are_refused(tmp_path):
     for name, value in (("run", "b"), ("step", 7), ("seed", 1), ("pairs", 3)):
         with pytest.raises(ConfigError, match=f"{name}: {made[name]} -> {value}"):
             pair_files.read_pairs(path, {**made, name: value})
+
+
+def test_pairs_of_captions_keep_them(tmp_path, monkeypatch):
+    """Pairs were drawn without captions, and the next round refused them."""
+    drawn, trained_on = {}, {}
+
+    def draw(key, model, state, given, n, **options):
+        drawn.update(given)
+        return {name: np.zeros((n, 2)) for name in ("x", "x0", "x1")}
+
+    monkeypatch.setattr(reflow_rounds, "paired_data", draw)
+    monkeypatch.setattr(reflow_rounds, "run", lambda *_, train: trained_on.update(train))
+    for name in ("rebuild", "next_config"):
+        monkeypatch.setattr(reflow_rounds, name, lambda *_: None)
+    monkeypatch.setattr(pair_files, "origin", lambda *_, **options: options)
+    config = SimpleNamespace(seed=0, pairs=3, pair_steps=2)
+    for spec, given, key in (
+        (SimpleNamespace(name="captions:digits", num_classes=0), "caption", "caption"),
+        (SimpleNamespace(name="digits", num_classes=2), "label", "y"),
+    ):
+        model = SimpleNamespace(conditions={given: "per sample"})
+        last = SimpleNamespace(model=model, spec=spec, state=None, directory=tmp_path / given)
+        reflow_rounds.trained(config, last, last, "reflow1", 1)
+        np.testing.assert_array_equal(trained_on[key], drawn[given])
+        assert len(trained_on[key]) == 3
 
 
 @pytest.mark.parametrize(
