@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from gen_jax.checks import as_floats, floats, same_shape
 from gen_jax.diffusion.learned_variance import variance_term
 from gen_jax.diffusion.losses import denoising_loss
-from gen_jax.errors import check_range
+from gen_jax.errors import check_finite, check_range
 from gen_jax.paths import GaussianPath, expand, log_snr
 from gen_jax.randomness import fold_in, normal, sample_keys
 from gen_jax.types import Array, Denoiser, Float, Key
@@ -45,6 +45,12 @@ def ddpm_loss(
 
 def _sum(x: Array) -> Array:
     return jnp.sum(x, axis=tuple(range(1, x.ndim)))
+
+
+def check_bin_width(bin_width: float | None) -> None:
+    """Raise ConfigError for a width of bins that is not above 0 and finite; None is a density."""
+    if bin_width is not None:
+        check_finite("bin_width", check_range("bin_width", bin_width, 0, open_low=True))
 
 
 def reconstruction_term(
@@ -113,6 +119,7 @@ def variational_bound(
       fraction: of the reverse variances, see `reverse_log_variance`: 0 is the posterior's, 1 the
         upper one, or `(x_t [B, ...], t [B]) -> [B, ...]` a learned one.
     """
+    check_bin_width(bin_width)
     x0 = as_floats("x0", x0, least=jnp.float32)  # neither times nor sums in half precision
     num_steps = num_steps if times is None else times.shape[0]
     check_range("num_steps", num_steps, 2, integer=True)

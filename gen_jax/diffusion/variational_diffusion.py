@@ -20,12 +20,12 @@ from gen_jax.checks import as_floats, no_type_check, same_shape
 from gen_jax.condition_values import value_of
 from gen_jax.conditions import drop
 from gen_jax.data_units import log_det, to_model_floats
-from gen_jax.diffusion.ddpm import prior_term, reconstruction_term
+from gen_jax.diffusion.ddpm import check_bin_width, prior_term, reconstruction_term
 from gen_jax.diffusion.generate import plain_denoiser
 from gen_jax.diffusion.model import model_from_parts, with_dropout
 from gen_jax.diffusion.network import Preconditioned, network_denoiser
 from gen_jax.diffusion.options import Options, Parts, make_parts
-from gen_jax.errors import ConfigError, check_finite, check_range
+from gen_jax.errors import ConfigError, check_range
 from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel
 from gen_jax.nets.monotone import MonotoneSchedule
@@ -85,6 +85,7 @@ def continuous_bound(
       num_times: stratified times of each example; network calls: that number plus one.
       t_min: the cleanest time, above 0 on paths with sigma(0) = 0.
     """
+    check_bin_width(bin_width)
     x0 = as_floats("x0", x0, least=jnp.float32)  # neither times nor sums in half precision
     check_range("num_times", num_times, 1, integer=True)
     check_range("t_min", t_min, 0, 1)
@@ -246,8 +247,7 @@ def variational_diffusion(
     refused = sorted(NOT_READ & options.keys())
     if refused:
         raise ConfigError(f"{', '.join(refused)}: not of a variational model, whose loss is fixed")
-    if bin_width is not None:
-        check_finite("bin_width", check_range("bin_width", bin_width, 0, open_low=True))
+    check_bin_width(bin_width)
     schedule = MonotoneSchedule() if schedule is None else schedule
     low, high = schedule.low, schedule.high
     path = from_gamma(lambda t: low * (1 - t) + high * t)

@@ -6,6 +6,7 @@ and inverse problem works on it, and a diffusion model's parameters are a valid 
 (`training.fit(initial=...)`). Samples jump with the flow map by default.
 """
 
+import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gen_jax.checks import check_output, no_type_check
+from gen_jax.checks import check_arguments, check_callable, check_output, no_type_check
 from gen_jax.conditions import drop
 from gen_jax.diffusion import Options, Parts, make_parts, model_from_parts
 from gen_jax.diffusion.generate import value_or_null
@@ -168,12 +169,22 @@ def _step(
     return optimizer_step_with_ema(loss, parts.optimizer, parts.options.ema_decay, state)
 
 
+ARGUMENTS = ("average", "path", "x0", "x1", "t", "s")
+"""What a loss is called with."""
+
+
 def _checked(few: FewSteps) -> FewSteps:
     check_ranges(few)
     name = few.loss if isinstance(few.loss, str) else "mean_flow"
     check_choice("loss", name, FEW_STEP_LOSSES)
     pairs = resolve("pairs", name if few.pairs is None else few.pairs, PAIRS)
-    return few._replace(loss=resolve("loss", few.loss, FEW_STEP_LOSSES), pairs=pairs)
+    check_arguments("pairs", pairs, ("key", "t", "share", "step"))
+    loss: Any = check_callable("loss", resolve("loss", few.loss, FEW_STEP_LOSSES))
+    try:
+        inspect.signature(loss).bind(*ARGUMENTS, **few.loss_options)
+    except TypeError as error:
+        raise ConfigError(f"loss_options={shown(few.loss_options)} of the loss: {error}") from error
+    return few._replace(loss=loss, pairs=pairs)
 
 
 @no_type_check

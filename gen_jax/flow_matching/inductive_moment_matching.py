@@ -68,7 +68,8 @@ def moment_matching_steps_loss(
     *,
     step: float = 1 / 16,
     matching_weight: float = 1.0,
-    **options: Any,
+    group: int = 4,
+    target: AverageVelocity | None = None,
 ) -> tuple[Float[Array, "B"], dict[str, Array]]:
     """`moment_matching_loss` with r = max(s, t - step), and flow matching on the diagonal.
 
@@ -76,13 +77,14 @@ def moment_matching_steps_loss(
 
     Args:
       matching_weight: of |U(x_t, t, t) - u|^2, which keeps the diagonal a denoiser.
-      options: those of `moment_matching_loss`.
+      group, target: of `moment_matching_loss`.
     Returns the sum [B], and both terms under "discrepancy" and "flow_matching".
     """
     check_range("step", step, 0, 1, open_low=True)
     check_finite("matching_weight", check_range("matching_weight", matching_weight, 0))
     check_order(t, s)
     average, r = same_shape("average", average), jnp.maximum(s, t - step)
+    options: Any = {"group": group, "target": target}
     discrepancy, _ = moment_matching_loss(average, path, x0, x1, t, r, s, **options)
     x_t, u = conditional(path, x0, x1, t)
     matching = mean_square(average(x_t, t, t) - u)

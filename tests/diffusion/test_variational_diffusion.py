@@ -184,6 +184,10 @@ def test_refusals():
     state = plain.init(KEY, {"x": np.zeros((2, 2), np.float32)})
     with pytest.raises(ConfigError, match="fixed path"):
         diffusion.trained_path(plain, state)
+    for width in (0.0, -1.0, np.inf):  # bins of no width have the mass of rounding
+        for bound in (diffusion.continuous_bound, diffusion.variational_bound):
+            with pytest.raises(ConfigError, match="bin_width="):
+                bound(KEY, lambda x, t: x, paths.vp(), jnp.ones((2, 4)), bin_width=width)
     for options, message in (({"num_times": 0}, "num_times=0"), ({"t_min": 2.0}, "t_min=2")):
         with pytest.raises(ConfigError, match=message):
             diffusion.continuous_bound(KEY, lambda x, t: x, paths.vp(), jnp.ones((2, 4)), **options)
