@@ -33,7 +33,7 @@ from experiments.shared.restoration import (
 )
 from experiments.shared.runner import rebuild
 from gen_jax import data, gan, inverse, mcmc, training, vae
-from gen_jax.errors import ConfigError
+from gen_jax.errors import ConfigError, NumericalError
 from gen_jax.ranges import check_ranges
 from gen_jax.types import Array
 
@@ -81,6 +81,11 @@ def search(config: Config, saved: Saved, test: dict[str, np.ndarray]) -> tuple[d
         steps=config.steps, learning_rate=config.learning_rate,
     )  # fmt: skip
     found = jax.jit(find)(y)
+    if not np.isfinite(np.asarray(found.objective).min(1)).all():
+        raise NumericalError(
+            f"all {config.restarts} starts of an image diverged: learning_rate="
+            f"{config.learning_rate:g} is too large"
+        )
     drawn, report = found.x[:, None], {"objective_of_starts": float(found.objective.mean())}
     report["objective"] = float(found.objective.min(1).mean())
     if config.langevin:

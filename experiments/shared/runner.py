@@ -93,8 +93,22 @@ def start(
         options["config"]["from"]["base"] = {k: stored[k] for k in kept if k in stored}
         return Run(directory, spec, train, jax.random.key(config.seed), options, parent)
     if parent is not None:
+        check_same_meaning(experiment.name, config, parent)
         options["initial"] = parent.state
     return Run(directory, spec, train, jax.random.key(config.seed), options)
+
+
+def check_same_meaning(name: str, config: RunConfig, parent: Saved) -> None:
+    """Raise ConfigError for a parent whose network saw the time, or predicted, in another way."""
+    shown = {"prediction": {"flow_matching": "velocity"}, "noise_input": {}}
+    for option, fixed in shown.items():
+        own = getattr(config, option, fixed.get(name))
+        theirs = getattr(parent.config, option, fixed.get(parent.name))
+        if own is not None and theirs is not None and own != theirs:
+            raise ConfigError(
+                f"from={config.initial_run!r} was trained with {option}={theirs!r}, and this run "
+                f"has {option}={own!r}: its parameters mean something else there"
+            )
 
 
 def parent_of(experiment: Experiment, config: RunConfig) -> Saved | None:

@@ -84,6 +84,16 @@ OTHERS = {
         2,
         "coupling='sinkhorm' 'sinkhorn' paired",
     ),
+    "a start that sees another time": (
+        "flow_map --from RUN",
+        2,
+        "noise_input='log_snr' noise_input='angle' something else",
+    ),
+    "a start that predicts something else": (
+        "flow_matching --from RUN",
+        2,
+        "prediction='v' prediction='velocity'",
+    ),
     "classifier of points": ("classifier --dataset moons", 2, "dataset='moons' no labelled images"),
     "narrow classifier": ("classifier --widths 2", 2, "widths=2 [4,"),
     "no weights for a folder": ("classifier --dataset folder:same", 2, "folder:same' noise"),

@@ -49,6 +49,14 @@ def test_what_cannot_work_is_refused_in_one_line(command, coder_run, words, mess
     assert ended.err.strip().count("\n") == 0
 
 
+def test_starts_that_all_diverge_are_no_result(command, coder_run):
+    """Numbers of a picture of zeros were written."""
+    ended = command("latent_search", coder_run, *SMALL, "--learning-rate", "1e30")
+    assert ended.code == 5
+    assert "all 2 starts of an image diverged" in ended.err
+    assert not (coder_run / "latent_search.json").exists()
+
+
 def test_another_kind_of_run_is_refused(command, digits_run):
     ended = command("latent_search", digits_run, *SMALL)
     assert ended.code == 2
