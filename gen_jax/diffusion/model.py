@@ -80,7 +80,13 @@ def data_and_noise(
         x0 = to_model_floats(options, key_encode, batch["x"])
         x1 = draw_source(options, sample_keys(key_noise, batch["x"].shape[0]), value)
     if options.coupling is not None:
-        x1 = x1[options.coupling(key_pair, x0, x1)]
+        index = options.coupling(key_pair, x0, x1)
+        shape, dtype = jnp.shape(index), jnp.result_type(index)
+        if shape != x0.shape[:1] or not jnp.issubdtype(dtype, jnp.integer):
+            raise ConfigError(
+                f"coupling returned shape {shape} of {dtype}, allowed: integers {x0.shape[:1]}"
+            )
+        x1 = x1[index]
     return x0, x1, value
 
 

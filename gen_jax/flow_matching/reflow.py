@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.checks import as_array, check_times, floats, no_type_check
+from gen_jax.condition_values import value_of
 from gen_jax.data_units import to_data
 from gen_jax.diffusion import GRIDS, STEPPERS, Parts, denoiser
 from gen_jax.diffusion.sampler import Stepper, check_stepper, prior, sample
@@ -79,6 +80,7 @@ def paired_data(
     for name, value in conditions.items():
         if value.shape[:1] != (n,):  # an index beyond the last row would be that row
             raise ConfigError(f"{name} has shape {value.shape}, must have a row for each of {n}")
+    value_of(parts.options.condition, conditions, n)  # what is traced below is not looked at
     check_choice("stepper", stepper, STEPPERS)
     if float(path.alpha(jnp.ones(()))) > 1e-2 * float(path.sigma(jnp.ones(()))):
         raise ConfigError("path must end at noise: its pairs would hold data in the noise")

@@ -193,6 +193,8 @@ def test_pairs_of_a_model_are_noise_and_what_its_flow_makes_of_it():
     for label in (np.array([0, 1]), np.arange(6) % 3, 1):  # the last row stood for those beyond it
         with pytest.raises(ConfigError, match="label has shape .* a row for each of 4"):
             paired_data(KEY, labelled, own, {"label": label}, 4, num_steps=2)
+    with pytest.raises(ConfigError, match="label"):  # 3 is the row of "no label"
+        paired_data(KEY, labelled, own, {"label": np.array([0, 1, 2, 3])}, 4, num_steps=2)
     with pytest.raises(ConfigError, match="stepper='heun' must be a Stepper"):
         reflow_pairs(KEY, lambda x, t: x, COSINE, (4, 2), jnp.linspace(1, 0, 3), "heun")
     ending = diffusion.diffusion(nets.MLP((8,)), paths.ve(0.1, 1.0), optax.sgd(0.1), shape=(2,))
@@ -219,6 +221,13 @@ def test_a_coupling_and_a_start_pair_the_batch():
     batch = {"x": X}
     assert loss_of(batch, **tight) < 0.5 * loss_of(batch)
     assert loss_of({"x": X, "x0": X, "x1": X + 2}) == pytest.approx(4, rel=1e-5)
+    for wrong in (
+        lambda key, a, b: b,
+        lambda key, a, b: 0,
+        lambda key, a, b: np.eye(64, 1, dtype=int),
+    ):
+        with pytest.raises(ConfigError, match="coupling returned shape"):
+            loss_of(batch, coupling=wrong)
     near_data = {"condition": conditions.image((2,)), "start": lambda key, value: value + 1}
     assert loss_of({"x": X, "image": X}, **near_data) == pytest.approx(1, rel=1e-5)
 
