@@ -16,11 +16,11 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.calls import called
-from gen_jax.checks import as_floats, as_key, check_output
+from gen_jax.checks import as_floats, as_key, check_callable, check_output, no_type_check
 from gen_jax.diffusion.ddim import ddim_line
 from gen_jax.diffusion.losses import denoising_loss, off_the_poles
 from gen_jax.diffusion.sampler import Stepper, Transition
-from gen_jax.errors import check_finite, check_range
+from gen_jax.errors import ConfigError, check_finite, check_range, shown
 from gen_jax.paths import GaussianPath, coefficients, convert, expand, log_snr
 from gen_jax.randomness import normal
 from gen_jax.types import Array, Float, Key
@@ -77,6 +77,14 @@ def variance_term(
     return 0.5 * jnp.sum(each, axis=tuple(range(1, x0.ndim)))
 
 
+def _pair(name: str, out: Any) -> tuple[Array, Array]:
+    """What a function of `Both` returned. Raises ConfigError for anything but two."""
+    if not isinstance(out, tuple | list) or len(out) != 2:
+        raise ConfigError(f"{name} returned {shown(out)}, allowed: a pair (value, fraction)")
+    return tuple(out)
+
+
+@no_type_check
 def hybrid_steps_loss(
     predict: Both,
     path: GaussianPath,
@@ -99,13 +107,14 @@ def hybrid_steps_loss(
       predict: a value of parameterisation `prediction`, and the fraction.
     Returns the loss [B], and under "variance_bound" [B] the bound T L in nats per dimension.
     """
+    check_callable("predict", predict)
     check_range("num_steps", num_steps, 2, integer=True)
     check_finite("vlb_weight", check_range("vlb_weight", vlb_weight, 0))
     t = off_the_poles(path, t)
     s = jnp.maximum(t - 1 / num_steps, 0.5 * t)
     c = coefficients(path, t)
     x_t = expand(c.alpha, x0) * x0 + expand(c.sigma, x0) * eps
-    value, fraction = predict(x_t, t)
+    value, fraction = _pair("predict", predict(x_t, t))
     check_output("predict's fraction", fraction, x0.shape)
     loss, metrics = denoising_loss(
         lambda *_: value, path, x0, eps, t, prediction=prediction, data_std=data_std, **options
@@ -117,6 +126,7 @@ def hybrid_steps_loss(
     return loss + vlb_weight * bound, {**metrics, "variance_bound": bound}
 
 
+@no_type_check
 def hybrid_loss(
     key: Key[Array, ""],
     predict: Both,
@@ -138,6 +148,7 @@ def hybrid_loss(
     )
 
 
+@no_type_check
 def learned_ancestral(both: Both) -> Stepper:
     """Ancestral sampling with the variances of a fraction; the step to the data adds no noise.
 
@@ -146,8 +157,10 @@ def learned_ancestral(both: Both) -> Stepper:
         `sample` is not called.
     """
 
+    check_callable("both", both)
+
     def step(keys, denoise, path, x, carry, transition):
-        x0_hat, fraction = both(x, jnp.full(x.shape[:1], transition.t))
+        x0_hat, fraction = _pair("both", both(x, jnp.full(x.shape[:1], transition.t)))
         return _step(called(x0_hat), fraction, keys, x, transition), carry
 
     return Stepper(step, stochastic=True, calls_denoiser=False)

@@ -216,3 +216,12 @@ def test_refusals(five_steps, key):
         wrong.step(key, wrong.init(key, batch), batch)
     with pytest.raises(ConfigError, match="variance_steps=1"):
         diffusion.diffusion(nets.MLP((8,)), "vp", optax.sgd(0.1), shape=(2,), variance_steps=1)
+    for predict, message in ((lambda x, t: x, "predict returned"), (None, "predict=None")):
+        with pytest.raises(ConfigError, match=message):
+            diffusion.hybrid_loss(key, predict, paths.vp(), jnp.ones((3, 2)))
+    times = jnp.array([1.0, 0.5, 0.0])
+    with pytest.raises(ConfigError, match="both returned"):
+        diffusion.sample(
+            key, lambda x, t: x, paths.vp(), jnp.ones((3, 2)), times,
+            diffusion.learned_ancestral(lambda x, t: x),
+        )  # fmt: skip
