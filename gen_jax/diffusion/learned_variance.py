@@ -36,6 +36,7 @@ def _log_variance(now: Any, arrival: Any, fraction: Array) -> Array:
     return 2 * jnp.log(d) + jnp.log1p(-rest) + fraction * 2 * (jnp.log(b) - jnp.log(d))
 
 
+@no_type_check
 def reverse_log_variance(
     path: GaussianPath,
     t: Float[Array, "*batch"],
@@ -47,12 +48,14 @@ def reverse_log_variance(
     The two are those of this very step, also where steps are skipped. -inf at s = 0, where the
     data are reached.
     """
+    t, s, fraction = (as_floats(n, a) for n, a in (("t", t), ("s", s), ("fraction", fraction)))
     at = lambda u: (expand(path.alpha(u), fraction), expand(path.sigma(u), fraction))
     alpha, sigma = at(s)
     found = _log_variance(at(t), (alpha, jnp.where(sigma > 0, sigma, 1)), fraction)
     return jnp.where(sigma > 0, found, -jnp.inf)
 
 
+@no_type_check
 def variance_term(
     x0_hat: Float[Array, "B ..."],
     fraction: Float[Array, "B ..."],
@@ -71,6 +74,8 @@ def variance_term(
     the means are linear in x_t with one slope, so that x_t itself cancels.
     """
     del x_t
+    for name, part in (("x0_hat", x0_hat), ("fraction", fraction)):
+        check_output(name, part, x0.shape, "that of x0, ")
     r = fraction * 2 * expand(jnp.log(path.sigma(t)) - jnp.log(path.sigma(s)), x0)
     rise = expand(jnp.exp(log_snr(path, s)) - jnp.exp(log_snr(path, t)), x0)
     each = jnp.exp(-r) * (1 + rise * (x0 - x0_hat) ** 2) - 1 + r

@@ -25,7 +25,7 @@ from gen_jax.diffusion.generate import plain_denoiser
 from gen_jax.diffusion.model import model_from_parts, with_dropout
 from gen_jax.diffusion.network import Preconditioned, network_denoiser
 from gen_jax.diffusion.options import Options, Parts, make_parts
-from gen_jax.errors import ConfigError, check_range
+from gen_jax.errors import ConfigError, check_range, shown
 from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel
 from gen_jax.nets.monotone import MonotoneSchedule
@@ -249,6 +249,8 @@ def variational_diffusion(
         raise ConfigError(f"{', '.join(refused)}: not of a variational model, whose loss is fixed")
     check_bin_width(bin_width)
     schedule = MonotoneSchedule() if schedule is None else schedule
+    if not isinstance(schedule, MonotoneSchedule):
+        raise ConfigError(f"schedule={shown(schedule)} must be a nets.MonotoneSchedule(...)")
     low, high = schedule.low, schedule.high
     path = from_gamma(lambda t: low * (1 - t) + high * t)
     parts = make_parts(network, path, optimizer, options_from(Options, options))

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gen_jax.checks import check_output, no_type_check
+from gen_jax.checks import check_arguments, check_output, no_type_check
 from gen_jax.conditions import image
 from gen_jax.data_units import to_data, to_model_floats
 from gen_jax.diffusion import Options, Parts, Stepper
@@ -80,6 +80,8 @@ def coupled(
     the first batch. Raises ConfigError for a negative tau, a source, coupling or other condition.
     """
     check_finite("tau", check_range("tau", tau, 0))
+    if degrade is not None:
+        check_arguments("degrade", degrade, ("key", "x0"))
     own = {"condition", "condition_dropout", "source", "start", "coupling"}
     refused = sorted(own & options.keys())
     if refused:

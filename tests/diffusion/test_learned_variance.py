@@ -31,6 +31,8 @@ def test_both_ends_and_the_middle_are_known_variances(name, x64):
     f, truth = exact_fraction(path, t, s)
     found = diffusion.reverse_log_variance(path, t, s, f)
     np.testing.assert_allclose(np.exp(found), truth, rtol=1e-10)
+    one = diffusion.reverse_log_variance(path, 0.9, 0.4, float(f[0]))
+    np.testing.assert_allclose(one, found[0], rtol=1e-6)
     for fraction in (0.0, 0.5, 1.0):  # a step to the data
         to_data = diffusion.reverse_log_variance(path, t, 0 * s, jnp.full(3, fraction))
         assert np.isneginf(to_data).all()
@@ -68,6 +70,9 @@ def test_the_term_is_a_divergence_of_two_gaussians(key, x64):
     x0, x0_hat, x_t = jax.random.normal(key, (3, 2, 3))
     f = jnp.array([[0.2, 0.9, -0.3], [0.0, 1.0, 1.4]])
     found = diffusion.variance_term(x0_hat, f, path, x0, x_t, t, s)
+    for name, given in (("x0_hat", (x0_hat[:1], f)), ("fraction", (x0_hat, f[:, :1]))):
+        with pytest.raises(ConfigError, match=f"{name} returned shape"):
+            diffusion.variance_term(*given, path, x0, x_t, t, s)
     points, weights = np.polynomial.hermite_e.hermegauss(5)
     col = lambda a: np.asarray(a)[:, None]
     a_t, s_t, a_s, s_s = (col(f(u)) for u in (t, s) for f in (path.alpha, path.sigma))

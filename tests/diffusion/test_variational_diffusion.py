@@ -178,6 +178,11 @@ def test_refusals():
             diffusion.variational_diffusion(
                 nets.MLP((8,)), optax.sgd(0.1), shape=(2,), **{name: not_read[name]}
             )
+    for schedule in (nets.MonotoneSchedule, "line"):
+        with pytest.raises(ConfigError, match="schedule=.* must be a nets.MonotoneSchedule"):
+            diffusion.variational_diffusion(
+                nets.MLP((8,)), optax.sgd(0.1), shape=(2,), schedule=schedule
+            )
     with pytest.raises(ConfigError, match="exponents"):
         nets.FourierFeatures(nets.MLP((8,)), ())
     plain = diffusion.diffusion(nets.MLP((8,)), "vp", optax.sgd(0.1), shape=(2,))

@@ -117,6 +117,9 @@ def test_refusals():
         make(tau=-1.0)
     with pytest.raises(ConfigError, match="coupling"):
         make(coupling="sinkhorn")
+    for wrong in ("blur", lambda key: key):
+        with pytest.raises(ConfigError, match="degrade.* must be a function"):
+            coupled(nets.MLP((8,)), optax.sgd(0.1), wrong, shape=(2,))
     with pytest.raises(ConfigError, match="condition_dropout: a coupled flow has its own"):
         make(condition_dropout=0.5)
     model = make()
