@@ -85,6 +85,10 @@ def main() -> None:
     changed = compare(first, config.allow_changed_data)
     if first.spec.kind == "text":
         raise ConfigError(f"run {config.run!r} is of text, which has no flow")
+    if config.pairs < first.config.batch_size:
+        raise ConfigError(
+            f"pairs={config.pairs} must be at least the run's batch_size={first.config.batch_size}"
+        )
     runs = {"first": first}
     for index in range(1, config.rounds + 1):
         last = list(runs.values())[-1]

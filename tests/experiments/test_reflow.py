@@ -72,6 +72,14 @@ def test_refusals(command):
         assert message in ended.err
 
 
+def test_fewer_pairs_than_a_batch_are_refused_before_they_are_drawn(command, points_run):
+    """The folder with them stayed, and refused the next number."""
+    ended = command("reflow", points_run, "--pairs", 4)
+    assert ended.code == 2
+    assert "pairs=4 must be at least the run's batch_size=16" in ended.err
+    assert not list(points_run.parent.glob("*-reflow*"))
+
+
 def test_pairs_of_another_origin_are_refused(tmp_path):
     """Fewer pairs, another seed, or another run's were trained on in silence."""
     path, made = tmp_path / "pairs.npz", {"run": "a", "step": 6, "seed": 0, "pairs": 2}
