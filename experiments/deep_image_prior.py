@@ -23,7 +23,7 @@ from experiments.shared.option_types import MAX_COUNT, Positive, Seed, within
 from experiments.shared.restoration import fit_report, in_pixels, levels, measured, symmetric
 from experiments.shared.runner import default_directory
 from gen_jax import data, inverse, plotting, training
-from gen_jax.errors import ConfigError
+from gen_jax.errors import ConfigError, NumericalError
 from gen_jax.nets import UNet
 from gen_jax.ranges import check_ranges
 from gen_jax.types import Array
@@ -93,6 +93,8 @@ def main() -> None:
     operator = inverse.uncropping(spec.shape, 0)
     y = measured(jax.random.key(config.seed), operator, x, config.noise_std)
     found, noisy = fitted(config, operator, y, symmetric(x)), levels(y)
+    if not np.isfinite(np.asarray(found.losses)).all():
+        raise NumericalError(f"a fit diverged: learning_rate={config.learning_rate:g} is too large")
     median = ndimage.median_filter(noisy, size=(1, 3, 3, 1))
     guesses = {"noisy": noisy, "median": median, "stop": levels(found.x), "end": levels(found.last)}
     guesses |= {} if prior is None else restoration.by_ddrm(prior, operator, y, config.noise_std)

@@ -2,7 +2,10 @@
 
 import json
 
+import numpy as np
 import pytest
+
+from gen_jax.inverse import Fitted
 
 SMALL = ("--num", 2, "--steps", 60)
 
@@ -42,3 +45,13 @@ def test_refusals(command, monkeypatch, tmp_path, words, message):
     assert ended.code in (2, 6)
     assert message in ended.err
     assert ended.err.strip().count("\n") == 0
+
+
+def test_a_fit_that_diverges_is_named(command, monkeypatch, tmp_path):
+    """It ended in a line about "values" of the picture, as if the data were at fault."""
+    images, curve = np.zeros((2, 8, 8, 1)), np.full((2, 60), np.nan)
+    gone = Fitted(images, images, np.zeros(2, int), curve, curve, curve)
+    monkeypatch.setattr("experiments.deep_image_prior.fitted", lambda *_: gone)
+    ended = command("deep_image_prior", *SMALL, "--directory", tmp_path, "--learning-rate", 9)
+    assert ended.code == 5
+    assert "a fit diverged: learning_rate=9 is too large" in ended.err
