@@ -7,7 +7,8 @@ The seeds of a cell run side by side under one vmap, every cell with the same ne
 steps. Per cell and number of calls: modes covered (fewest), total variation of their weights (mean
 and largest), share of good samples; and the seeds that diverged (a weight that is not finite), or
 collapsed (less than half of the modes). Writes `benchmarks/results/few_steps_NAME.json` after every
-cell, which a second start continues, and prints a Markdown table.
+cell, which a second start continues, and prints a Markdown table. `--status WORDS` writes the
+record of the site.
 """
 
 import json
@@ -19,7 +20,7 @@ import numpy as np
 import tyro
 
 from benchmarks.cells import begun
-from benchmarks.measuring import RESULTS, machine, train_seeds
+from benchmarks.measuring import RESULTS, machine, train_seeds, write_record
 from gen_jax import data, metrics, nets, training
 from gen_jax.data import toy
 from gen_jax.errors import check_choice, check_range
@@ -53,6 +54,8 @@ class Config:
     name: str = "cpu"
     limit: int | None = None
     """Cells to train now, at most."""
+    status: str | None = None
+    """What the record of the site says of its origin; it is written where this is given."""
 
     def check(self) -> None:
         """Raise ConfigError for what cannot work."""
@@ -109,11 +112,11 @@ def run_cell(config: Config, dataset: str, loss: str) -> dict[str, Any]:
     return {**found, "cpu_seconds": round(time.process_time() - begun, 1)}
 
 
-def table(cells: dict[str, dict[str, Any]], config: Config) -> str:
-    """Total variation, mean and largest, and share of good samples, by calls; in Markdown."""
+def table(cells: dict[str, dict[str, Any]], config: Config) -> tuple[list[str], list[list[str]]]:
+    """Head and lines: total variation, mean and largest, and share of good samples, by calls."""
     heads = [f"{name}, {n} calls" if n > 1 else f"{name}, 1 call" for name in config.datasets
              for n in CALLS]  # fmt: skip
-    lines = ["| loss | " + " | ".join(heads) + " | CPU s |", "| --- " * (2 + len(heads)) + "|"]
+    lines = []
     for loss in config.losses:
         row, seconds = [], 0.0
         for dataset in config.datasets:
@@ -121,8 +124,8 @@ def table(cells: dict[str, dict[str, Any]], config: Config) -> str:
             seconds += cell["cpu_seconds"] if cell else 0
             for calls in CALLS:
                 row.append(_text(cell[str(calls)], config.seeds) if cell else "")
-        lines.append(f"| {loss} | " + " | ".join(row) + f" | {seconds:.0f} |")
-    return "\n".join(lines)
+        lines.append([loss, *row, f"{seconds:.0f}"])
+    return ["loss", *heads, "CPU s"], lines
 
 
 def _text(c: dict[str, Any], seeds: int) -> str:
@@ -137,7 +140,7 @@ def main() -> None:
     config.check()
     training.configure_backend(1)
     path = RESULTS / f"few_steps_{config.name}.json"
-    how, cells = begun(path, config, ("datasets", "losses", "limit", "name"))
+    how, cells = begun(path, config, ("datasets", "losses", "limit", "name", "status"))
     todo = [(dataset, loss) for dataset in config.datasets for loss in config.losses]
     todo = [pair for pair in todo if " ".join(pair) not in cells]
     for dataset, loss in todo[: config.limit]:
@@ -147,7 +150,12 @@ def main() -> None:
         path.write_text(
             json.dumps({"how": how, "machine": machine(), "cells": cells}, indent=2) + "\n"
         )
-    print(table(cells, config))
+    head, body = table(cells, config)
+    for line in (head, ["---"] * len(head), *body):
+        print(f"| {' | '.join(line)} |")
+    if config.status:
+        record = {"name": "few-steps-in-the-plane", "status": config.status}
+        write_record({**record, "columns": head, "rows": body})
 
 
 if __name__ == "__main__":
