@@ -45,8 +45,9 @@ class Config(PathConfig):
     """Share of the examples that train the velocity alone."""
     adaptive: Annotated[float, *of(FewSteps, "adaptive")] = 0.0
     """Power of the weight 1 / error of each example."""
-    gamma: Annotated[float, *of(FewSteps, "gamma")] = 0.0
-    """Of the jumps: 0 follows the flow, 1 adds noise again after each."""
+    gamma: Annotated[float | None, *of(FewSteps, "gamma")] = None
+    """Of the jumps: 0 follows the flow, 1 adds noise again after each. If not given 0, and 1 for
+    consistency."""
     noise_input: str = "angle"
     sampling_steps: Count = 1
 

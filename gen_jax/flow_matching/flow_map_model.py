@@ -9,7 +9,7 @@ and inverse problem works on it, and a diffusion model's parameters are a valid 
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel
 from gen_jax.optimization import AveragedState, optimizer_step_with_ema
 from gen_jax.paths import GaussianPath, coefficients, convert, expand
-from gen_jax.ranges import Share, Weight, check_ranges, options_from
+from gen_jax.ranges import Range, Share, Weight, check_ranges, options_from
 from gen_jax.types import Array, AverageVelocity, Batch, Float, FlowMap, Int, Key, Metrics, State
 
 SMOOTH = ("velocity", "v", "F")
@@ -85,7 +85,8 @@ class FewSteps(NamedTuple):
       velocity_share: of examples with s = t, which train the velocity alone.
       adaptive: power p of the weight 1 / (error + 1e-3)^p of each example (geng2025: 1); 0 is none.
       pairs: a name in PAIRS or a function like theirs; by default the loss's own.
-      gamma: of `jump` in `sample`: 0 jumps, 1 jumps to the data and adds noise again.
+      gamma: of `jump` in `sample`: 0 jumps, 1 jumps to the data and adds noise again. By default 0,
+        and 1 for consistency, which trains jumps to the data alone; 0 beside a source or coupling.
       loss_options: further options of the loss.
     """
 
@@ -93,7 +94,7 @@ class FewSteps(NamedTuple):
     velocity_share: Share = 0.75
     adaptive: Weight = 0.0
     pairs: str | Callable | None = None
-    gamma: Share = 0.0
+    gamma: Annotated[float | None, Range(0, 1)] = None
     loss_options: Mapping[str, Any] = {}
 
 
@@ -225,13 +226,17 @@ def flow_map_model(
             "noise_input='log_snr' is steep at the ends of a path, and flow maps differentiate it: "
             "'angle', or a smooth function (path, t)"
         )
+    gamma = few.gamma
+    if gamma is None:
+        to_data = few.loss is FEW_STEP_LOSSES["consistency"] and is_normal(parts.options)
+        gamma = 1.0 if to_data else 0.0
+    if gamma and not is_normal(parts.options):
+        raise ConfigError(f"gamma={gamma} adds normal noise: not beside a source or coupling")
     both = both_times(parts.options.noise_input)
     jumps = lambda parts, params, value: jump(
-        flow_map(network_average(parts.preconditioned, params, value)), few.gamma
+        flow_map(network_average(parts.preconditioned, params, value)), gamma
     )
     parts = parts._replace(
         options=parts.options._replace(noise_input=both, stepper="jump"), steppers={"jump": jumps}
     )
-    if few.gamma and not is_normal(parts.options):
-        raise ConfigError(f"gamma={few.gamma} adds normal noise: not beside a source or coupling")
     return model_from_parts(parts)._replace(step=partial(_step, parts, few))

@@ -157,6 +157,21 @@ def test_bad_options_are_refused(options, message):
         flow_map_model(nets.MLP((8, 8)), "linear", optax.sgd(0.1), shape=(2,), **options)
 
 
+def test_consistency_jumps_to_the_data_and_adds_noise_again():
+    """It trains no other jumps: two calls along the flow would end at a time it never saw."""
+    of = lambda loss, **more: flow_map_model(
+        nets.MLP((8,)), "linear", optax.sgd(0.1), loss, shape=(2,), num_steps=2, **more
+    )
+    state = of("consistency").init(KEY, {"x": X})
+    state = state._replace(ema=jax.tree.map(lambda p: p + 0.3, state.ema))
+    draw = lambda model: np.asarray(model.sample(KEY, state, 4))
+    found = draw(of("consistency"))
+    np.testing.assert_array_equal(found, draw(of("consistency", gamma=1.0)))
+    along = draw(of("consistency", gamma=0.0))
+    np.testing.assert_array_equal(along, draw(of("improved_mean_flow")))
+    assert np.abs(found - along).max() > 0.01
+
+
 def test_a_batch_of_one_cannot_drift():
     model = flow_map_model(nets.MLP((8, 8)), "linear", optax.sgd(0.1), "drifting", shape=(2,))
     batch = {"x": X[:1]}
