@@ -121,7 +121,10 @@ def text(numbers: dict[str, Any] | None) -> str:
 
 
 def table(rows: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Head, and a line for each row, the parent first."""
+    """Head, and a line for each row: the parent, then by start, in the order of the losses."""
+    order = [*FEW_STEP_LOSSES]
+    place = lambda row: (row["start"], order.index(row["loss"]) if row["loss"] in order else -1)
+    rows = sorted(rows, key=place)
     head = ["training", "steps", "CPU s", *(f"{n} call{'s' * (n > 1)}" for n in CALLS)]
     body = []
     for row in rows:
