@@ -174,7 +174,7 @@ def main() -> None:
     for line in (head, ["---"] * len(head), *body):
         print(f"| {' | '.join(line)} |")
     if config.status:
-        record = {"name": f"few-steps-{parent.spec.name}", "status": config.status}
+        record = {"name": f"few-steps-at-equal-time-{parent.spec.name}", "status": config.status}
         write_record({**record, "columns": head, "rows": body})
 
 
