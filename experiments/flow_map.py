@@ -33,8 +33,8 @@ class Config(PathConfig):
     """A flow map; the defaults train on 8x8 digits in two minutes on two cores."""
 
     loss: str = "improved_mean_flow"
-    """mean_flow, improved_mean_flow, shortcut, consistency, lagrangian, moment_matching or, of data
-    without labels, drifting"""
+    """mean_flow, improved_mean_flow, shortcut, consistency, continuous_consistency, lagrangian,
+    moment_matching or, of data without labels, drifting"""
     group: Annotated[int, *within(2, MAX_COUNT)] = 4
     """Of moment_matching: examples whose law is compared; divides the batch."""
     temperature: Positive = 0.1
@@ -43,11 +43,13 @@ class Config(PathConfig):
     """What the network predicts: v, velocity or F."""
     velocity_share: Annotated[float, *of(FewSteps, "velocity_share")] = 0.75
     """Share of the examples that train the velocity alone."""
+    warmup_steps: Annotated[int, *of(FewSteps, "warmup_steps", MAX_COUNT)] = 1000
+    """Of continuous_consistency: steps in which the derivative's weight rises from 0 to 1."""
     adaptive: Annotated[float, *of(FewSteps, "adaptive")] = 0.0
     """Power of the weight 1 / error of each example."""
     gamma: Annotated[float | None, *of(FewSteps, "gamma")] = None
     """Of the jumps: 0 follows the flow, 1 adds noise again after each. If not given 0, and 1 for
-    consistency."""
+    the two kinds of consistency."""
     noise_input: str = "angle"
     sampling_steps: Count = 1
 
@@ -81,6 +83,7 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
         prediction=config.prediction,
         velocity_share=config.velocity_share,
         adaptive=config.adaptive,
+        warmup_steps=config.warmup_steps,
         gamma=config.gamma,
         loss_options=loss_options(config),
         **model_options(config, spec),

@@ -98,3 +98,34 @@ def continuous_consistency_loss(
     norm = jnp.sqrt(mean_square(g))
     wanted = jax.lax.stop_gradient(value) + g / expand(norm + normaliser, g)
     return mean_square(value - wanted), {"tangent": norm}
+
+
+@no_type_check
+@floats(x0="B ...", x1="B ...", t="B", s="B")
+def continuous_consistency_steps_loss(
+    average: AverageVelocity,
+    path: GaussianPath,
+    x0: Float[Array, "B ..."],
+    x1: Float[Array, "B ..."],
+    t: Float[Array, "B"],
+    s: Float[Array, "B"],
+    *,
+    matching_weight: float = 1.0,
+    warmup: float | Array = 1.0,
+    **options,
+) -> tuple[Float[Array, "B"], dict[str, Array]]:
+    """`continuous_consistency_loss`, whose jumps end at 0, and flow matching on the diagonal.
+
+    Args:
+      s: not used, but s <= t.
+      matching_weight: of |U(x_t, t, t) - u|^2, which keeps the diagonal a denoiser.
+      warmup, options: of `continuous_consistency_loss`; `flow_map_model` raises `warmup`.
+    Returns the sum [B], and "tangent" and "flow_matching".
+    Raises ConfigError for a negative weight, and for s > t.
+    """
+    check_finite("matching_weight", check_range("matching_weight", matching_weight, 0))
+    check_order(t, s)
+    loss, aux = continuous_consistency_loss(average, path, x0, x1, t, warmup=warmup, **options)
+    x_t, u = conditional(path, x0, x1, t)
+    matching = mean_square(average(x_t, t, t) - u)
+    return loss + matching_weight * matching, {**aux, "flow_matching": matching}

@@ -3,13 +3,19 @@
 from collections.abc import Callable
 from functools import partial
 
-from gen_jax.flow_matching.consistency import consistency_loss
+from gen_jax.flow_matching.consistency import (
+    consistency_loss,
+    continuous_consistency_steps_loss,
+)
 from gen_jax.flow_matching.drifting import drifting_map_loss
 from gen_jax.flow_matching.inductive_moment_matching import moment_matching_steps_loss
 from gen_jax.flow_matching.lagrangian import lagrangian_loss
 from gen_jax.flow_matching.mean_flow import mean_flow_loss
 from gen_jax.flow_matching.shortcut import shortcut_loss
 from gen_jax.registries import described
+
+TO_DATA = ("consistency", "continuous_consistency")
+"""Losses that train jumps to the data alone."""
 
 FEW_STEP_LOSSES: dict[str, Callable] = {
     "mean_flow": mean_flow_loss,
@@ -19,6 +25,7 @@ FEW_STEP_LOSSES: dict[str, Callable] = {
     ),
     "shortcut": shortcut_loss,
     "consistency": consistency_loss,
+    "continuous_consistency": continuous_consistency_steps_loss,
     "lagrangian": lagrangian_loss,
     "moment_matching": moment_matching_steps_loss,
     "drifting": drifting_map_loss,

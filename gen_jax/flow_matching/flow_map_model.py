@@ -24,13 +24,13 @@ from gen_jax.diffusion.network import Preconditioned, noise_input
 from gen_jax.diffusion.options import is_normal, resolve
 from gen_jax.diffusion.time_sampling import off_the_steep
 from gen_jax.errors import ConfigError, check_choice, shown
-from gen_jax.flow_matching.few_step import FEW_STEP_LOSSES
+from gen_jax.flow_matching.few_step import FEW_STEP_LOSSES, TO_DATA
 from gen_jax.flow_matching.flow_map import flow_map, jump
 from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel
 from gen_jax.optimization import AveragedState, optimizer_step_with_ema
 from gen_jax.paths import GaussianPath, coefficients, convert, expand
-from gen_jax.ranges import Range, Share, Weight, check_ranges, options_from
+from gen_jax.ranges import Count, Range, Share, Weight, check_ranges, options_from
 from gen_jax.types import Array, AverageVelocity, Batch, Float, FlowMap, Int, Key, Metrics, State
 
 SMOOTH = ("velocity", "v", "F")
@@ -71,6 +71,7 @@ PAIRS: dict[str, Callable] = {
     "lagrangian": nested_pairs,
     "shortcut": halving_pairs,
     "consistency": shrinking_pairs,
+    "continuous_consistency": nested_pairs,
     "moment_matching": nested_pairs,
     "drifting": nested_pairs,
 }
@@ -86,7 +87,10 @@ class FewSteps(NamedTuple):
       adaptive: power p of the weight 1 / (error + 1e-3)^p of each example (geng2025: 1); 0 is none.
       pairs: a name in PAIRS or a function like theirs; by default the loss's own.
       gamma: of `jump` in `sample`: 0 jumps, 1 jumps to the data and adds noise again. By default 0,
-        and 1 for consistency, which trains jumps to the data alone; 0 beside a source or coupling.
+        and 1 for the losses of TO_DATA, which train jumps to the data alone; 0 beside a source or
+        coupling.
+      warmup_steps: of a loss with an option `warmup` that is not given: steps of training in which
+        it rises from 0 to 1 (lu2025: 10,000 of 400,000).
       loss_options: further options of the loss.
     """
 
@@ -96,6 +100,7 @@ class FewSteps(NamedTuple):
     pairs: str | Callable | None = None
     gamma: Annotated[float | None, Range(0, 1)] = None
     loss_options: Mapping[str, Any] = {}
+    warmup_steps: Count = 1000
 
 
 def both_times(noise: Callable) -> Callable[..., Float[Array, "B 2"]]:
@@ -156,7 +161,10 @@ def _loss(
         value = drop(key_drop, options.condition, value, options.condition_dropout, n)
     loss: Any = few.loss
     average = network_average(p, params, value)
-    each, metrics = loss(average, p.path, x0, x1, t, s, **few.loss_options)
+    more = dict(few.loss_options)
+    if "warmup" in inspect.signature(loss).parameters:
+        more.setdefault("warmup", jnp.minimum(step / few.warmup_steps, 1.0))
+    each, metrics = loss(average, p.path, x0, x1, t, s, **more)
     if few.adaptive:
         each = each / (jax.lax.stop_gradient(each) + 1e-3) ** few.adaptive
     return each, metrics
@@ -228,7 +236,8 @@ def flow_map_model(
         )
     gamma = few.gamma
     if gamma is None:
-        to_data = few.loss is FEW_STEP_LOSSES["consistency"] and is_normal(parts.options)
+        to_data = few.loss in [FEW_STEP_LOSSES[name] for name in TO_DATA]
+        to_data = to_data and is_normal(parts.options)
         gamma = 1.0 if to_data else 0.0
     if gamma and not is_normal(parts.options):
         raise ConfigError(f"gamma={gamma} adds normal noise: not beside a source or coupling")

@@ -22,7 +22,9 @@ T = np.array([1.0, 0.7, 0.7, 0.3, 0.5])
 S = np.array([0.05, 0.2, 0.7, 0.1, 0.499])
 OF_LAWS = ("moment_matching", "drifting")
 """Losses that compare the rows of a batch with each other."""
-OF_PAIRS = [name for name in FEW_STEP_LOSSES if name not in OF_LAWS]
+NORMALISED = "continuous_consistency"
+"""Its value is no polynomial of the data."""
+OF_PAIRS = [name for name in FEW_STEP_LOSSES if name not in (*OF_LAWS, NORMALISED)]
 
 
 def one_point(key, path):
@@ -193,6 +195,23 @@ def test_continuous_consistency_moves_along_the_tangent(key, x64):
         np.testing.assert_allclose(jax.grad(loss)(jnp.zeros((1, 2)), warmup), wanted, rtol=1e-9)
 
 
+def test_continuous_consistency_is_its_part_and_flow_matching(key, x64):
+    x0, x1 = jax.random.normal(key, (2, 3, 2))
+    t, s = jnp.array([0.2, 0.6, 1.0]), jnp.zeros(3)
+    average = lambda x, t, s: 0.7 * x + (t**2 - s)[:, None]
+    x_t = (1 - t)[:, None] * x0 + t[:, None] * x1
+    matching = ((average(x_t, t, t) - (x1 - x0)) ** 2).mean(1)
+    options = {"warmup": 0.4, "normaliser": 0.3}
+    found, terms = FEW_STEP_LOSSES[NORMALISED](
+        average, linear(), x0, x1, t, s, matching_weight=0.5, **options
+    )
+    part, _ = continuous_consistency_loss(average, linear(), x0, x1, t, **options)
+    np.testing.assert_allclose(terms["flow_matching"], matching, rtol=1e-9)
+    np.testing.assert_allclose(found, part + 0.5 * matching, rtol=1e-9)
+    with pytest.raises(ConfigError, match="matching_weight=-1"):
+        FEW_STEP_LOSSES[NORMALISED](average, linear(), x0, x1, t, s, matching_weight=-1)
+
+
 def test_moment_matching_is_a_discrepancy(key, x64):
     """The mean over pairs of numpy, group by group; a batch that groups do not fill is refused."""
     x0, x1 = jax.random.normal(key, (2, 6, 2))
@@ -300,7 +319,7 @@ def test_every_loss_is_finite_at_the_ends_of_the_path(name, key):
         assert np.isfinite(jax.value_and_grad(of)(0.3)).all()
 
 
-@pytest.mark.parametrize("name", [*OF_PAIRS, "moment_matching"])
+@pytest.mark.parametrize("name", [*OF_PAIRS, NORMALISED, "moment_matching"])
 def test_a_map_back_to_the_noise_is_refused(name, key):
     average, x0, x1 = one_point(key, linear())
     t, s = jnp.full(4, 0.3), jnp.array([0.1, 0.2, 0.3, 0.5])

@@ -172,6 +172,26 @@ def test_consistency_jumps_to_the_data_and_adds_noise_again():
     assert np.abs(found - along).max() > 0.01
 
 
+def test_the_derivative_of_continuous_consistency_warms_up():
+    """By steps of training, from 0 to 1 after `warmup_steps`; a weight that is given stays."""
+    batch = {"x": X[:12]}
+
+    def tangents(steps, **options):
+        model = flow_map_model(
+            nets.MLP((4,)), "linear", optax.sgd(0), "continuous_consistency", shape=(2,), **options
+        )
+        state = model.init(KEY, batch)
+        state = state._replace(params=jax.tree.map(lambda p: p + 0.2, state.params))
+        at = lambda step: model.step(KEY, state._replace(step=jnp.int32(step)), batch)[1]["tangent"]
+        return [float(at(step)) for step in steps]
+
+    rising = tangents((0, 10, 20, 40), warmup_steps=20)
+    assert rising[2] == rising[3]
+    assert len({round(value, 4) for value in rising}) == 3
+    fixed = tangents((0, 40), loss_options={"warmup": 0.5})
+    np.testing.assert_allclose(fixed, [rising[1]] * 2, rtol=1e-6)
+
+
 def test_a_batch_of_one_cannot_drift():
     model = flow_map_model(nets.MLP((8, 8)), "linear", optax.sgd(0.1), "drifting", shape=(2,))
     batch = {"x": X[:1]}
