@@ -3,7 +3,8 @@
 The network learns the average velocity U(x, t, s). Its diagonal U(x, t, t) is a denoiser, so the
 model is a diffusion model too (its `parts` are `diffusion.Parts`): every stepper, guide, likelihood
 and inverse problem works on it, and a diffusion model's parameters are a valid start
-(`training.fit(initial=...)`). Samples jump with the flow map by default.
+(`training.fit(initial=...)`). Samples jump with the flow map by default. The consistency loss alone
+does not train the diagonal: jumps are the only use of its model.
 """
 
 import inspect
