@@ -91,7 +91,7 @@ class FewSteps(NamedTuple):
         and 1 for the losses of TO_DATA, which train jumps to the data alone; 0 beside a source or
         coupling.
       warmup_steps: of a loss with an option `warmup` that is not given: steps of training in which
-        it rises from 0 to 1 (lu2025: 10,000 of 400,000).
+        it rises from 0 to 1 (lu2025, algorithm 1).
       loss_options: further options of the loss.
     """
 
