@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import tyro
 
 from benchmarks.landscape_tables import value_of
-from benchmarks.measuring import machine, read, write, write_record
+from benchmarks.measuring import machine, markdown, read, write, write_record
 from benchmarks.timed_runs import train
 from experiments.shared import measures, records
 from experiments.shared.option_types import MAX_SAMPLES, Positive, within
@@ -171,8 +171,7 @@ def main() -> None:
             if (loss, start) not in there:
                 add(row_of(parent, config, loss, start))
     head, body = table(rows)
-    for line in (head, ["---"] * len(head), *body):
-        print(f"| {' | '.join(line)} |")
+    print(markdown(head, body))
     if config.status:
         record = {"name": f"few-steps-at-equal-time-{parent.spec.name}", "status": config.status}
         write_record({**record, "columns": head, "rows": body})

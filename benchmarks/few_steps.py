@@ -20,7 +20,7 @@ import numpy as np
 import tyro
 
 from benchmarks.cells import begun
-from benchmarks.measuring import RESULTS, machine, train_seeds, write_record
+from benchmarks.measuring import RESULTS, machine, markdown, train_seeds, write_record
 from gen_jax import data, metrics, nets, training
 from gen_jax.data import toy
 from gen_jax.errors import check_choice, check_range
@@ -151,8 +151,7 @@ def main() -> None:
             json.dumps({"how": how, "machine": machine(), "cells": cells}, indent=2) + "\n"
         )
     head, body = table(cells, config)
-    for line in (head, ["---"] * len(head), *body):
-        print(f"| {' | '.join(line)} |")
+    print(markdown(head, body))
     if config.status:
         record = {"name": "few-steps-in-the-plane", "status": config.status}
         write_record({**record, "columns": head, "rows": body})

@@ -5,7 +5,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,11 @@ def write(name: str, facts: Mapping[str, Any], report: Mapping[str, Any]) -> Non
     path = result_path(name)
     path.write_text(json.dumps({"machine": facts, **report}, indent=1) + "\n", encoding="utf-8")
     print(f"written: {path}")
+
+
+def markdown(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    """A table's lines in Markdown."""
+    return "".join(f"| {' | '.join(line)} |\n" for line in (head, ["---"] * len(head), *body))
 
 
 def write_record(record: Mapping[str, Any], docs: Path = DOCS) -> Path:

@@ -22,7 +22,7 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
-from benchmarks.measuring import machine, read, result_path, write, write_record
+from benchmarks.measuring import machine, markdown, read, result_path, write, write_record
 from experiments import latent_search, palette
 from experiments import restore as restoring
 from experiments.shared.option_types import MAX_COUNT, Count, Positive, within
@@ -184,8 +184,7 @@ def main() -> None:
         show()
     operators = [o for o in config.operators if any(n.startswith(f"{o} ") for n in cells)]
     columns, body = ["solver", *operators], table(cells, operators)
-    lines = [columns, ["---"] * len(columns), *body]
-    shown = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    shown = markdown(columns, body)
     result_path(name).with_suffix(".md").write_text(shown, encoding="utf-8")
     if config.status:
         record = {"name": name.replace("_", "-"), "status": config.status}

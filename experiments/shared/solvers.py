@@ -9,9 +9,10 @@ import numpy as np
 from experiments.shared.registry import Saved
 from experiments.shared.restoration import levels, seen
 from gen_jax import diffusion, inverse
-from gen_jax.errors import ConfigError, check_range
+from gen_jax.errors import check_range
 from gen_jax.frozen import parts_of
 from gen_jax.inverse import GUIDES, LinearOperator, Operator
+from gen_jax.inverse.measurements import checked_linear
 from gen_jax.sampling import importance
 from gen_jax.types import Array, Key
 
@@ -59,9 +60,7 @@ def by_particles(
     ConfigError where there is no noise, and for an operator that is not linear: its likelihood
     says nothing of the variance of x0 given x_t, and leaves one particle.
     """
-    if not isinstance(operator, LinearOperator):
-        choice = "choose dps, or experiments.latent_search"
-        raise ConfigError(f"solver={PARTICLES!r} needs a linear operator ({choice})")
+    operator = checked_linear(f"solver={PARTICLES!r}", operator)
     parts, _ = parts_of(saved.model, saved.state, diffusion.Parts)
     path, std = parts.path, parts.options.data_std
     check_range("noise_std", noise_std, 0, open_low=True)

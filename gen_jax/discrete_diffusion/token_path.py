@@ -83,10 +83,9 @@ def is_absorbing(path: TokenPath) -> bool:
 
 def mask_token(path: TokenPath) -> int:
     """The token that all noise is. Raises ConfigError for noise of several tokens."""
-    noise = np.asarray(path.noise)
-    if np.count_nonzero(noise) != 1:
+    if not is_absorbing(path):
         raise ConfigError("this sampler needs a path with one mask token (choose absorbing)")
-    return int(np.argmax(noise))
+    return int(np.argmax(np.asarray(path.noise)))
 
 
 @no_type_check

@@ -5,7 +5,13 @@ import jax.numpy as jnp
 
 from gen_jax.checks import floats, no_type_check, same_shape
 from gen_jax.errors import check_finite, check_range
-from gen_jax.flow_matching.flow_map import check_order, conditional, flow_map, mean_square
+from gen_jax.flow_matching.flow_map import (
+    check_order,
+    conditional,
+    flow_map,
+    mean_square,
+    velocity_error,
+)
 from gen_jax.paths import GaussianPath, expand, velocity
 from gen_jax.types import Array, AverageVelocity, Denoiser, Float
 
@@ -126,6 +132,5 @@ def continuous_consistency_steps_loss(
     check_finite("matching_weight", check_range("matching_weight", matching_weight, 0))
     check_order(t, s)
     loss, aux = continuous_consistency_loss(average, path, x0, x1, t, warmup=warmup, **options)
-    x_t, u = conditional(path, x0, x1, t)
-    matching = mean_square(average(x_t, t, t) - u)
+    matching = velocity_error(average, path, x0, x1, t)
     return loss + matching_weight * matching, {**aux, "flow_matching": matching}

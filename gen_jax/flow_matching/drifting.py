@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from gen_jax.checks import floats, no_type_check, same_shape
 from gen_jax.errors import ConfigError, check_choice, check_finite, check_range
-from gen_jax.flow_matching.flow_map import conditional, flow_map, mean_square
+from gen_jax.flow_matching.flow_map import flow_map, mean_square, velocity_error
 from gen_jax.paths import GaussianPath, expand
 from gen_jax.types import Array, AverageVelocity, Float
 
@@ -122,11 +122,10 @@ def drifting_map_loss(
     del s
     check_finite("matching_weight", check_range("matching_weight", matching_weight, 0))
     average = same_shape("average", average)
-    x_t, u = conditional(path, x0, x1, t)
+    matching = velocity_error(average, path, x0, x1, t)
     one = jnp.ones_like(t)
     start = expand(path.sigma(one), x1) * x1
     generated = flow_map(average)(start, one, jnp.zeros_like(t))
     drifted, _ = drifting_loss(generated, x0, temperature * x0[0].size ** 0.5, kernel)
-    matching = mean_square(average(x_t, t, t) - u)
     terms = {"drift": drifted, "flow_matching": matching}
     return drifted + matching_weight * matching, terms

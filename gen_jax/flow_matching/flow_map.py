@@ -102,6 +102,19 @@ def conditional(
     return x_t, expand(c.d_alpha, x0) * x0 + expand(c.d_sigma, x0) * x1
 
 
+def velocity_error(
+    average: AverageVelocity,
+    path: GaussianPath,
+    x0: Float[Array, "B ..."],
+    x1: Float[Array, "B ..."],
+    t: Float[Array, "B"],
+) -> Float[Array, "B"]:
+    """|U(x_t, t, t) - u|^2 averaged over dimensions, u the pair's velocity: flow matching of the
+    diagonal, which keeps it a denoiser."""
+    x_t, u = conditional(path, x0, x1, t)
+    return mean_square(average(x_t, t, t) - u)
+
+
 def mean_square(difference: Float[Array, "B ..."]) -> Float[Array, "B"]:
     """Mean over all axes but the first."""
     return jnp.mean(difference**2, axis=tuple(range(1, difference.ndim)))

@@ -4,7 +4,7 @@ The network learns the average velocity U(x, t, s). Its diagonal U(x, t, t) is a
 model is a diffusion model too (its `parts` are `diffusion.Parts`): every stepper, guide, likelihood
 and inverse problem works on it, and a diffusion model's parameters are a valid start
 (`training.fit(initial=...)`). Samples jump with the flow map by default. The consistency loss alone
-does not train the diagonal: jumps are the only use of its model.
+does not train the diagonal: its model jumps, and refuses every other use.
 """
 
 import inspect
@@ -20,7 +20,7 @@ from gen_jax.checks import check_arguments, check_callable, check_output, no_typ
 from gen_jax.conditions import drop
 from gen_jax.diffusion import Options, Parts, make_parts, model_from_parts
 from gen_jax.diffusion.generate import value_or_null
-from gen_jax.diffusion.model import data_and_noise, with_dropout
+from gen_jax.diffusion.model import data_and_noise, init_state, with_dropout
 from gen_jax.diffusion.network import Preconditioned, noise_input
 from gen_jax.diffusion.options import is_normal, resolve
 from gen_jax.diffusion.time_sampling import off_the_steep
@@ -109,6 +109,20 @@ def both_times(noise: Callable) -> Callable[..., Float[Array, "B 2"]]:
     return lambda path, t, s=None: jnp.stack(
         [noise(path, t), noise(path, t if s is None else s)], axis=-1
     )
+
+
+def of_jumps_alone(noise: Callable) -> Callable[..., Float[Array, "B 2"]]:
+    """`both_times` of a model whose diagonal is not trained: raises ConfigError for one time."""
+
+    def refusing(path: GaussianPath, t: Array, s: Array | None = None) -> Array:
+        if s is None:
+            raise ConfigError(
+                "a model of the consistency loss has no velocity U(x, t, t), so no denoiser: it "
+                "samples by jumps (other losses train both, such as continuous_consistency)"
+            )
+        return both_times(noise)(path, t, s)
+
+    return refusing
 
 
 def network_average(p: Preconditioned, params: Any, value: Any) -> AverageVelocity:
@@ -242,11 +256,21 @@ def flow_map_model(
         gamma = 1.0 if to_data else 0.0
     if gamma and not is_normal(parts.options):
         raise ConfigError(f"gamma={gamma} adds normal noise: not beside a source or coupling")
-    both = both_times(parts.options.noise_input)
     jumps = lambda parts, params, value: jump(
         flow_map(network_average(parts.preconditioned, params, value)), gamma
     )
-    parts = parts._replace(
-        options=parts.options._replace(noise_input=both, stepper="jump"), steppers={"jump": jumps}
+    noise = parts.options.noise_input
+    seeing = lambda both: parts._replace(
+        options=parts.options._replace(noise_input=both(noise), stepper="jump"),
+        steppers={"jump": jumps},
     )
-    return model_from_parts(parts)._replace(step=partial(_step, parts, few))
+    whole = seeing(both_times)
+    if few.loss is not FEW_STEP_LOSSES["consistency"]:
+        return model_from_parts(whole)._replace(step=partial(_step, whole, few))
+    model = model_from_parts(seeing(of_jumps_alone))
+    return model._replace(
+        init=partial(init_state, whole),
+        step=partial(_step, whole, few),
+        log_prob=None,
+        log_prob_kind="none",
+    )

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from gen_jax.checks import floats, no_type_check, same_shape
 from gen_jax.errors import ConfigError, check_finite, check_range
-from gen_jax.flow_matching.flow_map import check_order, conditional, flow_map, mean_square
+from gen_jax.flow_matching.flow_map import check_order, conditional, flow_map, velocity_error
 from gen_jax.paths import GaussianPath
 from gen_jax.types import Array, AverageVelocity, Float
 
@@ -86,8 +86,7 @@ def moment_matching_steps_loss(
     average, r = same_shape("average", average), jnp.maximum(s, t - step)
     options: Any = {"group": group, "target": target}
     discrepancy, _ = moment_matching_loss(average, path, x0, x1, t, r, s, **options)
-    x_t, u = conditional(path, x0, x1, t)
-    matching = mean_square(average(x_t, t, t) - u)
+    matching = velocity_error(average, path, x0, x1, t)
     terms = {"discrepancy": discrepancy, "flow_matching": matching}
     return discrepancy + matching_weight * matching, terms
 

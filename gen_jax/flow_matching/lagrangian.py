@@ -8,7 +8,13 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.checks import floats, no_type_check, same_shape
-from gen_jax.flow_matching.flow_map import check_order, conditional, flow_map, mean_square
+from gen_jax.flow_matching.flow_map import (
+    check_order,
+    conditional,
+    flow_map,
+    mean_square,
+    velocity_error,
+)
 from gen_jax.paths import GaussianPath
 from gen_jax.types import Array, AverageVelocity, Float
 
@@ -36,11 +42,11 @@ def lagrangian_loss(
     average = same_shape("average", average)
     target = average if target is None else same_shape("target", target)
     check_order(t, s)
-    x_t, u = conditional(path, x0, x1, t)
+    x_t, _ = conditional(path, x0, x1, t)
     moved = lambda s: flow_map(average)(x_t, t, s)
     end, speed = jax.jvp(moved, (s,), (jnp.ones_like(s),))
     wanted = jax.lax.stop_gradient(target(jax.lax.stop_gradient(end), s, s))
     distillation = mean_square(speed - wanted)
-    matching = mean_square(average(x_t, t, t) - u)
+    matching = velocity_error(average, path, x0, x1, t)
     terms = {"distillation": distillation, "flow_matching": matching}
     return distillation + matching, terms

@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 
 from gen_jax.checks import no_type_check
@@ -12,6 +11,7 @@ from gen_jax.inverse.measurements import (
     check_operator,
     denoised_with_covariance,
     measurements,
+    noise_variance,
 )
 from gen_jax.inverse.operators import LinearOperator, Operator
 from gen_jax.paths import GaussianPath, as_path, expand
@@ -47,15 +47,13 @@ def dps(
     if scale == "likelihood":
         check_noise(noise_std, positive=True)
     path, operator = as_path(path), check_operator(operator)
-    rounding = np.square(getattr(operator, "rounding_std", 0.0))
 
     def guided(x, t):
         x0, covariance = denoised_with_covariance(denoise, path, x, t)
         predicted, pull_back = jax.vjp(operator.apply, x0)
         residual = measurements(operator, y, x) - predicted
         if scale == "likelihood":
-            variance = jnp.asarray(noise_std**2 + rounding, residual.dtype)
-            pulled = pull_back(residual / variance)[0]
+            pulled = pull_back(residual / noise_variance(operator, noise_std, residual.dtype))[0]
         else:
             norm = jnp.sqrt(jnp.sum(residual**2, axis=tuple(range(1, residual.ndim))))
             pulled = pull_back(residual / expand(jnp.maximum(norm, 1e-12), residual))[0]

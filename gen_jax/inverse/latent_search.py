@@ -16,7 +16,13 @@ from jax.typing import ArrayLike
 
 from gen_jax.checks import as_floats, as_key, check_callable, check_output, no_type_check
 from gen_jax.errors import ConfigError, check_finite, check_range
-from gen_jax.inverse.measurements import check_noise, check_operator, checked_linear, measurements
+from gen_jax.inverse.measurements import (
+    check_noise,
+    check_operator,
+    checked_linear,
+    measurements,
+    noise_variance,
+)
 from gen_jax.inverse.operators import LinearOperator, Operator
 from gen_jax.types import Array, Float, Key
 
@@ -120,7 +126,8 @@ def latent_log_density(
 
     Args:
       y: measurements [B, *measured], one for each chain, or one [*measured] for all.
-      decoder_std: above 0 for a linear operator alone.
+      decoder_std: above 0 for a linear operator alone. An operator that rounds (JPEG) has the
+        variance of its rounding beside that of the noise.
     Raises ConfigError for values that cannot be, and y of another shape.
     """
     check_noise(noise_std, positive=True)
@@ -133,7 +140,8 @@ def latent_log_density(
         x = _image(generate, operator, z)
         residual = measurements(operator, y, x) - operator.apply(x)
         if linear is None:
-            return -0.5 * _square(z) - 0.5 * _square(residual) / noise_std**2
+            variance = noise_variance(operator, noise_std, residual.dtype)
+            return -0.5 * _square(z) - 0.5 * _square(residual / jnp.sqrt(variance))
         solved = linear.solve(residual, decoder_std**2, noise_std**2)
         axes = tuple(range(1, residual.ndim))
         return -0.5 * _square(z) - 0.5 * jnp.sum(residual * solved, axis=axes)

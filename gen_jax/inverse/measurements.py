@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from gen_jax.checks import as_array, as_floats, is_known, no_type_check, same_shape
@@ -31,7 +32,7 @@ def checked_linear(solver: str, operator: LinearOperator | Operator) -> LinearOp
     if not isinstance(check_operator(operator), LinearOperator):
         raise ConfigError(
             f"{solver} needs a linear operator, got {type(operator).__name__} "
-            "(for operators that are not linear choose dps or twisted_smc)"
+            "(for operators that are not linear choose dps or latent_search)"
         )
     return operator  # type: ignore[return-value]
 
@@ -98,3 +99,9 @@ def denoised_with_covariance(
     factor = expand(path.sigma(t) ** 2 / path.alpha(t), x)
     covariance = lambda v: factor.astype(x.dtype) * pull_back(v.astype(x0.dtype))[0]
     return x0.astype(x.dtype), covariance
+
+
+def noise_variance(operator: LinearOperator | Operator, noise_std: Any, dtype: Any) -> Array:
+    """noise_std^2, and the variance of the operator's rounding beside it."""
+    rounding = np.square(getattr(operator, "rounding_std", 0.0))
+    return jnp.asarray(noise_std**2 + rounding, dtype)

@@ -60,7 +60,7 @@ class Operator(NamedTuple):
     """A map that is not linear, and `pseudo_inverse` with apply(pseudo_inverse(y)) = y.
 
     `rounding_std`: deviation of the rounding in `apply`, a number or an array [*measured], which
-    its derivative does not see; `dps` adds its variance to that of the noise.
+    its derivative does not see; likelihoods add its variance to that of the noise.
     """
 
     shape: tuple[int, ...]

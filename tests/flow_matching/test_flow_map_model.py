@@ -172,6 +172,21 @@ def test_consistency_jumps_to_the_data_and_adds_noise_again():
     assert np.abs(found - along).max() > 0.01
 
 
+def test_a_consistency_model_refuses_what_needs_a_velocity():
+    """Its loss trains U(x, t, 0) alone; U(x, t, t) would be numbers that mean nothing."""
+    model = flow_map_model(nets.MLP((8,)), "linear", optax.sgd(0.1), "consistency", shape=(2,))
+    state = model.init(KEY, {"x": X})
+    assert model.log_prob is None
+    assert np.isfinite(model.sample(KEY, state, 2, num_steps=3)).all()
+    refused = (
+        lambda: diffusion.denoiser(model, state)(jnp.zeros((1, 2)), jnp.ones(1)),
+        lambda: model.sample(KEY, state, 2, stepper="heun"),
+    )
+    for call in refused:
+        with pytest.raises(ConfigError, match="consistency loss has no velocity"):
+            call()
+
+
 def test_the_derivative_of_continuous_consistency_warms_up():
     """By steps of training, from 0 to 1 after `warmup_steps`; a weight that is given stays."""
     batch = {"x": X[:12]}

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gen_jax import inverse
 from gen_jax.inverse import jpeg
+from gen_jax.paths import linear
 
 
 def smooth(shape, seed=0):
@@ -66,11 +68,8 @@ def test_rounding_has_the_deviation_that_the_operator_names(shape):
     np.testing.assert_allclose(found, operator.rounding_std, rtol=0.08)
 
 
-def test_dps_counts_the_rounding_as_noise():
+def test_likelihoods_count_the_rounding_as_noise():
     """A rounded dense map is guided as the map itself with the two variances added."""
-    from gen_jax import inverse
-    from gen_jax.paths import linear
-
     matrix = np.array([[1.0, 0.5, 0.0], [0.0, 1.0, -1.0]], np.float32)
     rounding = np.array([0.3, 0.8], np.float32)
     dense = inverse.dense(matrix)
@@ -81,5 +80,8 @@ def test_dps_counts_the_rounding_as_noise():
     residual = np.asarray(y) - 0.7 * matrix @ np.ones(3)
     step = 0.5**2 / 0.5 * 0.7 * matrix.T @ (residual / (0.4**2 + rounding**2))
     np.testing.assert_allclose(found, 0.7 + np.tile(step, (4, 1)), rtol=1e-5)
+    density = inverse.latent_log_density(lambda z: z, rounded, y, 0.4)(jnp.ones((1, 3)))
+    weighed = (np.asarray(y) - matrix @ np.ones(3)) ** 2 / (0.4**2 + rounding**2)
+    np.testing.assert_allclose(density[0], -1.5 - 0.5 * weighed.sum(), rtol=1e-5)
     plain = inverse.dps(denoise, linear(), rounded._replace(rounding_std=0.0), y, 0.4)(x, t)
     np.testing.assert_allclose(plain, inverse.dps(denoise, linear(), dense, y, 0.4)(x, t))
