@@ -102,6 +102,7 @@ def conditional(
     return x_t, expand(c.d_alpha, x0) * x0 + expand(c.d_sigma, x0) * x1
 
 
+@no_type_check
 def velocity_error(
     average: AverageVelocity,
     path: GaussianPath,
