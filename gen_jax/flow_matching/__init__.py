@@ -5,6 +5,7 @@ Few-step models learn an average velocity U(x, t, s): `flow_map_model` with FEW_
 
 from gen_jax.flow_matching.consistency import consistency_loss, continuous_consistency_loss
 from gen_jax.flow_matching.coupled import coupled, coupled_batch
+from gen_jax.flow_matching.distillation import distilled_flow_map
 from gen_jax.flow_matching.drifting import drift, drifting_loss, drifting_map_loss
 from gen_jax.flow_matching.few_step import FEW_STEP_LOSSES
 from gen_jax.flow_matching.flow_map import denoiser, flow_map, jump
@@ -25,6 +26,7 @@ from gen_jax.flow_matching.mixture_flow_map import mixture_flow_map
 from gen_jax.flow_matching.model import flow_matching
 from gen_jax.flow_matching.reflow import paired_data, reflow_pairs, straightness
 from gen_jax.flow_matching.shortcut import shortcut_loss
+from gen_jax.flow_matching.targets import guided_pairs, taught_pairs
 
 __all__ = [
     "FEW_STEP_LOSSES",
@@ -36,12 +38,14 @@ __all__ = [
     "coupled",
     "coupled_batch",
     "denoiser",
+    "distilled_flow_map",
     "drift",
     "drifting_loss",
     "drifting_map_loss",
     "flow_map",
     "flow_map_model",
     "flow_matching",
+    "guided_pairs",
     "jump",
     "lagrangian_loss",
     "mean_flow_loss",
@@ -52,5 +56,6 @@ __all__ = [
     "reflow_pairs",
     "shortcut_loss",
     "straightness",
+    "taught_pairs",
     "trained_map",
 ]

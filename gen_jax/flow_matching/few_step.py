@@ -17,6 +17,9 @@ from gen_jax.registries import described
 TO_DATA = ("consistency", "continuous_consistency")
 """Losses that train jumps to the data alone."""
 
+OF_LAWS = ("moment_matching", "drifting")
+"""Losses that compare samples with samples, which have no velocity to guide."""
+
 FEW_STEP_LOSSES: dict[str, Callable] = {
     "mean_flow": mean_flow_loss,
     "improved_mean_flow": described(

@@ -20,19 +20,32 @@ from gen_jax.checks import check_arguments, check_callable, check_output, no_typ
 from gen_jax.conditions import drop
 from gen_jax.diffusion import Options, Parts, make_parts, model_from_parts
 from gen_jax.diffusion.generate import value_or_null
+from gen_jax.diffusion.guidance import extrapolate
 from gen_jax.diffusion.model import data_and_noise, init_state, with_dropout
 from gen_jax.diffusion.network import Preconditioned, noise_input
 from gen_jax.diffusion.options import is_normal, resolve
 from gen_jax.diffusion.time_sampling import off_the_steep
 from gen_jax.errors import ConfigError, check_choice, shown
-from gen_jax.flow_matching.few_step import FEW_STEP_LOSSES, TO_DATA
+from gen_jax.flow_matching.few_step import FEW_STEP_LOSSES, OF_LAWS, TO_DATA
 from gen_jax.flow_matching.flow_map import flow_map, jump
+from gen_jax.flow_matching.targets import guided_pairs, taught_pairs
 from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel
 from gen_jax.optimization import AveragedState, optimizer_step_with_ema
 from gen_jax.paths import GaussianPath, coefficients, convert, expand
 from gen_jax.ranges import Count, Range, Share, Weight, check_ranges, options_from
-from gen_jax.types import Array, AverageVelocity, Batch, Float, FlowMap, Int, Key, Metrics, State
+from gen_jax.types import (
+    Array,
+    AverageVelocity,
+    Batch,
+    Denoiser,
+    Float,
+    FlowMap,
+    Int,
+    Key,
+    Metrics,
+    State,
+)
 
 SMOOTH = ("velocity", "v", "F")
 """Predictions whose conversion to a velocity is finite at both ends."""
@@ -90,6 +103,11 @@ class FewSteps(NamedTuple):
       gamma: of `jump` in `sample`: 0 jumps, 1 jumps to the data and adds noise again. By default 0,
         and 1 for the losses of TO_DATA, which train jumps to the data alone; 0 beside a source or
         coupling.
+      guidance: weight of classifier-free guidance inside the target: one call per step then samples
+        with it. Needs hidden conditions; not of the losses in OF_LAWS.
+      teacher: `(x [B, ...], t [B], value) -> E[x0 | x_t]`, a trained denoiser whose flow is learnt
+        in place of the pairs' own (`distilled_flow_map` keeps its parameters in the state), or
+        None; `value` is that of the condition. Not of the losses in OF_LAWS.
       warmup_steps: of a loss with an option `warmup` that is not given: steps of training in which
         it rises from 0 to 1 (lu2025, algorithm 1).
       loss_options: further options of the loss.
@@ -102,6 +120,8 @@ class FewSteps(NamedTuple):
     gamma: Annotated[float | None, Range(0, 1)] = None
     loss_options: Mapping[str, Any] = {}
     warmup_steps: Count = 1000
+    guidance: Weight = 1.0
+    teacher: Callable | None = None
 
 
 def both_times(noise: Callable) -> Callable[..., Float[Array, "B 2"]]:
@@ -154,6 +174,15 @@ def trained_map(model: GenerativeModel, state: State, **conditions: Any) -> Flow
     return flow_map(average_velocity(model, state, **conditions))
 
 
+def teaching(few: FewSteps, value: Any, null: Any) -> Denoiser:
+    """The teacher's denoiser for the condition's value, with guidance."""
+    ask: Any = few.teacher
+    denoise = lambda x, t: ask(x, t, value)
+    if few.guidance == 1:
+        return denoise
+    return extrapolate(denoise, lambda x, t: ask(x, t, null), few.guidance)
+
+
 def _loss(
     parts: Parts,
     p: Preconditioned,
@@ -172,11 +201,22 @@ def _loss(
     t = check_output("time_density", options.time_density(key_time, p.path, n), (n,))
     pairs: Any = few.pairs
     s = check_output("pairs", pairs(key_pair, t, few.velocity_share, step), t.shape)
+    null = None
     if options.condition is not None:
         value = drop(key_drop, options.condition, value, options.condition_dropout, n)
+        null = options.condition.null(n)
     loss: Any = few.loss
     average = network_average(p, params, value)
     more = dict(few.loss_options)
+    if few.teacher is not None:
+        teacher = teaching(few, value, null)
+        if "teacher" in inspect.signature(loss).parameters:
+            more["teacher"] = teacher
+        else:
+            x0, x1 = taught_pairs(teacher, p.path, x0, x1, t)
+    elif few.guidance != 1:
+        unguided = network_average(p, params, null)
+        x0, x1 = guided_pairs(unguided, p.path, x0, x1, t, few.guidance)
     if "warmup" in inspect.signature(loss).parameters:
         more.setdefault("warmup", jnp.minimum(step / few.warmup_steps, 1.0))
     each, metrics = loss(average, p.path, x0, x1, t, s, **more)
@@ -204,6 +244,14 @@ def _checked(few: FewSteps) -> FewSteps:
     pairs = resolve("pairs", name if few.pairs is None else few.pairs, PAIRS)
     check_arguments("pairs", pairs, ("key", "t", "share", "step"))
     loss: Any = check_callable("loss", resolve("loss", few.loss, FEW_STEP_LOSSES))
+    if few.teacher is not None:
+        check_arguments("teacher", few.teacher, ("x", "t", "value"))
+    if loss in [FEW_STEP_LOSSES[law] for law in OF_LAWS]:
+        for option in ("guidance", "teacher"):
+            if (given := getattr(few, option)) != FewSteps._field_defaults[option]:
+                raise ConfigError(
+                    f"{option}={shown(given)}: loss={name!r} compares samples and has no velocity"
+                )
     try:
         inspect.signature(loss).bind(*ARGUMENTS, **few.loss_options)
     except TypeError as error:
@@ -244,6 +292,12 @@ def flow_map_model(
     parts = make_parts(network, path, optimizer, options_from(Options, options))
     if few.loss is FEW_STEP_LOSSES["drifting"] and parts.options.condition is not None:
         raise ConfigError("loss='drifting' matches the data as a whole: not beside a condition")
+    learns_both = parts.options.condition is not None and parts.options.condition_dropout > 0
+    if few.guidance != 1 and not learns_both:
+        raise ConfigError(
+            f"guidance={few.guidance} needs a condition, and condition_dropout above 0: this model "
+            "learns nothing without its condition"
+        )
     if parts.options.noise_input is noise_input:
         raise ConfigError(
             "noise_input='log_snr' is steep at the ends of a path, and flow maps differentiate it: "

@@ -3,14 +3,12 @@
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.checks import as_array, no_type_check
-from gen_jax.divergences.distances import squared_distances
 from gen_jax.errors import ConfigError
-from gen_jax.metrics.pairwise import centred_pair, map_rows
-from gen_jax.metrics.precision_recall import nearest, nearest_other
+from gen_jax.metrics.neighbours import nearest_neighbours
+from gen_jax.metrics.pairwise import centred_pair
 from gen_jax.metrics.resampling import bootstrap
 from gen_jax.types import Array, Estimate, Float, Num
 
@@ -40,11 +38,6 @@ def _pair(samples, training, minimum: int, name: str = "samples"):
     return centred_pair(a, b, minimum, names)
 
 
-def _nearest_row(x, y):
-    squares = squared_distances(x, y)
-    return jnp.min(squares, 1), jnp.argmin(squares, 1)
-
-
 @no_type_check
 def nearest_neighbour_distances(
     samples: Num[Array | np.ndarray, "N ..."], training: Num[Array | np.ndarray, "M ..."]
@@ -54,7 +47,7 @@ def nearest_neighbour_distances(
     uint8 images are scaled to [0, 1]; floats are taken as they are, so both sets must have the same
     units.
     """
-    return map_rows(nearest, *_pair(samples, training, 1))
+    return nearest_neighbours(*_pair(samples, training, 1))[0][:, 0]
 
 
 def _near_and_new(samples, training, name: str = "samples") -> tuple[np.ndarray, np.ndarray]:
@@ -63,10 +56,10 @@ def _near_and_new(samples, training, name: str = "samples") -> tuple[np.ndarray,
     a, b = _pair(samples, training, 1, name)
     if len(b) < 2:
         raise ConfigError("training has 1 example, allowed: at least 2, which have neighbours")
-    distance, row = map_rows(_nearest_row, a, b)
-    used, place = np.unique(row, return_inverse=True)
-    radius = map_rows(nearest_other, b[used], b)[place]
-    return distance, distance > radius
+    squares, rows = nearest_neighbours(a, b)
+    used, place = np.unique(rows[:, 0], return_inverse=True)
+    radius = nearest_neighbours(b[used], b, 2)[0][:, 1]
+    return squares[:, 0], squares[:, 0] > radius[place]
 
 
 def _share(flags: np.ndarray) -> Estimate:
@@ -109,7 +102,7 @@ def memorisation_ratio(
     About 1 for a model that has learnt the law, towards 0 for one that copies; above 1 samples lie
     off the data.
     """
-    of_heldout = map_rows(nearest, *_pair(heldout, training, 1, "heldout"))
+    of_heldout = nearest_neighbours(*_pair(heldout, training, 1, "heldout"))[0][:, 0]
     return _ratio(nearest_neighbour_distances(samples, training), of_heldout)
 
 

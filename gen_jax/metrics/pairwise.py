@@ -6,10 +6,11 @@ row, so results do not depend on the size of the block. Memory stays at the two 
 estimators subtract nearly equal sums; the blocks run compiled on the default device.
 """
 
+import contextlib
 import functools
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -103,7 +104,7 @@ def sum_of_pairs(function: Callable, x: Float[np.ndarray, "N D"], *options: np.n
     """
     size = min(len(x), max(1, math.isqrt(MAX_ELEMENTS)))
     starts = range(0, len(x), size)
-    with jax.enable_x64(True), jax.default_device(_device()):
+    with on_float64_device():
         blocks = [_filled(x[start : start + size], size) for start in starts]
         total = 0.0
         pairs = [*itertools.combinations_with_replacement(range(len(blocks)), 2)]
@@ -120,9 +121,12 @@ def _filled(rows: np.ndarray, size: int) -> tuple[Array, int]:
     return jnp.asarray(np.pad(rows, ((0, size - len(rows)), (0, 0)))), len(rows)
 
 
-def _device() -> jax.Device | None:
-    """A TPU has no float64 of its own."""
-    return jax.devices("cpu")[0] if jax.default_backend() == "tpu" else None
+@contextlib.contextmanager
+def on_float64_device() -> Iterator[None]:
+    """Arrays are made in float64, on the default device; a TPU has no float64 of its own."""
+    device = jax.devices("cpu")[0] if jax.default_backend() == "tpu" else None
+    with jax.enable_x64(True), jax.default_device(device):
+        yield
 
 
 def map_rows(
@@ -134,7 +138,7 @@ def map_rows(
     """
     largest = max((len(other) for other in others), default=1)
     size = min(len(rows), max(MIN_ROWS, min(1024, MAX_ELEMENTS // largest)))
-    with jax.enable_x64(True), jax.default_device(_device()):
+    with on_float64_device():
         on_device = tuple(jnp.asarray(other) for other in others)
         run = lambda block: _block(reduce, tuple(sorted(options.items())), block, on_device)
         return in_batches(run, size, rows, "pairs")

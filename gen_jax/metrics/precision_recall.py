@@ -7,13 +7,13 @@ dimensions): print `calibrate`'s value beside them.
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.checks import no_type_check
 from gen_jax.divergences.distances import squared_distances
 from gen_jax.errors import check_range
+from gen_jax.metrics.neighbours import nearest_neighbours
 from gen_jax.metrics.pairwise import centred_pair, map_rows
 from gen_jax.types import Array, Num
 
@@ -32,24 +32,8 @@ class DensityCoverage(NamedTuple):
     coverage: float
 
 
-def _kth_nearest(x, y, k: int):
-    # Striking out the minimum k - 1 times: XLA's float64 top_k on the CPU sorts, ten times slower.
-    rows = jnp.arange(len(x))
-    strike = lambda _, squares: squares.at[rows, jnp.argmin(squares, 1)].set(jnp.inf)
-    return jnp.min(jax.lax.fori_loop(0, k - 1, strike, squared_distances(x, y)), 1)
-
-
 def _balls_hit(x, centres, radii):
     return jnp.sum(squared_distances(x, centres) <= radii[:, 0], 1)
-
-
-def nearest(x, y):
-    return jnp.min(squared_distances(x, y), 1)
-
-
-def nearest_other(x, y):
-    """Of rows x that are among y, squared distance to the nearest other row of y."""
-    return _kth_nearest(x, y, 2)
 
 
 def _sets(real, fake, k: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -60,7 +44,7 @@ def _sets(real, fake, k: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def _radii(x: np.ndarray, k: int) -> np.ndarray:
     """Squared distance [N] of each point to its k-th nearest other point."""
-    return map_rows(_kth_nearest, x, x, k=int(k) + 1)
+    return nearest_neighbours(x, x, int(k) + 1)[0][:, -1]
 
 
 def _hits(x: np.ndarray, centres: np.ndarray, k: int) -> np.ndarray:
@@ -98,4 +82,5 @@ def density_coverage(
     r, f = _sets(real, fake, k)
     radii = _radii(r, k)
     hits = map_rows(_balls_hit, f, r, radii[:, None])
-    return DensityCoverage(float(hits.mean() / k), float(np.mean(map_rows(nearest, r, f) <= radii)))
+    covered = nearest_neighbours(r, f)[0][:, 0] <= radii
+    return DensityCoverage(float(hits.mean() / k), float(np.mean(covered)))

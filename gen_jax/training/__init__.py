@@ -1,5 +1,6 @@
 """Training, checkpoints, devices and reports, written once for every `GenerativeModel`."""
 
+from gen_jax.fine_tuning import start_from
 from gen_jax.training.backend import (
     MAX_CPU_DEVICES,
     cache_folder,
@@ -8,7 +9,6 @@ from gen_jax.training.backend import (
 )
 from gen_jax.training.checkpoint import restore_state, saved_steps
 from gen_jax.training.files import check_writable, write_json
-from gen_jax.training.fine_tuning import start_from
 from gen_jax.training.fit import fit
 from gen_jax.training.identity import read_config
 from gen_jax.training.main import run_main

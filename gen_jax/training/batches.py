@@ -1,6 +1,7 @@
 """Batches that come from outside, one by one, or not at all when the data are on the devices."""
 
 import inspect
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -54,7 +55,10 @@ class Batches:
         return batch
 
     def check_extremes(self, first: Mapping[str, np.ndarray]) -> None:
-        """`check` the rows with the smallest and largest values, where the first batch has none."""
+        """`check` the rows with the smallest and largest values, where the first batch has none.
+
+        Without its warnings: such rows say nothing of the scale of the data.
+        """
         if self.streaming:
             return
         arrays = {name: np.asarray(v) for name, v in self.data.items()}
@@ -67,7 +71,9 @@ class Batches:
             }
         )
         for index in batch_rows(len(rows), self.batch_size):
-            self.check({name: v[np.asarray(rows)[index]] for name, v in arrays.items()})
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)
+                self.check({name: v[np.asarray(rows)[index]] for name, v in arrays.items()})
 
     def start(self, step: int) -> None:
         """Go to the batch of this step."""

@@ -9,9 +9,9 @@ import numpy as np
 
 from gen_jax.data.loader import batch_indices, take
 from gen_jax.errors import ConfigError
+from gen_jax.fine_tuning import start_from
 from gen_jax.model import GenerativeModel
 from gen_jax.training import sharding
-from gen_jax.training.fine_tuning import start_from
 from gen_jax.training.numbers import check_names
 from gen_jax.types import Array, Key, State
 

@@ -94,6 +94,17 @@ OTHERS = {
         2,
         "prediction='v' prediction='velocity'",
     ),
+    "no teacher": ("flow_map --distil", 2, "distil=True needs from=RUN"),
+    "a teacher that sees another time": (
+        "flow_map --from RUN --distil",
+        2,
+        "noise_input='log_snr'",
+    ),
+    "guidance that is learnt without hidden labels": (
+        "flow_map --guidance 2 --label-dropout 0",
+        2,
+        "guidance=2.0 condition_dropout",
+    ),
     "classifier of points": ("classifier --dataset moons", 2, "dataset='moons' no labelled images"),
     "narrow classifier": ("classifier --widths 2", 2, "widths=2 [4,"),
     "no weights for a folder": ("classifier --dataset folder:same", 2, "folder:same' noise"),

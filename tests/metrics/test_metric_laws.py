@@ -5,7 +5,7 @@ import pytest
 
 from gen_jax import metrics
 from gen_jax.errors import ConfigError, DataError
-from gen_jax.metrics import LARGER_IS_BETTER, METRICS, pairwise
+from gen_jax.metrics import LARGER_IS_BETTER, METRICS, neighbours, pairwise
 
 pytestmark = pytest.mark.usefixtures("optimized")
 
@@ -36,6 +36,7 @@ def test_does_not_depend_on_the_size_of_blocks(name, pairs, monkeypatch):
     usual = METRICS[name](REAL, OTHER)
     monkeypatch.setattr(pairwise, "MAX_ELEMENTS", pairs)
     monkeypatch.setattr(pairwise, "MIN_ROWS", 1)
+    monkeypatch.setattr(neighbours, "ROWS", 7)
     np.testing.assert_allclose(METRICS[name](REAL, OTHER), usual, rtol=1e-9)
 
 

@@ -9,7 +9,9 @@ from gen_jax.metrics import (
     density_coverage,
     memorisation_ratio,
     nearest_neighbour_distances,
+    neighbours,
     novelty_report,
+    pairwise,
     precision_recall,
 )
 
@@ -126,3 +128,17 @@ def test_new_data_are_as_authentic_as_held_out_data_and_copies_are_not():
     copies = training[:100] + 1e-6 * rng.normal(size=(100, 2))
     found = novelty_report(copies, training, heldout)
     assert (found.authenticity.value, found.memorisation_ratio.value < 1e-6) == (0, True)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 512])
+def test_nearest_neighbours_by_sorting(rows, monkeypatch):
+    """Of equal distances the first row counts first, whatever the blocks; k is as many as all."""
+    monkeypatch.setattr(neighbours, "ROWS", rows)
+    monkeypatch.setattr(pairwise, "MAX_ELEMENTS", 8 * rows)
+    x, y = RNG.integers(0, 4, (20, 3)).astype(float), RNG.integers(0, 4, (23, 3)).astype(float)
+    squares = ((x[:, None] - y) ** 2).sum(-1)
+    order = np.argsort(squares, 1, kind="stable")
+    for k in (1, 4, 23):
+        found, index = neighbours.nearest_neighbours(x, y, k)
+        np.testing.assert_array_equal(index, order[:, :k])
+        np.testing.assert_allclose(found, np.take_along_axis(squares, order[:, :k], 1), atol=1e-12)
