@@ -26,6 +26,7 @@ SHARED = (
     "transform",
     "source",
     "start",
+    "coupling",
     "likelihood",
 )
 """Options that a student has of its teacher."""
