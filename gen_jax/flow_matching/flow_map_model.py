@@ -220,6 +220,7 @@ def _loss(
     if "warmup" in inspect.signature(loss).parameters:
         more.setdefault("warmup", jnp.minimum(step / few.warmup_steps, 1.0))
     each, metrics = loss(average, p.path, x0, x1, t, s, **more)
+    each = check_output("loss", each, (n,))
     if few.adaptive:
         each = each / (jax.lax.stop_gradient(each) + 1e-3) ** few.adaptive
     return each, metrics
