@@ -5,7 +5,7 @@
 
 One trained network, the variational bound on test images with the posterior variance, the upper
 one, and the learned one, at each number of steps uniform in log-SNR. Writes
-`benchmarks/results/reverse_variances_CPU.json` and prints a Markdown table.
+`benchmarks/results/reverse_variances_DATASET_BACKEND.json` and prints a Markdown table.
 """
 
 from dataclasses import dataclass
@@ -83,7 +83,7 @@ def main() -> None:
         }
         print(f"| {steps} | " + " | ".join(map(str, found.values())) + " |", flush=True)
     report = {"dataset": saved.spec.name, "examples": len(x), "bits_per_dim_by_steps": rows}
-    write("reverse_variances", facts, report)
+    write(f"reverse_variances_{saved.spec.name}", facts, report)
 
 
 if __name__ == "__main__":
