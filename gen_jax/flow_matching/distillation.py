@@ -51,10 +51,11 @@ def distilled_flow_map(
     that a flow map refuses, such as the noise input "log_snr".
     """
     parts, own = parts_of(teacher, state, Parts)
-    if parts.learned_variance or parts.guide is not None or parts.weaker is not None:
+    guided = parts.guide is not None or parts.weaker is not None
+    if parts.learned_variance or guided or parts.steppers:
         raise ConfigError(
-            "teacher has learned variances, or a guide built in: it must be a plain model of "
-            "diffusion or flow_matching"
+            "teacher has learned variances, a guide built in, or few steps: it must be a plain "
+            "model of diffusion or flow_matching"
         )
     if refused := sorted({*SHARED, "teacher"} & options.keys()):
         raise ConfigError(f"{', '.join(refused)}: a student has those of its teacher")
@@ -66,7 +67,10 @@ def distilled_flow_map(
             parts.network, parts.path, optimizer, loss, teacher=ask, **shared, **options
         )
 
-    model = given(own.ema, make)
+    try:
+        model = given(own.ema, make)
+    except ConfigError as error:
+        raise ConfigError(f"student of this teacher: {error}") from error
 
     def init(key: Key[jax.Array, ""], batch: Batch) -> Given:
         fresh = model.init(key, batch)

@@ -17,7 +17,6 @@ import jax.numpy as jnp
 import optax
 
 from gen_jax.checks import check_arguments, check_callable, check_output, no_type_check
-from gen_jax.conditions import drop
 from gen_jax.diffusion import Options, Parts, make_parts, model_from_parts
 from gen_jax.diffusion.generate import value_or_null
 from gen_jax.diffusion.guidance import extrapolate
@@ -104,7 +103,8 @@ class FewSteps(NamedTuple):
         and 1 for the losses of TO_DATA, which train jumps to the data alone; 0 beside a source or
         coupling.
       guidance: weight of classifier-free guidance inside the target: one call per step then samples
-        with it. Needs hidden conditions; not of the losses in OF_LAWS.
+        with it, and log_prob is that of the guided flow. Needs hidden conditions; not of the losses
+        in OF_LAWS, and of consistency only with a teacher.
       teacher: `(x [B, ...], t [B], value) -> E[x0 | x_t]`, a trained denoiser whose flow is learnt
         in place of the pairs' own (`distilled_flow_map` keeps its parameters in the state), or
         None; `value` is that of the condition. Not of the losses in OF_LAWS.
@@ -201,10 +201,10 @@ def _loss(
     t = check_output("time_density", options.time_density(key_time, p.path, n), (n,))
     pairs: Any = few.pairs
     s = check_output("pairs", pairs(key_pair, t, few.velocity_share, step), t.shape)
-    null = None
+    null, hidden = None, False
     if options.condition is not None:
-        value = drop(key_drop, options.condition, value, options.condition_dropout, n)
-        null = options.condition.null(n)
+        hidden = jax.random.bernoulli(key_drop, options.condition_dropout, (n,))
+        value, null = options.condition.hide(value, hidden), options.condition.null(n)
     loss: Any = few.loss
     average = network_average(p, params, value)
     more = dict(few.loss_options)
@@ -216,7 +216,8 @@ def _loss(
             x0, x1 = taught_pairs(teacher, p.path, x0, x1, t)
     elif few.guidance != 1:
         unguided = network_average(p, params, null)
-        x0, x1 = guided_pairs(unguided, p.path, x0, x1, t, few.guidance)
+        weight = jnp.where(hidden, 1.0, few.guidance)
+        x0, x1 = guided_pairs(unguided, p.path, x0, x1, t, weight)
     if "warmup" in inspect.signature(loss).parameters:
         more.setdefault("warmup", jnp.minimum(step / few.warmup_steps, 1.0))
     each, metrics = loss(average, p.path, x0, x1, t, s, **more)
@@ -251,8 +252,16 @@ def _checked(few: FewSteps) -> FewSteps:
         for option in ("guidance", "teacher"):
             if (given := getattr(few, option)) != FewSteps._field_defaults[option]:
                 raise ConfigError(
-                    f"{option}={shown(given)}: loss={name!r} compares samples and has no velocity"
+                    f"{option}={shown(given)}: loss={shown(few.loss)} compares samples and has no "
+                    "velocity"
                 )
+    if few.guidance != 1 and few.teacher is None and loss is FEW_STEP_LOSSES["consistency"]:
+        raise ConfigError(
+            f"guidance={few.guidance}: loss='consistency' does not train the velocity to be "
+            "guided; give a teacher, or another loss such as continuous_consistency"
+        )
+    if "teacher" in few.loss_options:
+        raise ConfigError("loss_options has a 'teacher': give it as teacher= of the model")
     try:
         inspect.signature(loss).bind(*ARGUMENTS, **few.loss_options)
     except TypeError as error:

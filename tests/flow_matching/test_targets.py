@@ -75,6 +75,17 @@ def test_no_loss_at_the_map_of_a_teacher(name, x64):
         assert float(loss(x0, x1).max()) > 0.01
 
 
+def test_hidden_examples_learn_the_plain_velocity():
+    """Guidance has nothing to guide there: with weight 0 all velocities of the data would go."""
+    losses = []
+    for guidance in (0.0, 1.0, 9.0):
+        options = {"guidance": guidance, "condition_dropout": 1.0, "velocity_share": 1.0}
+        model = flow_map_model(nets.MLP((8, 8)), "linear", optax.sgd(0.1), **{**OPTIONS, **options})
+        batch = {"x": X, "y": Y}
+        losses.append(float(model.step(KEY, model.init(KEY, batch), batch)[1]["loss"]))
+    np.testing.assert_allclose(losses, losses[1], rtol=1e-5)
+
+
 def test_a_trained_model_has_the_guided_velocity():
     """Lines for Gaussian classes at one time: w times the class's and 1 - w times the null's."""
     t, std, means, w = 0.5, 0.3, np.array([-1.0, 1.0]), 2.0
@@ -174,6 +185,8 @@ def test_a_student_learns_the_guided_flow(teacher, loss):
         ({"guidance": 2.0, "condition": None}, "guidance=2.0 needs a condition"),
         ({"guidance": 2.0, "condition_dropout": 0.0}, "guidance=2.0 needs a condition"),
         ({"guidance": 2.0, "loss": "moment_matching"}, "guidance=2.0: loss='moment_matching'"),
+        ({"guidance": 2.0, "loss": "consistency"}, "guidance=2.0: loss='consistency' does not"),
+        ({"loss_options": {"teacher": lambda x, t: x}, "loss": "consistency"}, "as teacher="),
         ({"teacher": lambda x, t: x}, "teacher must be a function of"),
         ({"teacher": lambda x, t, value: x, "loss": "moment_matching"}, "teacher=.*compares"),
     ],
@@ -192,7 +205,10 @@ def test_bad_teachers_are_refused(teacher):
     steep = {**OPTIONS, "noise_input": "log_snr"}
     model = diffusion.diffusion(nets.MLP((8, 8)), "cosine", optax.adam(1e-2), **steep)
     state = model.init(KEY, {"x": X, "y": Y})
-    with pytest.raises(ConfigError, match="noise_input='log_snr'"):
+    with pytest.raises(ConfigError, match="student of this teacher: noise_input='log_snr'"):
         distilled_flow_map(model, state, optax.sgd(0.1))
+    few = flow_map_model(nets.MLP((8, 8)), "linear", optax.sgd(0.1), **OPTIONS)
+    with pytest.raises(ConfigError, match="few steps: it must be a plain model"):
+        distilled_flow_map(few, few.init(KEY, {"x": X, "y": Y}), optax.sgd(0.1))
     with pytest.raises(ConfigError, match="parts"):
         distilled_flow_map(model._replace(parts=None), state, optax.sgd(0.1))
