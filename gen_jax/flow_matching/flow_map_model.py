@@ -201,7 +201,8 @@ def _loss(
     t = check_output("time_density", options.time_density(key_time, p.path, n), (n,))
     pairs: Any = few.pairs
     s = check_output("pairs", pairs(key_pair, t, few.velocity_share, step), t.shape)
-    null, hidden = None, False
+    null: Any = None
+    hidden: Any = False
     if options.condition is not None:
         hidden = jax.random.bernoulli(key_drop, options.condition_dropout, (n,))
         value, null = options.condition.hide(value, hidden), options.condition.null(n)
