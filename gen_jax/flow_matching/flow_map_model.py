@@ -261,12 +261,12 @@ def _checked(few: FewSteps) -> FewSteps:
             f"guidance={few.guidance}: loss='consistency' does not train the velocity to be "
             "guided; give a teacher, or another loss such as continuous_consistency"
         )
-    if "teacher" in few.loss_options:
-        raise ConfigError("loss_options has a 'teacher': give it as teacher= of the model")
     try:
         inspect.signature(loss).bind(*ARGUMENTS, **few.loss_options)
     except TypeError as error:
         raise ConfigError(f"loss_options={shown(few.loss_options)} of the loss: {error}") from error
+    if "teacher" in few.loss_options:
+        raise ConfigError("loss_options has a 'teacher': give it as teacher= of the model")
     return few._replace(loss=loss, pairs=pairs)
 
 
