@@ -81,14 +81,14 @@ def results(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_is_a_registered_experiment_with_its_options(name):
     recipe = RECIPES[name]
-    parts = [part for part in (recipe, recipe.base) if part]
+    parts = [part for part in (recipe.base, recipe) if part]
     for part, (dataset, side) in itertools.product(parts, [("digits", 8), ("mnist", 28)]):
         experiment, *words = part.words(side)
         assert experiment in EXPERIMENTS
         config = tyro.cli(find(experiment).config, args=[*words, "--dataset", dataset])
         config.check()
     assert 0 <= recipe.share < 1
-    assert bool(recipe.base) == bool(find(recipe.words(8)[0]).bases)
+    assert bool(recipe.base) == bool(find(experiment).bases_for(config))
 
 
 def test_a_run_ends_when_its_time_is_up(fake_python, tmp_path):

@@ -25,6 +25,7 @@ CHOICES = {
 """Choices, besides the defaults, that some options belong to."""
 
 ELSEWHERE = {
+    "flow_map": {"distil"},
     "flow_matching": {"pairs"},
     "gan": {"patience", "watch"},
     "mcmc": {"coldest", "leapfrog_steps", "recorded", "temperatures"},
