@@ -39,7 +39,7 @@ def distilled_flow_map(
     loss: str | Callable = "consistency",
     **options: Any,
 ) -> GenerativeModel:
-    """A few-step model of the teacher's flow, by any loss that takes a `teacher`.
+    """A few-step model of the teacher's flow, by any loss but those of OF_LAWS.
 
     It has the teacher's network, path and units and starts from its moving average, which is kept
     in the state and not trained (`frozen.given`). With `guidance` it learns the guided flow, so

@@ -211,10 +211,9 @@ def _loss(
     more = dict(few.loss_options)
     if few.teacher is not None:
         teacher = teaching(few, value, null)
+        x0, x1 = taught_pairs(teacher, p.path, x0, x1, t)
         if "teacher" in inspect.signature(loss).parameters:
             more["teacher"] = teacher
-        else:
-            x0, x1 = taught_pairs(teacher, p.path, x0, x1, t)
     elif few.guidance != 1:
         unguided = network_average(p, params, null)
         weight = jnp.where(hidden, 1.0, few.guidance)

@@ -165,6 +165,11 @@ def test_a_student_learns_the_guided_flow(teacher, loss):
     state, metrics = model.step(KEY, model.init(KEY, batch), batch)
     assert all(np.isfinite(value) for value in metrics.values())
     assert np.isfinite(model.sample(KEY, state, 2, label=1)).all()
+    if loss in ("lagrangian", "continuous_consistency"):  # the diagonal is the teacher's as well
+        plain = distilled_flow_map(*teacher, optax.sgd(0.0), loss, **{**more, "guidance": 1.0})
+        own = plain.step(KEY, plain.init(KEY, batch), batch)[1]["flow_matching"]
+        np.testing.assert_allclose(own, 0, atol=1e-8)
+        assert float(metrics["flow_matching"]) > 1e-5
     if loss not in ("mean_flow", "improved_mean_flow", "shortcut"):
         return
     # Before training the loss is |u_guided - u|^2 = (w - 1)^2 |u - u_null|^2, 0 for hidden labels.
