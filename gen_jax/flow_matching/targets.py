@@ -5,6 +5,7 @@ x_t with the wanted velocity serves all of them.
 """
 
 import jax
+import jax.numpy as jnp
 
 from gen_jax.checks import no_type_check, same_shape
 from gen_jax.diffusion.time_sampling import off_the_steep
@@ -33,7 +34,7 @@ def guided_pairs(
       null: the model's average velocity with its condition hidden.
     """
     x_t, u = conditional(path, x0, x1, t)
-    w = guidance if isinstance(guidance, int | float) else expand(guidance, u)
+    w = expand(jnp.asarray(guidance, u.dtype), u)
     unguided = jax.lax.stop_gradient(same_shape("null", null)(x_t, t, t))
     return _through(path, x_t, t, w * u + (1 - w) * unguided)
 
@@ -48,6 +49,7 @@ def taught_pairs(
 ) -> Pairs:
     """Pairs through the same x_t with the velocity of a trained denoiser, for t > 0."""
     x_t, _ = conditional(path, x0, x1, t)
+    path = as_path(path)
     t = off_the_steep(path, t)
     return _through(path, x_t, t, jax.lax.stop_gradient(velocity(teacher, path)(x_t, t)))
 

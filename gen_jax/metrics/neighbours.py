@@ -29,24 +29,29 @@ def nearest_neighbours(
         return in_batches(find, size, x, "neighbours")
 
 
-@functools.partial(jax.jit, static_argnames=("count", "k"))
-def _nearest(x: Array, tiles: Array, count: int, k: int) -> tuple[Array, Array]:
+@functools.partial(jax.jit, static_argnames="k")
+def _nearest(x: Array, tiles: Array, count: int | Array, k: int) -> tuple[Array, Array]:
     """Of a block of rows [R, D], by all tiles [T, tile, D], which hold `count` rows."""
     lines = jnp.arange(len(x))
+    none = jnp.full((len(x), k), jnp.inf), jnp.zeros((len(x), k), jnp.int32)
 
     def merge(best, found):
         start, y = found
         numbers = start + jnp.arange(len(y), dtype=jnp.int32)
-        squares = jnp.where(numbers < count, squared_distances(x, y), jnp.inf)
-        # Striking out the minimum: XLA's float64 top_k on the CPU sorts, ten times slower.
-        for _ in range(k):
-            place = jnp.argmin(squares, 1)
-            own = squares[lines, place][:, None], numbers[place][:, None]
-            best = tuple(jnp.concatenate(pair, 1) for pair in zip(best, own))
-            squares = squares.at[lines, place].set(jnp.inf)
-        order = jnp.argsort(best[0], axis=1, stable=True)[:, :k]
-        return tuple(jnp.take_along_axis(part, order, 1) for part in best), None
 
-    start = jnp.full((len(x), k), jnp.inf), jnp.zeros((len(x), k), jnp.int32)
+        def strike(i, carry):
+            # The minimum is struck out: XLA's float64 top_k on the CPU sorts, ten times slower.
+            squares, distances, rows = carry
+            place = jnp.argmin(squares, 1)
+            distances = distances.at[:, i].set(squares[lines, place])
+            rows = rows.at[:, i].set(numbers[place])
+            return squares.at[lines, place].set(jnp.inf), distances, rows
+
+        squares = jnp.where(numbers < count, squared_distances(x, y), jnp.inf)
+        _, *own = jax.lax.fori_loop(0, k, strike, (squares, *none))
+        both = [jnp.concatenate(pair, 1) for pair in zip(best, own)]
+        order = jnp.argsort(both[0], axis=1, stable=True)[:, :k]
+        return tuple(jnp.take_along_axis(part, order, 1) for part in both), None
+
     starts = jnp.arange(len(tiles), dtype=jnp.int32) * tiles.shape[1]
-    return jax.lax.scan(merge, start, (starts, tiles))[0]
+    return jax.lax.scan(merge, none, (starts, tiles))[0]
