@@ -20,7 +20,6 @@ import itertools
 import json
 import shutil
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +30,7 @@ import numpy as np
 import tyro
 
 from benchmarks import landscape_tables
-from benchmarks.measuring import RESULTS, machine, read, write
+from benchmarks.measuring import RESULTS, cpu_seconds_per_1000, machine, read, write
 from benchmarks.recipes import RECIPES, Recipe
 from benchmarks.timed_runs import Ended, train
 from experiments.shared import measures, records
@@ -142,17 +141,15 @@ def measure(directory: Path, recipe: Recipe, config: Config, strip: Path | None)
     train_set, test = measures.load_both(config.dataset)
     n = min(len(test["x"]), 10_000)
     sample = lambda count, seed: draw(saved.model, saved.spec, saved.state, count, seed)
-    samples, timed = sample(n, 0), min(n, BATCH_SIZE)
-    begun = time.process_time()
-    sample(timed, 1)
-    seconds = time.process_time() - begun
+    samples = sample(n, 0)
+    seconds = cpu_seconds_per_1000(lambda count: sample(count, 1), min(n, BATCH_SIZE))
     labels = balanced_labels(saved.model, saved.spec, 2)
     condition = {} if labels is None else {"label": labels}
     numbers = {
         "step": saved.step,
         "parameters": count_parameters(saved.model.parameters(saved.state)),
         "network_calls": network_calls(saved, recipe, **condition),
-        "sampling_cpu_seconds_per_1000": 1000 * seconds / timed,
+        "sampling_cpu_seconds_per_1000": seconds,
         "spread": spread(saved, samples, test),
         "num_samples": n,
         **measures.evaluate_samples(saved, samples, train_set, test),

@@ -32,6 +32,14 @@ def seconds(run: Callable[[], Any]) -> float:
     return time.perf_counter() - begun
 
 
+def cpu_seconds_per_1000(sample: Callable[[int], Any], count: int) -> float:
+    """CPU seconds, of all threads, of 1,000 samples drawn `count` at a time, after compilation."""
+    sample(count)
+    begun = time.process_time()
+    sample(count)
+    return 1000 * (time.process_time() - begun) / count
+
+
 def time_ratio(run: Callable[[], Any], floor: Callable[[], Any], repeats: int = 25) -> float:
     """Median of time(run) / time(floor), measured in turns after a warm-up.
 

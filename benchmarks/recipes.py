@@ -157,9 +157,10 @@ RECIPES: dict[str, Recipe] = {
     ),
     "token diffusion": Recipe(
         "diffusion",
-        "token_diffusion --conditional --network.width 48 --network.depth 2 --network.heads 3 "
-        "--network.dropout 0 --batch-size 32 --learning-rate 3e-3 --ema-decay 0.99",
-        "token_diffusion --conditional --network.width 64 --network.depth 3 --batch-size 64",
+        "token_diffusion --conditional --patch 2 --network.width 96 --network.depth 3 "
+        "--network.dropout 0 --batch-size 64 --learning-rate 2e-3 --ema-decay 0.99",
+        "token_diffusion --conditional --patch 4 --network.width 96 --network.depth 4 "
+        "--network.dropout 0 --batch-size 64 --learning-rate 2e-3 --ema-decay 0.998",
         steps,
     ),
 }

@@ -3,11 +3,13 @@
     python -m experiments.token_diffusion                                  # Genesis, by characters
     python -m experiments.token_diffusion --dataset digits --path uniform
     python -m experiments.token_diffusion --dataset binarized:digits --stepper by_confidence
+    python -m experiments.token_diffusion --dataset binarized:mnist --patch 4   # a DiT
 
 Then `python -m experiments.sample RUN_DIR` and `python -m experiments.evaluate RUN_DIR`.
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +17,7 @@ from experiments.shared.autoregressive_options import LabelledRun
 from experiments.shared.command_line import read_options
 from experiments.shared.config import condition_of
 from experiments.shared.networks import TransformerNetwork
-from experiments.shared.option_types import Count, Steps
+from experiments.shared.option_types import Count, MaybeWidth, Steps
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
 from gen_jax import data, nets
@@ -35,6 +37,8 @@ class Config(LabelledRun):
     steps: Steps = 3000
     batch_size: Count = 32
     network: TransformerNetwork = field(default_factory=TransformerNetwork)
+    patch: MaybeWidth = None
+    """Side in pixels of the patches that the transformer sees; single values if not given."""
     path: str = "absorbing"
     """absorbing (masks) or uniform (any token)"""
     stepper: str = "ancestral"
@@ -67,14 +71,15 @@ def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     config.check()
     spec = spec or data.describe(config.dataset)
     size, transform = tokens_of(spec)
-    network = nets.TokenTransformer(
-        size + (config.path == "absorbing"),
-        int(np.prod(spec.shape)),
-        config.network.width,
-        config.network.depth,
-        config.network.heads,
-        dropout=config.network.dropout,
-    )
+    sizes, values = config.network, size + (config.path == "absorbing")
+    given: Any = {name: getattr(sizes, name) for name in ("width", "depth", "heads", "dropout")}
+    network: Any
+    if config.patch is None:
+        network = nets.TokenTransformer(values, int(np.prod(spec.shape)), **given)
+    elif spec.kind == "images":
+        network = nets.TokenDiT(values, spec.shape, config.patch, **given)
+    else:
+        raise ConfigError(f"patch={config.patch} is for images; dataset={spec.name!r} has text")
     return discrete_diffusion(
         network,
         one_cycle_adam(config.steps, config.learning_rate),

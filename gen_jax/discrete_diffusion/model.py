@@ -306,7 +306,8 @@ def discrete_diffusion(
 
     Args:
       network: `(tokens [B, N], noise [B], condition or None) -> logits [B, N, V]`, such as
-        `nets.TokenTransformer`; V counts the mask of the absorbing path, `size` + 1.
+        `nets.TokenTransformer` or, for images, `nets.TokenDiT`; V counts the mask of the absorbing
+        path, `size` + 1.
     It is a model of integers, so that it serves text, grey levels, and as the prior of codes.
     Raises ConfigError for unknown names and values out of range.
     """

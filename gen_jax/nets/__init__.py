@@ -34,6 +34,7 @@ from gen_jax.nets.personal import personal, with_class
 from gen_jax.nets.pixel_rnn import PixelRNN
 from gen_jax.nets.pixelcnn import PixelCNN
 from gen_jax.nets.pixelcnn_pp import PixelCNNPlusPlus
+from gen_jax.nets.token_dit import TokenDiT
 from gen_jax.nets.token_transformer import TokenTransformer
 from gen_jax.nets.transformer import Transformer
 from gen_jax.nets.unet import UNet
@@ -61,6 +62,7 @@ __all__ = [
     "PixelCNN",
     "PixelCNNPlusPlus",
     "PixelRNN",
+    "TokenDiT",
     "TokenTransformer",
     "Transformer",
     "UNet",

@@ -77,13 +77,20 @@ def test_samples_follow_the_law_and_the_label(path):
         model.sample(KEY, state, 4, guidance=2.0)
 
 
-@pytest.mark.parametrize("path", dd.TOKEN_PATHS)
-def test_a_step_of_the_transformer_is_finite_and_lowers_the_loss(path):
+NETWORKS = {
+    "absorbing": (nets.TokenTransformer(4, 2, 16, 1, 2), (2,)),
+    "uniform": (nets.TokenTransformer(3, 2, 16, 1, 2), (2,)),
+    "absorbing, one patch of two": (nets.TokenDiT(4, (1, 2, 1), 2, 16, 1, 2), (1, 2, 1)),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_step_of_the_transformers_is_finite_and_lowers_the_loss(name):
     """From uniform logits, log 3 nats per token of the data at most, in a few steps."""
-    size = 4 if path == "absorbing" else 3
-    network = nets.TokenTransformer(size, 2, 16, 1, 2)
-    model = dd.discrete_diffusion(network, optax.adam(1e-2), shape=(2,), size=3, path=path)
-    x = np.repeat(PAIRS, np.round(100 * LAW).astype(int).ravel(), 0)
+    path = name.split(",")[0]
+    network, shape = NETWORKS[name]
+    model = dd.discrete_diffusion(network, optax.adam(1e-2), shape=shape, size=3, path=path)
+    x = np.repeat(PAIRS, np.round(100 * LAW).astype(int).ravel(), 0).reshape(-1, *shape)
     state = model.init(KEY, {"x": x})
 
     @jax.jit
@@ -98,6 +105,26 @@ def test_a_step_of_the_transformer_is_finite_and_lowers_the_loss(path):
     entropy = -(LAW * np.log(LAW)).sum()
     assert abs(loss[:10].mean() - 2 * np.log(3)) < 0.35
     assert abs(loss[-50:].mean() - entropy) < 0.25
+
+
+def test_every_token_of_an_image_is_seen_at_the_border_too(key):
+    """Logits start at zero, and change with each token; one out of range is seen by its NaN."""
+    network = nets.TokenDiT(5, (3, 5, 2), 2, width=8, depth=1)
+    x = jax.random.randint(key, (1, 30), 0, 5)
+    variables = network.init(key, x, jnp.zeros(1))
+    assert not network.apply(variables, x, jnp.zeros(1)).any()
+    wave = lambda leaf: 0.1 * jnp.cos(jnp.arange(leaf.size)).reshape(leaf.shape)
+    params = jax.tree.map(wave, variables)
+    logits = jax.jit(lambda x: network.apply(params, x, jnp.zeros(1))[0])
+    for place in range(30):
+        moved = np.abs(logits(x.at[0, place].set((x[0, place] + 1) % 5)) - logits(x)).max(-1)
+        assert moved.max() > 0
+    assert np.isnan(logits(x.at[0, 3].set(5))).any()
+    with pytest.raises(ConfigError, match=r"29 tokens .* shape=\(3, 5, 2\)"):
+        network.apply(params, x[:, 1:], jnp.zeros(1))
+    for bad in ((3, 5), (3, 0, 1)):
+        with pytest.raises(ConfigError, match="shape="):
+            nets.TokenDiT(5, bad)
 
 
 def test_bad_input_is_refused():

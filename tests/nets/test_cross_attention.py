@@ -67,12 +67,13 @@ CAPTIONS = conditions.captions(4, 3)
         nets.DiT(patch=4, width=8, depth=1, condition=CAPTIONS),
         nets.UNet((4,), 1, condition=CAPTIONS),
         nets.TokenTransformer(4, 6, width=8, depth=1, condition=CAPTIONS),
+        nets.TokenDiT(4, (2, 3, 1), 2, width=8, depth=1, condition=CAPTIONS),
     ],
     ids=lambda network: type(network).__name__,
 )
 def test_networks_attend_to_words_by_their_order(network):
     """A sentence differs from its words in another order, and no sentence is the empty one."""
-    tokens = isinstance(network, nets.TokenTransformer)
+    tokens = isinstance(network, nets.TokenTransformer | nets.TokenDiT)
     x = jnp.ones((3, 6), int) if tokens else jnp.ones((3, 8, 8, 1))
     noise = jnp.zeros(3)
     variables = jax.jit(network.init)(jax.random.key(0), x, noise, TOKENS)

@@ -50,8 +50,8 @@ def test_every_network_of_a_noise_level_is_registered_and_tested():
 
     modules = {n for n in nets.__all__ if isinstance(getattr(nets, n), type)}
     noisy = {name for name in modules if sees_noise(getattr(nets, name))}
-    # Tested with the model of tokens, with variational diffusion, and beside its base.
-    elsewhere = {"TokenTransformer", "FourierFeatures", "ControlledDiT"}
+    # Tested with the models of tokens, with variational diffusion, and beside its base.
+    elsewhere = {"TokenTransformer", "TokenDiT", "FourierFeatures", "ControlledDiT"}
     assert {v.__name__ for v in nets.NETWORKS.values()} == noisy - elsewhere
     assert LAYERED.keys() | SMALLEST.keys() <= nets.NETWORKS.keys()
 

@@ -1,0 +1,176 @@
+"""Models compared at equal CPU time: a study is trained, measured, and becomes a table of the site.
+
+    python -m benchmarks.equal_time latents-mnist
+    python -m benchmarks.equal_time tokens-genesis --lines transformer
+
+Every line of a study (`benchmarks/studies.py`) is trained in a process of its own that ends after
+so many CPU seconds, and measured by `python -m experiments.evaluate`. What is there is not made
+again, unless its recipe has changed. Writes `benchmarks/results/equal_time_NAME_BACKEND.json` after
+every line, pictures of samples beside it, and the record of the table (then `python
+docs/results/render.py`).
+"""
+
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from benchmarks.landscape import slug
+from benchmarks.measuring import RESULTS, cpu_seconds_per_1000, machine, read, write, write_record
+from benchmarks.studies import STUDIES, Line, Study
+from benchmarks.timed_runs import train
+from experiments.shared import records
+from experiments.shared.pictures import draw, picture
+from experiments.shared.sampling import SamplingConfig, prepare
+from gen_jax import training
+from gen_jax.errors import GenJaxError, check_choice
+from gen_jax.ranges import check_ranges
+from gen_jax.training.files import plain, read_json
+
+COST = "sampling_cpu_seconds_per_1000"
+PICTURED, TIMED = 40, 100
+"""Samples of a picture, and of a draw that is timed."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Which study, and which of its lines."""
+
+    study: Annotated[str, tyro.conf.Positional]
+    lines: tuple[str, ...] = ()
+    """All if not given."""
+    seed: int = 0
+    folder: str = "runs/equal_time"
+    """Of the runs; they are not needed once their lines are there."""
+
+    def check(self) -> None:
+        """Raise ConfigError for what cannot work, before anything is trained."""
+        check_ranges(self)
+        check_choice("study", self.study, STUDIES)
+        for name in self.lines:
+            check_choice("lines", name, [line.name for line in STUDIES[self.study].lines])
+
+
+def recipe(study: Study, line: Line) -> str:
+    """All that decides a line's run, in one text."""
+    base = next((other for other in study.lines if other.name == line.base), None)
+    own = f"{line.words} --dataset {line.dataset or study.dataset} ({line.minutes:g} minutes)"
+    return own if base is None else f"{recipe(study, base)}; {own}"
+
+
+def evaluated(directory: Path, options: str) -> dict[str, Any]:
+    """What `experiments.evaluate` writes of a run. Raises GenJaxError with its last line."""
+    words = [sys.executable, "-m", "experiments.evaluate", str(directory), *shlex.split(options)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    if done.returncode:
+        lines = (done.stdout + done.stderr).strip().splitlines() or [""]
+        raise GenJaxError(f"{shlex.join(words[2:])} ended with {done.returncode}: {lines[-1]}")
+    return read_json(directory / records.EVALUATION)
+
+
+def cost(directory: Path, options: str, shown: Path) -> float:
+    """CPU seconds of 1,000 samples after compilation; `shown` is a picture of some."""
+    chosen = tyro.cli(SamplingConfig, args=[str(directory), *sampling_words(options)])
+    sampler = prepare(chosen, needs_data=True)
+    spec, state = sampler.saved.spec, sampler.state
+    sample = lambda n: draw(sampler.model, spec, state, n, chosen.seed, **sampler.options)
+    picture(shown, spec, sample(PICTURED))
+    return cpu_seconds_per_1000(sample, TIMED)
+
+
+def sampling_words(options: str) -> list[str]:
+    """Options of `experiments.evaluate` without those that say how much is measured."""
+    words = shlex.split(options)
+    pairs = zip(words[::2], words[1::2], strict=True)
+    measures = ("--num", "--likelihood", "--importance-samples", "--likelihood-steps")
+    return [word for pair in pairs if pair[0] not in measures for word in pair]
+
+
+def measured(name: str, line: Line, directory: Path) -> list[dict[str, Any]]:
+    """A dictionary of numbers for every evaluation of a run."""
+    found = []
+    for suffix, options in line.evaluations.items():
+        shown = RESULTS / f"equal_time_{slug(name)}" / f"{slug(line.name + suffix)}.png"
+        numbers = evaluated(directory, options)
+        numbers[COST] = cost(directory, options, shown)
+        found.append({"name": line.name + suffix, "options": options, "numbers": numbers})
+    return found
+
+
+def make_row(config: Config, line: Line, before: dict[str, Any] | None) -> dict[str, Any]:
+    """Train and measure a line; `before` is the row of its base."""
+    study, root = STUDIES[config.study], Path(config.folder) / slug(config.study)
+    folder = root / slug(line.name)
+    words = [*shlex.split(line.words), "--dataset", line.dataset or study.dataset]
+    if line.base is not None:
+        words += ["--from", str(root / slug(line.base))]
+    ended = train(words, config.seed, folder, 60 * line.minutes, root / "paces.json")
+    spent = ([] if before is None else before["cpu_seconds"]) + [round(ended.cpu_seconds, 1)]
+    row: dict[str, Any] = {"cpu_seconds": spent, "diverged": ended.diverged}
+    if ended.diverged:
+        return row
+    stored = records.of_run(ended.directory)
+    row |= {key: stored[key] for key in ("command", "commit", "packages", "device")}
+    row["command"] = row["command"].replace(str(root), "RUNS")
+    return plain(row | {"evaluations": measured(config.study, line, ended.directory)})
+
+
+def table(study: Study, rows: list[dict[str, Any]]) -> tuple[list[str], list[list[Any]]]:
+    """Columns, and lines: real data where a number has that, then every evaluation."""
+    columns = ["", "CPU s", *study.columns.values(), "CPU s per 1,000 samples"]
+    every = [numbers["numbers"] for row in rows for numbers in row.get("evaluations", [])]
+    real = [
+        next((n[known] for n in every if (known := f"{name}_real_train_test") in n), "")
+        for name in study.columns
+    ]
+    lines: list[list[Any]] = [["real data", "", *real, ""]] if any(r != "" for r in real) else []
+    for row in rows:
+        spent = " + ".join(f"{seconds:.0f}" for seconds in row["cpu_seconds"])
+        if row["diverged"]:
+            lines.append([row["name"], spent, "diverged", *[""] * len(study.columns)])
+        for found in row.get("evaluations", []):
+            numbers = found["numbers"]
+            shown = [numbers.get(name, "") for name in study.columns]
+            lines.append([found["name"], spent, *shown, f"{numbers[COST]:.2g}"])
+            spent = ""
+    return columns, lines
+
+
+def main() -> None:
+    config = tyro.cli(Config, description=__doc__)
+    config.check()
+    training.configure_backend(1)
+    study, name = STUDIES[config.study], f"equal_time_{slug(config.study)}"
+    kept: dict[str, dict[str, Any]] = {row["name"]: row for row in read(name).get("rows", [])}
+    for line in study.lines:
+        head = {"name": line.name, "seed": config.seed, "recipe": recipe(study, line)}
+        options = [found["options"] for found in kept.get(line.name, {}).get("evaluations", [])]
+        same = head.items() <= kept.get(line.name, {}).items()
+        if same and options == [*line.evaluations.values()]:
+            continue
+        if config.lines and line.name not in config.lines:
+            continue
+        print(line.name, flush=True)
+        facts = machine()
+        row = head | make_row(config, line, None if line.base is None else kept[line.base])
+        kept[line.name] = row | {key: facts[key] for key in ("load_before", "cpu", "cores")}
+        rows = [kept[other.name] for other in study.lines if other.name in kept]
+        write(name, facts, {"dataset": study.dataset, "rows": rows})
+    rows = [kept[line.name] for line in study.lines if line.name in kept]
+    columns, lines = table(study, rows)
+    commits = ", ".join(sorted({row["commit"][:7] for row in rows if row.get("commit")}))
+    cores = max(row["cores"] for row in rows)
+    status = (
+        f"`python -m benchmarks.equal_time {config.study}`; code of {commits}; one seed; "
+        f"{cores} core{'s' * (cores > 1)} of {rows[0]['cpu'].split(' Processor')[0]}, beside other "
+        "work."
+    )
+    write_record({"name": config.study, "status": status, "columns": columns, "rows": lines})
+
+
+if __name__ == "__main__":
+    training.run_main(main)

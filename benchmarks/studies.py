@@ -1,0 +1,180 @@
+"""Comparisons of a few models at equal CPU time: what is trained, and how each run is measured."""
+
+from typing import NamedTuple
+
+
+class Line(NamedTuple):
+    """A run, and the lines of the table that are measured of it.
+
+    Fields:
+      name: of the line.
+      words: experiment and options; without its data set, directory and time.
+      minutes: CPU minutes of training, of all threads and with compilation.
+      evaluations: what is added to the name -> options of `experiments.evaluate`.
+      base: the name of the line whose run it starts from; this one's own time is beside it.
+      dataset: in place of the study's.
+    """
+
+    name: str
+    words: str
+    minutes: float
+    evaluations: dict[str, str] = {"": ""}  # noqa: RUF012 (never changed)
+    base: str | None = None
+    dataset: str | None = None
+
+
+class Study(NamedTuple):
+    """Lines that are compared, and the numbers of `experiments.evaluate` that are shown."""
+
+    dataset: str
+    lines: tuple[Line, ...]
+    columns: dict[str, str]
+
+
+IMAGES = {
+    "frechet": "Frechet distance",
+    "label_accuracy": "label accuracy",
+    "precision": "precision",
+    "recall": "recall",
+    "bits_per_dim": "bits/dim",
+    "log_prob_kind": "kind",
+}
+ASKED = {
+    f"{word}_as_asked{kind}": f"{word}{said}"
+    for kind, said in (("", ""), ("_unseen", ", held out"))
+    for word in ("size", "colour", "shape", "relation", "all")
+}
+STEPS = {f", {count} steps": f"--steps {count} --likelihood 0" for count in (4, 16, 256)}
+TOKENS = "token_diffusion --network.dropout 0 --batch-size 64 --ema-decay 0.998"
+CODER = "vae --convolutional --latent 4 --batch-size 64 --learning-rate 4e-3 --width 16 --beta 0.1"
+CODES = "vqvae --batch-size 64 --width 32 --codes 128 --prior-network.width 96 "
+CODES += "--prior-network.depth 3 --prior-network.dropout 0"
+DIT = "--network.name dit --network.width 128 --network.depth 6 --batch-size 64 --ema-decay 0.998"
+GUIDED = {f", guidance {w}": f"--num 2000 --guidance {w} --likelihood 0" for w in (1.5, 2)}
+FEW = {"": "--num 2000 --likelihood 200"}
+SENTENCES = "text_to_image --batch-size 64 --ema-decay 0.998"
+SCENES = {"": "--num 600 --likelihood 0", ", guidance 3": "--num 600 --likelihood 0 --guidance 3"}
+OUTLINES = {"": "--num 1000 --likelihood 0"}
+
+STUDIES: dict[str, Study] = {
+    "tokens-binarized-mnist": Study(
+        "binarized:mnist",
+        (
+            Line(
+                "MADE",
+                "made --hidden 1000 --batch-size 256 --learning-rate 2e-3 --ema-decay 0.99",
+                6,
+                {"": "--num 1000 --likelihood 2000"},
+            ),
+            Line(
+                "gated PixelCNN",
+                "pixelcnn --network.name gated --network.width 32 --network.depth 5 "
+                "--network.kernel 5 --batch-size 32 --learning-rate 2e-3 --ema-decay 0.99",
+                6,
+                {"": "--num 1000 --likelihood 2000"},
+            ),
+            Line(
+                "VAE, VampPrior",
+                "vae --prior vamp --components 200 --hidden 400 --latent 20",
+                6,
+                {"": "--num 1000 --likelihood 2000 --importance-samples 500"},
+            ),
+            Line(
+                "masked tokens, patches of 4",
+                f"{TOKENS} --patch 4 --network.width 96 --network.depth 4 --learning-rate 2e-3",
+                6,
+                {"": "--num 1000 --likelihood 1000"}
+                | {name: f"--num 1000 {options}" for name, options in STEPS.items()},
+            ),
+        ),
+        {"log_prob_nats": "log p in nats", "log_prob_kind": "kind"}
+        | {name: IMAGES[name] for name in ("frechet", "precision", "recall")},
+    ),
+    "tokens-genesis": Study(
+        "genesis",
+        (
+            Line("transformer", "transformer --batch-size 32", 6),
+            Line(
+                "masked tokens",
+                f"{TOKENS} --batch-size 32 --learning-rate 2e-3",
+                6,
+                {"": "", **STEPS, ", 64 steps by confidence": "--stepper by_confidence"},
+            ),
+        ),
+        {
+            "bits_per_character": "bits/character",
+            "log_prob_kind": "kind",
+            "generated_perplexity_per_token": "perplexity of samples",
+            "sample_entropy_bits": "entropy of a sample's characters, bits",
+            "distinct_4_grams": "distinct 4-grams",
+        },
+    ),
+    "latents-mnist": Study(
+        "mnist",
+        (
+            Line("pixels", f"diffusion {DIT}", 9, FEW | GUIDED),
+            Line("first stage, VAE", CODER, 2, {}),
+            Line(
+                "latents of the VAE",
+                f"latent_diffusion {DIT} --network.patch 1 --sampling-steps 20",
+                7,
+                FEW | GUIDED,
+                base="first stage, VAE",
+            ),
+            Line("codes by a transformer", CODES, 9, FEW),
+            Line(
+                "codes by masked tokens",
+                f"{CODES} --prior diffusion",
+                9,
+                FEW,
+            ),
+            Line(
+                "vectors of the codes",
+                f"latent_diffusion {DIT} --network.patch 1 --sampling-steps 20",
+                7,
+                FEW,
+                base="codes by a transformer",
+            ),
+        ),
+        IMAGES
+        | {
+            "reconstruction_error": "error of the first stage",
+            "reconstruction_frechet": "its Frechet distance",
+            "codes_perplexity_0": "codes in use",
+        },
+    ),
+    "shapes": Study(
+        "shapes:16",
+        (
+            Line(
+                "pixels, patches of 2",
+                f"{SENTENCES} --model pixels --network.patch 2 --network.width 96 "
+                "--network.depth 4 --sampling-steps 24 --learning-rate 2e-3",
+                12,
+                SCENES,
+            ),
+            Line(
+                "codes by a transformer",
+                f"{SENTENCES} --model tokens --width 32 --codes 128 --halvings 1 "
+                "--prior-network.width 96 --prior-network.depth 4 --prior-network.dropout 0",
+                12,
+                SCENES,
+            ),
+            Line(
+                "first stage, VQ-VAE",
+                "vqvae --prior counts --batch-size 64 --width 32 --codes 128 --halvings 1",
+                3,
+                {},
+            ),
+            Line(
+                "vectors of the codes",
+                f"{SENTENCES} --model latent --network.patch 1 --network.width 96 "
+                "--network.depth 4 --sampling-steps 24 --learning-rate 2e-3",
+                9,
+                SCENES,
+                base="first stage, VQ-VAE",
+            ),
+        ),
+        ASKED,
+    ),
+}
