@@ -99,7 +99,5 @@ def test_what_is_there_is_not_made_again(tmp_path, monkeypatch):
 
 
 def test_a_failed_evaluation_is_said(tmp_path):
-    with pytest.raises(
-        equal_time.GenJaxError, match=r"(?s)evaluate .*missing --num 20 ended with 2: .*no run"
-    ):
+    with pytest.raises(equal_time.GenJaxError, match="--num 20 ended with 2: .*no run"):
         equal_time.evaluated(tmp_path / "missing", "--num 20")
