@@ -10,6 +10,7 @@ every line, pictures of samples beside it, and the record of the table (then `py
 docs/results/render.py`).
 """
 
+import json
 import shlex
 import subprocess
 import sys
@@ -108,15 +109,21 @@ def make_row(config: Config, line: Line, before: dict[str, Any] | None) -> dict[
     words = [*shlex.split(line.words), "--dataset", line.dataset or study.dataset]
     if line.base is not None:
         words += ["--from", str(root / slug(line.base))]
-    ended = train(words, config.seed, folder, 60 * line.minutes, root / "paces.json")
-    spent = ([] if before is None else before["cpu_seconds"]) + [round(ended.cpu_seconds, 1)]
-    row: dict[str, Any] = {"cpu_seconds": spent, "diverged": ended.diverged}
-    if ended.diverged:
+    trained = {"recipe": recipe(study, line), "seed": config.seed}
+    marker = root / f"{slug(line.name)}.json"  # a training whose measures were interrupted
+    found = read_json(marker) if marker.exists() else {}
+    if not trained.items() <= found.items():
+        ended = train(words, config.seed, folder, 60 * line.minutes, root / "paces.json")
+        found = {**trained, "cpu_seconds": ended.cpu_seconds, "diverged": ended.diverged}
+        marker.write_text(json.dumps(found) + "\n", encoding="utf-8")
+    spent = [*([] if before is None else before["cpu_seconds"]), round(found["cpu_seconds"], 1)]
+    row: dict[str, Any] = {"cpu_seconds": spent, "diverged": found["diverged"]}
+    if row["diverged"]:
         return row
-    stored = records.of_run(ended.directory)
+    stored = records.of_run(folder)
     row |= {key: stored[key] for key in ("command", "commit", "packages", "device")}
     row["command"] = row["command"].replace(str(root), "RUNS")
-    return plain(row | {"evaluations": measured(config.study, line, ended.directory)})
+    return plain(row | {"evaluations": measured(config.study, line, folder)})
 
 
 def table(study: Study, rows: list[dict[str, Any]]) -> tuple[list[str], list[list[Any]]]:

@@ -50,8 +50,8 @@ CODER = "vae --convolutional --latent 4 --batch-size 64 --learning-rate 4e-3 --w
 CODES = "vqvae --batch-size 64 --width 32 --codes 128 --prior-network.width 96 "
 CODES += "--prior-network.depth 3 --prior-network.dropout 0"
 DIT = "--network.name dit --network.width 128 --network.depth 6 --batch-size 64 --ema-decay 0.998"
-GUIDED = {f", guidance {w}": f"--num 2000 --guidance {w} --likelihood 0" for w in (1.5, 2)}
-FEW = {"": "--num 2000 --likelihood 200"}
+FEW = {"": "--num 1000 --likelihood 50"}
+GUIDED = {", guidance 2": "--num 1000 --guidance 2 --likelihood 0"}
 SENTENCES = "text_to_image --batch-size 64 --ema-decay 0.998"
 SCENES = {"": "--num 600 --likelihood 0", ", guidance 3": "--num 600 --likelihood 0 --guidance 3"}
 OUTLINES = {"": "--num 1000 --likelihood 0"}
@@ -64,20 +64,20 @@ STUDIES: dict[str, Study] = {
                 "MADE",
                 "made --hidden 1000 --batch-size 256 --learning-rate 2e-3 --ema-decay 0.99",
                 6,
-                {"": "--num 1000 --likelihood 2000"},
+                {"": "--num 1000 --likelihood 1000"},
             ),
             Line(
                 "gated PixelCNN",
                 "pixelcnn --network.name gated --network.width 32 --network.depth 5 "
                 "--network.kernel 5 --batch-size 32 --learning-rate 2e-3 --ema-decay 0.99",
                 6,
-                {"": "--num 1000 --likelihood 2000"},
+                {"": "--num 1000 --likelihood 1000"},
             ),
             Line(
                 "VAE, VampPrior",
                 "vae --prior vamp --components 200 --hidden 400 --latent 20",
                 6,
-                {"": "--num 1000 --likelihood 2000 --importance-samples 500"},
+                {"": "--num 1000 --likelihood 1000 --importance-samples 500"},
             ),
             Line(
                 "masked tokens, patches of 4",
