@@ -42,6 +42,7 @@ from gen_jax.metrics.precision_recall import (
 )
 from gen_jax.metrics.proportion import binomial_tail, proportion_interval
 from gen_jax.metrics.resampling import Estimate, bootstrap, calibrate, mean_and_error
+from gen_jax.metrics.text import distinct_ngrams, ngram_log_prob, token_entropy
 from gen_jax.metrics.two_sample import TwoSampleTest, classifier_two_sample
 from gen_jax.registries import described
 
@@ -102,6 +103,7 @@ __all__ = [
     "classifier_two_sample",
     "compare_with_exact",
     "density_coverage",
+    "distinct_ngrams",
     "downstream_accuracy",
     "energy_distance",
     "frechet_distance",
@@ -118,6 +120,7 @@ __all__ = [
     "mode_weights",
     "moments",
     "nearest_neighbour_distances",
+    "ngram_log_prob",
     "novelty_report",
     "png_nats",
     "prd_curve",
@@ -126,5 +129,6 @@ __all__ = [
     "proportion_interval",
     "save_classifier",
     "sliced_wasserstein",
+    "token_entropy",
     "wasserstein_1d",
 ]

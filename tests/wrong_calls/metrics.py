@@ -55,6 +55,8 @@ LABELLED = {
 }
 BAD_PAIRS = [("a", (BAD, X)), ("a", (X[:3], X)), ("b", (X, WORDS)), ("b", (X, X[:, :2]))]
 PROBABILITIES = np.full((12, 3), 1 / 3)
+TOKENS = np.arange(8).reshape(2, 4) % 3
+NO_TOKENS = (None, WORDS, X, TOKENS[0], TOKENS[:, :0], -TOKENS, np.ma.masked_equal(TOKENS, 0))
 METADATA = {
     "architecture": "Classifier",
     "arguments": {},
@@ -195,6 +197,18 @@ CALLS = {
         ("log_prob", at(metrics.bits_per_dim, jnp.array([NAN]), 2)),
         ("num_dims", at(metrics.bits_per_dim, 1.0, 0)),
         ("num_dims", at(metrics.bits_per_dim, 1.0, 2.5)),
+    ],
+    "ngram_log_prob": [
+        *(("training", at(metrics.ngram_log_prob, t, TOKENS, 3)) for t in NO_TOKENS),
+        *(("tokens", at(metrics.ngram_log_prob, TOKENS, t, 3)) for t in NO_TOKENS),
+        *(("size", at(metrics.ngram_log_prob, TOKENS, TOKENS, n)) for n in (0, 2.5, None)),
+        ("tokens", at(metrics.ngram_log_prob, TOKENS * 0, TOKENS, 2)),
+        *(("order", at(metrics.ngram_log_prob, TOKENS, TOKENS, 3, n)) for n in (0, 1.5, "a")),
+    ],
+    "token_entropy": [("tokens", at(metrics.token_entropy, t)) for t in NO_TOKENS],
+    "distinct_ngrams": [
+        *(("tokens", at(metrics.distinct_ngrams, t)) for t in NO_TOKENS),
+        *(("order", at(metrics.distinct_ngrams, TOKENS, n)) for n in (0, 1.5, 5, None)),
     ],
     "mean_and_error": [
         ("values", at(metrics.mean_and_error, v)) for v in ([NAN, 1.0], [1.0], 3.0, ["a", "b"], X)
