@@ -24,6 +24,7 @@ from experiments.shared.option_types import MAX_COUNT, MAX_SAMPLES, Duration, wi
 from experiments.shared.pictures import draw
 from experiments.shared.runner import shown_path
 from experiments.shared.sampling import DECODING, Sampler, SamplingConfig, prepare
+from experiments.shared.text_measures import TEXTS
 from gen_jax import training
 from gen_jax.data import known_densities
 from gen_jax.errors import ConfigError
@@ -38,7 +39,7 @@ class Config(SamplingConfig):
     """How to sample and how much to measure."""
 
     num: Annotated[int | None, *within(measures.MIN_EXAMPLES, MAX_SAMPLES)] = None
-    """Samples; as many as the test set has (at most 10000) if not given."""
+    """Samples; if not given 100 texts, of other data as many as the test set has, at most 10000."""
     likelihood: Annotated[int, *within(0, MAX_SAMPLES)] = 500
     """Test examples whose log-likelihood is computed; 0 for none."""
     importance_samples: Annotated[int | None, *within(1, MAX_COUNT)] = None
@@ -78,16 +79,13 @@ def main() -> None:
         raise ConfigError(f"downstream={config.downstream} needs a run of images of given labels")
     is_known = saved.spec.name.startswith(known_densities.PREFIX)
     train, test = ({}, {}) if is_known else measures.load_both(saved.spec.name)
-    if saved.spec.kind == "text":
-        num, seconds, samples = 0, 0.0, np.zeros(0)
-    else:
-        most = 10_000 if is_known else min(len(test["x"]), 10_000)
-        num = most if config.num is None else config.num
-        begun = time.perf_counter()
-        measures.phase(f"{num} samples")
-        model, state = sampler.model, sampler.state
-        samples = draw(model, saved.spec, state, num, config.seed, **sampler.options)
-        seconds = time.perf_counter() - begun
+    most = 10_000 if is_known else min(len(test["x"]), 10_000)
+    usual = TEXTS if saved.spec.kind == "text" else most
+    num = usual if config.num is None else config.num
+    begun = time.perf_counter()
+    measures.phase(f"{num} samples")
+    samples = draw(sampler.model, saved.spec, sampler.state, num, config.seed, **sampler.options)
+    seconds = time.perf_counter() - begun
     options = OPTIONS if "stepper" in sampler.model.conditions else {"seed", *DECODING}
     options = {*options, "importance_samples"}
     chosen = {k: v for k, v in asdict(config).items() if k in options and v is not None}

@@ -32,6 +32,11 @@ NUMBERS = {
     "log_prob_nats": "log p in nats",
     "bits_per_dim": "bits/dim",
     "bits_per_dim_bound": "bits/dim by the bound",
+    "perplexity_per_character": "perplexity per character",
+    "generated_perplexity_per_token": "perplexity of samples under 5-grams, per token",
+    "generated_perplexity_per_character": "perplexity of samples under 5-grams, per character",
+    "sample_entropy_bits": "entropy inside a sample in bits",
+    "distinct_4_grams": "distinct 4-grams",
 }
 """What the table of runs shows, in this order; records hold all that was measured."""
 

@@ -24,6 +24,7 @@ from experiments.shared.set_measures import (
     compare_with_training,
     inception_scores,
 )
+from experiments.shared.text_measures import compare_texts, training_text
 from gen_jax import data, diffusion, metrics
 from gen_jax.errors import ConfigError, DataError
 from gen_jax.metrics import compare_with_exact
@@ -177,21 +178,26 @@ def likelihoods(
     }
 
 
-def evaluate_text(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[str, Any]:
-    """Perplexity per token and per character of windows without context before them."""
+def evaluate_text(
+    saved: Saved, samples: np.ndarray, test: dict[str, np.ndarray], num: int
+) -> dict[str, Any]:
+    """Samples beside test windows, and the perplexity per token and per character of `num` test
+    windows without context before them."""
     if data.describe(saved.spec.name).vocabulary != saved.spec.vocabulary:
         raise DataError(f"text {saved.spec.name!r} has changed: its vocabulary is not the run's")
-    result = likelihoods(saved, test, num)
-    if not result:
-        return {}
-    x = test["x"][:num]
     vocabulary = data.Vocabulary.from_json(saved.spec.vocabulary)
+    phase(f"measures of {len(samples)} texts")
+    result = compare_texts(samples, test["x"], training_text(saved.spec.name), vocabulary)
+    found = likelihoods(saved, test, num)
+    if not found:
+        return result
+    x = test["x"][:num]
     length = sum(len(vocabulary.decode(row)) for row in x) / len(x)
-    nats = result["log_prob_nats"]
+    nats = found["log_prob_nats"]
     for unit, number in (("token", x.shape[1]), ("character", length)):
         value = math.exp(-nats.value / number)
-        result[f"perplexity_per_{unit}"] = Estimate(value, value * nats.error / number)
-    return {**result, "bits_per_character": -nats.value / (length * math.log(2))}
+        found[f"perplexity_per_{unit}"] = Estimate(value, value * nats.error / number)
+    return {**result, **found, "bits_per_character": -nats.value / (length * math.log(2))}
 
 
 def has_labels(saved: Saved) -> bool:
@@ -234,10 +240,10 @@ def evaluate_data(
 ) -> dict[str, Any]:
     """Samples beside data, log p of `num` test examples, and what the experiment itself measures.
 
-    `options` are those of `log_prob`. A model of text is measured by its likelihood alone.
+    `options` are those of `log_prob`.
     """
     if saved.spec.kind == "text":
-        return evaluate_text(saved, test, num)
+        return evaluate_text(saved, samples, test, num)
     picture = saved.directory / "precision_recall.png"
     measured = evaluate_samples(saved, samples, train, test, picture)
     measured |= likelihoods(saved, test, num, **options)

@@ -332,10 +332,23 @@ def test_whole_life_of_text(command, tmp_path, monkeypatch):
         assert ended.code in (2, 3)
         assert message in ended.err
         assert ended.err.count("\n") == 1
-    ok("evaluate", "run", "--likelihood", 20)
+    drawn = ("--num", 12)
+    ok("evaluate", "run", *drawn, "--likelihood", 20)
     report = json.loads(Path("run/evaluation.json").read_text())
     assert 1 < report["perplexity_per_token"]["value"] < 63
     assert report["bits_per_character"] == pytest.approx(report["bits_per_dim"]["value"])
+    assert report["num_samples"] == 12
+    generated = report["generated_perplexity_per_token"]
+    assert 2 < report["generated_perplexity_per_token_real_train_test"] < 6 < generated["value"]
+    assert generated["standard_error"] > 0
+    assert "generated_perplexity_per_character" not in report
+    assert 4 < report["sample_entropy_bits_real_train_test"] < math.log2(60)
+    assert 0 < report["distinct_4_grams_real_train_test"] < report["distinct_4_grams"]["value"]
+    ok("evaluate", "run", *drawn, "--likelihood", 0, "--temperature", 0)
+    greedy = json.loads(Path("run/evaluation.json").read_text())
+    assert greedy["distinct_4_grams"]["value"] <= 1 / 12  # one text, twelve times
+    assert greedy["sample_entropy_bits"]["value"] < report["sample_entropy_bits"]["value"]
+    assert "perplexity_per_token" not in greedy
 
 
 def test_list_has_a_line_for_every_row(command):
