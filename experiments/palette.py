@@ -6,7 +6,8 @@
 
 The network sees A^+ y beside x_t (saharia2022palette). Noise is drawn anew in each step. Then
 `python -m experiments.evaluate RUN_DIR` restores test images as `experiments.restore` does with a
-prior that was trained without the operator, and reports the same numbers.
+prior that was trained without the operator, and reports the same numbers. Outlines, which are no
+linear measurement, are seen by `experiments.control`.
 """
 
 from dataclasses import dataclass

@@ -12,6 +12,7 @@ from gen_jax import data, metrics
 from gen_jax.data import DatasetSpec
 from gen_jax.data.pairs import outlines
 from gen_jax.errors import ConfigError
+from gen_jax.frozen import Given
 from gen_jax.model import GenerativeModel, sample_in_batches
 from gen_jax.types import Float, State, UInt8
 
@@ -31,8 +32,13 @@ def agreement(
     return np.where(total > 0, 2 * count(there & made) / np.maximum(total, 1), 1.0)
 
 
-def without_control(state: State) -> State:
-    """The state with the layers zero that lead from the side copy to the base: the base itself."""
+def without_control(state: State) -> State | None:
+    """The state with the layers zero that lead from the side copy to the base: the base itself.
+
+    None of a network from scratch, which has no base.
+    """
+    if not isinstance(state, Given):
+        return None
     zero = lambda path, leaf: leaf * ("zero_" not in jax.tree_util.keystr(path))
     return state._replace(own=jax.tree_util.tree_map_with_path(zero, state.own))
 
@@ -48,26 +54,34 @@ def drawn(
     return np.asarray(sample_in_batches(model, key, state, n, min(n, BATCH_SIZE), **condition))
 
 
+def with_base(
+    model: GenerativeModel, state: State, wanted: np.ndarray, labels: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    """`drawn` of the base, where there is one, and with the control."""
+    states = {"base": without_control(state), "controlled": state}
+    return {
+        name: drawn(model, own, wanted, labels) for name, own in states.items() if own is not None
+    }
+
+
 def compared(saved: Saved, test: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Agreement of outlines, of the base and of other images too; labels and Frechet distance."""
+    """Agreement of outlines, of a base and of other images too; labels and Frechet distance."""
     x, y = test["x"][:EXAMPLES], test.get("y")
     y = None if y is None else y[: len(x)]
     wanted = outlines(x)
-    made = drawn(saved.model, saved.state, wanted, y)
-    plain = drawn(saved.model, without_control(saved.state), wanted, y)
+    made = with_base(saved.model, saved.state, wanted, y)
     of = lambda images: metrics.mean_and_error(agreement(wanted, outlines(images)))
-    report: dict[str, Any] = {
-        "outline_agreement": of(made),
-        "outline_agreement_of_base": of(plain),
-        "outline_agreement_of_others": of(np.roll(x, 1, 0)),
-        "controlled_examples": len(x),
-    }
+    report: dict[str, Any] = {"outline_agreement": of(made["controlled"])}
+    if "base" in made:
+        report["outline_agreement_of_base"] = of(made["base"])
+    report["outline_agreement_of_others"] = of(np.roll(x, 1, 0))
+    report["controlled_examples"] = len(x)
     try:
         judge = metrics.load_classifier(saved.spec.name)
     except ConfigError:
         return report
     real = judge.features(x)
-    for name, images in (("controlled", made), ("base", plain)):
+    for name, images in made.items():
         distance = metrics.frechet_from_features(real, judge.features(images))
         report[f"{name}_frechet"] = float(distance)
         if y is not None:
@@ -76,10 +90,9 @@ def compared(saved: Saved, test: dict[str, np.ndarray]) -> dict[str, Any]:
 
 
 def picture(path: Path, model: GenerativeModel, spec: DatasetSpec, state: State) -> Path:
-    """Outlines of twelve test images, the base's samples, the controlled ones, the images."""
+    """Outlines of twelve test images, samples of a base, the controlled ones, the images."""
     test = data.examples(spec.name, "test", 12)
     wanted, y = outlines(test["x"]), test.get("y")
-    made = drawn(model, state, wanted, y)
-    plain = drawn(model, without_control(state), wanted, y)
+    made = with_base(model, state, wanted, y)
     shown = np.broadcast_to(wanted, test["x"].shape)
-    return rows(path, [shown, plain, made, test["x"]])
+    return rows(path, [shown, *made.values(), test["x"]])

@@ -6,6 +6,7 @@ import chex
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from experiments import control, personalise
 from experiments.shared import asked, control_report, instances, runner
@@ -13,6 +14,7 @@ from gen_jax import data, diffusion
 from gen_jax.errors import ConfigError
 
 SMALL = ("--batch-size", 16, "--steps", 3)
+DIT = ("--network.name", "dit", "--network.width", 16, "--network.depth", 1, "--sampling-steps", 4)
 
 
 def test_agreement_of_pixels_by_hand():
@@ -58,6 +60,68 @@ def test_the_new_class_can_be_asked_for(digits_run):
             asked.labels_of((label,), run, 2)
 
 
+@pytest.mark.parametrize("dataset", ["digits", "colour:digits"])
+def test_pairs_are_images_of_the_set_with_their_own_outlines(dataset):
+    """Fewer are among more, and a set limited to all of its images is the whole set."""
+    config = lambda pairs: control.Config(dataset=dataset, pairs=pairs)
+    whole, few, more, most = (
+        control.training_pairs(config(pairs)) for pairs in (None, 20, 50, 1198)
+    )
+    places = {x.tobytes(): place for place, x in enumerate(whole["x"])}
+    for found, count in ((few, 20), (more, 50), (most, len(whole["x"]))):
+        rows = [places[x.tobytes()] for x in found["x"]]
+        assert len(rows) == len(found["y"]) == len(found["outlines"]) == count
+        np.testing.assert_array_equal(found["outlines"], whole["outlines"][rows])
+        np.testing.assert_array_equal(found["y"], whole["y"][rows])
+    np.testing.assert_array_equal(few["x"], more["x"][:20])
+    assert len(np.unique(few["y"])) > 5
+
+
+def test_training_is_given_these_pairs_alone(monkeypatch, command):
+    given = []
+    monkeypatch.setattr(control, "run", lambda *_, train: given.append(train))
+    assert command("control", *SMALL, "--pairs", 20).code == 0
+    allowed = data.examples("digits", "train", 20)
+    np.testing.assert_array_equal(given[0]["x"], allowed["x"])
+    np.testing.assert_array_equal(given[0]["outlines"], control.outlines(allowed["x"]))
+
+
+def of_control(report):
+    """Names of what a report says of outlines."""
+    words = ("outline", "controlled", "base_")
+    return {name for name in report if name.startswith(words)}
+
+
+@pytest.mark.slow
+def test_both_kinds_report_the_same_but_for_the_base(command, dit_run):
+    """A network from scratch has no base to be compared with; both follow outlines and labels."""
+    common = {"outline_agreement", "outline_agreement_of_others", "controlled_examples"}
+    common |= {"controlled_frechet", "controlled_label_accuracy"}
+    base = {"outline_agreement_of_base", "base_frechet", "base_label_accuracy"}
+    test = data.examples("digits", "test", 12)
+    rows = {}
+    for name, words, wanted in (
+        ("copy", ("--from", dit_run), common | base),
+        ("alone", DIT, common),
+    ):
+        rate = ("--learning-rate", 0.1, "--ema-decay", 0.5)
+        ended = command("control", *words, *SMALL, *rate, "--pairs", 100, "--directory", name)
+        assert ended.code == 0, ended.err
+        saved = runner.rebuild(name)
+        assert of_control(control.measure_test(saved, test, 12)) == wanted
+        draw = lambda **given: np.asarray(
+            saved.model.sample(jax.random.key(0), saved.state, 12, **given)  # noqa: B023
+        )
+        seen = 2 * control.outlines(test["x"]).astype(np.float32) / 255 - 1
+        hidden = draw(label=test["y"])
+        np.testing.assert_array_equal(hidden, draw(label=test["y"], control=0 * seen))
+        assert not np.array_equal(hidden, draw(label=test["y"], control=seen))
+        assert not np.array_equal(draw(control=seen), draw(label=test["y"], control=seen))
+        with Image.open(f"{name}/samples/controlled.png") as picture:
+            rows[name] = picture.height
+    assert rows["copy"] > rows["alone"]
+
+
 @pytest.mark.slow
 def test_without_control_the_base_is_left(command, dit_run):
     """Trained with a large rate, the side copy changes samples; its zero layers made zero again,
@@ -93,7 +157,11 @@ def test_a_base_that_never_hid_its_labels_is_refused(dit_run):
 @pytest.mark.parametrize(
     ("name", "words", "message"),
     [
-        ("control", (), "from=None must be the directory of a run of diffusion or flow_matching"),
+        ("control", ("--pairs", 0), "pairs=0"),
+        ("control", ("--pairs", 1199), "pairs=1199 must be an integer in [1, 1198]"),
+        ("control", ("--pairs", 8), "batch_size=16"),
+        ("control", ("--from", "DIT", "--path", "linear"), "path='linear' is of a network from"),
+        ("control", ("--from", "DIT", "--network.patch", 2), "network=NetworkConfig("),
         ("control", ("--from", "DIGITS"), "has no DiT"),
         ("control", ("--from", "DIT", "--dataset", "edges:digits"), "was trained on 'digits'"),
         ("control", ("--dataset", "moons"), "has no images"),

@@ -167,7 +167,7 @@ def base_of(request):
     """`base_of(name)` -> options that name a trained run, for an experiment that needs one."""
 
     def words(name):
-        runs = {"latent_diffusion": "coder_run", "control": "dit_run", "personalise": "digits_run"}
+        runs = {"latent_diffusion": "coder_run", "personalise": "digits_run"}
         fixture = runs.get(name)
         return () if fixture is None else ("--from", request.getfixturevalue(fixture))
 
