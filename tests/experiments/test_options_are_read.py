@@ -25,6 +25,7 @@ CHOICES = {
 """Choices, besides the defaults, that some options belong to."""
 
 ELSEWHERE = {
+    "control": {"pairs"},
     "flow_map": {"distil"},
     "flow_matching": {"pairs"},
     "gan": {"patience", "watch"},
@@ -38,8 +39,8 @@ ELSEWHERE = {
     "transformer": {"network.name"},
     "vqvae": {"prior_network.name"},
 }
-"""Options read outside of `build`: of the watch, the pictures, the chain, within gen_jax; and those
-of operators that are not the default."""
+"""Options read outside of `build`: of the data, the watch, the pictures, the chain, within gen_jax;
+and those of operators that are not the default."""
 
 
 OF_BASES = {"vae": CHOICES["vae"], "diffusion": {"network": NetworkConfig("dit")}}
