@@ -55,7 +55,30 @@ FEW = {"": "--num 1000 --likelihood 50"}
 GUIDED = {", guidance 2": "--num 1000 --guidance 2 --likelihood 0"}
 SENTENCES = "text_to_image --batch-size 64 --ema-decay 0.998"
 SCENES = {"": "--num 600 --likelihood 0", ", guidance 3": "--num 600 --likelihood 0 --guidance 3"}
-OUTLINES = {"": "--num 1000 --likelihood 0"}
+OUTLINES = {"": "--num 100 --likelihood 0"}
+
+
+def controlled(dataset: str) -> Study:
+    """Outlines by a side copy of a base and by a network from scratch, of equal CPU time together
+    with the base, from few pairs and from many."""
+    base = Line("the base", f"diffusion {DIT}", 5, {})
+    lines = [base]
+    for pairs in (1000, 10_000):
+        few = f"--pairs {pairs} --batch-size 64 --learning-rate 2e-3"
+        copy = Line(f"side copy, {pairs:,} pairs", f"control {few}", 4, OUTLINES, "the base")
+        lines += [copy, Line(f"Palette, {pairs:,} pairs", f"control {DIT} {few}", 9, OUTLINES)]
+    return Study(
+        dataset,
+        tuple(lines),
+        {
+            "outline_agreement": "agreement of outlines (F1)",
+            "outline_agreement_of_base": "of the base without them",
+            "outline_agreement_of_others": "of other images",
+            "controlled_frechet": "Frechet distance",
+            "controlled_label_accuracy": "label accuracy",
+        },
+    )
+
 
 STUDIES: dict[str, Study] = {
     "tokens-binarized-mnist": Study(
@@ -144,6 +167,8 @@ STUDIES: dict[str, Study] = {
             "codes_perplexity_0": "codes in use",
         },
     ),
+    "control-mnist": controlled("mnist"),
+    "control-fashion": controlled("fashion_mnist"),
     "shapes": Study(
         "shapes:16",
         (
