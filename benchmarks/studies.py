@@ -87,26 +87,26 @@ STUDIES: dict[str, Study] = {
             Line(
                 "MADE",
                 "made --hidden 1000 --batch-size 256 --learning-rate 2e-3 --ema-decay 0.99",
-                6,
+                5,
                 {"": "--num 1000 --likelihood 1000"},
             ),
             Line(
                 "gated PixelCNN",
                 "pixelcnn --network.name gated --network.width 32 --network.depth 5 "
                 "--network.kernel 5 --batch-size 32 --learning-rate 2e-3 --ema-decay 0.99",
-                6,
+                5,
                 {"": "--num 1000 --likelihood 1000"},
             ),
             Line(
                 "VAE, VampPrior",
                 "vae --prior vamp --components 200 --hidden 400 --latent 20",
-                6,
+                5,
                 {"": "--num 1000 --likelihood 1000 --importance-samples 500"},
             ),
             Line(
                 "masked tokens, patches of 4",
                 f"{TOKENS} --patch 4 --network.width 96 --network.depth 4 --learning-rate 2e-3",
-                6,
+                5,
                 {"": "--num 1000 --likelihood 1000"}
                 | {name: f"--num 1000 {options}" for name, options in STEPS.items()},
             ),
@@ -117,11 +117,11 @@ STUDIES: dict[str, Study] = {
     "tokens-genesis": Study(
         "genesis",
         (
-            Line("transformer", "transformer --batch-size 32", 6),
+            Line("transformer", "transformer --batch-size 32", 5),
             Line(
                 "masked tokens",
                 f"{TOKENS} --batch-size 32 --learning-rate 2e-3",
-                6,
+                5,
                 {"": "", **STEPS, ", 64 steps by confidence": "--stepper by_confidence"},
             ),
         ),
@@ -176,27 +176,27 @@ STUDIES: dict[str, Study] = {
                 "pixels, patches of 2",
                 f"{SENTENCES} --model pixels --network.patch 2 --network.width 96 "
                 "--network.depth 4 --sampling-steps 24 --learning-rate 2e-3",
-                12,
+                8,
                 SCENES,
             ),
             Line(
                 "codes by a transformer",
                 f"{SENTENCES} --model tokens --width 32 --codes 128 --halvings 1 "
                 "--prior-network.width 96 --prior-network.depth 4 --prior-network.dropout 0",
-                12,
+                8,
                 SCENES,
             ),
             Line(
                 "first stage, VQ-VAE",
                 "vqvae --prior counts --batch-size 64 --width 32 --codes 128 --halvings 1",
-                3,
+                2,
                 {},
             ),
             Line(
                 "vectors of the codes",
                 f"{SENTENCES} --model latent --network.patch 1 --network.width 96 "
                 "--network.depth 4 --sampling-steps 24 --learning-rate 2e-3",
-                9,
+                6,
                 SCENES,
                 base="first stage, VQ-VAE",
             ),
