@@ -184,7 +184,7 @@ STUDIES: dict[str, Study] = {
                 f"{SENTENCES} --model tokens --width 32 --codes 128 --halvings 1 "
                 "--prior-network.width 96 --prior-network.depth 4 --prior-network.dropout 0",
                 8,
-                SCENES,
+                {"": SCENES[""]},
             ),
             Line(
                 "first stage, VQ-VAE",
