@@ -1,5 +1,6 @@
 """Sphinx: Markdown by MyST, the generated pages by `generate.py`, nothing from outside the page."""
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -10,6 +11,10 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import generate
 
 import gen_jax
+
+# What tracing and sphinx keep is walked over rarely.
+gc.freeze()
+gc.set_threshold(200_000, 20, 100)
 
 project = "gen_jax"
 author = copyright = "The gen_jax authors"
@@ -41,8 +46,26 @@ html_theme_options = {"navigation_with_keys": True}
 html_copy_source = False
 
 
+contents = {}
+
+
+def share_contents(app, page, template, context, doctree):
+    """Pages of source code at one depth show one table of contents, so that it is made once."""
+    make = context.get("toctree")
+
+    def shared(**options):
+        place = (page.count("/"), *options.items())
+        if place not in contents:
+            contents[place] = make(**options)
+        return contents[place]
+
+    if make is not None and page.startswith("_modules/"):
+        context["toctree"] = shared
+
+
 def setup(app):
     """Generate pages before the sources are read, and expand the marks inside pages."""
     generate.write_all(Path(app.srcdir))
     app.connect("source-read", generate.expand)
     app.connect("autodoc-process-docstring", generate.as_it_is)
+    app.connect("html-page-context", share_contents, priority=400)  # before the theme asks for it
