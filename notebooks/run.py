@@ -35,26 +35,27 @@ AT_ONCE = 2
 CELL_TIMEOUT, STARTUP_TIMEOUT = 900, 300
 """Seconds that one cell and the start of the kernel may take."""
 
-QUICK_STEPS = 20
+QUICK_STEPS, QUICK_PAIRS = 20, 500
 QUICK = f"""
 import inspect
 
-from gen_jax import training
+from gen_jax import flow_matching, training
 from gen_jax.divergences import variational
 
 
-def quickly(train):
+def quickly(train, amount="steps", most={QUICK_STEPS}):
     signature = inspect.signature(train)
 
     def short(*given, **named):
         bound = signature.bind(*given, **named)
-        bound.arguments["steps"] = min(bound.arguments.get("steps", {QUICK_STEPS}), {QUICK_STEPS})
+        bound.arguments[amount] = min(bound.arguments.get(amount, most), most)
         return train(*bound.args, **bound.kwargs)
 
     return short
 
 
 training.fit = quickly(training.fit)
+flow_matching.paired_data = quickly(flow_matching.paired_data, "n", {QUICK_PAIRS})
 variational.train_critic = quickly(variational.train_critic)
 """
 """Put before a notebook that is only checked."""

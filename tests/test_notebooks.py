@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from gen_jax import training
+from gen_jax import flow_matching, training
 from gen_jax.divergences import variational
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
@@ -113,6 +113,7 @@ def test_a_check_shortens_every_training(runner, monkeypatch):
     """Those of the package, and one that a notebook defines, however its steps are given."""
     for module, name in ((training, "fit"), (variational, "train_critic")):
         monkeypatch.setattr(module, name, lambda x, *, steps=5: (x, steps))
+    monkeypatch.setattr(flow_matching, "paired_data", lambda x, n: (x, n))
     own = nbformat.v4.new_code_cell("def train(x, steps, size=1):\n    return x, steps, size")
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("train("), own])
     runner.shorten(notebook)
@@ -122,6 +123,7 @@ def test_a_check_shortens_every_training(runner, monkeypatch):
     assert names["train"]("a", 3000) == names["train"]("a", steps=3000) == ("a", 20, 1)
     assert names["train"]("a", 7, 2) == ("a", 7, 2)
     assert training.fit("b", steps=3000) == variational.train_critic("b") == ("b", 20)
+    assert flow_matching.paired_data("c", 20_000) == ("c", 500)
 
 
 def test_an_error_stops_the_run(tmp_path):
