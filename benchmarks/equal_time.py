@@ -142,7 +142,7 @@ def table(study: Study, rows: list[dict[str, Any]]) -> tuple[list[str], list[lis
         for found in row.get("evaluations", []):
             numbers = found["numbers"]
             shown = [numbers.get(name, "") for name in study.columns]
-            lines.append([found["name"], spent, *shown, f"{numbers[COST]:.2g}"])
+            lines.append([found["name"], spent, *shown, f"{numbers[COST]:.3g}"])
             spent = ""
     return columns, lines
 

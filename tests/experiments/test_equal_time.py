@@ -87,8 +87,8 @@ def test_what_is_there_is_not_made_again(tmp_path, monkeypatch):
     frechet = {"value": 0.5, "standard_error": 0.02}
     assert lines == [
         ["real data", "", 0.1, ""],
-        ["second", "60 + 121", frechet, "2.3"],
-        ["second, twice", "", frechet, "2.3"],
+        ["second", "60 + 121", frechet, "2.34"],
+        ["second, twice", "", frechet, "2.34"],
     ]
     go(first, second._replace(evaluations={"": ""}))  # fewer evaluations are another line
     assert made[2:] == ["second"]
