@@ -14,7 +14,7 @@ import json
 import shlex
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,7 +24,9 @@ from benchmarks.landscape import slug
 from benchmarks.measuring import RESULTS, cpu_seconds_per_1000, machine, read, write, write_record
 from benchmarks.studies import STUDIES, Line, Study
 from benchmarks.timed_runs import train
+from experiments.evaluate import Config as Evaluation
 from experiments.shared import records
+from experiments.shared.option_types import Seed
 from experiments.shared.pictures import draw, picture
 from experiments.shared.sampling import SamplingConfig, prepare
 from gen_jax import training
@@ -44,7 +46,7 @@ class Config:
     study: Annotated[str, tyro.conf.Positional]
     lines: tuple[str, ...] = ()
     """All if not given."""
-    seed: int = 0
+    seed: Seed = 0
     folder: str = "runs/equal_time"
     """Of the runs; they are not needed once their lines are there."""
 
@@ -59,7 +61,7 @@ class Config:
 def recipe(study: Study, line: Line) -> str:
     """All that decides a line's run, in one text."""
     base = next((other for other in study.lines if other.name == line.base), None)
-    own = f"{line.words} --dataset {line.dataset or study.dataset} ({line.minutes:g} minutes)"
+    own = f"{line.words} --dataset {study.dataset} ({line.minutes:g} minutes)"
     return own if base is None else f"{recipe(study, base)}; {own}"
 
 
@@ -75,20 +77,18 @@ def evaluated(directory: Path, options: str) -> dict[str, Any]:
 
 def cost(directory: Path, options: str, shown: Path) -> float:
     """CPU seconds of 1,000 samples after compilation; `shown` is a picture of some."""
-    chosen = tyro.cli(SamplingConfig, args=[str(directory), *sampling_words(options)])
+    chosen = sampling_of([str(directory), *shlex.split(options)])
     sampler = prepare(chosen, needs_data=True)
     spec, state = sampler.saved.spec, sampler.state
     sample = lambda n: draw(sampler.model, spec, state, n, chosen.seed, **sampler.options)
-    picture(shown, spec, sample(PICTURED))
+    picture(shown, spec, sample(TIMED)[:PICTURED])
     return cpu_seconds_per_1000(sample, TIMED)
 
 
-def sampling_words(options: str) -> list[str]:
-    """Options of `experiments.evaluate` without those that say how much is measured."""
-    words = shlex.split(options)
-    pairs = zip(words[::2], words[1::2], strict=True)
-    measures = ("--num", "--likelihood", "--importance-samples", "--likelihood-steps")
-    return [word for pair in pairs if pair[0] not in measures for word in pair]
+def sampling_of(words: list[str]) -> SamplingConfig:
+    """How `experiments.evaluate` with these words samples."""
+    asked = tyro.cli(Evaluation, args=words)
+    return SamplingConfig(**{f.name: getattr(asked, f.name) for f in fields(SamplingConfig)})
 
 
 def measured(name: str, line: Line, directory: Path) -> list[dict[str, Any]]:
@@ -106,7 +106,9 @@ def make_row(config: Config, line: Line, before: dict[str, Any] | None) -> dict[
     """Train and measure a line; `before` is the row of its base."""
     study, root = STUDIES[config.study], Path(config.folder) / slug(config.study)
     folder = root / slug(line.name)
-    words = [*shlex.split(line.words), "--dataset", line.dataset or study.dataset]
+    words = [*shlex.split(line.words), "--dataset", study.dataset]
+    if before is not None and before["diverged"]:
+        return {"cpu_seconds": before["cpu_seconds"], "diverged": True}
     if line.base is not None:
         words += ["--from", str(root / slug(line.base))]
     trained = {"recipe": recipe(study, line), "seed": config.seed}
@@ -152,6 +154,8 @@ def main() -> None:
     config.check()
     training.configure_backend(1)
     study, name = STUDIES[config.study], f"equal_time_{slug(config.study)}"
+    bases = {line.base for line in study.lines if line.name in config.lines}
+    wanted = {*config.lines, *bases}
     kept: dict[str, dict[str, Any]] = {row["name"]: row for row in read(name).get("rows", [])}
     for line in study.lines:
         head = {"name": line.name, "seed": config.seed, "recipe": recipe(study, line)}
@@ -159,7 +163,7 @@ def main() -> None:
         same = head.items() <= kept.get(line.name, {}).items()
         if same and options == [*line.evaluations.values()]:
             continue
-        if config.lines and line.name not in config.lines:
+        if config.lines and line.name not in wanted:
             continue
         print(line.name, flush=True)
         facts = machine()

@@ -33,8 +33,7 @@ def seconds(run: Callable[[], Any]) -> float:
 
 
 def cpu_seconds_per_1000(sample: Callable[[int], Any], count: int) -> float:
-    """CPU seconds, of all threads, of 1,000 samples drawn `count` at a time, after compilation."""
-    sample(count)
+    """CPU seconds, of all threads, of 1,000 samples, by one draw of `count` that is compiled."""
     begun = time.process_time()
     sample(count)
     return 1000 * (time.process_time() - begun) / count

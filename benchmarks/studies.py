@@ -1,6 +1,10 @@
 """Comparisons of a few models at equal CPU time: what is trained, and how each run is measured."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
+
+from benchmarks import recipes
 
 
 class Line(NamedTuple):
@@ -12,15 +16,13 @@ class Line(NamedTuple):
       minutes: CPU minutes of training, of all threads and with compilation.
       evaluations: what is added to the name -> options of `experiments.evaluate`.
       base: the name of the line whose run it starts from; this one's own time is beside it.
-      dataset: in place of the study's.
     """
 
     name: str
     words: str
     minutes: float
-    evaluations: dict[str, str] = {"": ""}  # noqa: RUF012 (never changed)
+    evaluations: Mapping[str, str] = MappingProxyType({"": ""})
     base: str | None = None
-    dataset: str | None = None
 
 
 class Study(NamedTuple):
@@ -46,9 +48,8 @@ ASKED = {
 }
 STEPS = {f", {count} steps": f"--steps {count} --likelihood 0" for count in (4, 16, 256)}
 TOKENS = "token_diffusion --network.dropout 0 --batch-size 64 --ema-decay 0.998"
-CODER = "vae --convolutional --latent 4 --batch-size 64 --learning-rate 4e-3 --width 16 --beta 0.1"
-CODES = "vqvae --batch-size 64 --width 32 --codes 128 --prior-network.width 96 "
-CODES += "--prior-network.depth 3 --prior-network.dropout 0"
+CODER = f"{recipes.CODER} --beta 0.1"
+CODES = f"{recipes.RECIPES['VQ-VAE'].large} --prior-network.dropout 0"
 DIT = "--network.name dit --network.width 64 --network.depth 4 --batch-size 64 --ema-decay 0.998 "
 DIT += "--learning-rate 2e-3"
 FEW = {"": "--num 1000 --likelihood 50"}

@@ -13,7 +13,7 @@ how well outlines agree, beside those of the base without the control where ther
 `model.sample(..., control=)` takes outlines in [-1, 1].
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +24,7 @@ import tyro
 
 from experiments.shared.bases import BASES, check_same_data
 from experiments.shared.command_line import read_options
+from experiments.shared.config import RunConfig
 from experiments.shared.control_report import compared, picture
 from experiments.shared.diffusion_options import PathConfig, model_options
 from experiments.shared.networks import make_network
@@ -41,7 +42,8 @@ from gen_jax.optimization import one_cycle_adam
 from gen_jax.training import run_main
 from gen_jax.types import Array, State
 
-OF_BASE = ("path", "time_density", "noise_input", "stepper", "sampling_steps", "network")
+OF_BOTH = {"learning_rate", "ema_decay", "label_dropout", *(f.name for f in fields(RunConfig))}
+OF_BASE = tuple(f.name for f in fields(PathConfig) if f.name not in OF_BOTH)
 """Options that a base has settled; without one they are those of the network from scratch."""
 
 

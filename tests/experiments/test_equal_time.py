@@ -20,15 +20,13 @@ def test_a_line_is_a_registered_experiment_with_its_options(at):
     study, line = STUDIES[at[0]], LINES[at]
     experiment, *words = shlex.split(line.words)
     assert experiment in EXPERIMENTS
-    dataset = ["--dataset", line.dataset or study.dataset]
+    dataset = ["--dataset", study.dataset]
     base = [] if line.base is None else ["--from", "runs/any"]
     tyro.cli(find(experiment).config, args=[*words, *dataset, *base]).check()
     for options in line.evaluations.values():
         asked = tyro.cli(Evaluation, args=["runs/any", *shlex.split(options)])
         asked.check()
-        sampler = tyro.cli(
-            equal_time.SamplingConfig, args=["runs/any", *equal_time.sampling_words(options)]
-        )
+        sampler = equal_time.sampling_of(["runs/any", *shlex.split(options)])
         assert (sampler.guidance, sampler.num_steps) == (asked.guidance, asked.num_steps)
     names = [other.name for other in study.lines]
     assert len(names) == len({*names})
