@@ -168,6 +168,26 @@ STUDIES: dict[str, Study] = {
             "codes_perplexity_0": "codes in use",
         },
     ),
+    "mnist-hour": Study(
+        "mnist",
+        (
+            Line(
+                "diffusion",
+                "diffusion --network.name dit --network.width 96 --network.depth 5 "
+                "--batch-size 64 --ema-decay 0.999 --learning-rate 2e-3",
+                60,
+                {
+                    name: f"--num 10000 --steps 12 --likelihood 0{options}"
+                    for name, options in (
+                        ("", ""),
+                        (", guidance 1.5", " --guidance 1.5"),
+                        (", guidance 2", " --guidance 2"),
+                    )
+                },
+            ),
+        ),
+        {name: IMAGES[name] for name in ("frechet", "label_accuracy", "precision", "recall")},
+    ),
     "control-mnist": controlled("mnist"),
     "control-fashion": controlled("fashion_mnist"),
     "shapes": Study(
