@@ -23,7 +23,7 @@ from experiments.shared.likelihoods import options_of
 from experiments.shared.option_types import MAX_COUNT, MAX_SAMPLES, Duration, within
 from experiments.shared.pictures import draw
 from experiments.shared.runner import shown_path
-from experiments.shared.sampling import DECODING, Sampler, SamplingConfig, prepare
+from experiments.shared.sampling import Sampler, SamplingConfig, prepare
 from experiments.shared.text_measures import TEXTS
 from gen_jax import training
 from gen_jax.data import known_densities
@@ -86,8 +86,8 @@ def main() -> None:
     measures.phase(f"{num} samples")
     samples = draw(sampler.model, saved.spec, sampler.state, num, config.seed, **sampler.options)
     seconds = time.perf_counter() - begun
-    options = OPTIONS if "stepper" in sampler.model.conditions else {"seed", *DECODING}
-    options = {*options, "importance_samples"}
+    own = OPTIONS if "stepper" in sampler.model.conditions else sampler.model.conditions.keys()
+    options = {*(OPTIONS & own), "seed", "importance_samples"}
     chosen = {k: v for k, v in asdict(config).items() if k in options and v is not None}
     if is_known:
         measured = measures.evaluate_target(saved, samples, config.seed)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.conditions import Condition, Labels
-from gen_jax.errors import ConfigError, check_choice
+from gen_jax.errors import ConfigError, check_choice, check_finite, shown
 from gen_jax.types import Array, Float, Key
 
 
@@ -60,6 +60,38 @@ def null_or_drawn(
     if condition is None or dropout > 0:
         return null_or_needed(condition, dropout, value, len(keys))
     return condition.or_drawn(value, keys)
+
+
+def names_of(condition: Condition | None) -> str:
+    """The words that give a model its condition, for messages."""
+    return "a model with a condition" if condition is None else " or ".join(condition.checks)
+
+
+def is_guidance(weight: Any) -> bool:
+    """Whether a weight is another than the plain number 1. Raises ConfigError unless finite."""
+    if check_finite("guidance", weight) is None:
+        raise ConfigError("guidance=None must be a number, or one for each sample")
+    return not (isinstance(weight, int | float) and weight == 1)
+
+
+def is_guided(
+    guidance: Any, condition: Condition | None, dropout: float, value: Any, instead: str = ""
+) -> bool:
+    """Whether a call asks for classifier-free guidance by a weight other than 1.
+
+    Raises ConfigError for what is no finite number, and where nothing can guide: no condition is
+    given, or training hid none. `instead` is added to what is needed.
+    """
+    if not is_guidance(guidance):
+        return False
+    if value is None:
+        raise ConfigError(f"guidance={shown(guidance)} needs {names_of(condition)}{instead}")
+    if dropout == 0:
+        raise ConfigError(
+            f"guidance={shown(guidance)} needs a model trained with condition_dropout above 0"
+            f"{instead}: this one has learnt nothing without its condition"
+        )
+    return True
 
 
 def log_prob_over(

@@ -76,6 +76,7 @@ def prior_of(config: Any, options: vae.VQOptions) -> GenerativeModel | None:
     if config.prior == "counts":
         return None
     adam, length = one_cycle_adam(config.steps, config.prior_rate), code_length(options)
+    labels = {"condition": options.condition, "condition_dropout": config.label_dropout}
     if config.prior == "diffusion":
         sizes = config.prior_network
         network = nets.TokenTransformer(
@@ -88,6 +89,7 @@ def prior_of(config: Any, options: vae.VQOptions) -> GenerativeModel | None:
             size=config.codes,
             stepper="first_hitting",
             num_steps=length,
+            **labels,
         )
     return autoregressive.transformer(
         adam,
@@ -97,6 +99,7 @@ def prior_of(config: Any, options: vae.VQOptions) -> GenerativeModel | None:
         depth=config.prior_network.depth,
         heads=config.prior_network.heads,
         dropout=config.prior_network.dropout,
+        **labels,
     )
 
 

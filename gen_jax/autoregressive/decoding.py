@@ -3,6 +3,7 @@
 A token is drawn from softmax(logits / temperature) restricted to a set: all tokens, the k most
 probable (fan2018), or the nucleus, the fewest most probable whose sum reaches p (holtzman2020).
 Equal logits rank by their index, so that the sets are exactly these sizes. Temperature 0 is greedy.
+Guidance extrapolates the logits from those without the condition, place by place.
 """
 
 from collections.abc import Callable
@@ -32,6 +33,8 @@ class Decoding(NamedTuple):
 
 
 ANCESTRAL = Decoding()
+LEAST = -1e9
+"""Logits of values that one of two guided decoders excludes."""
 
 
 def checked(decoding: Decoding) -> Decoding:
@@ -91,6 +94,31 @@ class Decoder(NamedTuple):
     step: Callable[[Any, Array, Array], tuple[Array, Any]]
     prepare: Callable[[Any, Array, Array], Any] | None = None
     block: int | None = None
+
+
+def guided(decoder: Decoder, plain: Decoder, weight: float | Float[Array, "B"]) -> Decoder:
+    """Classifier-free guidance of logits: at each place p_w proportional to p^w p_plain^(1 - w).
+
+    What has probability 0 in both keeps it. Both decoders have the same places.
+    """
+    both = (decoder, plain)
+
+    def start(batch):
+        return tuple(each.start(batch) for each in both)
+
+    def step(caches, index, previous):
+        pairs = [each.step(cache, index, previous) for each, cache in zip(both, caches)]
+        (a, b), kept = zip(*pairs)
+        a, b = (raw.astype(jnp.promote_types(raw.dtype, jnp.float32)) for raw in (a, b))
+        w = jnp.broadcast_to(jnp.asarray(weight, a.dtype), a.shape[:1])[:, None]
+        moved = w * jnp.maximum(a, LEAST) + (1 - w) * jnp.maximum(b, LEAST)
+        return jnp.where(jnp.isneginf(a) & jnp.isneginf(b), -jnp.inf, moved), kept
+
+    def prepare(caches, index, previous):
+        steps: Any = [each.prepare for each in both]
+        return tuple(one(cache, index, previous) for one, cache in zip(steps, caches))
+
+    return Decoder(start, step, decoder.prepare and prepare, decoder.block)
 
 
 def generate(

@@ -32,6 +32,7 @@ class Likelihood(NamedTuple):
       log_prob: `(x [..., E], raw [..., P]) -> [...]` in nats.
       sample: `(key, raw [P], decoding) -> x [E]`.
       levels: values 0 .. levels - 1, or 0 when they are real.
+      logits: whether the numbers are logits, which guidance extrapolates.
     """
 
     size: int
@@ -40,6 +41,7 @@ class Likelihood(NamedTuple):
     log_prob: Callable[[Array, Array], Array]
     sample: Callable[[Array, Array, Decoding], Array]
     levels: int = 0
+    logits: bool = False
 
 
 def bernoulli() -> Likelihood:
@@ -51,7 +53,8 @@ def bernoulli() -> Likelihood:
     def sample(key: Key[Array, ""], raw: Float[Array, "1"], decoding: Decoding) -> Array:
         return draw(key, jnp.concatenate([jnp.zeros_like(raw), raw]), decoding)[None]
 
-    return Likelihood(1, 1, lambda x: 2 * x.astype(jnp.float32) - 1, log_prob, sample, 2)
+    inputs = lambda x: 2 * x.astype(jnp.float32) - 1
+    return Likelihood(1, 1, inputs, log_prob, sample, 2, logits=True)
 
 
 def categorical(levels: int = 256) -> Likelihood:
@@ -65,7 +68,7 @@ def categorical(levels: int = 256) -> Likelihood:
         return draw(key, raw, decoding)[None]
 
     inputs = lambda x: discretized_logistic.scaled(x, levels=levels)
-    return Likelihood(levels, 1, inputs, log_prob, sample, levels)
+    return Likelihood(levels, 1, inputs, log_prob, sample, levels, logits=True)
 
 
 def _components(raw: Float[Array, "... P"], num: int, spread: float) -> tuple[Array, Array, Array]:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gen_jax.autoregressive.decoding import Decoding, checked, generate
+from gen_jax.autoregressive.decoding import Decoder, Decoding, checked, generate, guided
 from gen_jax.autoregressive.factorisation import Factorisation, full_pass
 from gen_jax.autoregressive.likelihoods import Likelihood
 from gen_jax.autoregressive.options import (
@@ -18,8 +18,14 @@ from gen_jax.autoregressive.options import (
     checked_prompt,
     make_parts,
 )
-from gen_jax.checks import no_type_check
-from gen_jax.condition_values import log_prob_over, null_or_drawn, null_or_needed, value_of
+from gen_jax.checks import no_type_check, one_or_each
+from gen_jax.condition_values import (
+    is_guided,
+    log_prob_over,
+    null_or_drawn,
+    null_or_needed,
+    value_of,
+)
 from gen_jax.data_units import Data, check_data, log_det, to_data
 from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel, assemble, compiled
@@ -88,26 +94,28 @@ def log_prob(
     return total + log_det(options, u.reshape(len(u), *options.shape))
 
 
+def decoder_of(parts: Parts, params: Any, value: Any, k: int = 0, cached: bool = True) -> Decoder:
+    """What generates in ordering k; not `cached` it computes the whole network for each value."""
+    f = parts.factorisation
+    if cached and f.decoder is not None:
+        return f.decoder(params, value, k)
+    shape = f.orders.shape[1], parts.likelihood.event
+    return full_pass(f, params, value, k, shape, parts.dtype)
+
+
 def in_order(
     parts: Parts,
     keys: Key[Array, "n"],
-    params: Any,
-    k: int,
-    value: Any,
+    decoder: Decoder,
     decoding: Decoding,
     prompt: Num[Array, "n L"] | None,
-    cached: bool,
+    k: int = 0,
 ) -> Num[Array, "n N E"]:
     """Samples of ordering k, in natural places."""
-    f, event = parts.factorisation, parts.likelihood.event
-    num, order = f.orders.shape[1], f.orders[k]
-    dtype = jnp.int32 if parts.likelihood.levels else jnp.float32
-    if cached and f.decoder is not None:
-        decoder = f.decoder(params, value, k)
-    else:
-        decoder = full_pass(f, params, value, k, (num, event), dtype)
-    given = None if prompt is None else prompt.reshape(len(prompt), -1, event)
-    values = generate(keys, decoder, parts.likelihood.sample, num, event, decoding, given, dtype)
+    law, order = parts.likelihood, parts.factorisation.orders[k]
+    given = None if prompt is None else prompt.reshape(len(prompt), -1, law.event)
+    size = len(order), law.event
+    values = generate(keys, decoder, law.sample, *size, decoding, given, parts.dtype)
     return values[:, np.argsort(order)]
 
 
@@ -121,6 +129,7 @@ def draw_samples(
     top_k: int | None = None,
     top_p: float = 1.0,
     prompt: Num[Array, "..."] | None = None,
+    guidance: float | Array = 1.0,
     cached: bool = True,
     **conditions: Any,
 ) -> Num[Array, "n ..."]:
@@ -130,21 +139,34 @@ def draw_samples(
       temperature, top_k, top_p: see `Decoding`.
       prompt: the first values of every sample in the order of generation, [L] or [n, L], as the
         likelihood has them.
+      guidance: w of p(value | condition)^w p(value)^(1 - w) at each place, see `guided`; one for
+        all or one for each sample. Of laws by logits.
       cached: False computes the whole network for each value.
-    Raises ConfigError for values out of range, and for a prompt longer than an example.
+    Raises ConfigError for values out of range, for a prompt longer than an example, and for
+    guidance by a condition that is not given, or that training never hid.
     """
     decoding, options = checked(Decoding(temperature, top_k, top_p)), parts.options
     prompt, keys = checked_prompt(parts, prompt, n), sample_keys(key, n)
-    value, orders = value_of(options.condition, conditions, n), parts.factorisation.orders
-    keys_drawn = fold_in(keys, CONDITION)
-    value = null_or_drawn(options.condition, options.condition_dropout, value, keys_drawn)
-    u = in_order(parts, keys, state.ema, 0, value, decoding, prompt, cached)
+    condition, dropout = options.condition, options.condition_dropout
+    given, orders = value_of(condition, conditions, n), parts.factorisation.orders
+    value = null_or_drawn(condition, dropout, given, fold_in(keys, CONDITION))
+    null = None
+    if is_guided(guidance, condition, dropout, given):
+        assert condition is not None
+        null = condition.null(n)
+
+    def drawn(k: int) -> Array:
+        decoder = decoder_of(parts, state.ema, value, k, cached)
+        if null is not None:
+            decoder = guided(decoder, decoder_of(parts, state.ema, null, k, cached), guidance)
+        return in_order(parts, keys, decoder, decoding, prompt, k)
+
+    u = drawn(0)
     if len(orders) > 1:
         draw = lambda key: jax.random.randint(key, (), 0, len(orders))
         chosen = jax.vmap(draw)(fold_in(keys, ORDER))
         for k in range(1, len(orders)):
-            other = in_order(parts, keys, state.ema, k, value, decoding, prompt, cached)
-            u = jnp.where((chosen == k)[:, None, None], other, u)
+            u = jnp.where((chosen == k)[:, None, None], drawn(k), u)
     return to_data(options, u)
 
 
@@ -172,10 +194,13 @@ def logits(
 def model_from_parts(parts: Parts) -> GenerativeModel:
     """The model of parts that `make_parts` has checked."""
     model = assemble(parts, init_state, step, draw_samples, log_prob, "exact")
+    weights = partial(one_or_each, "guidance")
+    can_guide = parts.likelihood.logits and parts.options.condition is not None
     return compiled(
         model,
         condition=parts.options.condition,
-        per_sample={"prompt": partial(checked_prompt, parts)},
+        per_sample={"prompt": partial(checked_prompt, parts), "guidance": weights},
+        without=() if can_guide else ("guidance",),
         encode=parts.encode,
     )
 

@@ -57,6 +57,11 @@ class Parts(NamedTuple):
     optimizer: optax.GradientTransformation
     options: Options
 
+    @property
+    def dtype(self) -> Any:
+        """Of the values that are generated."""
+        return jnp.int32 if self.likelihood.levels else jnp.float32
+
     def encode(self, key: Key[Array, "*batch"] | None, x: Any) -> Num[Array, "B N E"]:
         """Data units to the units of the model. Raises ConfigError or DataError."""
         u = to_model(self.options, key, jnp.asarray(x))

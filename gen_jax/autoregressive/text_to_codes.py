@@ -15,16 +15,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gen_jax.autoregressive.decoding import Decoder
+from gen_jax.autoregressive.decoding import Decoder, Decoding, checked, guided
 from gen_jax.autoregressive.factorisation import Factorisation
 from gen_jax.autoregressive.likelihoods import categorical
-from gen_jax.autoregressive.model import autoregressive
-from gen_jax.checks import as_array, is_known, no_type_check
-from gen_jax.condition_values import null_or_needed, value_of
+from gen_jax.autoregressive.model import autoregressive, decoder_of, in_order
+from gen_jax.checks import as_array, is_known, no_type_check, one_or_each
+from gen_jax.condition_values import is_guided, null_or_needed, value_of
 from gen_jax.conditions import Captions, captions
 from gen_jax.errors import DataError
 from gen_jax.frozen import parts_of
-from gen_jax.model import GenerativeModel, assemble, compiled, sampler_of
+from gen_jax.model import GenerativeModel, assemble, compiled
 from gen_jax.nets import Transformer
 from gen_jax.nets.cached_attention import attention_at, empty_cache
 from gen_jax.nets.transformer import shifted
@@ -56,9 +56,14 @@ class TextOptions(NamedTuple):
     dropout: Share = 0.0
 
     @property
+    def codes_from(self) -> int:
+        """T + 1, the place of the first code."""
+        return self.caption_length + 1
+
+    @property
     def length(self) -> int:
         """T + 1 + N places."""
-        return self.caption_length + 1 + self.num_codes
+        return self.codes_from + self.num_codes
 
     @property
     def vocabulary(self) -> int:
@@ -181,15 +186,30 @@ def draw_samples(
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float = 1.0,
+    guidance: float | Array = 1.0,
     cached: bool = True,
     caption: Any = None,
 ) -> Int[Array, "n N"]:
-    """Codes [n, N] of p(c | w); options but `caption` are those of every autoregressive model."""
-    sentence = _packed(_sentence(parts, caption, n))
-    prompt = jnp.pad(sentence, ((0, 0), (0, 1)))
-    how = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "cached": cached}
-    x = sampler_of(parts.whole)(sample_keys(key, n), state, n, prompt=prompt, **how)
-    return x[:, parts.options.caption_length + 1 :] - parts.options.words
+    """Codes [n, N] of p(c | w); options but `caption` are those of every autoregressive model.
+
+    Guidance extrapolates from the codes of the empty sentence.
+    """
+    options, decoding = parts.options, checked(Decoding(temperature, top_k, top_p))
+    prompt = jnp.pad(_packed(_sentence(parts, caption, n)), ((0, 0), (0, 1)))
+    decoder = decoder_of(parts.whole.parts, state.ema, None, cached=cached)
+    if is_guided(guidance, parts.condition, options.condition_dropout, caption):
+        decoder = guided(decoder, _without_sentence(options, decoder), guidance)
+    x = in_order(parts.whole.parts, sample_keys(key, n), decoder, decoding, prompt)
+    return x[:, options.codes_from :, 0] - options.words
+
+
+def _without_sentence(options: TextOptions, decoder: Decoder) -> Decoder:
+    """The decoder to which only the codes are given, behind the empty sentence."""
+
+    def step(cache, index, previous):
+        return decoder.step(cache, index, jnp.where(index <= options.codes_from, 0, previous))
+
+    return decoder._replace(step=step)
 
 
 def _log_probs(
@@ -255,7 +275,12 @@ def model_from_text_parts(parts: TextParts) -> GenerativeModel:
     model = assemble(
         parts, init_state, step, draw_samples, log_prob, "exact", parameters=parts.whole.parameters
     )
-    return compiled(model, condition=parts.condition, encode=lambda key, x: parts.checked(x))
+    return compiled(
+        model,
+        condition=parts.condition,
+        per_sample={"guidance": partial(one_or_each, "guidance")},
+        encode=lambda key, x: parts.checked(x),
+    )
 
 
 @no_type_check

@@ -10,7 +10,13 @@ import numpy as np
 
 from gen_jax.calls import calls_inside
 from gen_jax.checks import check_times
-from gen_jax.condition_values import check_complete, null_or_needed, value_of
+from gen_jax.condition_values import (
+    check_complete,
+    is_guidance,
+    is_guided,
+    null_or_needed,
+    value_of,
+)
 from gen_jax.data_units import log_det, to_data, to_model_floats
 from gen_jax.diffusion.grids import GRIDS
 from gen_jax.diffusion.guidance import extrapolate
@@ -19,7 +25,7 @@ from gen_jax.diffusion.network import network_denoiser, predict_both
 from gen_jax.diffusion.options import Parts, draw_source, is_normal, resolve, resolve_path
 from gen_jax.diffusion.sampler import Stepper, check_stepper, prior, sample, sample_with_info
 from gen_jax.diffusion.steppers import STEPPERS
-from gen_jax.errors import ConfigError, check_choice, check_finite, shown
+from gen_jax.errors import ConfigError, check_choice
 from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel
 from gen_jax.optimization import AveragedState
@@ -27,12 +33,6 @@ from gen_jax.paths import GaussianPath, coefficients, convert, transfer
 from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.solvers import adaptive
 from gen_jax.types import Array, Denoiser, Float, Int, Key, State
-
-
-def names_of(parts: Parts) -> str:
-    """The words that give a model its condition, for messages."""
-    condition = parts.options.condition
-    return "a model with a condition" if condition is None else " or ".join(condition.checks)
 
 
 def value_or_null(parts: Parts, given: Mapping[str, Any], n: int) -> Any:
@@ -132,22 +132,16 @@ def guided_denoiser(
 
     Raises ConfigError for guidance that has nothing to guide it.
     """
-    if check_finite("guidance", guidance) is None:
-        raise ConfigError("guidance=None must be a number, or one for each sample")
-    denoise = plain_denoiser(parts, params, value, n)
+    options, denoise = parts.options, plain_denoiser(parts, params, value, n)
+    needs = options.condition, options.condition_dropout, value, ", or a weaker model"
     if parts.weaker is not None:
+        if not is_guidance(guidance):
+            return denoise
         guide = plain_denoiser(parts, parts.weaker, value, n)
-    elif isinstance(guidance, int | float) and guidance == 1:
-        return denoise
-    elif value is None:
-        raise ConfigError(f"guidance={shown(guidance)} needs {names_of(parts)}, or a weaker model")
-    elif parts.options.condition_dropout == 0:
-        raise ConfigError(
-            f"guidance={shown(guidance)} needs a model trained with condition_dropout above 0, or "
-            "a weaker model: this one has learnt nothing without its condition"
-        )
-    else:
+    elif is_guided(guidance, *needs):
         guide = plain_denoiser(parts, params, None, n)
+    else:
+        return denoise
     return extrapolate(denoise, guide, guidance, guidance_interval)
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from gen_jax.condition_values import names_of
 from gen_jax.diffusion import guidance
-from gen_jax.diffusion.generate import names_of
 from gen_jax.diffusion.model import model_from_parts
 from gen_jax.diffusion.options import Parts
 from gen_jax.errors import ConfigError
@@ -57,7 +57,7 @@ def classifier_guided(
     def make(params):
         def guide(denoise, condition, path):
             if condition is None:
-                raise ConfigError(f"classifier guidance needs {names_of(parts)}")
+                raise ConfigError(f"classifier guidance needs {names_of(parts.options.condition)}")
             log_p = lambda x, t: log_likelihood(params, x, t, condition)
             moved = transfer(log_p, source or parts.path, path)
             return guidance.classifier(denoise, moved, path, weight, max_level)

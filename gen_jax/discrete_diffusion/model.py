@@ -15,7 +15,7 @@ import optax
 
 from gen_jax.calls import calls_inside, network_call
 from gen_jax.checks import check_output, is_known, no_type_check, one_or_each
-from gen_jax.condition_values import null_or_drawn, value_of
+from gen_jax.condition_values import is_guided, null_or_drawn, value_of
 from gen_jax.conditions import Condition, check_null, checked_condition, configured, drop
 from gen_jax.data_units import check_data, to_data, to_model
 from gen_jax.discrete_diffusion.bounds import corrupt, rate_term
@@ -25,10 +25,8 @@ from gen_jax.errors import (
     ConfigError,
     DataError,
     check_choice,
-    check_finite,
     check_range,
     check_shape,
-    shown,
 )
 from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel, assemble, compiled
@@ -234,11 +232,9 @@ def draw_samples(
     keys = sample_keys(key, n)
     value = _value(parts, conditions, fold_in(keys, 2))
     denoise = network_denoiser(parts, state.ema, value)
-    if check_finite("guidance", guidance) is None:
-        raise ConfigError("guidance=None must be a number, or one for each sample")
-    if not (isinstance(guidance, int | float) and guidance == 1):
-        if options.condition is None or value_of(options.condition, conditions, n) is None:
-            raise ConfigError(f"guidance={shown(guidance)} needs the condition")
+    given = value_of(options.condition, conditions, n)
+    if is_guided(guidance, options.condition, options.condition_dropout, given):
+        assert options.condition is not None
         plain = network_denoiser(parts, state.ema, options.condition.null(n))
         denoise = extrapolate(denoise, plain, guidance)
     length = int(np.prod(options.shape))

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import optax
 
 from gen_jax.checks import as_floats, no_type_check, not_negative, one_or_each
+from gen_jax.condition_values import is_guided, value_of
 from gen_jax.conditions import Labels
 from gen_jax.data_units import DEQUANTIZED, check_real, density_kind
-from gen_jax.errors import ConfigError, check_finite, check_shape
+from gen_jax.errors import check_shape
 from gen_jax.flows import density
 from gen_jax.flows.bijector import Bijector, Guided, Layer, Shape, start_from_data
 from gen_jax.flows.dequantization import dequantize_with, to_levels
@@ -170,13 +171,12 @@ def draw_samples(
       guidance: of TarFlow's layers by labels, 1 is none; one for all or one for each sample.
       denoised: whether the noise of training is taken off the samples.
     """
-    check_finite("guidance", guidance)
     options, keys = parts.options, sample_keys(key, n)
     rows = sampled_rows(options, conditions, keys)
     guided: Array | Guided | None = rows
-    if not (isinstance(guidance, int | float) and guidance == 1):
-        if rows is None or all(value is None for value in conditions.values()):
-            raise ConfigError(f"guidance={guidance} needs label")
+    given = value_of(options.condition, conditions, n)
+    if is_guided(guidance, options.condition, options.condition_dropout, given):
+        assert rows is not None
         guided = Guided(rows, guidance)
     base, bijector = parts.layer.base_shape(parts.size), parts.bijector(state.ema, guided)
     u = density.sample(keys, bijector, n, base, temperature=temperature)[0]

@@ -257,9 +257,13 @@ def draw_samples(
     mean: bool = False,
     **conditions: Any,
 ) -> Array:
-    """Samples [n, ...] in data units; with `mean` E[x | codes] instead of draws of x."""
+    """Samples [n, ...] in data units; with `mean` E[x | codes] instead of draws of x.
+
+    Other options are those of the prior.
+    """
     keys = sample_keys(key, n)
-    codes = sampler_of(parts.prior)(fold_in(keys, 0), state.prior, n, **conditions)
+    given = {name: value for name, value in conditions.items() if value is not None}
+    codes = sampler_of(parts.prior)(fold_in(keys, 0), state.prior, n, **given)
     drawn = to_maps(codes, parts.sides)
     raw = _decode(parts, state, drawn)
     return draw_data(parts.options, parts.likelihood, fold_in(keys, 1), raw, mean)
@@ -282,8 +286,18 @@ def _trained(parts: VQParts, state: VQState) -> tuple[Any, list[Any], Any]:
     return state.params, vectors, parts.prior.parameters(state.prior)
 
 
+def _of_prior(parts: VQParts) -> tuple[dict[str, str], dict[str, Any]]:
+    """What else the prior's `sample` takes, such as guidance, with its kinds; and its checks."""
+    condition, prior = parts.options.condition, parts.prior.held
+    own = {"mean", *(() if condition is None else condition.checks)}
+    kinds = {name: kind for name, kind in prior.conditions.items() if name not in own}
+    checks = getattr(prior.sample, "checks", {})
+    return kinds, {name: checks[name] for name in kinds if name in checks}
+
+
 def model_from_vq_parts(parts: VQParts) -> GenerativeModel:
     """The model of parts that `make_vq_parts` has checked."""
+    passed, checks = _of_prior(parts)
     has_bound = parts.prior.log_prob is not None
     model = assemble(
         parts,
@@ -294,8 +308,12 @@ def model_from_vq_parts(parts: VQParts) -> GenerativeModel:
         "lower bound" if has_bound else "none",
         parameters=partial(_trained, parts),
     )
-    condition = parts.options.condition
-    return compiled(model, condition=condition, encode=partial(to_values, parts))
+    return compiled(
+        model._replace(conditions=passed),
+        condition=parts.options.condition,
+        per_sample=checks,
+        encode=partial(to_values, parts),
+    )
 
 
 @no_type_check
@@ -310,9 +328,9 @@ def vqvae(
         "x", such as captions; with `condition` it is given in `sample` and `log_prob` too.
     Metrics hold each level's perplexity over the batch, the number of codes that restarted, and the
     prior's own with "prior_" before them.
-    `sample` takes `mean=True` for E[x | codes]. `encode_codes` and `decode_codes` hand out the
-    trained networks. Raises ConfigError for values out of range, for images that cannot be halved,
-    and for codebooks larger than the first batch.
+    `sample` takes `mean=True` for E[x | codes], and the options of the prior's. `encode_codes` and
+    `decode_codes` hand out the trained networks. Raises ConfigError for values out of range, for
+    images that cannot be halved, and for codebooks larger than the first batch.
     """
     return model_from_vq_parts(make_vq_parts(optimizer, options_from(VQOptions, options), prior))
 

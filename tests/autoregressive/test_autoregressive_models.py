@@ -72,6 +72,16 @@ def compiled_sample(model, state):
     return jax.jit(sample, static_argnums=2), traces
 
 
+def guided_law(law, plain, w):
+    """Probabilities of all bits, place by place from the laws [2, ..] given and not."""
+    if law.ndim == 0:
+        return np.ones(())
+    p, q = (each.reshape(2, -1).sum(1) / each.sum() for each in (law, plain))
+    first = p**w * q ** (1 - w)
+    first = first / first.sum()
+    return np.stack([first[bit] * guided_law(law[bit], plain[bit], w) for bit in range(2)])
+
+
 @pytest.fixture(scope="module", params=list(MODELS))
 def drawn(request):
     """(name, model, state, keys, samples of class 1)."""
@@ -110,6 +120,38 @@ def test_logits_are_the_conditionals_of_the_enumerated_law(drawn, key):
     for i, bits in enumerate([(), (0,), (0, 1), (0, 1, 0)]):  # picture 5 is 0101
         given = law[bits].reshape(2, -1).sum(1)
         np.testing.assert_allclose(1 / (1 + np.exp(-ones[i])), given[1] / given.sum(), rtol=1e-4)
+
+
+def test_guided_samples_follow_the_enumerated_law(drawn, key):
+    """At each place p^w p_plain^(1 - w), from the probabilities of all pictures; w by sample."""
+    name, model, state, keys, _ = drawn
+    if name == "made_orders":
+        return
+    law, plain = (
+        np.exp(np.asarray(model.log_prob(key, state, ALL, **label), float)).reshape(2, 2, 2, 2)
+        for label in ({"label": 1}, {})
+    )
+    weights = np.tile(np.float32([3.0, 0.0]), N // 2)
+    x = np.asarray(model.sample(keys, state, N, label=1, guidance=weights)).reshape(N, 4) // 255
+    for w, wanted in ((3.0, guided_law(law, plain, 3.0)), (0.0, plain)):
+        counts = np.bincount(x[weights == w] @ np.array([8, 4, 2, 1]), minlength=16)
+        expected = counts.sum() * wanted.reshape(16) / wanted.sum()
+        assert scipy.stats.chisquare(counts, expected).pvalue > FALSE_ALARM
+    same = model.sample(keys[:9], state, 9, label=1, guidance=np.ones(9, np.float32))
+    np.testing.assert_array_equal(same, model.sample(keys[:9], state, 9, label=1))
+    for wrong in ({"guidance": 2.0}, {"guidance": None, "label": 1}, {"guidance": np.nan}):
+        with pytest.raises(ConfigError, match="guidance="):
+            model.sample(key, state, 2, **wrong)
+
+
+def test_guidance_needs_logits_and_hidden_labels(key):
+    never = MODELS["made"](condition=conditions.labels(2), condition_dropout=0.0)
+    state = random_state(never, {"x": ALL, "y": np.zeros(16, np.int32)})
+    with pytest.raises(ConfigError, match=r"guidance=2\.0 needs .* condition_dropout above 0"):
+        never.sample(key, state, 2, label=1, guidance=2.0)
+    mixture = {"likelihood": "gaussian_mixture", "condition": conditions.labels(2)}
+    for model in (ar.made(ADAM, shape=(2,), **mixture), MODELS["made"]()):
+        assert "guidance" not in model.conditions
 
 
 def test_a_label_that_training_never_hid_is_drawn_and_averaged_over(key):

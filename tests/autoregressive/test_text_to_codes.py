@@ -68,6 +68,28 @@ def test_the_cache_changes_no_draw():
     np.testing.assert_array_equal(few(), few(cached=False))
 
 
+@pytest.mark.parametrize("cached", [True, False])
+def test_guided_draws_follow_the_enumerated_law(cached):
+    """Codes given a sentence, extrapolated from those given the empty one, place by place."""
+    n, w, sentence = 20_000, 2.5, 6
+    plain, given = (np.exp(every_pair()[1][row]).reshape(2, 2) for row in (0, sentence))
+    wanted = np.ones((2, 2))
+    for first in range(2):
+        p, q = given.sum(1), plain.sum(1)
+        share = p**w * q ** (1 - w)
+        wanted[first] *= share[first] / share.sum()
+        p, q = given[first] / given[first].sum(), plain[first] / plain[first].sum()
+        share = p**w * q ** (1 - w)
+        wanted[first] *= share / share.sum()
+    draw = partial(MODEL.sample, jax.random.key(3), STATE, n, cached=cached)
+    x = np.asarray(draw(caption=SENTENCES[sentence], guidance=w))
+    shares, p = np.bincount(x @ (CODES, 1), minlength=4) / n, wanted.reshape(4)
+    assert np.abs((shares - p) / np.sqrt(p * (1 - p) / n)).max() < 5
+    assert np.abs(given.reshape(4) - p).max() > 0.05  # far from the law without guidance
+    with pytest.raises(ConfigError, match=r"guidance=2\.0 needs caption"):
+        MODEL.sample(jax.random.key(0), STATE, 1, guidance=2.0)
+
+
 @pytest.mark.slow
 def test_draws_follow_the_probabilities():
     n, sentence = 20_000, 4

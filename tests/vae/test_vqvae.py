@@ -6,8 +6,9 @@ import numpy as np
 import optax
 import pytest
 
-from gen_jax import autoregressive, discrete_diffusion, nets, vae
+from gen_jax import autoregressive, conditions, discrete_diffusion, nets, vae
 from gen_jax.errors import ConfigError, DataError
+from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.vae import code_prior, quantize
 from gen_jax.vae.vqvae import Quantised, _follow_all, _log_likelihood, _pass, training_loss
 
@@ -193,6 +194,39 @@ def test_an_autoregressive_prior_learns_that_codes_agree(key):
     drawn = np.asarray(model.sample(key, state, 64, mean=True)).reshape(64, -1) > 125
     assert (drawn.all(1) | ~drawn.any(1)).mean() > 0.9
     assert 0.2 < drawn.mean() < 0.8
+
+
+@pytest.mark.parametrize("diffusion", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_options_of_the_prior_are_the_models(key, diffusion):
+    """Codes of a prior by labels: with the keys of the whole, guidance and temperature included."""
+    condition = {"condition": conditions.labels(2)}
+    adam, sizes = optax.adam(1e-2), {"width": 8, "depth": 1, "heads": 2}
+    if diffusion:
+        network = nets.TokenTransformer(7, 4, **sizes)
+        prior = discrete_diffusion.discrete_diffusion(
+            network, adam, shape=(4,), size=6, **condition
+        )
+        options = {"guidance": 3.0, "num_steps": 3}
+    else:
+        prior = autoregressive.transformer(adam, shape=(4,), vocabulary=6, **sizes, **condition)
+        options = {"guidance": 3.0, "temperature": 0.5}
+    model = build(halvings=2, prior=prior, **condition)
+    batch = {"x": images(), "y": np.arange(16) % 2}
+    filled = lambda leaf: jax.random.normal(key, leaf.shape).astype(leaf.dtype) / 2
+    state = jax.tree.map(filled, jax.eval_shape(model.init, key, batch))
+    drawn = model.sample(key, state, 5, mean=True, label=1, **options)
+    keys = fold_in(sample_keys(key, 5), 0)
+    codes = prior.sample(keys, state.prior, 5, label=1, **options)
+    assert not np.array_equal(codes, prior.sample(keys, state.prior, 5, label=1))
+    maps = code_prior.to_maps(codes, vae.code_sides(model.parts.options))
+    wanted = vae.decode_codes(model, state, maps)
+    np.testing.assert_allclose(drawn, wanted, atol=1e-3)
+    with pytest.raises(ConfigError, match="guidance"):
+        model.sample(key, state, 5, label=1, guidance=np.nan)
+    with pytest.raises(ConfigError, match="guidance must be one number or have shape"):
+        model.sample(key, state, 5, label=1, guidance=np.ones(4))
+    with pytest.raises(ConfigError, match="label"):
+        model.sample(key, state, 5, guidance=2.0)
 
 
 def test_counts_know_each_place_alone(key):
