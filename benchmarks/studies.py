@@ -33,6 +33,12 @@ class Study(NamedTuple):
     columns: dict[str, str]
 
 
+def guided(options: str, *weights: float) -> dict[str, str]:
+    """Evaluations without guidance, and with each weight."""
+    each = {f", guidance {weight:g}": f"{options} --guidance {weight:g}" for weight in weights}
+    return {"": options, **each}
+
+
 IMAGES = {
     "frechet": "Frechet distance",
     "label_accuracy": "label accuracy",
@@ -48,6 +54,8 @@ ASKED = {
 }
 STEPS = {f", {count} steps": f"--steps {count} --likelihood 0" for count in (4, 16, 256)}
 TOKENS = "token_diffusion --network.dropout 0 --batch-size 64 --ema-decay 0.998"
+SMALL_TEXT = "--network.width 64 --network.depth 3 --network.dropout 0 --batch-size 32 "
+SMALL_TEXT += "--learning-rate 4e-3"
 CODER = f"{recipes.CODER} --beta 0.1"
 CODES = f"{recipes.RECIPES['VQ-VAE'].large} --prior-network.dropout 0"
 DIT = "--network.name dit --network.width 64 --network.depth 4 --batch-size 64 --ema-decay 0.998 "
@@ -55,7 +63,7 @@ DIT += "--learning-rate 2e-3"
 FEW = {"": "--num 1000 --likelihood 50"}
 GUIDED = {", guidance 2": "--num 1000 --guidance 2 --likelihood 0"}
 SENTENCES = "text_to_image --batch-size 64 --ema-decay 0.998"
-SCENES = {"": "--num 600 --likelihood 0", ", guidance 3": "--num 600 --likelihood 0 --guidance 3"}
+SCENES = guided("--num 600 --likelihood 0", 3)
 OUTLINES = {"": "--num 100 --likelihood 0"}
 
 
@@ -118,10 +126,10 @@ STUDIES: dict[str, Study] = {
     "tokens-genesis": Study(
         "genesis",
         (
-            Line("transformer", "transformer --batch-size 32", 5),
+            Line("transformer", f"transformer {SMALL_TEXT}", 5),
             Line(
                 "masked tokens",
-                f"{TOKENS} --batch-size 32 --learning-rate 2e-3",
+                f"token_diffusion --ema-decay 0.998 {SMALL_TEXT}",
                 5,
                 {"": "", **STEPS, ", 64 steps by confidence": "--stepper by_confidence"},
             ),
@@ -176,14 +184,19 @@ STUDIES: dict[str, Study] = {
                 "diffusion --network.name dit --network.width 96 --network.depth 5 "
                 "--batch-size 64 --ema-decay 0.999 --learning-rate 2e-3",
                 60,
-                {
-                    name: f"--num 10000 --steps 12 --likelihood 0{options}"
-                    for name, options in (
-                        ("", ""),
-                        (", guidance 1.5", " --guidance 1.5"),
-                        (", guidance 2", " --guidance 2"),
-                    )
-                },
+                guided("--num 10000 --steps 12 --likelihood 0", 1.5, 2),
+            ),
+        ),
+        {name: IMAGES[name] for name in ("frechet", "label_accuracy", "precision", "recall")},
+    ),
+    "mnist-codes": Study(
+        "mnist",
+        (
+            Line(
+                "VQ-VAE, prior by labels",
+                f"{CODES} --conditional",
+                20,
+                guided("--num 10000 --likelihood 0", 1.5, 2, 3),
             ),
         ),
         {name: IMAGES[name] for name in ("frechet", "label_accuracy", "precision", "recall")},
@@ -194,18 +207,18 @@ STUDIES: dict[str, Study] = {
         "shapes:16",
         (
             Line(
-                "pixels, patches of 2",
-                f"{SENTENCES} --model pixels --network.patch 2 --network.width 96 "
+                "pixels, patches of 4",
+                f"{SENTENCES} --model pixels --network.patch 4 --network.width 96 "
                 "--network.depth 4 --sampling-steps 24 --learning-rate 2e-3",
-                8,
+                12,
                 SCENES,
             ),
             Line(
                 "codes by a transformer",
                 f"{SENTENCES} --model tokens --width 32 --codes 128 --halvings 1 "
                 "--prior-network.width 96 --prior-network.depth 4 --prior-network.dropout 0",
-                8,
-                {"": SCENES[""]},
+                12,
+                SCENES,
             ),
             Line(
                 "first stage, VQ-VAE",
@@ -217,7 +230,7 @@ STUDIES: dict[str, Study] = {
                 "vectors of the codes",
                 f"{SENTENCES} --model latent --network.patch 1 --network.width 96 "
                 "--network.depth 4 --sampling-steps 24 --learning-rate 2e-3",
-                6,
+                10,
                 SCENES,
                 base="first stage, VQ-VAE",
             ),

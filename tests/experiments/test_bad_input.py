@@ -100,6 +100,11 @@ OTHERS = {
         2,
         "noise_input='log_snr'",
     ),
+    "counts of codes by labels": (
+        "vqvae --prior counts --conditional",
+        2,
+        "conditional=True prior='transformer'",
+    ),
     "guidance that is learnt without hidden labels": (
         "flow_map --guidance 2 --label-dropout 0",
         2,
