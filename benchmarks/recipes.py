@@ -117,9 +117,9 @@ RECIPES: dict[str, Recipe] = {
     "VQ-VAE": Recipe(
         "VAE",
         "vqvae --batch-size 64 --width 24 --prior-network.width 48 --prior-network.depth 2 "
-        "--prior-network.dropout 0",
+        "--prior-network.dropout 0 --conditional",
         "vqvae --batch-size 64 --width 32 --codes 128 --prior-network.width 96 "
-        "--prior-network.depth 3",
+        "--prior-network.depth 3 --prior-network.dropout 0 --conditional",
         every_code,
     ),
     "GAN": Recipe(

@@ -57,7 +57,7 @@ TOKENS = "token_diffusion --network.dropout 0 --batch-size 64 --ema-decay 0.998"
 SMALL_TEXT = "--network.width 64 --network.depth 3 --network.dropout 0 --batch-size 32 "
 SMALL_TEXT += "--learning-rate 4e-3"
 CODER = f"{recipes.CODER} --beta 0.1"
-CODES = f"{recipes.RECIPES['VQ-VAE'].large} --prior-network.dropout 0"
+CODES = recipes.RECIPES["VQ-VAE"].large.removesuffix(" --conditional")
 DIT = "--network.name dit --network.width 64 --network.depth 4 --batch-size 64 --ema-decay 0.998 "
 DIT += "--learning-rate 2e-3"
 FEW = {"": "--num 1000 --likelihood 50"}
@@ -194,7 +194,7 @@ STUDIES: dict[str, Study] = {
         (
             Line(
                 "VQ-VAE, prior by labels",
-                f"{CODES} --conditional",
+                recipes.RECIPES["VQ-VAE"].large,
                 20,
                 guided("--num 10000 --likelihood 0", 1.5, 2, 3),
             ),
