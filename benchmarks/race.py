@@ -2,7 +2,7 @@
 
     python -m benchmarks.race gan --conditional projection --batch-size 32       # MNIST, line 0.20
     python -m benchmarks.race --dataset digits --line 0.6 diffusion              # minutes
-    python -m benchmarks.race --limit 1200 --every 60 diffusion --network.width 96
+    python -m benchmarks.race --limit 1200 --every 60 --guidance 2 diffusion --network.width 96
 
 What comes first are options of the race, then stand an experiment and its options. Any method, any
 recipe, one process, no pre-training: the clock is the CPU time of all threads from the start of the
@@ -19,7 +19,7 @@ import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 
@@ -28,10 +28,10 @@ from benchmarks.landscape_tables import value_of
 from benchmarks.measuring import DOCS, machine, read, write, write_record
 from benchmarks.timed_runs import train
 from experiments.shared import measures, records
-from experiments.shared.option_types import MaybePositive, Positive, Seed
+from experiments.shared.option_types import MAX_COUNT, MaybePositive, Positive, Seed, within
 from experiments.shared.pictures import draw
 from experiments.shared.registry import EXPERIMENTS, find
-from experiments.shared.runner import rebuild
+from experiments.shared.sampling import SamplingConfig, prepare
 from gen_jax import data, training
 from gen_jax.errors import ConfigError, NumericalError, check_choice
 from gen_jax.ranges import check_ranges
@@ -55,6 +55,10 @@ class Config:
     limit: Positive = 1200.0
     """CPU seconds after which the run ends."""
     seed: Seed = 0
+    guidance: Annotated[float, *within(-1e3, 1e3)] = 1.0
+    """Of the samples that are measured; 1 is none."""
+    num_steps: Annotated[int | None, *within(1, MAX_COUNT)] = None
+    """Of their sampler; those of the run if not given."""
     folder: str = "runs/race"
 
     def check(self) -> None:
@@ -105,11 +109,13 @@ def run(entry: list[str], config: Config, directory: Path) -> list[tuple[int, fl
     return sorted(found.items())
 
 
-def judge(directory: Path, step: int, num: int) -> dict[str, Any]:
-    """Frechet distance and label accuracy of a checkpoint's samples."""
-    saved = rebuild(directory, step)
+def judge(directory: Path, step: int, num: int, **how: Any) -> dict[str, Any]:
+    """Frechet distance and label accuracy of a checkpoint's samples; `how` is of SamplingConfig."""
+    sampler = prepare(SamplingConfig(str(directory), checkpoint=step, **how), needs_data=True)
+    saved = sampler.saved
     train_set, test = measures.load_both(saved.spec.name)
-    samples = draw(saved.model, saved.spec, saved.state, min(num, len(test["x"])))
+    num = min(num, len(test["x"]))
+    samples = draw(sampler.model, saved.spec, sampler.state, num, **sampler.options)
     measured = measures.evaluate_samples(saved, samples, train_set, test, brief=True)
     return {"num_samples": len(samples), **measured}
 
@@ -119,8 +125,9 @@ def race(entry: list[str], config: Config) -> dict[str, Any]:
     directory = Path(config.folder).absolute() / slug(config.dataset) / slug(" ".join(entry))[:80]
     curve: list[list[float]] = []
     crossed: dict[str, Any] = {}
+    sampling = {"guidance": config.guidance, "num_steps": config.num_steps}
     for step, seconds in run(entry, config, directory):
-        numbers = judge(directory, step, MOST)
+        numbers = judge(directory, step, MOST, **sampling)
         distance = numbers["frechet"].value
         curve.append([step, round(seconds, 1), round(distance, 4)])
         print(f"step {step}: {seconds:.0f} CPU s, Frechet distance {distance:.3f}", flush=True)
@@ -129,8 +136,16 @@ def race(entry: list[str], config: Config) -> dict[str, Any]:
             break
     stored = records.of_run(directory)
     kept = {name: stored[name] for name in ("commit", "packages", "device")}
-    how = {"line": config.goal, "every": config.every, "seed": config.seed}
+    how = {"line": config.goal, "every": config.every, "seed": config.seed, **sampling}
     return plain({"entry": shlex.join(entry), **how, **kept, "curve": curve, **crossed})
+
+
+def words_of(entry: dict[str, Any]) -> str:
+    """How it is sampled, where that is not as it was trained, and the experiment's words."""
+    words = [] if entry.get("guidance", 1) == 1 else ["--guidance", f"{entry['guidance']:g}"]
+    if entry.get("num_steps") is not None:
+        words += ["--num-steps", str(entry["num_steps"])]
+    return " ".join([*words, entry["entry"]])
 
 
 def table(entries: list[dict[str, Any]], name: str, dataset: str) -> dict[str, Any]:
@@ -149,7 +164,7 @@ def table(entries: list[dict[str, Any]], name: str, dataset: str) -> dict[str, A
     rows = [
         [
             round(e["cpu_seconds"]),
-            f"`{e['entry']}`",
+            f"`{words_of(e)}`",
             e["frechet"],
             e.get("label_accuracy", ""),
             e["step"],
@@ -176,7 +191,7 @@ def keep(entry: dict[str, Any], dataset: str, docs: Path = DOCS) -> Path:
     had another line.
     """
     facts, name = machine(), f"race_{slug(dataset)}"
-    same = lambda e: (e["entry"], e["seed"]) == (entry["entry"], entry["seed"])
+    same = lambda e: (words_of(e), e["seed"]) == (words_of(entry), entry["seed"])
     before = [e for e in read(name).get("entries", []) if not same(e)]
     if any(e["line"] != entry["line"] for e in before):
         raise ConfigError(f"line={entry['line']}: the entries kept had {before[0]['line']}")

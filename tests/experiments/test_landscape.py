@@ -239,7 +239,8 @@ def test_the_first_checkpoint_below_the_line_is_the_entry(fake_python, results, 
     distances = iter([0.9, 0.7, 0.55, 0.2])
     judged = []
 
-    def judge(directory, step, num):
+    def judge(directory, step, num, guidance, num_steps):
+        assert (guidance, num_steps) == (2.0, None)
         judged.append(step)
         return {
             "num_samples": 599,
@@ -251,7 +252,8 @@ def test_the_first_checkpoint_below_the_line_is_the_entry(fake_python, results, 
     facts = {"commit": "0123456789", "packages": {}, "device": "1 x cpu"}
     monkeypatch.setattr(race, "judge", judge)
     monkeypatch.setattr(race.records, "of_run", lambda directory: facts)
-    config = race.Config("digits", every=0.1, limit=0.6, folder=str(results / "runs"))
+    folder = str(results / "runs")
+    config = race.Config("digits", every=0.1, limit=0.6, guidance=2.0, folder=folder)
     entry = race.race(["diffusion", "--steps-per", "2"], config)
     assert entry["line"] == 0.6
     assert [row[2] for row in entry["curve"]] == [0.9, 0.7, 0.55]
@@ -259,11 +261,12 @@ def test_the_first_checkpoint_below_the_line_is_the_entry(fake_python, results, 
     assert judged == sorted(judged)
     assert entry["cpu_seconds"] == entry["curve"][2][1] > entry["curve"][0][1] > 0.05
     path = race.keep(entry, "digits", results / "docs")
-    faster = {**entry, "entry": "gan", "cpu_seconds": 0.01}
+    faster = {**entry, "entry": "gan", "cpu_seconds": 0.01, "guidance": 1.0, "num_steps": 8}
     race.keep(faster, "digits", results / "docs")
     race.keep(faster, "digits", results / "docs")  # the same once more replaces it
     record = json.loads(path.read_text())
-    assert [row[1] for row in record["rows"]] == ["`gan`", "`diffusion --steps-per 2`"]
+    shown = ["`--num-steps 8 gan`", "`--guidance 2 diffusion --steps-per 2`"]
+    assert [row[1] for row in record["rows"]] == shown
     with pytest.raises(ConfigError, match="entries kept had"):
         race.keep({**entry, "line": 0.1}, "digits", results / "docs")
 
@@ -314,7 +317,8 @@ def test_a_tiny_recipe_from_training_to_the_page(results, monkeypatch):
 @pytest.mark.slow
 def test_a_tiny_race(results):
     words = ["diffusion", *TINY.split()]
-    config = race.Config("digits", 1e6, 10.0, 60.0, folder=str(results / "runs"))
+    options = {"guidance": 2.0, "num_steps": 3, "folder": str(results / "runs")}
+    config = race.Config("digits", 1e6, 10.0, 60.0, **options)
     entry = race.race(words, config)
     assert 10 < entry["cpu_seconds"] < 60
     assert entry["num_samples"] == 599
