@@ -53,7 +53,7 @@ class Config:
     every: Positive = 30.0
     """CPU seconds between two checkpoints."""
     limit: Positive = 1200.0
-    """CPU seconds after which the run ends."""
+    """CPU seconds after which the run ends; schedules of the experiment span them."""
     seed: Seed = 0
     guidance: Annotated[float, *within(-1e3, 1e3)] = 1.0
     """Of the samples that are measured; 1 is none."""
@@ -136,8 +136,8 @@ def race(entry: list[str], config: Config) -> dict[str, Any]:
             break
     stored = records.of_run(directory)
     kept = {name: stored[name] for name in ("commit", "packages", "device")}
-    how = {"line": config.goal, "every": config.every, "seed": config.seed, **sampling}
-    return plain({"entry": shlex.join(entry), **how, **kept, "curve": curve, **crossed})
+    how = {"line": config.goal, "every": config.every, "limit": config.limit, "seed": config.seed}
+    return plain({"entry": shlex.join(entry), **how, **sampling, **kept, "curve": curve, **crossed})
 
 
 def words_of(entry: dict[str, Any]) -> str:
@@ -158,6 +158,7 @@ def table(entries: list[dict[str, Any]], name: str, dataset: str) -> dict[str, A
         "step",
         "seed",
         "checkpoints every, CPU s",
+        "run of, CPU s",
         "cores",
         "commit",
     ]
@@ -170,6 +171,7 @@ def table(entries: list[dict[str, Any]], name: str, dataset: str) -> dict[str, A
             e["step"],
             e["seed"],
             f"{e['every']:g}",
+            f"{e['limit']:g}" if "limit" in e else "",
             e["cores"],
             (e["commit"] or "")[:7],
         ]
