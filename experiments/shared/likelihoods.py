@@ -41,12 +41,14 @@ def has_option(saved: Saved, option: str) -> bool:
 
 
 def log_prob(
-    saved: Saved, x: np.ndarray, *, draw: int = 0, **options: Any
+    saved: Saved, x: np.ndarray, *, draw: int = 0, num_steps: int | None = None, **options: Any
 ) -> Float[np.ndarray, "N"]:
     """log p(x) in nats; `options` are those of the model's `log_prob`, `draw` seeds its noise.
 
-    Raises ConfigError for a run without likelihoods.
+    One program serves all numbers of steps. Raises ConfigError for a run without likelihoods.
     """
+    if num_steps is not None:
+        options["num_steps"] = np.asarray(num_steps)
     compute = saved.model.log_prob
     if compute is None:
         raise ConfigError(f"run {str(saved.directory)!r} has no log-likelihood")

@@ -345,7 +345,7 @@ def log_prob(
     x: Array | np.ndarray,
     *,
     method: str | None = None,
-    num_steps: int | None = None,
+    num_steps: int | Int[Array, ""] | None = None,
     divergence: str | None = None,
     tolerance: float | None = None,
     max_steps: int | None = None,
@@ -382,7 +382,7 @@ def log_prob_with_error(
     x: Array | np.ndarray,
     *,
     method: str | None = None,
-    num_steps: int | None = None,
+    num_steps: int | Int[Array, ""] | None = None,
     **conditions: Any,
 ) -> tuple[Float[Array, "B"], LikelihoodInfo]:
     """`model.log_prob`, and its error by a second, coarser solve."""

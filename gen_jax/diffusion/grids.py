@@ -16,7 +16,7 @@ import numpy as np
 from gen_jax.diffusion.adams import stretch
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.paths import GaussianPath, log_snr, time_of_log_snr
-from gen_jax.types import Array, Float
+from gen_jax.types import Array, Float, Int
 
 SIGMA_MIN, SIGMA_MAX = 0.002, 80.0
 """karras2022's noise levels, for data of unit size: the ends where a path has no end of its own."""
@@ -181,22 +181,27 @@ def karras(
     """karras2022 eq. 5: noise levels sig with sig^(1 / rho) uniform; the warp is not on t."""
     check_range("num_steps", n, 1, integer=True)
     low, high, start = _finite(path, data_std, sigma_min, sigma_max)
-    return _levels_to_times(path, _karras_levels(low, high, n, rho), start)
+    levels = jnp.linspace(high ** (1 / rho), low ** (1 / rho), n) ** rho
+    return _levels_to_times(path, levels, start)
 
 
-def _karras_levels(low: Array | float, high: Array | float, n: int, rho: float) -> Array:
-    return jnp.linspace(high ** (1 / rho), low ** (1 / rho), n) ** rho
-
-
-def rising(path: GaussianPath, n: int, data_std: float | Array) -> Float[Array, " times"]:
-    """The times of the Karras grid from its last noise level up to t = 1, n steps.
+def rising(
+    path: GaussianPath, n: int | Int[Array, ""], data_std: float | Array
+) -> Callable[[Array], Array]:
+    """`time(i)` of the Karras grid from its last noise level, i = 0, up to t = 1, i = n.
 
     For the flow from data to noise: where the path has no end of its own the levels reach SIGMA_MAX
     also for small data, since x there changes with the noise, whatever the size of the data.
     """
     low = _finite(path, data_std, None, None)[0]
     _, high, start = _finite(path, jnp.maximum(data_std, 1.0), None, None)
-    return _levels_to_times(path, _karras_levels(low, high, n + 1, 7.0), start)[-2::-1]
+
+    def time(i):
+        share, rho = (n - i) / n, 7.0
+        level = (high ** (1 / rho) * (1 - share) + low ** (1 / rho) * share) ** rho
+        return jnp.where(i == n, start, time_of_log_snr(path, -2 * jnp.log(level)))
+
+    return time
 
 
 def log_snr_uniform(

@@ -20,9 +20,10 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.calls import counted, network_call
+from gen_jax.checks import is_known
 from gen_jax.diffusion.flow_ode import for_each_sample
 from gen_jax.diffusion.grids import rising
-from gen_jax.errors import ConfigError, check_choice, check_range
+from gen_jax.errors import ConfigError, check_choice, check_range, shown
 from gen_jax.paths import GaussianPath, velocity
 from gen_jax.randomness import sample_keys
 from gen_jax.solvers import adaptive, ode
@@ -52,7 +53,7 @@ def ode_log_prob(
     method: str | None = None,
     tolerance: float = 1e-6,
     max_steps: int = 4096,
-    num_steps: int | None = None,
+    num_steps: int | Int[Array, ""] | None = None,
     times: Float[Array, " times"] | None = None,
     divergence: str = "exact",
     data_std: float = 1.0,
@@ -70,7 +71,8 @@ def ode_log_prob(
       max_steps: of an adaptive method; an example that needs more is NaN. For gradients in x0 or
         the parameters take a fixed method.
       num_steps: of a fixed method, on the Karras grid (64); network calls are the steps times the
-        stages of the method.
+        stages of the method. In an array it is no constant of the program, which then serves all
+        numbers but has no gradients by reverse mode.
       times: rising times from near 0 to 1 instead of that grid; of an adaptive method, the first
         and the last of them.
       divergence: "exact" (D jvps per evaluation) or "hutchinson" (one jvp, unbiased).
@@ -128,7 +130,7 @@ def _solver(
     *,
     tolerance: float = 1e-6,
     max_steps: int = 4096,
-    num_steps: int | None = None,
+    num_steps: int | Int[Array, ""] | None = None,
     times: Float[Array, " times"] | None = None,
     twice: bool = False,
 ) -> Callable:
@@ -139,45 +141,58 @@ def _solver(
     check_choice("method", method, (*adaptive.METHODS, *ode.TABLEAUS))
     adapts = method in adaptive.METHODS
     if adapts and num_steps is not None:
-        raise ConfigError(f"num_steps={num_steps} is not for the adaptive method={method!r}")
+        raise ConfigError(f"num_steps={shown(num_steps)} is not for the adaptive method={method!r}")
     check_range("tolerance", tolerance, 0, open_low=True)
-    num_steps = check_range("num_steps", 64 if num_steps is None else num_steps, 1, integer=True)
-    if times is None:
-        times = rising(path, num_steps, data_std)
-    times = jnp.asarray(times, float)
-    if twice and not adapts and len(times) < 3:
+    time, steps = _grid(path, 64 if num_steps is None else num_steps, times, data_std)
+    if twice and not adapts and is_known(steps) and steps < 2:
         raise ConfigError("an error needs num_steps >= 2: it is seen with half of the steps")
+    first, last = time(0), time(steps)
     x = ode.as_floating(x0)
-    x = x.astype(jnp.promote_types(x.dtype, times.dtype))
+    x = x.astype(jnp.promote_types(x.dtype, first.dtype))
     draw = lambda key: jax.random.rademacher(key, x.shape[1:], x.dtype)
     probe = jax.vmap(draw)(sample_keys(key, x.shape[0]))
     field = velocity(denoise, path)
     augmented = lambda x, t: measure(lambda x: field(x, t), x, probe)
     # x_t at the first time, without its noise, is alpha x0: log p(x0) gains D log alpha.
-    alpha = path.alpha(times[0])
+    alpha = path.alpha(first)
     start = (alpha * x, jnp.zeros(x.shape[:1], x.dtype))
 
     def log_prob(coarse: bool) -> Float[Array, "B"]:
         if adapts:
             error = tolerance * (10 if coarse else 1)
             options = {"method": method, "rtol": error, "atol": error, "max_steps": max_steps}
-            x1, integral = _adaptive(augmented, start, times, **options)
+            x1, integral = _adaptive(augmented, start, first, last, **options)
         else:
-            grid = jnp.append(times[:-1:2], times[-1]) if coarse else times
+            stride = 2 if coarse else 1
+            grid = lambda i: time(jnp.minimum(stride * i, steps))
             at_time = lambda state, t: augmented(state[0], jnp.full(x.shape[:1], t))
-            x1, integral = ode.integrate(at_time, start, grid, method=method)
-        return _log_prior(path, times[-1], x1, data_std) + integral + x[0].size * jnp.log(alpha)
+            x1, integral = ode.integrate_steps(at_time, start, grid, -(-steps // stride), method)
+        return _log_prior(path, last, x1, data_std) + integral + x[0].size * jnp.log(alpha)
 
     return log_prob
 
 
-def _adaptive(augmented: Callable, start: tuple[Array, Array], times: Array, **options: Any) -> Any:
+def _grid(path: GaussianPath, num_steps: Any, times: Any, data_std: float) -> tuple[Callable, Any]:
+    """`time(i)` and how many steps: of the times, or of `num_steps` on the Karras grid."""
+    num_steps = ode.as_steps(num_steps)
+    if times is None:
+        time = rising(path, num_steps, data_std)
+        if isinstance(num_steps, jax.Array):
+            return time, num_steps
+        times = time(jnp.arange(num_steps + 1))
+    times = ode.as_grid(times)
+    return lambda i: times[i], len(times) - 1
+
+
+def _adaptive(
+    augmented: Callable, start: tuple[Array, Array], first: Array, last: Array, **options: Any
+) -> Any:
     """The state at the last time, each example with steps of its own."""
     one = for_each_sample(augmented, start[0])
 
     def solve(x, integral):
         slope = lambda state, t: one(state[0], t)
-        return adaptive.integrate(slope, (x, integral), times[0], times[-1], **options)[0]
+        return adaptive.integrate(slope, (x, integral), first, last, **options)[0]
 
     return jax.vmap(solve)(*start)
 

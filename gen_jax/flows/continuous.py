@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from gen_jax.errors import check_choice
 from gen_jax.flows.bijector import Bijector
 from gen_jax.solvers.divergence import DIVERGENCES
-from gen_jax.solvers.ode import integrate
-from gen_jax.types import Array, Float
+from gen_jax.solvers.ode import integrate, integrate_steps
+from gen_jax.types import Array, Float, Int
 
 Field = Callable[[Array, Array], Array]
 """`f(x [B, ...], t []) -> dx/dt [B, ...]`."""
@@ -42,7 +42,7 @@ def to_base(
     x: Float[Array, "B ..."],
     probe: Float[Array, "B ..."],
     *,
-    num_steps: int = 16,
+    num_steps: int | Int[Array, ""] = 16,
     method: str = "rk4",
     divergence: str = "exact",
     regularised: bool = False,
@@ -71,8 +71,10 @@ def to_base(
         column = jax.jvp(at_time, (state[0],), (probe,))[1]
         return value, div, jnp.sum(value**2, over), jnp.sum(column**2, over)
 
-    grid = jnp.linspace(*times, num_steps + 1, dtype=x.dtype)
-    return Solution(*integrate(augmented, (x, zeros, zeros, zeros), grid, method))
+    start, end = times
+    time = lambda i: jnp.asarray(start + (end - start) * (i / num_steps), x.dtype)
+    state = (x, zeros, zeros, zeros)
+    return Solution(*integrate_steps(augmented, state, time, num_steps, method))
 
 
 def to_data(

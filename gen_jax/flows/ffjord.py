@@ -30,7 +30,7 @@ from gen_jax.randomness import fold_in, normal, sample_keys
 from gen_jax.ranges import Count, Range, Share, Weight, options_from
 from gen_jax.solvers.divergence import DIVERGENCES
 from gen_jax.solvers.ode import TABLEAUS
-from gen_jax.types import Array, Batch, Float, Key, Metrics, State
+from gen_jax.types import Array, Batch, Float, Int, Key, Metrics, State
 
 MOST_EXACT = 128
 """Dimensions up to which `log_prob` takes the exact divergence."""
@@ -170,7 +170,7 @@ def log_prob(
     x: Array,
     *,
     divergence: str | None = None,
-    num_steps: int | None = None,
+    num_steps: int | Int[Array, ""] | None = None,
     draws: int = 1,
     **conditions: Any,
 ) -> Float[Array, "B"]:
@@ -178,7 +178,7 @@ def log_prob(
 
     Args:
       divergence: by default exact up to 128 dimensions.
-      num_steps: by default twice as many as in training.
+      num_steps: by default twice as many as in training; an array as in `ode_log_prob`.
       draws: of the dequantisation noise and the probe, see `average_over`.
     """
     best = "exact" if math.prod(parts.options.shape) <= MOST_EXACT else "hutchinson"

@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.checks import as_floats, host_array, no_type_check, same_shape
-from gen_jax.errors import ConfigError, check_choice
-from gen_jax.types import Array, Float, State
+from gen_jax.checks import as_floats, host_array, is_known, no_type_check, same_shape
+from gen_jax.errors import ConfigError, check_choice, check_range, shown
+from gen_jax.types import Array, Float, Int, State
 
 
 class Tableau(NamedTuple):
@@ -84,6 +84,43 @@ def integrate(
 
     last, later = jax.lax.scan(step, x, (ts[:-1], ts[1:]))
     return prepend(x, later) if trajectory else last
+
+
+def integrate_steps(
+    f: Callable[[State, Array], State],
+    x: State,
+    time: Callable[[Array], Array],
+    num_steps: int | Int[Array, ""],
+    method: str = "heun",
+) -> State:
+    """`integrate` in steps from time(i) to time(i + 1), i = 0 .. num_steps - 1.
+
+    In an array the number is no constant of the program, which then serves all numbers, with
+    gradients by forward mode alone; a traced number below 1 gives NaN. Raises ConfigError for a
+    known number below 1 and for an unknown method.
+    """
+    tableau = TABLEAUS[check_choice("method", method, TABLEAUS)]
+    x, f, num_steps = jax.tree.map(as_floating, x), same_shape("f", f), as_steps(num_steps)
+
+    def step(i, carry):
+        x, t = carry
+        s = time(i + 1)
+        return rk_step(tableau, f, x, t, s - t), s
+
+    x, _ = jax.lax.fori_loop(0, num_steps, step, (x, time(jnp.asarray(0))))
+    return jax.tree.map(lambda leaf: jnp.where(num_steps > 0, leaf, jnp.nan), x)
+
+
+@no_type_check
+def as_steps(num_steps: Any) -> int | Int[Array, ""]:
+    """A number of steps, or an array of one. Raises ConfigError for others, and below 1."""
+    if not isinstance(num_steps, np.ndarray | jax.Array):
+        return check_range("num_steps", num_steps, 1, integer=True)
+    whole = jnp.issubdtype(num_steps.dtype, jnp.integer) and num_steps.shape == ()
+    if not whole or (is_known(num_steps) and np.asarray(num_steps) < 1):
+        given = shown(int(num_steps) if whole else num_steps)
+        raise ConfigError(f"num_steps={given} must be an integer of at least 1, or an array of one")
+    return jnp.asarray(num_steps)
 
 
 @no_type_check

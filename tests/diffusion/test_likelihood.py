@@ -56,6 +56,25 @@ def test_the_error_falls_with_the_steps_at_the_solvers_order(x64, key):
     assert errors[1] < 1e-6
 
 
+@pytest.mark.parametrize("name", ["linear", "ve"])
+def test_one_program_serves_all_numbers_of_steps(x64, key, name):
+    """A number in an array gives what the number itself does, within rounding, and log p."""
+    path = paths.PATHS[name]()
+    denoise = exact.gaussian_denoiser(0.0, 0.6, path)
+    x = jnp.array([[0.1], [1.0]])
+    run = lambda n: diffusion.ode_log_prob_with_error(
+        key, denoise, path, x, num_steps=n, data_std=0.6
+    )
+    compiled = jax.jit(run)
+    for n in (9, 128):
+        (found, info), (known, known_info) = compiled(np.asarray(n)), run(n)
+        np.testing.assert_allclose(found, known, rtol=1e-10)
+        np.testing.assert_allclose(info.error, known_info.error, atol=1e-10)
+    assert compiled._cache_size() == 1
+    scale = jnp.hypot(0.6, 0.01 if name == "ve" else 0.002 * 0.6)
+    np.testing.assert_allclose(found, jax.scipy.stats.norm.logpdf(x[:, 0], scale=scale), atol=1e-6)
+
+
 def wide_mixture():
     """Four modes in 16 dimensions, and five points: a sample, and four at three times samples."""
     k_means, k_roots, k_points = jax.random.split(jax.random.key(0), 3)
@@ -199,7 +218,8 @@ def test_images_and_bad_arguments(key):
         ({"method": "rk5"}, "method='rk5'"),
         ({"method": "dopri5", "num_steps": 4}, "num_steps=4"),
         ({"tolerance": 0.0}, "tolerance=0.0"),
-        ({"num_steps": 0}, "steps"),
+        ({"num_steps": 0}, "num_steps=0"),
+        ({"num_steps": jnp.asarray(0)}, "num_steps=0"),
     ):
         with pytest.raises(ConfigError, match=message):
             diffusion.ode_log_prob(key, denoise, path, x, **options)

@@ -44,6 +44,15 @@ def test_an_error_that_never_falls_takes_the_most_and_says_so():
     assert (found.taken, found.change.value) == (128, pytest.approx(-50))
 
 
+def test_all_numbers_of_steps_are_tried_by_one_program(count_traces):
+    run = run_of(abs)
+    traced = count_traces(lambda key, state, x, num_steps: 50.0 * num_steps + x[:, 0])
+    run.model.log_prob = jax.jit(traced)
+    assert chosen_steps(run, X, 400).taken == 128
+    draws_error(run, X, 400, num_steps=128)
+    assert traced.calls == 1
+
+
 def test_the_error_of_draws():
     """Noise of deviation 3: 3 / sqrt(num), known from 16 differences to 18 %; 0 without noise."""
     run = run_of(lambda steps: 0.0, noise=3.0)

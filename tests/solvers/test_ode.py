@@ -119,6 +119,30 @@ def test_gradient_through_the_solve(x64):
     np.testing.assert_allclose(gradient, exact, rtol=1e-7)
 
 
+def test_one_program_takes_any_number_of_steps(x64, count_traces):
+    """Errors of fourth order at each number; a gradient by forward mode, not by reverse."""
+    solve = count_traces(lambda x, n: ode.integrate_steps(field, x, lambda i: i / n, n, "rk4"))
+    compiled = jax.jit(solve)
+    errors = [abs(compiled(1.0, np.asarray(n)) - solution(1.0)) for n in (16, 32, 64, 128)]
+    assert solve.calls == 1
+    assert abs(np.polyfit(np.log2([16, 32, 64, 128]), np.log2(errors), 1)[0] + 4) < 0.1
+    for n in (1, 7):
+        times = jnp.linspace(0, 1, n + 1)
+        known = ode.integrate(field, 1.0, times, "rk4")
+        np.testing.assert_allclose(compiled(1.0, np.asarray(n)), known, rtol=1e-14)
+        np.testing.assert_allclose(solve(1.0, n), known, rtol=1e-14)
+    exact = jax.grad(lambda x: solution(1.0, x))(0.8)
+    n = jnp.asarray(64)
+    np.testing.assert_allclose(jax.jacfwd(compiled)(0.8, n), exact, rtol=1e-7)
+    np.testing.assert_allclose(jax.grad(lambda x: solve(x, 64))(0.8), exact, rtol=1e-7)
+    with pytest.raises(ValueError, match="Reverse-mode"):
+        jax.grad(compiled)(0.8, n)
+    assert np.isnan(compiled(1.0, np.asarray(0)))
+    for wrong in (0, -1, 2.0, True, np.asarray(0), np.ones(2, int), np.asarray(2.0)):
+        with pytest.raises(ConfigError, match="num_steps="):
+            ode.as_steps(wrong)
+
+
 def test_unknown_method_is_refused():
     with pytest.raises(ConfigError, match="method='huen' is unknown; did you mean 'heun'"):
         ode.integrate(field, jnp.ones(2), jnp.linspace(0, 1, 3), "huen")
