@@ -24,8 +24,7 @@ def pair_scores(real: np.ndarray, fake: np.ndarray, scale: float) -> dict[str, f
         "kernel": metrics.kernel_distance(real, fake),
         **({"mmd": metrics.mmd(real, fake, bandwidths=widths)} if scale else {}),
         "energy": metrics.energy_distance(real, fake),
-        **metrics.precision_recall(real, fake)._asdict(),
-        **metrics.density_coverage(real, fake)._asdict(),
+        **metrics.neighbour_scores(real, fake)._asdict(),
     }
 
 

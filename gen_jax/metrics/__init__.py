@@ -36,8 +36,10 @@ from gen_jax.metrics.novelty import (
 from gen_jax.metrics.prd import PrecisionRecallCurve, prd_curve, precision_recall_curve
 from gen_jax.metrics.precision_recall import (
     DensityCoverage,
+    NeighbourScores,
     PrecisionRecall,
     density_coverage,
+    neighbour_scores,
     precision_recall,
 )
 from gen_jax.metrics.proportion import binomial_tail, proportion_interval
@@ -88,6 +90,7 @@ __all__ = [
     "Estimate",
     "ModeReport",
     "Moments",
+    "NeighbourScores",
     "NoveltyReport",
     "PixelFeatures",
     "PrecisionRecall",
@@ -120,6 +123,7 @@ __all__ = [
     "mode_weights",
     "moments",
     "nearest_neighbour_distances",
+    "neighbour_scores",
     "ngram_log_prob",
     "novelty_report",
     "png_nats",

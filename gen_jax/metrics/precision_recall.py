@@ -32,24 +32,36 @@ class DensityCoverage(NamedTuple):
     coverage: float
 
 
-def _balls_hit(x, centres, radii):
-    return jnp.sum(squared_distances(x, centres) <= radii[:, 0], 1)
+class NeighbourScores(NamedTuple):
+    """`PrecisionRecall` and `DensityCoverage` in one."""
+
+    precision: float
+    recall: float
+    density: float
+    coverage: float
 
 
-def _sets(real, fake, k: Any) -> tuple[np.ndarray, np.ndarray]:
+def _sets(real, fake, **k: Any) -> tuple[np.ndarray, np.ndarray]:
     real, fake = centred_pair(real, fake, names=("real", "fake"))
-    check_range("k", k, 1, min(len(real), len(fake)) - 1, integer=True)
+    for name, value in k.items():
+        check_range(name, value, 1, min(len(real), len(fake)) - 1, integer=True)
     return real, fake
 
 
-def _radii(x: np.ndarray, k: int) -> np.ndarray:
-    """Squared distance [N] of each point to its k-th nearest other point."""
-    return nearest_neighbours(x, x, int(k) + 1)[0][:, -1]
+def _radii(x: np.ndarray, *k: int) -> np.ndarray:
+    """Squared distance of each point to its k-th nearest other points [N, len(k)]."""
+    return nearest_neighbours(x, x, int(max(k)) + 1)[0][:, k]
 
 
-def _hits(x: np.ndarray, centres: np.ndarray, k: int) -> np.ndarray:
-    """In how many of the balls around `centres` each row of x lies."""
-    return map_rows(_balls_hit, x, centres, _radii(centres, k)[:, None])
+def _place(x, centres, radii):
+    squares = squared_distances(x, centres)
+    return jnp.sum(squares[..., None] <= radii, 1), squares.min(1)
+
+
+def _places(x: np.ndarray, centres: np.ndarray, radii: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """In how many balls around the centres each row of x lies, for each column of radii [N, K],
+    and its squared distance to the nearest centre [N]."""
+    return map_rows(_place, x, centres, radii)
 
 
 @no_type_check
@@ -63,9 +75,9 @@ def precision_recall(
 
     Args: features real [N, D] and fake [M, D], and the neighbour k that sets the balls' radii.
     """
-    r, f = _sets(real, fake, k)
-    precision, recall = np.mean(_hits(f, r, k) > 0), np.mean(_hits(r, f, k) > 0)
-    return PrecisionRecall(float(precision), float(recall))
+    r, f = _sets(real, fake, k=k)
+    in_real, in_fake = _places(f, r, _radii(r, k))[0], _places(r, f, _radii(f, k))[0]
+    return PrecisionRecall(float(np.mean(in_real > 0)), float(np.mean(in_fake > 0)))
 
 
 @no_type_check
@@ -79,8 +91,23 @@ def density_coverage(
 
     Args: features real [N, D] and fake [M, D], and the neighbour k that sets the balls' radii.
     """
-    r, f = _sets(real, fake, k)
+    r, f = _sets(real, fake, k=k)
     radii = _radii(r, k)
-    hits = map_rows(_balls_hit, f, r, radii[:, None])
-    covered = nearest_neighbours(r, f)[0][:, 0] <= radii
-    return DensityCoverage(float(hits.mean() / k), float(np.mean(covered)))
+    hits, nearest = _places(f, r, radii)[0], nearest_neighbours(r, f)[0][:, 0]
+    return DensityCoverage(float(hits.mean() / k), float(np.mean(nearest <= radii[:, 0])))
+
+
+@no_type_check
+def neighbour_scores(
+    real: Num[Array | np.ndarray, "N ..."],
+    fake: Num[Array | np.ndarray, "M ..."],
+    k: int = 3,
+    density_k: int = 5,
+) -> NeighbourScores:
+    """`precision_recall` of k and `density_coverage` of `density_k`, from one search each way."""
+    r, f = _sets(real, fake, k=k, density_k=density_k)
+    of_real, of_fake = _radii(r, k, density_k), _radii(f, k, density_k)
+    (in_real, _), (in_fake, nearest) = _places(f, r, of_real), _places(r, f, of_fake)
+    precision, recall = (np.mean(hits[:, 0] > 0) for hits in (in_real, in_fake))
+    density, coverage = in_real[:, 1].mean() / density_k, np.mean(nearest <= of_real[:, 1])
+    return NeighbourScores(*map(float, (precision, recall, density, coverage)))

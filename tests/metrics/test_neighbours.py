@@ -9,6 +9,7 @@ from gen_jax.metrics import (
     density_coverage,
     memorisation_ratio,
     nearest_neighbour_distances,
+    neighbour_scores,
     neighbours,
     novelty_report,
     pairwise,
@@ -42,6 +43,17 @@ def test_density_coverage_by_definition(k):
     density, coverage = density_coverage(REAL, FAKE, k)
     np.testing.assert_allclose(density, hits.sum() / (k * len(FAKE)), rtol=1e-12)
     assert coverage == hits.any(0).mean()
+
+
+@pytest.mark.parametrize(("k", "density_k"), [(3, 5), (5, 1), (2, 2)])
+def test_all_four_from_one_search_by_definition(k, density_k):
+    in_real, in_fake = balls(REAL, k), balls(FAKE, k)
+    hits = np.array([balls(REAL, density_k)(x) for x in FAKE])
+    found = neighbour_scores(REAL, FAKE, k, density_k)
+    assert found.precision == np.mean([any(in_real(x)) for x in FAKE])
+    assert found.recall == np.mean([any(in_fake(x)) for x in REAL])
+    assert found.density == pytest.approx(hits.sum() / (density_k * len(FAKE)), rel=1e-12)
+    assert found.coverage == hits.any(0).mean()
 
 
 def test_a_collapsed_model_is_precise_but_covers_little():

@@ -24,6 +24,7 @@ POINT_SETS = {
         ("energy_distance", metrics.energy_distance, SETS),
         ("precision_recall", metrics.precision_recall, ("real", "fake")),
         ("density_coverage", metrics.density_coverage, ("real", "fake")),
+        ("neighbour_scores", metrics.neighbour_scores, ("real", "fake")),
     )
 }
 OPTIONS = {
@@ -33,6 +34,7 @@ OPTIONS = {
     "energy_distance": {"unbiased": ("yes", 2)},
     "precision_recall": {"k": (0, 1.5, "a", 12)},
     "density_coverage": {"k": (0, 1.5, "a", 12)},
+    "neighbour_scores": {"k": (0, 1.5, "a", 12), "density_k": (0, 1.5, "a", 12)},
 }
 for name, options in OPTIONS.items():
     function = getattr(metrics, name)
