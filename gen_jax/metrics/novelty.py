@@ -8,7 +8,7 @@ import numpy as np
 from gen_jax.checks import as_array, no_type_check
 from gen_jax.errors import ConfigError
 from gen_jax.metrics.neighbours import nearest_neighbours
-from gen_jax.metrics.pairwise import centred_pair
+from gen_jax.metrics.pairwise import as_pair, as_points, centred_pair
 from gen_jax.metrics.resampling import bootstrap
 from gen_jax.types import Array, Estimate, Float, Num
 
@@ -50,16 +50,20 @@ def nearest_neighbour_distances(
     return nearest_neighbours(*_pair(samples, training, 1))[0][:, 0]
 
 
-def _near_and_new(samples, training, name: str = "samples") -> tuple[np.ndarray, np.ndarray]:
-    """Squared distance [N] to the nearest training example, and whether it is not the closest
-    to that example, [N]."""
-    a, b = _pair(samples, training, 1, name)
+def _near_and_new(training, **sets) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Of each set, by one search, the squared distances [N] to the nearest training example, and
+    whether each is not the closest to that example, [N]."""
+    b = as_points("training", _unit(as_array("training", training)), 1)
     if len(b) < 2:
         raise ConfigError("training has 1 example, allowed: at least 2, which have neighbours")
-    squares, rows = nearest_neighbours(a, b)
+    points = [as_pair(_unit(as_array(n, x)), b, 1, (n, "training"))[0] for n, x in sets.items()]
+    a, b = centred_pair(np.concatenate(points), b, 1)
+    squares, rows = nearest_neighbours(a, b, 2)  # 2 as below, so that one program serves both
     used, place = np.unique(rows[:, 0], return_inverse=True)
     radius = nearest_neighbours(b[used], b, 2)[0][:, 1]
-    return squares[:, 0], squares[:, 0] > radius[place]
+    found = squares[:, 0], squares[:, 0] > radius[place]
+    ends = np.cumsum([len(x) for x in points])[:-1]
+    return list(zip(*(np.split(of_all, ends) for of_all in found)))
 
 
 def _share(flags: np.ndarray) -> Estimate:
@@ -79,7 +83,7 @@ def authenticity(
     or more where the training set is clustered. Units are as in `nearest_neighbour_distances`.
     Raises ConfigError for a training set of one example.
     """
-    return _share(_near_and_new(samples, training)[1])
+    return _share(_near_and_new(training, samples=samples)[0][1])
 
 
 def _ratio(of_samples, of_heldout) -> float:
@@ -116,8 +120,7 @@ def novelty_report(
 
     Args: at least four samples, training examples and held-out examples, in the same units.
     """
-    distance, new = _near_and_new(samples, training)
-    usual, usual_new = _near_and_new(heldout, training, "heldout")
+    (distance, new), (usual, usual_new) = _near_and_new(training, samples=samples, heldout=heldout)
     _ratio(distance, usual)
     medians = lambda a, b: np.median(a) / max(np.median(b), np.finfo(float).tiny)
     ratio = bootstrap(jax.random.key(0), medians, distance, usual)
