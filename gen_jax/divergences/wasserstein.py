@@ -197,6 +197,15 @@ def sliced_wasserstein(
     return _sliced(key, a, b, int(num_projections), float(p))
 
 
+def _power_of_two(a: Array, b: Array) -> Array:
+    """A unit in which both sets are of size 1, so that no power of a distance overflows or
+    vanishes; a power of two, which rounds nothing."""
+    largest = jnp.maximum(jnp.abs(a).max(), jnp.abs(b).max()).astype(a.dtype)
+    exponent = jnp.clip(jnp.frexp(largest)[1], -100, 100)
+    unit = jnp.ldexp(jnp.ones((), a.dtype), exponent)
+    return jax.lax.stop_gradient(jnp.where(jnp.isfinite(largest) & (largest > 0), unit, 1))
+
+
 def _unit(directions: Array) -> Array:
     return directions / jnp.linalg.norm(directions, axis=-1, keepdims=True)
 
@@ -210,8 +219,9 @@ def _projected_cost(a: Array, b: Array, direction: Array, p: float) -> Array:
 @jax.jit(static_argnames=("num_projections", "p"))
 def _sliced(key, a, b, num_projections, p):
     directions = _unit(jax.random.normal(key, (num_projections, a.shape[1]), a.dtype))
-    cost = lambda u: _projected_cost(a, b, u, p)
-    return safe.root(jnp.mean(jax.lax.map(cost, directions, batch_size=16)), p)
+    unit = _power_of_two(a, b)
+    cost = lambda u: _projected_cost(a / unit, b / unit, u, p)
+    return unit * safe.root(jnp.mean(jax.lax.map(cost, directions, batch_size=16)), p)
 
 
 @no_type_check

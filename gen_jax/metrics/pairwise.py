@@ -39,7 +39,8 @@ def as_points(
     Raises ConfigError for fewer than `minimum` examples, DataError for what are no finite real
     numbers.
     """
-    points = np.asarray(as_array(name, x, finite=False), np.float64)
+    with jax.enable_x64(True):  # so that no number is refused that float64 holds
+        points = np.asarray(as_array(name, x, finite=False), np.float64)
     if points.ndim < 2 or len(points) < minimum or points.size == 0:
         raise ConfigError(
             f"{name} has shape {points.shape}; it must be [N, D] with N >= {minimum} and D >= 1"

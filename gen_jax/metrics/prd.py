@@ -6,7 +6,6 @@ beta of p are one and the same law. The best pairs along alpha = lambda beta are
     alpha(lambda) = sum of min(lambda p, q),   beta(lambda) = alpha(lambda) / lambda.
 """
 
-import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +14,7 @@ import numpy as np
 
 from gen_jax.checks import as_key, as_numbers, no_type_check
 from gen_jax.errors import ConfigError, check_range
-from gen_jax.metrics.pairwise import centred_pair
+from gen_jax.metrics.pairwise import centred_pair, on_float64_device
 from gen_jax.types import Array, Estimate, Float, Key, Num
 
 NUM_ANGLES = 1001
@@ -80,17 +79,16 @@ def prd_curve(
     return _curves(p, q, int(num_angles))
 
 
-@functools.partial(jax.jit, static_argnames="clusters")
-def _cells(key, x, clusters):
-    """The cluster [N] of each row: Lloyd's iteration from random rows; empty clusters stay."""
+@jax.jit
+def _cells(x, start):
+    """The cluster [N] of each row: Lloyd's iteration from centres; empty clusters stay."""
     near = lambda centres: jnp.argmin(jnp.sum(centres**2, 1) - 2 * x @ centres.T, 1)
 
     def move(_, centres):
-        member = jax.nn.one_hot(near(centres), clusters, dtype=x.dtype)
+        member = jax.nn.one_hot(near(centres), len(start), dtype=x.dtype)
         count = member.sum(0)[:, None]
         return jnp.where(count > 0, member.T @ x / jnp.maximum(count, 1), centres)
 
-    start = x[jax.random.choice(key, len(x), (clusters,), replace=False)]
     return near(jax.lax.fori_loop(0, LLOYD_STEPS, move, start))
 
 
@@ -117,11 +115,13 @@ def precision_recall_curve(
     n, m = len(real), len(fake)
     check_range("clusters", clusters, 2, n + m, integer=True)
     check_range("repeats", repeats, 1, integer=True)
-    x = jnp.asarray(np.concatenate([real, fake]), jnp.float32)
+    x = np.concatenate([real, fake])
     curves, scores, errors = [], [], []
     for repeat in range(int(repeats)):
         key_cells, key_rows = jax.random.split(jax.random.fold_in(key, repeat))
-        cell = np.asarray(_cells(key_cells, x, int(clusters)))
+        first = np.asarray(jax.random.choice(key_cells, n + m, (int(clusters),), replace=False))
+        with on_float64_device():
+            cell = np.asarray(_cells(jnp.asarray(x), jnp.asarray(x[first])))
         p, q = (np.bincount(c, minlength=int(clusters)) for c in (cell[:n], cell[n:]))
         draw = np.random.default_rng(np.asarray(jax.random.key_data(key_rows)))
         p_again, q_again = (

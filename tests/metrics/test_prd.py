@@ -75,3 +75,13 @@ def test_equal_and_constant_sets(key):
     assert precision_recall_curve(key, x, x, repeats=1).f_8.value == pytest.approx(1)
     ones = np.ones((10, 2))
     assert precision_recall_curve(key, ones, ones, clusters=3).f_1_8.value == pytest.approx(1)
+
+
+@pytest.mark.parametrize("unit", [2.0**-90, 2.0**90])
+def test_does_not_depend_on_the_unit(unit):
+    real, fake = np.random.default_rng(6).normal(size=(2, 60, 2)) + [[[0.0]], [[2.0]]]
+    usual, found = (
+        precision_recall_curve(jax.random.key(0), real * u, fake * u) for u in (1, unit)
+    )
+    np.testing.assert_allclose(found.recall, usual.recall)
+    assert found.f_8 == pytest.approx(usual.f_8)
