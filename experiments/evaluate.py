@@ -86,8 +86,8 @@ def main() -> None:
     measures.phase(f"{num} samples")
     samples = draw(sampler.model, saved.spec, sampler.state, num, config.seed, **sampler.options)
     seconds = time.perf_counter() - begun
-    own = OPTIONS if "stepper" in sampler.model.conditions else sampler.model.conditions.keys()
-    options = {*(OPTIONS & own), "seed", "importance_samples"}
+    options = OPTIONS if "stepper" in sampler.model.conditions else {"seed", *sampler.options}
+    options = {*options, "importance_samples"}
     chosen = {k: v for k, v in asdict(config).items() if k in options and v is not None}
     if is_known:
         measured = measures.evaluate_target(saved, samples, config.seed)

@@ -72,7 +72,8 @@ def measured(evaluation: dict[str, Any]) -> str:
         if name == "log_prob_nats" and "log_prob_kind" in evaluation:
             beside = f" ({evaluation['log_prob_kind']})"
         parts.append(f"{title} {number(evaluation[name])}{beside}")
-    return ", ".join([*parts, f"n = {evaluation.get('num_samples')}"])
+    n = evaluation.get("num_compared", evaluation.get("num_samples"))
+    return ", ".join([*parts, f"n = {n}"])
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

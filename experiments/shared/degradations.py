@@ -55,7 +55,12 @@ def degradation(config: Any, spec: DatasetSpec) -> tuple[Any, tuple[int, ...]]:
 
 
 def near_targets(saved: Saved, test: dict[str, np.ndarray], num: int) -> dict[str, Any]:
-    """How near samples come to held-out targets, and how much those of one guess differ."""
+    """How near samples come to held-out targets, and how much those of one guess differ.
+
+    Of fewer than two there are no errors, and nothing is measured.
+    """
+    if num < 2:
+        return {}
     parts, _ = parts_of(saved.model, saved.state, Parts)
     degrade, _ = degradation(saved.config, saved.spec)
     key_guess, key_draw = jax.random.split(jax.random.key(0))

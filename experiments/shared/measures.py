@@ -61,8 +61,9 @@ def evaluate_samples(
     """Distances, in feature space for images, coverage and novelty of samples; label accuracy and
     inception score of images, modes of points.
 
-    `brief` leaves of images the Frechet distance and the label accuracy, of points the transport
-    distance and the modes.
+    All sets have as many rows as the smallest, `num_compared`; labels and modes are those of all
+    samples. `brief` leaves of images the Frechet distance and the label accuracy, of points the
+    transport distance and the modes.
     """
     phase(f"measures of {len(samples)} samples")
     images = saved.spec.kind == "images"
@@ -71,6 +72,7 @@ def evaluate_samples(
     rows = (test["x"][:n], samples[:n], train["x"][:n])
     real, fake, other = map(features.features, rows) if features else rows
     result: dict[str, Any] = {"features": features.label} if features else _transport(*rows)
+    result["num_compared"] = n
     if not brief:
         result |= compare_features(real, fake, other, picture)
         heldout = test["x"][: max(n, MOST_HELDOUT)]
