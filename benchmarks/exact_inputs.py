@@ -132,6 +132,39 @@ def loss_minimum() -> float:
     return float(np.asarray(loss, np.float64).mean() / float(c.alpha[0]) ** 2 - 1)
 
 
+def guidance_batch(kind: str) -> float:
+    """Samples that are guided one at a time less the same 32 in a batch, largest.
+
+    To the mode at 1 of a mixture at -1 and 1 of deviation 0.5, with weight 3, in two dimensions;
+    the batch has 32 others, whose start is ten times as far out.
+    """
+    path = paths.cosine()
+    arguments = (
+        jnp.ones(2) / 2,
+        jnp.array([[-1.0] * 2, [1.0] * 2]),
+        jnp.tile(jnp.eye(2) / 4, (2, 1, 1)),
+    )
+    both, one = (
+        diffusion.mixture_denoiser(*(a[rows] for a in arguments), path)
+        for rows in (slice(0, 2), slice(1, 2))
+    )
+
+    def log_likelihood(x, t):
+        a, s = path.alpha(t), path.sigma(t)
+        return jax.nn.log_sigmoid(2 * a * x.sum(-1) / (a**2 / 4 + s**2))
+
+    guided = {
+        "classifier_free": diffusion.classifier_free(one, both, 3.0),
+        "classifier": diffusion.classifier(both, log_likelihood, path, 3.0),
+    }[kind]
+    made = diffusion.STEPPERS["ddim"]()
+    times = diffusion.GRIDS[made.grid](path, 20)
+    sample = lambda x: diffusion.sample(jax.random.key(7), guided, path, x, times, made)
+    x = jnp.asarray(normals(7, (64, 2))).at[32:].multiply(10)
+    alone = jnp.concatenate([sample(row[None]) for row in x[:32]])
+    return float(jnp.abs(alone - sample(x)[:32]).max())
+
+
 def frechet() -> float:
     """Squared Frechet distance of two commuting Gaussians in 64 dimensions, relative error."""
     rng = np.random.default_rng(0)
@@ -154,6 +187,8 @@ OURS: dict[str, Callable[[], float]] = {
     "spread_dpm_solver_pp": lambda: _spread("dpm_solver_pp"),
     "chain_variance": chain_variance,
     "heun_order": heun_order,
+    "guidance_batch": lambda: guidance_batch("classifier_free"),
+    "guidance_batch_classifier": lambda: guidance_batch("classifier"),
     "loss_minimum": loss_minimum,
     "frechet": frechet,
 }
@@ -167,6 +202,8 @@ TITLES = {
     "spread_dpm_solver_pp": "the same, 20 steps of DPM-Solver++(2M)",
     "chain_variance": "variance of HMC from exact draws of N(0, 1), 10^6 chains (0.0014), less 1",
     "heun_order": "order of Heun on a mixture (2)",
+    "guidance_batch": "classifier-free guidance of an example alone less in a batch, largest of 32",
+    "guidance_batch_classifier": "the same, guidance by a classifier",
     "loss_minimum": "denoising loss of the exact score over its minimum, 10^6 draws (0.0014), - 1",
     "frechet": "Frechet distance of two Gaussians, relative error",
 }

@@ -90,7 +90,8 @@ def numbers_table(rows: Sequence[Row]) -> tuple[list[str], list[list[Number]]]:
     }
     lines: list[list[Number]] = [["real images", "", "", *real.values(), ""]]
     for family, found in by_family(rows).items():
-        numbers = [over_seeds(found, name) for name in NUMBERS]
+        told = [row for row in found if not row["diverged"]] or found
+        numbers = [over_seeds(told, name) for name in NUMBERS]
         lines.append([family, *likelihood(found), *numbers, diverged(found)])
     return columns, lines
 

@@ -39,6 +39,8 @@ from gen_jax.training.files import plain
 
 LINES = {"mnist": 0.20, "digits": 0.6}
 """Frechet distances to cross, by dataset."""
+OWN = ("--dataset", "--seed", "--directory", "--save-every", "--keep")
+"""Options of an experiment that the race sets itself."""
 MOST = 10_000
 """Samples of an evaluation."""
 
@@ -77,11 +79,18 @@ class Config:
 def split(words: list[str]) -> tuple[list[str], list[str]]:
     """Options of the race, and the entry: an experiment with its options. Raises ConfigError."""
     for place, word in enumerate(words):
-        if not word.startswith("-") and (place == 0 or not words[place - 1].startswith("--")):
+        before = words[place - 1] if place else ""
+        if not word.startswith("-") and not (before.startswith("--") and "=" not in before):
             check_choice("experiment", word, EXPERIMENTS)
             if find(word).bases_for(find(word).config()):
                 raise ConfigError(
                     f"experiment={word!r} needs a trained run, which the race has not"
+                )
+            taken = {option.partition("=")[0] for option in words[place:]} & {*OWN}
+            if taken:
+                raise ConfigError(
+                    f"{', '.join(sorted(taken))} of the entry is set by the race: give --dataset, "
+                    "--seed, --every before the experiment"
                 )
             return words[:place], words[place:]
     raise ConfigError("an experiment is missing: `python -m benchmarks.race NAME --option ...`")
@@ -134,6 +143,8 @@ def race(entry: list[str], config: Config) -> dict[str, Any]:
         if distance < config.goal:
             crossed = {"cpu_seconds": round(seconds, 1), "step": step, **numbers}
             break
+    if not curve:
+        raise ConfigError(f"limit={config.limit:g} ends before the first checkpoint")
     stored = records.of_run(directory)
     kept = {name: stored[name] for name in ("commit", "packages", "device")}
     how = {"line": config.goal, "every": config.every, "limit": config.limit, "seed": config.seed}
@@ -190,13 +201,17 @@ def keep(entry: dict[str, Any], dataset: str, docs: Path = DOCS) -> Path:
     """Add an entry that crossed the line to the results and to the table; the table's record.
 
     One of the same words and seed is replaced. Raises ConfigError where the entries that are there
-    had another line.
+    had another line, other features or another number of samples.
     """
     facts, name = machine(), f"race_{slug(dataset)}"
     same = lambda e: (words_of(e), e["seed"]) == (words_of(entry), entry["seed"])
     before = [e for e in read(name).get("entries", []) if not same(e)]
-    if any(e["line"] != entry["line"] for e in before):
-        raise ConfigError(f"line={entry['line']}: the entries kept had {before[0]['line']}")
+    for how in ("line", "features", "num_samples"):
+        others = {e[how] for e in before} - {entry[how]}
+        if others:
+            raise ConfigError(
+                f"{how}={entry[how]!r}: the entries kept had {others.pop()!r}"
+            )
     entries = [*before, {**entry, "cores": facts["cores"]}]
     write(name, facts, {"entries": entries})
     record = table(entries, f"race-{slug(dataset)}", dataset)

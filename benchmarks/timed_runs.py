@@ -171,20 +171,22 @@ def train(
     """Train for `cpu_seconds`, or for the `--steps` among `words` where that is less.
 
     Args:
-      words: experiment and options. With `--steps` the run ends by itself, and no pace is measured.
+      words: experiment and options. With `--steps` the run ends by itself, and no pace is measured
+        unless checkpoints are kept by time.
       directory: of the run, made anew.
       paces: a file that keeps the paces of all words, which other seeds share.
       watch: called with the CPU seconds so far, every POLL_SECONDS.
       save_seconds: keep a checkpoint about every so many CPU seconds; only the last if not given.
     """
-    more: list[str] = []
-    if "--steps" not in words:
+    more, own_steps = list[str](), "--steps" in {word.partition("=")[0] for word in words}
+    if not own_steps or save_seconds is not None:
         try:
             place = directory.parent / f"{directory.name}-pace"
             found = known_pace(words, place, cpu_seconds, paces)
         except NumericalError:
             return Ended(directory, 0.0, True)
-        more = ["--steps", str(int(MARGIN * found.steps(cpu_seconds)) + 1)]
+        if not own_steps:
+            more += ["--steps", str(int(MARGIN * found.steps(cpu_seconds)) + 1)]
         if save_seconds is not None:
             every = max(int(save_seconds / found.step), 1)
             more += ["--save-every", str(every), "--keep", "1000"]

@@ -1,9 +1,9 @@
 """How good are samples? Distances between sets, likelihoods, coverage of modes, novelty.
 
 Set-against-set metrics take the real set first, as features [N, D] (trailing axes are flattened),
-compute in float64 (`sliced_wasserstein` in the dtype that JAX gives the sets) and are listed in `METRICS`. No number stands alone: `calibrate` gives its value
-between two real sets of the same size, `bootstrap` its standard error, and a feature network's
-`label` says what was compared.
+compute in float64 (`sliced_wasserstein` in the dtype that JAX gives the sets) and are listed in
+`METRICS`. No number stands alone: `calibrate` gives its value between two real sets of the same
+size, `bootstrap` its standard error, and a feature network's `label` says what was compared.
 """
 
 from collections.abc import Callable

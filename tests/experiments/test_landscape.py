@@ -230,6 +230,14 @@ def test_several_seeds_are_their_mean_and_its_error():
     assert found["standard_error"] == pytest.approx(math.sqrt(7 / 3))
 
 
+def test_a_seed_that_diverged_early_does_not_make_training_cheap():
+    rows = [a_row(), a_row(seed=1), a_row(seed=2, diverged=True, cpu_seconds=0.0)]
+    columns, (_, line) = landscape_tables.numbers_table(rows)
+    cells = dict(zip(columns, line))
+    assert cells["CPU s of training"] == {"value": 120.0, "standard_error": 0.0}
+    assert cells["seeds diverged"] == "1 of 3"
+
+
 # The race.
 
 
@@ -267,8 +275,9 @@ def test_the_first_checkpoint_below_the_line_is_the_entry(fake_python, results, 
     record = json.loads(path.read_text())
     shown = ["`--num-steps 8 gan`", "`--guidance 2 diffusion --steps-per 2`"]
     assert [row[1] for row in record["rows"]] == shown
-    with pytest.raises(ConfigError, match="entries kept had"):
-        race.keep({**entry, "line": 0.1}, "digits", results / "docs")
+    for other in ({"line": 0.1}, {"features": "pixels"}, {"num_samples": 100}):
+        with pytest.raises(ConfigError, match="entries kept had"):
+            race.keep({**entry, **other}, "digits", results / "docs")
 
 
 @pytest.mark.parametrize(
@@ -278,6 +287,8 @@ def test_the_first_checkpoint_below_the_line_is_the_entry(fake_python, results, 
         (["--line", "0.2"], "an experiment is missing"),
         (["difusion"], "did you mean 'diffusion'"),
         (["--dataset", "digits", "latent_diffusion"], "needs a trained run"),
+        (["gan", "--dataset", "mnist"], "--dataset of the entry is set by the race"),
+        (["--line", "0.2", "gan", "--loss", "hinge", "--seed=3"], "--seed of the entry"),
     ],
 )
 def test_what_is_no_entry_is_said(words, match):
@@ -288,6 +299,13 @@ def test_what_is_no_entry_is_said(words, match):
 def test_options_of_the_race_come_before_the_entry():
     words = ["--line", "0.2", "gan", "--loss", "hinge"]
     assert race.split(words) == (["--line", "0.2"], ["gan", "--loss", "hinge"])
+    assert race.split(["--line=0.2", *words[2:]]) == (["--line=0.2"], ["gan", "--loss", "hinge"])
+
+
+def test_an_entry_with_its_own_steps_keeps_checkpoints_by_time(fake_python, results, monkeypatch):
+    words = ["diffusion", "--steps", "300"]
+    race.run(words, race.Config("digits", every=0.1, limit=60), results / "run")
+    assert len(race.saved_steps(results / "run")) > 1
 
 
 TINY = "--network.width 16 --network.depth 1 --batch-size 16 --sampling-steps 4"
