@@ -209,9 +209,7 @@ def keep(entry: dict[str, Any], dataset: str, docs: Path = DOCS) -> Path:
     for how in ("line", "features", "num_samples"):
         others = {e[how] for e in before} - {entry[how]}
         if others:
-            raise ConfigError(
-                f"{how}={entry[how]!r}: the entries kept had {others.pop()!r}"
-            )
+            raise ConfigError(f"{how}={entry[how]!r}: the entries kept had {others.pop()!r}")
     entries = [*before, {**entry, "cores": facts["cores"]}]
     write(name, facts, {"entries": entries})
     record = table(entries, f"race-{slug(dataset)}", dataset)
