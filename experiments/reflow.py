@@ -20,7 +20,7 @@ from experiments.shared import measures, pictures
 from experiments.shared.command_line import read_options
 from experiments.shared.option_types import MAX_COUNT, MAX_SAMPLES, Count, Seed, within
 from experiments.shared.provenance import compare, in_report
-from experiments.shared.reflow_rounds import trained
+from experiments.shared.reflow_rounds import check_flow, trained
 from experiments.shared.registry import Saved
 from experiments.shared.runner import rebuild
 from gen_jax import data, training
@@ -40,7 +40,8 @@ class Config:
     """Which run, and how often."""
 
     run: Annotated[str, tyro.conf.Positional]
-    """Directory of a run of flow_matching or diffusion."""
+    """Directory of a run of flow_matching, or of diffusion that predicts the velocity, on the linear
+    path: the first round starts from its parameters."""
     rounds: Count = 2
     pairs: Annotated[int, *within(2, MAX_SAMPLES)] = 20_000
     """Of noise and data, drawn once in each round."""
@@ -85,6 +86,7 @@ def main() -> None:
     changed = compare(first, config.allow_changed_data)
     if first.spec.kind == "text":
         raise ConfigError(f"run {config.run!r} is of text, which has no flow")
+    check_flow(first)
     if config.pairs < first.config.batch_size:
         raise ConfigError(
             f"pairs={config.pairs} must be at least the run's batch_size={first.config.batch_size}"

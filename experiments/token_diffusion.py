@@ -50,6 +50,7 @@ class Config(LabelledRun):
         super().check()
         check_choice("path", self.path, TOKEN_PATHS)
         check_choice("stepper", self.stepper, TOKEN_STEPPERS)
+        self.network.check(patches=self.patch is not None)
 
 
 def tokens_of(spec: DatasetSpec) -> tuple[int, data.Transform | None]:

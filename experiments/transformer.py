@@ -36,6 +36,11 @@ class Config(LabelledRun):
     batch_size: Count = 32
     network: TransformerNetwork = field(default_factory=TransformerNetwork)
 
+    def check(self) -> None:
+        """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
+        super().check()
+        self.network.check()
+
 
 def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     """The model of a configuration; raises ConfigError for options that cannot work."""

@@ -278,12 +278,13 @@ def captions(vocabulary: int, length: int, name: str = "caption", key: str = "ca
     """A sentence of up to `length` tokens below `vocabulary` for each example; 0 is padding."""
     check_range("vocabulary", vocabulary, 2, integer=True)
     check_range("length", length, 1, integer=True)
-    return Captions(name, key, int(vocabulary), int(length))
+    return Captions(check_text("name", name), check_text("key", key), int(vocabulary), int(length))
 
 
 def image(shape: tuple[int, ...], name: str = "image", key: str | None = None) -> Image:
     """An array of this shape for each example, such as a degraded image (saharia2022)."""
-    return Image(name, key or name, check_shape("shape", shape))
+    key = name if key is None else key
+    return Image(check_text("name", name), check_text("key", key), check_shape("shape", shape))
 
 
 def joint(**conditions: Condition) -> Joint:

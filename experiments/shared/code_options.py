@@ -44,6 +44,7 @@ class CodeConfig:
         """Raise ConfigError for what cannot work, before anything is loaded or compiled."""
         super().check()  # type: ignore[misc]
         check_choice("likelihood", self.likelihood, ["auto", *vae.LIKELIHOODS])
+        self.prior_network.check("prior_network.")
 
 
 def options_of(config: Any, spec: DatasetSpec) -> vae.VQOptions:

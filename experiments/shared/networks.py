@@ -11,6 +11,7 @@ from experiments.shared.option_types import MAX_WIDTH, Layers, MaybeLayers, Shar
 from gen_jax.data import DatasetSpec
 from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.nets import MLP, NETWORKS, DiT, UNet
+from gen_jax.nets.blocks import check_heads
 from gen_jax.ranges import check_ranges
 
 SIZED = ("mlp", "unet", "dit")
@@ -40,6 +41,13 @@ class NetworkConfig:
         check_choice("network.name", self.name, ("auto", *NETWORKS))
         check_choice("network.dtype", self.dtype, DTYPES)
         check_ranges(self, "network.")
+        if self.name == "dit":
+            self.check_dit()
+
+    def check_dit(self) -> None:
+        """Raise ConfigError for a width that a DiT cannot have."""
+        if self.width is not None:
+            check_heads(self.width, 1, low=8, multiple=4, prefix="network.")
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,12 @@ class TransformerNetwork:
     heads: Width = 4
     dropout: Share = 0.1
     name: tyro.conf.Suppress[str] = "transformer"
+
+    def check(self, prefix: str = "network.", patches: bool = False) -> None:
+        """Raise ConfigError for sizes that no transformer, or none of patches, can have."""
+        check_ranges(self, prefix)
+        low, multiple = (8, 4) if patches else (2, 1)
+        check_heads(self.width, self.heads, low, multiple, prefix)
 
 
 def make_network(config: NetworkConfig, spec: DatasetSpec) -> Any:
@@ -85,6 +99,7 @@ def make_network(config: NetworkConfig, spec: DatasetSpec) -> Any:
         width, depth = config.width or (256 if image else 128), config.depth or 4
         return MLP(features=(width,) * depth, **common)
     if name == "dit":
+        config.check_dit()
         # About 32 channels per head, and as many heads as divide the width.
         heads = max(h for h in range(1, max(width // 32, 1) + 1) if width % h == 0)
         return DiT(config.patch, width, config.depth or 6, heads, **common)

@@ -9,22 +9,35 @@ import numpy as np
 from experiments.shared import pair_files, pictures
 from experiments.shared.registry import Saved, find
 from experiments.shared.runner import rebuild, run
+from gen_jax.errors import ConfigError
 from gen_jax.flow_matching import paired_data
 
 
+def check_flow(first: Saved) -> None:
+    """Raise ConfigError for a run whose parameters are not those of a velocity on a straight path:
+    a round starts from them, where they would mean something else."""
+    prediction = getattr(first.config, "prediction", "velocity")
+    if (prediction, first.config.path) != ("velocity", "linear"):
+        raise ConfigError(
+            f"run {str(first.directory)!r} predicts {prediction!r} on path={first.config.path!r}, "
+            "and rounds start from a velocity on the linear path: give a run of flow_matching, or "
+            "of diffusion with --prediction velocity --path linear"
+        )
+
+
 def next_config(config: Any, first: Saved, last: Saved, directory: Path, distilled: bool) -> Any:
-    """Options of a round: those of the first run where both have them, and the pairs."""
+    """Options of a round: those of the first run where both have them, the parameters of the last
+    one, and the pairs."""
     kind: Any = find("flow_matching").config
     shared = ("dataset", "batch_size", "learning_rate", "ema_decay", "label_dropout", "network")
     given = {name: getattr(first.config, name) for name in shared}
-    same = last.name == "flow_matching" and last.config.path == "linear"
     return kind(
         **given,
         steps=config.steps or first.config.steps,
         seed=config.seed,
         directory=str(directory),
         noise_input=first.config.noise_input,
-        initial_run=str(last.directory) if same else None,
+        initial_run=str(last.directory),
         pairs=True,
         distilled=distilled,
     )

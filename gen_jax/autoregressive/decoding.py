@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gen_jax.errors import check_range
+from gen_jax.errors import check_finite, check_range
 from gen_jax.randomness import fold_in
 from gen_jax.sampling.categorical import tempered
 from gen_jax.types import Array, Float, Int, Key, Num
@@ -39,7 +39,7 @@ LEAST = -1e9
 
 def checked(decoding: Decoding) -> Decoding:
     """The same; raises ConfigError for values out of range."""
-    check_range("temperature", decoding.temperature, 0)
+    check_finite("temperature", check_range("temperature", decoding.temperature, 0))
     if decoding.top_k is not None:
         check_range("top_k", decoding.top_k, 1, integer=True)
     check_range("top_p", decoding.top_p, 0, 1, open_low=True)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax import safe
-from gen_jax.checks import check_times
+from gen_jax.checks import check_times, is_known
 from gen_jax.discrete_diffusion.token_path import (
     TokenPath,
     check_tokens,
@@ -25,6 +25,7 @@ from gen_jax.discrete_diffusion.token_path import (
     rates,
     reverse,
 )
+from gen_jax.errors import ConfigError
 from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.types import Array, Float, Int, Key, TokenDenoiser
 
@@ -132,12 +133,14 @@ def bound(
 ) -> Bound:
     """The bound for the steps of `times` [n + 1], 1 to 0, with one draw of x_t for each step.
 
-    Raises ConfigError for tokens that the data cannot have, times that do not fall, and a denoiser
-    of another shape.
+    Raises ConfigError for tokens that the data cannot have, times that do not fall to 0, and a
+    denoiser of another shape.
     """
     x0 = check_tokens(path, x0)
     times = jnp.asarray(times, float)
     check_times(times)
+    if is_known(times) and times[-1] != 0:
+        raise ConfigError(f"times end at {times[-1]}, must end at 0: the rest of -log p is missing")
     keys, denoise = sample_keys(key, x0.shape[0]), checked(denoise, path)
     batch = lambda t: jnp.full(x0.shape[:1], t)
     q = marginal(path, x0, batch(times[0]))

@@ -2,22 +2,29 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import logsumexp
 
-from gen_jax.discrete_diffusion.token_path import TokenPath
+from gen_jax.checks import as_floats, is_known, no_type_check
+from gen_jax.discrete_diffusion.token_path import TokenPath, check_tokens
 from gen_jax.errors import ConfigError
 from gen_jax.types import Array, Float, TokenDenoiser
 
 
+@no_type_check
 def table_denoiser(table: Float[Array, "..."], path: TokenPath) -> TokenDenoiser:
     """log p(x0_i = v | x_t) when p(x0) = table[x0_1, .., x0_N], by summing over all of it.
 
     Where x_t is impossible, its tokens are taken to be independent.
-    Raises ConfigError for a table whose axes do not have as many entries as there are data tokens.
+    Raises ConfigError for a table whose axes do not have as many entries as there are data tokens,
+    and for negative entries or none above 0; the denoiser for tokens out of range.
     """
+    table = as_floats("table", table, finite=True)
     size, length = len(path.noise), table.ndim
-    if not length or any(n not in (size, size - 1) for n in table.shape):
+    if table.shape not in ((size,) * length, (size - 1,) * length) or not length:
         raise ConfigError(f"table {table.shape} must have an entry for each of {size} tokens")
+    if is_known(table) and not (np.min(table) >= 0 and np.max(table) > 0):
+        raise ConfigError("table must hold probabilities: none below 0, and some above")
     count = table.shape[0]
     others = lambda i: tuple(j for j in range(length) if j != i)
 
@@ -37,4 +44,8 @@ def table_denoiser(table: Float[Array, "..."], path: TokenPath) -> TokenDenoiser
         log_x0 = jax.nn.log_softmax(log_x0, axis=-1)
         return jnp.pad(log_x0, ((0, 0), (0, size - count)), constant_values=-jnp.inf)
 
-    return lambda x_t, t: jax.vmap(one)(x_t, jnp.broadcast_to(t, x_t.shape[:1]))
+    def denoise(x_t, t):
+        x_t = check_tokens(path, x_t, "x_t", noisy=True)
+        return jax.vmap(one)(x_t, jnp.broadcast_to(t, x_t.shape[:1]))
+
+    return denoise

@@ -6,6 +6,7 @@ the mask has no probability (sahoo2024). The loss is the continuous bound on -lo
 
 from collections.abc import Mapping
 from functools import partial
+from math import prod
 from typing import Annotated, Any, NamedTuple
 
 import jax
@@ -19,8 +20,19 @@ from gen_jax.condition_values import is_guided, null_or_drawn, value_of
 from gen_jax.conditions import Condition, check_null, checked_condition, configured, drop
 from gen_jax.data_units import check_data, to_data, to_model
 from gen_jax.discrete_diffusion.bounds import corrupt, rate_term
-from gen_jax.discrete_diffusion.samplers import TOKEN_STEPPERS, TokenStepper, sample
-from gen_jax.discrete_diffusion.token_path import TOKEN_PATHS, TokenPath, log_likelihood, prior
+from gen_jax.discrete_diffusion.samplers import (
+    TOKEN_STEPPERS,
+    TokenStepper,
+    check_stepper,
+    sample,
+)
+from gen_jax.discrete_diffusion.token_path import (
+    TOKEN_PATHS,
+    TokenPath,
+    check_path,
+    log_likelihood,
+    prior,
+)
 from gen_jax.errors import (
     ConfigError,
     DataError,
@@ -81,16 +93,20 @@ class Parts(NamedTuple):
 
 @no_type_check
 def make_parts(network: Any, optimizer: Any, options: Options) -> Parts:
-    """The parts of a model. Raises ConfigError for what does not fit together."""
+    """The parts of a model. Raises ConfigError for what does not fit together.
+
+    The stepper is one that can draw `shape` on this path in `num_steps`.
+    """
     check_shape("shape", options.shape)
     check_ranges(options)
     checked_condition(options.condition)
-    _stepper(options.stepper)
-    path = options.path
+    path: Any = options.path
     if isinstance(path, str):
         path = TOKEN_PATHS[check_choice("path", path, TOKEN_PATHS)](options.size)
-    if len(path.noise) - options.size not in (0, 1):
-        raise ConfigError(f"path has {len(path.noise)} tokens, the data {options.size}")
+    check_path(path, options.size)
+    stepper, tokens = _stepper(options.stepper), jnp.zeros((1, prod(options.shape)), jnp.int32)
+    # What a stepper refuses is refused here, not after a training.
+    jax.eval_shape(partial(stepper.init, path), tokens, jnp.zeros(options.num_steps + 1))
     network = configured("network", network, options.condition)
     return Parts(network, optimizer, options._replace(path=path))
 
@@ -98,7 +114,7 @@ def make_parts(network: Any, optimizer: Any, options: Options) -> Parts:
 def _stepper(stepper: str | TokenStepper) -> TokenStepper:
     if isinstance(stepper, str):
         return TOKEN_STEPPERS[check_choice("stepper", stepper, TOKEN_STEPPERS)]()
-    return stepper
+    return check_stepper(stepper)
 
 
 def _check_values(size: int, u: Array) -> None:
@@ -160,7 +176,7 @@ def init_state(parts: Parts, key: Key[Array, ""], batch: Batch) -> AveragedState
     if condition is not None:
         condition.of_batch(batch)
     check_data(options, batch["x"], partial(_check_values, options.size))
-    tokens = jnp.zeros((1, int(np.prod(options.shape))), jnp.int32)
+    tokens = jnp.zeros((1, prod(options.shape)), jnp.int32)
     null = None if condition is None else condition.null(1)
     check_null(parts.network, condition, batch, tokens, jnp.zeros(1))
     params = parts.network.init(key, tokens, jnp.zeros(1), null)
@@ -237,7 +253,7 @@ def draw_samples(
         assert options.condition is not None
         plain = network_denoiser(parts, state.ema, options.condition.null(n))
         denoise = extrapolate(denoise, plain, guidance)
-    length = int(np.prod(options.shape))
+    length = prod(options.shape)
     start = prior(fold_in(keys, 0), parts.path, (n, length))
     times = jnp.linspace(1.0, 0.0, steps + 1)
     drawn: Any = sample(fold_in(keys, 1), denoise, parts.path, start, times, chosen)

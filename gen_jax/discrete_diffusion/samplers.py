@@ -1,13 +1,13 @@
 """Samplers of tokens: a stepper owns one transition t -> s, `sample` owns the scan."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from gen_jax.calls import counted, network_call, uncounted
-from gen_jax.checks import check_times
+from gen_jax.checks import check_times, no_type_check
 from gen_jax.discrete_diffusion.token_path import (
     TokenPath,
     check_tokens,
@@ -16,7 +16,7 @@ from gen_jax.discrete_diffusion.token_path import (
     rates,
     reverse,
 )
-from gen_jax.errors import ConfigError, check_range
+from gen_jax.errors import ConfigError, check_finite, check_range, shown
 from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.types import Array, Float, Int, Key, State, TokenDenoiser
 
@@ -40,6 +40,13 @@ class TokenStepper(NamedTuple):
     init: Callable[[TokenPath, Array, Array], State] = lambda path, x, times: ()
 
 
+def check_stepper(stepper: Any) -> TokenStepper:
+    """The stepper. Raises ConfigError for anything else, such as its name."""
+    if not isinstance(stepper, TokenStepper):
+        raise ConfigError(f"stepper={shown(stepper)} must be a TokenStepper such as ancestral()")
+    return stepper
+
+
 class TokenSampleInfo(NamedTuple):
     """Batched network calls made (guidance calls two networks), and the tokens after each
     transition [n, B, N]."""
@@ -52,6 +59,7 @@ def _draw(keys: Key[Array, "B"], logits: Float[Array, "B N V"]) -> Int[Array, "B
     return jax.vmap(jax.random.categorical)(keys, logits)
 
 
+@no_type_check
 def sample(
     key: Key[Array, "*batch"],
     denoise: TokenDenoiser,
@@ -71,8 +79,9 @@ def sample(
       times: [n + 1], falling, from 1 to 0.
       info: also return `TokenSampleInfo`.
     Raises ConfigError for times that do not fall from at most 1 to at least 0, for tokens that the
-    path has not, and for a denoiser of another shape.
+    path has not, for a denoiser of another shape, and for what is no stepper.
     """
+    check_stepper(stepper)
     times, x = jnp.asarray(times, float), check_tokens(path, x, "x", noisy=True)
     check_times(times)
     keys, index = sample_keys(key, x.shape[0]), jnp.arange(times.shape[0] - 1)
@@ -116,7 +125,7 @@ def euler(corrector: float = 0.0) -> TokenStepper:
         marginals and renews tokens that are wrong (campbell2024, gat2024).
     Raises ConfigError for a negative corrector.
     """
-    check_range("corrector", corrector, 0)
+    check_finite("corrector", check_range("corrector", corrector, 0))
 
     def step(keys, denoise, path, x, carry, transition):
         t, s = _batch(x, transition.t), _batch(x, transition.s)
@@ -146,7 +155,7 @@ def by_confidence(temperature: float = 0.0) -> TokenStepper:
       temperature: of Gumbel noise on the confidence, multiplied by 1 - a(s): 0 is greedy.
     Raises ConfigError for a negative temperature, and a path without a mask token.
     """
-    check_range("temperature", temperature, 0)
+    check_finite("temperature", check_range("temperature", temperature, 0))
 
     def init(path, x, times):
         mask_token(path)

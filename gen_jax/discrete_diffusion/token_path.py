@@ -19,8 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax import safe
-from gen_jax.checks import as_array, check_output, is_known, no_type_check
-from gen_jax.errors import ConfigError, check_range
+from gen_jax.checks import as_array, check_callable, check_output, is_known, no_type_check
+from gen_jax.errors import ConfigError, check_range, shown
 from gen_jax.randomness import sample_keys
 from gen_jax.types import Array, Float, Int, Key, TokenDenoiser
 
@@ -48,7 +48,8 @@ def absorbing(size: int, keep: Callable[[Array], Array] = linear_keep) -> TokenP
     Raises ConfigError for a size below 1 and a `keep` that does not fall from 1 to 0.
     """
     check_range("size", size, 1, integer=True)
-    return TokenPath(_checked(keep), jnp.zeros(size + 1).at[size].set(1.0))
+    with jax.ensure_compile_time_eval():  # known also where a model is made inside jit
+        return TokenPath(_checked(keep), jnp.zeros(size + 1).at[size].set(1.0))
 
 
 def uniform(size: int, keep: Callable[[Array], Array] = linear_keep) -> TokenPath:
@@ -57,7 +58,8 @@ def uniform(size: int, keep: Callable[[Array], Array] = linear_keep) -> TokenPat
     Raises ConfigError for a size below 2 and a `keep` that does not fall from 1 to 0.
     """
     check_range("size", size, 2, integer=True)
-    return TokenPath(_checked(keep), jnp.full(size, 1 / size))
+    with jax.ensure_compile_time_eval():
+        return TokenPath(_checked(keep), jnp.full(size, 1 / size))
 
 
 TOKEN_PATHS: dict[str, Callable[..., TokenPath]] = {"absorbing": absorbing, "uniform": uniform}
@@ -65,8 +67,12 @@ TOKEN_PATHS: dict[str, Callable[..., TokenPath]] = {"absorbing": absorbing, "uni
 
 
 def _checked(keep: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    check_callable("keep", keep)
     with jax.ensure_compile_time_eval():
-        values = np.asarray(keep(jnp.linspace(0, 1, 101)))
+        values = keep(jnp.linspace(0, 1, 101))
+    if not is_known(values):
+        return keep
+    values = np.asarray(values)
     if not (values.shape == (101,) and np.all(np.diff(values) < 0)):
         raise ConfigError("keep must fall strictly over t in [0, 1]")
     if abs(values[0] - 1) > 1e-6 or values[-1] != 0:
@@ -74,6 +80,26 @@ def _checked(keep: Callable[[Array], Array]) -> Callable[[Array], Array]:
             f"keep must be 1 at t = 0 and exactly 0 at t = 1, got {values[0]} and {values[-1]}"
         )
     return keep
+
+
+def check_path(path: TokenPath, size: int) -> TokenPath:
+    """The path. Raises ConfigError for what is none, for noise that is no law, and for one that
+    data of the tokens 0 .. size - 1 cannot have: of another size, or whose mask they hold."""
+    if not isinstance(path, TokenPath):
+        raise ConfigError(f"path={shown(path)} must be a TokenPath such as absorbing({size})")
+    _checked(path.keep)
+    if not is_known(path.noise):
+        return path
+    noise = np.asarray(path.noise)
+    if noise.ndim != 1 or not ((noise >= 0).all() and abs(noise.sum() - 1) < 1e-5):
+        raise ConfigError(f"path.noise={shown(noise)} must be probabilities [V] whose sum is 1")
+    if len(noise) - size not in (0, 1):
+        raise ConfigError(f"path has {len(noise)} tokens, the data {size}")
+    if noise[:size].max() == 1:
+        raise ConfigError(
+            f"path has a mask that is one of the data's {size} tokens: {noise.argmax()}"
+        )
+    return path
 
 
 def is_absorbing(path: TokenPath) -> bool:
@@ -130,7 +156,11 @@ def _per_token(a: Array) -> Array:
 
 
 def marginal(path: TokenPath, x0: Int[Array, "B N"], t: Float[Array, "B"]) -> Float[Array, "B N V"]:
-    """q(x_t = v | x0), probabilities; t is [B] or []."""
+    """q(x_t = v | x0), probabilities; t is [B] or [].
+
+    Raises ConfigError for tokens out of range.
+    """
+    x0 = check_tokens(path, x0, noisy=True)
     a = _per_token(path.keep(t))
     return a * jax.nn.one_hot(x0, len(path.noise)) + (1 - a) * path.noise
 
@@ -160,7 +190,11 @@ def reverse(
     t: Float[Array, "B"],
     s: Float[Array, "B"],
 ) -> Float[Array, "B N V"]:
-    """log p(x_s = v | x_t) for each token, s < t, from log p(x0 | x_t); t and s are [B] or []."""
+    """log p(x_s = v | x_t) for each token, s < t, from log p(x0 | x_t); t and s are [B] or [].
+
+    Raises ConfigError for tokens out of range.
+    """
+    x_t = check_tokens(path, x_t, "x_t", noisy=True)
     a_t, a_s = _per_token(path.keep(t)), _per_token(path.keep(s))
     ratio = a_t / a_s
     w = _weights(path, log_x0, x_t, t)
@@ -172,7 +206,12 @@ def reverse(
 def ratios(
     path: TokenPath, log_x0: Float[Array, "B N V"], x_t: Int[Array, "B N"], t: Float[Array, "B"]
 ) -> Float[Array, "B N V"]:
-    """q_t(y) / q_t(x_t) where y has token v at one place (lou2024, eq. 4); 1 at v = x_t."""
+    """q_t(y) / q_t(x_t) where y has token v at one place (lou2024, eq. 4); 1 at v = x_t.
+
+    Where noise is a mask and x_t is none, p(x0 | x_t) says nothing of other values: 0 stands there.
+    Raises ConfigError for tokens out of range.
+    """
+    x_t = check_tokens(path, x_t, "x_t", noisy=True)
     a, w = _per_token(path.keep(t)), _weights(path, log_x0, x_t, t)
     return a * w + (1 - a) * path.noise * w.sum(-1, keepdims=True)
 

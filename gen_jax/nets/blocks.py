@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from gen_jax.errors import ConfigError
+from gen_jax.errors import ConfigError, check_range
 from gen_jax.types import Array, Float
 
 
@@ -16,6 +16,20 @@ def check_image(x: Array) -> None:
     """Raise ConfigError unless x is a batch of images [B, H, W, C]."""
     if x.ndim != 4:
         raise ConfigError(f"x has shape {x.shape}, an image network needs [B, H, W, C]")
+
+
+def check_heads(width: int, heads: int, low: int = 1, multiple: int = 1, prefix: str = "") -> None:
+    """Raise ConfigError for a width that is no multiple of the number of heads and of `multiple`.
+
+    Args:
+      low: the least width.
+      prefix: of the arguments' names, such as "network.".
+    """
+    check_range(f"{prefix}width", width, low, integer=True)
+    check_range(f"{prefix}heads", heads, 1, integer=True)
+    if width % heads or width % multiple:
+        also = f"{multiple} and of " if multiple > 1 else ""
+        raise ConfigError(f"{prefix}width={width} must be a multiple of {also}heads={heads}")
 
 
 def pad_to_multiple(x: Float[Array, "B H W C"], multiple: int) -> Float[Array, "B H2 W2 C"]:

@@ -12,6 +12,7 @@ import numpy as np
 from flax import linen as nn
 
 from gen_jax.errors import ConfigError, check_range
+from gen_jax.nets.embeddings import rows_of
 from gen_jax.types import Array, Float, Int
 
 Offsets = tuple[tuple[int, int], ...]
@@ -111,8 +112,7 @@ class Label(nn.Module):
             label = jnp.full(batch, self.num_classes, jnp.int32)
         shape = (self.num_classes + 1, self.width)
         table = self.param("table", nn.initializers.normal(0.1), shape)
-        rows = table.at[label].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
-        return rows[:, None, None]
+        return rows_of(table, label)[:, None, None]
 
 
 def check_units(units: int, channels: int, width: int) -> None:

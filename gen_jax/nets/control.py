@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from gen_jax import conditions
-from gen_jax.errors import ConfigError
+from gen_jax.checks import no_type_check
+from gen_jax.errors import ConfigError, shown
 from gen_jax.nets.adapters import FunctionNetwork, from_functions
 from gen_jax.nets.blocks import check_image, over_tokens, patches_of
 from gen_jax.nets.dit import ZEROS, Block, DiT
@@ -91,6 +92,20 @@ class ControlledDiT(DiT):
         return {"condition": left}, {part.name: value[part.name] for part in others}, image
 
 
+def check_layers(name: str, found: Any, wanted: Any) -> None:
+    """Raise ConfigError unless parameters have the layers of a network, and their shapes."""
+    wanted, found = (
+        {jax.tree_util.keystr(path): leaf.shape for path, leaf in leaves}
+        for leaves in map(jax.tree_util.tree_leaves_with_path, (wanted, found))
+    )
+    wrong = sorted(p for p in wanted | found if wanted.get(p) != found.get(p))
+    if wrong:
+        raise ConfigError(
+            f"{name}{wrong[0]} has shape {found.get(wrong[0])}, the network's has "
+            f"{wanted.get(wrong[0])}"
+        )
+
+
 def control_params(variables: Any, base: Any) -> Any:
     """A `ControlledDiT`'s fresh variables, with a trained DiT's as base and as side copy.
 
@@ -99,26 +114,21 @@ def control_params(variables: Any, base: Any) -> Any:
     Raises ConfigError where the base has other layers, or layers of another shape.
     """
     params = variables["params"]
-    wanted, found = (
-        {jax.tree_util.keystr(path): leaf.shape for path, leaf in leaves}
-        for leaves in map(jax.tree_util.tree_leaves_with_path, (params["base"], base))
-    )
-    wrong = sorted(p for p in wanted | found if wanted.get(p) != found.get(p))
-    if wrong:
-        raise ConfigError(
-            f"base{wrong[0]} has shape {found.get(wrong[0])}, the network's has "
-            f"{wanted.get(wrong[0])}"
-        )
+    check_layers("base", base, params["base"])
     side = {name: base.get(name, fresh) for name, fresh in params["side"].items()}
     return {**variables, "params": {"base": base, "side": side}}
 
 
+@no_type_check
 def beside(network: ControlledDiT, base: Any) -> FunctionNetwork:
     """The network whose parameters are the side copy alone; the base's stay as they are.
 
     With `frozen.given(base, lambda base: diffusion(beside(network, base), ...))` the base travels
     in the state and neither an optimizer nor a moving average sees it. Dropout is off.
+    Raises ConfigError for another network.
     """
+    if not isinstance(network, ControlledDiT):
+        raise ConfigError(f"network={shown(network)} must be a ControlledDiT")
 
     def init(key: Any, x: Any, noise: Any, condition: Any = None) -> Any:
         x = jnp.asarray(x, jnp.float32)

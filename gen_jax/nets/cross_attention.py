@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from gen_jax.errors import ConfigError
-from gen_jax.nets.blocks import over_tokens
+from gen_jax.errors import ConfigError, shown
+from gen_jax.nets.blocks import check_heads, over_tokens
+from gen_jax.nets.embeddings import rows_of
 from gen_jax.nets.seen import Seen
 from gen_jax.types import Array, Bool, Float, Int
 
@@ -29,8 +30,7 @@ class Words(nn.Module):
         init = nn.initializers.normal(1.0)
         words = self.param("words", init, (self.vocabulary, self.width), self.param_dtype)
         places = self.param("places", init, (tokens.shape[1], self.width), self.param_dtype)
-        table = words.astype(jnp.float32)
-        found = table.at[tokens].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
+        found = rows_of(words.astype(jnp.float32), tokens)
         return found + places.astype(jnp.float32), tokens != 0
 
 
@@ -63,11 +63,14 @@ class CrossAttention(nn.Module):
         context: Float[Array, "B T E"],
         mask: Bool[Array, "B T"] | None = None,
     ) -> Float[Array, "B N D"]:
-        """Raises ConfigError unless `heads` divides D."""
+        """Raises ConfigError unless `heads` divides D, and for another mask."""
         width = x.shape[-1]
-        if width % self.heads:
-            raise ConfigError(f"heads={self.heads} must divide the width {width}")
+        check_heads(width, self.heads)
         mask = jnp.ones(context.shape[:2], bool) if mask is None else mask
+        if mask.shape != context.shape[:2] or mask.dtype != bool:
+            raise ConfigError(
+                f"mask is {shown(mask)}, must be an array of bool {list(context.shape[:2])}"
+            )
         context = jnp.where(mask[..., None], context, 0)
         split = lambda h: h.reshape(*h.shape[:2], self.heads, width // self.heads)
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}

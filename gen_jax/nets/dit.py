@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from gen_jax.errors import ConfigError, check_range
+from gen_jax.errors import check_range
 from gen_jax.nets.blocks import (
     SelfAttention,
+    check_heads,
     check_image,
     depth_to_space,
     over_tokens,
@@ -86,6 +87,13 @@ class Block(nn.Module):
         return x + gate_2[:, None] * over_tokens(nn.Dense(width, **types), h)
 
 
+def check_dit_sizes(sized: Any, prefix: str = "") -> None:
+    """Raise ConfigError unless a DiT can have this width, depth, patch and number of heads."""
+    for name in ("patch", "depth"):
+        check_range(f"{prefix}{name}", getattr(sized, name), 1, integer=True)
+    check_heads(sized.width, sized.heads, low=8, multiple=4, prefix=prefix)
+
+
 class DiT(nn.Module):
     """Transformer over patches of patch x patch pixels, with a fixed sin-cos position embedding.
 
@@ -105,12 +113,7 @@ class DiT(nn.Module):
     outputs: int = 1
 
     def __post_init__(self):
-        for name, low in (("patch", 1), ("width", 8), ("depth", 1), ("heads", 1)):
-            check_range(name, getattr(self, name), low, integer=True)
-        if self.width % self.heads or self.width % 4:
-            raise ConfigError(
-                f"width={self.width} must be a multiple of 4 and of heads={self.heads}"
-            )
+        check_dit_sizes(self)
         check_range("num_classes", self.num_classes, 0, integer=True)
         check_range("dropout", self.dropout, 0, 1)
         check_range("outputs", self.outputs, 1, integer=True)

@@ -54,6 +54,28 @@ def position_2d(height: int, width: int, features: int) -> Float[Array, "N featu
     return grid.reshape(height * width, features)
 
 
+def rows_of(table: Float[Array, "K E"], index: Int[Array, "..."]) -> Float[Array, "... E"]:
+    """Rows of a table; NaN for an index out of range, never another row."""
+    return table.at[index].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
+
+
+def vectors_of_values(
+    module: Any, name: str, x: Int[Array, "B N"], width: int, field: str, count: int
+) -> Float[Array, "B N E"]:
+    """A vector for each token's value, from a table of the module; to be called inside `compact`.
+
+    Args:
+      module: with the fields `vocabulary` and `param_dtype`; `name` is that of its table.
+      field: of the module, which says that it takes `count` tokens.
+    Raises ConfigError for another number of tokens.
+    """
+    if x.shape[1] != count:
+        given = f"{field}={getattr(module, field)}"
+        raise ConfigError(f"{x.shape[1]} tokens were given to a network of {given}")
+    init, shape = nn.initializers.normal(1.0), (module.vocabulary, width)
+    return rows_of(module.param(name, init, shape, module.param_dtype), x)
+
+
 class ConditionEmbedding(nn.Module):
     """One float32 vector per example from its noise level, its label and its sentence.
 
@@ -101,9 +123,7 @@ class ConditionEmbedding(nn.Module):
             (self.num_classes + 1, self.width),
             self.param_dtype,
         )
-        return h + table.astype(jnp.float32).at[label].get(
-            mode="fill", fill_value=jnp.nan, wrap_negative_indices=False
-        )
+        return h + rows_of(table.astype(jnp.float32), label)
 
 
 class SentenceMean(nn.Module):
@@ -119,11 +139,7 @@ class SentenceMean(nn.Module):
         init = nn.initializers.normal(1.0)
         words = self.param("words", init, (self.vocabulary, self.width), self.param_dtype)
         places = self.param("places", init, (tokens.shape[1], self.width), self.param_dtype)
-        found = (
-            words.astype(jnp.float32)
-            .at[tokens]
-            .get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
-        )
+        found = rows_of(words.astype(jnp.float32), tokens)
         there = (tokens != 0)[..., None]
         total = jnp.sum(jnp.where(there, found * (1 + 0.5 * places), 0), axis=1)
         mean = total / jnp.maximum(there.sum(1), 1)

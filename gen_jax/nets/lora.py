@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gen_jax.checks import as_key
-from gen_jax.errors import ConfigError, check_range
+from gen_jax.checks import as_key, check_callable, no_type_check
+from gen_jax.errors import ConfigError, check_finite, check_range, shown
 from gen_jax.types import Array, Key
 
 Adapters = dict[str, dict[str, Array]]
@@ -43,6 +43,7 @@ def highest_rank(params: Any) -> int:
     return max((min(_sides(leaf)) for leaf in kernels), default=0)
 
 
+@no_type_check
 def init(
     key: Key[Array, ""], params: Any, rank: int, match: Callable[[str], bool] = is_kernel
 ) -> Adapters:
@@ -56,6 +57,7 @@ def init(
     """
     key = as_key("key", key)
     check_range("rank", rank, 1, integer=True)
+    check_callable("match", match)
     leaves = {_path(keys): leaf for keys, leaf in jax.tree_util.tree_leaves_with_path(params)}
     kernels = {path: leaf for path, leaf in leaves.items() if leaf.ndim > 1 and match(path)}
     if not kernels:
@@ -70,21 +72,29 @@ def init(
     return adapters
 
 
+@no_type_check
 def merge(params: Any, adapters: Adapters, scale: float = 1.0) -> Any:
     """The parameters with `scale` down up added to the adapted kernels, in float32 or wider.
 
     hu2022 writes the scale as alpha / rank. Raises ConfigError for an adapter of no parameter, or
     of another shape.
     """
+    if check_finite("scale", scale) is None:
+        raise ConfigError("scale=None must be a finite number")
     merged = set()
 
     def one(keys: Any, leaf: Array) -> Array:
         path = _path(keys)
         if path not in adapters:
             return leaf
-        down, up = adapters[path]["down"], adapters[path]["up"]
-        if (down.shape[0], up.shape[1]) != _sides(leaf):
-            raise ConfigError(f"the adapter of {path} is for {down.shape[0]} x {up.shape[1]}")
+        down, up = (adapters[path].get(name) for name in ("down", "up"))
+        ins, outs = _sides(leaf)
+        rank = jnp.shape(down)[-1:]
+        if jnp.shape(down) != (ins, *rank) or jnp.shape(up) != (*rank, outs) or not rank:
+            raise ConfigError(
+                f"the adapter of {path} is down {shown(down)}, up {shown(up)}; must be "
+                f"[{ins}, rank] and [rank, {outs}]"
+            )
         merged.add(path)
         update = scale * (down @ up).reshape(leaf.shape)
         wide = leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))

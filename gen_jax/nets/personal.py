@@ -10,6 +10,7 @@ from gen_jax.checks import no_type_check
 from gen_jax.errors import ConfigError, check_finite, check_range
 from gen_jax.nets import lora
 from gen_jax.nets.adapters import FunctionNetwork, from_functions
+from gen_jax.nets.control import check_layers
 from gen_jax.types import Array, Float, Key
 
 
@@ -57,21 +58,25 @@ def personal(
       network: made for K + 1 classes.
       base: the parameters of the trained network of K classes, `variables["params"]` of it.
       scale: of the adapters, see `lora.merge`.
-    Raises ConfigError as `with_class`, and for a rank above every kernel's smaller side.
+    Raises ConfigError as `with_class`, and for a rank above every kernel's smaller side; its `init`
+    for a network with other layers than the base.
     """
     check_range("rank", rank, 0, lora.highest_rank(base), integer=True)
     check_finite("scale", scale)
     start = with_class(base, check_range("like", like, 0, integer=True))
-    if rank == 0:
-        whole = lambda params, *inputs: network.apply({"params": params}, *inputs)
-        return from_functions(lambda key, *inputs: start, whole)
     wide = lora.wide_kernels(base, rank)
 
     def init(key: Key[Array, ""], *inputs: Any) -> Any:
+        fits = jax.eval_shape(network.init, jax.random.key(0), *inputs)["params"]
+        check_layers("base with one class more: ", start, fits)
+        if rank == 0:
+            return start
         row = _table(start)[-2].astype(jnp.float32)
         return {"label": row, "adapters": lora.init(key, base, rank, wide.__contains__)}
 
     def apply(own: Any, *inputs: Any) -> Any:
+        if rank == 0:
+            return network.apply({"params": own}, *inputs)
         params = lora.merge(with_class(base, own["label"]), own["adapters"], scale)
         return network.apply({"params": params}, *inputs)
 

@@ -8,7 +8,8 @@ from flax import linen as nn
 
 from gen_jax.errors import ConfigError, check_range, check_shape
 from gen_jax.nets.blocks import over_tokens
-from gen_jax.nets.dit import DiT
+from gen_jax.nets.dit import DiT, check_dit_sizes
+from gen_jax.nets.embeddings import vectors_of_values
 from gen_jax.types import Array, Float, Int
 
 
@@ -40,6 +41,8 @@ class TokenDiT(nn.Module):
     def __post_init__(self):
         for name in ("vocabulary", "channels"):
             check_range(name, getattr(self, name), 1, integer=True)
+        check_dit_sizes(self)
+        check_range("dropout", self.dropout, 0, 1)
         check_shape("shape", self.shape)
         if len(self.shape) != 3:
             raise ConfigError(f"shape={self.shape} must be that of an image, (H, W, C)")
@@ -56,12 +59,8 @@ class TokenDiT(nn.Module):
     ) -> Float[Array, "B N V"]:
         """Raises ConfigError for another number of tokens."""
         rows, columns, values = self.shape
-        if x.shape[1] != prod(self.shape):
-            raise ConfigError(f"{x.shape[1]} tokens were given to a network of shape={self.shape}")
+        vectors = vectors_of_values(self, "values", x, self.channels, "shape", prod(self.shape))
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        init = nn.initializers.normal(1.0)
-        table = self.param("values", init, (self.vocabulary, self.channels), self.param_dtype)
-        vectors = table.at[x].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
         image = vectors.reshape(len(x), rows, columns, values * self.channels)
         transformer = DiT(
             self.patch,

@@ -5,10 +5,11 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from gen_jax.errors import ConfigError, check_range
-from gen_jax.nets.blocks import over_tokens
+from gen_jax.errors import check_range
+from gen_jax.nets.blocks import check_heads, over_tokens
 from gen_jax.nets.cross_attention import words_of
 from gen_jax.nets.dit import Block, layer_norm, modulate
+from gen_jax.nets.embeddings import vectors_of_values
 from gen_jax.nets.seen import modulation_of
 from gen_jax.types import Array, Float, Int
 
@@ -34,10 +35,9 @@ class TokenTransformer(nn.Module):
     condition: Any = None
 
     def __post_init__(self):
-        for name in ("vocabulary", "length", "width", "depth", "heads"):
+        for name in ("vocabulary", "length", "depth"):
             check_range(name, getattr(self, name), 1, integer=True)
-        if self.width % self.heads:
-            raise ConfigError(f"width={self.width} must be a multiple of heads={self.heads}")
+        check_heads(self.width, self.heads, low=2)
         check_range("dropout", self.dropout, 0, 1)
         super().__post_init__()
 
@@ -51,17 +51,13 @@ class TokenTransformer(nn.Module):
         deterministic: bool = True,
     ) -> Float[Array, "B N V"]:
         """Raises ConfigError for another number of tokens."""
-        length = x.shape[1]
-        if length != self.length:
-            raise ConfigError(f"{length} tokens were given to a network of length={self.length}")
+        values = vectors_of_values(self, "tokens", x, self.width, "length", self.length)
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         width = 2 * (self.width // 2)
         modulation, beside = modulation_of(self, width, noise, x, condition, None)
         init = nn.initializers.normal(1.0)
-        table = self.param("tokens", init, (self.vocabulary, self.width), self.param_dtype)
         places = self.param("places", init, (self.length, self.width), self.param_dtype)
-        h = table.at[x].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
-        h = (h + places).astype(self.dtype)
+        h = (values + places).astype(self.dtype)
         words = words_of(beside, self.width, self.param_dtype)
         for _ in range(self.depth):
             block = Block(self.heads, dropout=self.dropout, **types)

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from gen_jax.errors import ConfigError, check_range
-from gen_jax.nets.blocks import DecoderBlock, causal
+from gen_jax.nets.blocks import DecoderBlock, causal, check_heads
 from gen_jax.nets.cached_attention import Attention
 from gen_jax.nets.causal import Label
+from gen_jax.nets.embeddings import rows_of
 from gen_jax.types import Array, Float, Int
 
 
@@ -28,10 +29,9 @@ class Transformer(nn.Module):
     dropout: float = 0.0
 
     def __post_init__(self):
-        for name in ("vocabulary", "context", "width", "depth", "heads", "ratio"):
+        for name in ("vocabulary", "context", "depth", "ratio"):
             check_range(name, getattr(self, name), 1, integer=True)
-        if self.width % self.heads:
-            raise ConfigError(f"width={self.width} must be a multiple of heads={self.heads}")
+        check_heads(self.width, self.heads)
         check_range("num_classes", self.num_classes, 0, integer=True)
         check_range("dropout", self.dropout, 0, 1)
         super().__post_init__()
@@ -59,7 +59,7 @@ class Transformer(nn.Module):
         init = nn.initializers.normal(0.02)
         table = self.param("tokens", init, (self.vocabulary + 1, self.width))
         places = self.param("places", init, (self.context, self.width))
-        h = table.at[x].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
+        h = rows_of(table, x)
         h = h + jax.lax.dynamic_slice_in_dim(places, first, length)
         h = h + Label(self.num_classes, self.width)(condition, batch)[:, 0]
         h = nn.Dropout(self.dropout)(h, deterministic=deterministic)

@@ -19,9 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.batching import batch_rows
-from gen_jax.checks import check_output, no_type_check
+from gen_jax.checks import as_array, as_key, check_callable, check_output, no_type_check
 from gen_jax.data_units import Data
-from gen_jax.errors import ConfigError, DataError
+from gen_jax.errors import ConfigError, DataError, check_finite, check_range, shown
 from gen_jax.frozen import given, parts_of, unfrozen
 from gen_jax.model import GenerativeModel, compiled
 from gen_jax.randomness import fold_in, sample_keys
@@ -135,10 +135,12 @@ def first_stage(
         and of a deterministic encoder, whose latents have no unit, it is a share of the mean
         variance of all channels.
     Raises ConfigError for dead channels, as those of a single example are, for a VQ-VAE with one
-    code in use, and as `latent_shape`; DataError for no examples.
+    code in use, and as `latent_shape`; DataError for no examples, or some that are not finite.
     """
-    stage = untouched(model, state)
-    if not len(x):
+    stage, key = untouched(model, state), as_key("key", key)
+    check_finite("threshold", check_range("threshold", threshold, 0))
+    x = as_array("x", x)
+    if not x.ndim or not len(x):
         raise DataError("x holds no examples, must be the training set [N, ...] with N >= 2")
     bare = jax.jit(lambda key, state, x: _draws_and_means(model, state, key, x))
     rows = enumerate(batch_rows(len(x), min(BATCH_SIZE, len(x))))
@@ -227,10 +229,17 @@ def latent_model(
       density: of u in place of the model's own `log_prob`, a lower bound.
     Raises ConfigError as `latent_shape`, and for a density of what has no bound.
     """
+    if not isinstance(stage, FirstStage):
+        raise ConfigError(f"stage={shown(stage)} must be a FirstStage, of first_stage")
+    if density is not None:
+        check_callable("density", density)
     shape = latent_shape(model, stage.state)
 
     def whole(stage: FirstStage) -> GenerativeModel:
         made, inner = make(coder(model, stage)), make(None)
+        for found in (made, inner):
+            if not isinstance(found, GenerativeModel):
+                raise ConfigError(f"make returned {shown(found)}, must return a GenerativeModel")
         plain: Any = inner.log_prob
         own: Any = density or (lambda key, inner, state, u: plain(key, state, u))
         parts, _ = _parts(model, stage.state)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import logsumexp
 
-from gen_jax.checks import check_output, is_known
+from gen_jax.checks import as_floats, check_output, is_known, no_type_check
 from gen_jax.errors import ConfigError, check_choice, check_range
 from gen_jax.flows import affine, chain, coupling
 from gen_jax.model import GenerativeModel
@@ -135,6 +135,7 @@ def fixed(prior: Prior | None = None) -> PriorFamily:
     return PriorFamily(lambda key, dim, inputs: (), make)
 
 
+@no_type_check
 def model_prior(
     model: GenerativeModel,
     state: State,
@@ -151,14 +152,19 @@ def model_prior(
 
     Args:
       mean, std: [D] or numbers, such as the moments of the latents that the model was trained on.
-    Raises ConfigError for a model without log_prob or samples, and unless std > 0.
+    Raises ConfigError for a model without log_prob or samples, for moments of another shape, and
+    unless std > 0; DataError for moments that are not finite.
     """
     if model.log_prob is None or model.sample is None:
         raise ConfigError("model must have both log_prob and sample to be a prior")
+    mean, std = (as_floats(name, x, finite=True) for name, x in (("mean", mean), ("std", std)))
     check_range("std", float(np.min(std)) if is_known(std) else 1.0, 0, open_low=True)
     density, draw = model.log_prob, model.sample
 
     def log_prob(z):
+        for name, moment in (("mean", mean), ("std", std)):
+            if moment.shape not in ((), z.shape[1:]):
+                raise ConfigError(f"{name} has shape {moment.shape}, must be () or {z.shape[1:]}")
         scale = jnp.broadcast_to(jnp.asarray(std, z.dtype), z.shape[1:])
         v = (z - jnp.asarray(mean, z.dtype)) / scale
         found = density(jax.random.key(0), state, v)
