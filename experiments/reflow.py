@@ -40,8 +40,8 @@ class Config:
     """Which run, and how often."""
 
     run: Annotated[str, tyro.conf.Positional]
-    """Directory of a run of flow_matching, or of diffusion that predicts the velocity, on the linear
-    path: the first round starts from its parameters."""
+    """Directory of a run of flow_matching, or of diffusion that predicts the velocity, on the
+    linear path: the first round starts from its parameters."""
     rounds: Count = 2
     pairs: Annotated[int, *within(2, MAX_SAMPLES)] = 20_000
     """Of noise and data, drawn once in each round."""

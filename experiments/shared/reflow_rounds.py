@@ -17,6 +17,8 @@ def check_flow(first: Saved) -> None:
     """Raise ConfigError for a run whose parameters are not those of a velocity on a straight path:
     a round starts from them, where they would mean something else."""
     prediction = getattr(first.config, "prediction", "velocity")
+    if getattr(first.config, "loss", None) == "hybrid":
+        raise ConfigError(f"run {str(first.directory)!r} learned variances, which no round has")
     if (prediction, first.config.path) != ("velocity", "linear"):
         raise ConfigError(
             f"run {str(first.directory)!r} predicts {prediction!r} on path={first.config.path!r}, "

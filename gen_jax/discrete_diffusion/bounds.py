@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gen_jax import safe
 from gen_jax.checks import check_times, is_known
@@ -139,8 +140,8 @@ def bound(
     x0 = check_tokens(path, x0)
     times = jnp.asarray(times, float)
     check_times(times)
-    if is_known(times) and times[-1] != 0:
-        raise ConfigError(f"times end at {times[-1]}, must end at 0: the rest of -log p is missing")
+    if is_known(times) and (last := np.asarray(times)[-1]) != 0:
+        raise ConfigError(f"times end at {last}, must end at 0: the rest of -log p is missing")
     keys, denoise = sample_keys(key, x0.shape[0]), checked(denoise, path)
     batch = lambda t: jnp.full(x0.shape[:1], t)
     q = marginal(path, x0, batch(times[0]))

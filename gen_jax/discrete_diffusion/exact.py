@@ -23,7 +23,8 @@ def table_denoiser(table: Float[Array, "..."], path: TokenPath) -> TokenDenoiser
     size, length = len(path.noise), table.ndim
     if table.shape not in ((size,) * length, (size - 1,) * length) or not length:
         raise ConfigError(f"table {table.shape} must have an entry for each of {size} tokens")
-    if is_known(table) and not (np.min(table) >= 0 and np.max(table) > 0):
+    values = np.asarray(table) if is_known(table) else np.ones(1)
+    if not ((values >= 0).all() and values.any()):
         raise ConfigError("table must hold probabilities: none below 0, and some above")
     count = table.shape[0]
     others = lambda i: tuple(j for j in range(length) if j != i)

@@ -34,7 +34,6 @@ from gen_jax.discrete_diffusion.token_path import (
     prior,
 )
 from gen_jax.errors import (
-    ConfigError,
     DataError,
     check_choice,
     check_range,

@@ -69,10 +69,10 @@ TOKEN_PATHS: dict[str, Callable[..., TokenPath]] = {"absorbing": absorbing, "uni
 def _checked(keep: Callable[[Array], Array]) -> Callable[[Array], Array]:
     check_callable("keep", keep)
     with jax.ensure_compile_time_eval():
-        values = keep(jnp.linspace(0, 1, 101))
-    if not is_known(values):
+        found = keep(jnp.linspace(0, 1, 101))
+    if not is_known(found):
         return keep
-    values = np.asarray(values)
+    values = np.asarray(found)
     if not (values.shape == (101,) and np.all(np.diff(values) < 0)):
         raise ConfigError("keep must fall strictly over t in [0, 1]")
     if abs(values[0] - 1) > 1e-6 or values[-1] != 0:

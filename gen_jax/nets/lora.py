@@ -87,7 +87,8 @@ def merge(params: Any, adapters: Adapters, scale: float = 1.0) -> Any:
         path = _path(keys)
         if path not in adapters:
             return leaf
-        down, up = (adapters[path].get(name) for name in ("down", "up"))
+        parts: Any = adapters[path]
+        down, up = (parts.get(name) for name in ("down", "up"))
         ins, outs = _sides(leaf)
         rank = jnp.shape(down)[-1:]
         if jnp.shape(down) != (ins, *rank) or jnp.shape(up) != (*rank, outs) or not rank:

@@ -158,7 +158,7 @@ def model_prior(
     if model.log_prob is None or model.sample is None:
         raise ConfigError("model must have both log_prob and sample to be a prior")
     mean, std = (as_floats(name, x, finite=True) for name, x in (("mean", mean), ("std", std)))
-    check_range("std", float(np.min(std)) if is_known(std) else 1.0, 0, open_low=True)
+    check_range("std", float(np.asarray(std).min()) if is_known(std) else 1.0, 0, open_low=True)
     density, draw = model.log_prob, model.sample
 
     def log_prob(z):

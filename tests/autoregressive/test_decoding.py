@@ -98,7 +98,14 @@ def test_the_loop_is_the_plain_one(key, block, length):
 
 
 @pytest.mark.parametrize(
-    "options", [{"temperature": -1.0}, {"top_k": 0}, {"top_p": 0.0}, {"top_p": 1.5}]
+    "options",
+    [
+        {"temperature": -1.0},
+        {"temperature": float("inf")},
+        {"top_k": 0},
+        {"top_p": 0.0},
+        {"top_p": 1.5},
+    ],
 )
 def test_bad_options(options):
     with pytest.raises(ConfigError, match=next(iter(options))):

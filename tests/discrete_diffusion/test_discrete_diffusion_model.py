@@ -137,6 +137,10 @@ def test_bad_input_is_refused():
         ({"stepper": "eulr"}, "did you mean 'euler'"),
         ({"num_steps": 0}, "num_steps=0"),
         ({"path": dd.absorbing(7)}, "8 tokens"),
+        ({"size": 4, "path": dd.absorbing(3)}, "mask that is one of the data's 4 tokens: 3"),
+        ({"path": "uniform", "stepper": "by_confidence"}, "mask"),
+        ({"stepper": "first_hitting", "num_steps": 1}, "a step for each of 2 tokens"),
+        ({"stepper": 3}, "stepper=3"),
     ):
         with pytest.raises(ConfigError, match=message):
             make(**options)

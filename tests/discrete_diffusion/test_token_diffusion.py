@@ -247,6 +247,7 @@ def test_prior_is_noise(path, key):
         (lambda: TOKEN_PATHS["absorbing"](3, lambda t: jnp.cos(jnp.pi / 2 * t)), "exactly 0"),
         (lambda: TOKEN_PATHS["absorbing"](3, lambda t: t), "must fall"),
         (lambda: table_denoiser(jnp.ones((5, 5)), TOKEN_PATHS["uniform"](3)), "table"),
+        (lambda: table_denoiser(jnp.zeros((3, 3)), TOKEN_PATHS["uniform"](3)), "table must hold"),
     ],
 )
 def test_refusals(make, words):

@@ -167,6 +167,8 @@ def test_more_refusals(key):
         sample(key, denoise, path, start, jnp.array([1.0, 0.0]), TOKEN_STEPPERS["first_hitting"]())
     with pytest.raises(ConfigError, match="corrector=-1"):
         euler(-1)
+    with pytest.raises(ConfigError, match="times end at 0.5, must end at 0"):
+        bound(key, denoise, path, jnp.zeros((1, 2), int), jnp.array([1.0, 0.5]))
 
 
 @pytest.mark.parametrize("wrong", [(1, 4), (2, 1)])

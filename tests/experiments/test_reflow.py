@@ -80,6 +80,26 @@ def test_fewer_pairs_than_a_batch_are_refused_before_they_are_drawn(command, poi
     assert not list(points_run.parent.glob("*-reflow*"))
 
 
+@pytest.mark.parametrize(
+    ("options", "allowed"),
+    [
+        ({"path": "linear"}, True),
+        ({"path": "cosine"}, False),
+        ({"path": "linear", "prediction": "velocity"}, True),
+        ({"path": "linear", "prediction": "eps"}, False),
+        ({"path": "vp", "prediction": "velocity"}, False),
+        ({"path": "linear", "prediction": "velocity", "loss": "hybrid"}, False),
+    ],
+)
+def test_rounds_start_from_a_velocity_on_the_linear_path_alone(options, allowed):
+    """Parameters of another meaning were left out, and the first round began from none."""
+    first = SimpleNamespace(config=SimpleNamespace(**options), directory=Path("flow"))
+    if allowed:
+        return reflow_rounds.check_flow(first)
+    with pytest.raises(ConfigError, match="learned" if "loss" in options else "path="):
+        reflow_rounds.check_flow(first)
+
+
 def test_pairs_of_another_origin_are_refused(tmp_path):
     """Fewer pairs, another seed, or another run's were trained on in silence."""
     path, made = tmp_path / "pairs.npz", {"run": "a", "step": 6, "seed": 0, "pairs": 2}

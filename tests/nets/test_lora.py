@@ -74,8 +74,9 @@ def test_gradient_reaches_up_first_and_the_base_never():
                 {"qkv": {"kernel": jnp.ones((6, 8))}},
                 {"qkv/kernel": {"down": jnp.ones((6, 1)), "up": jnp.ones((1, 9))}},
             ),
-            "6 x 9",
+            r"must be \[6, rank\] and \[rank, 8\]",
         ),
+        (lambda: lora.merge(PARAMS, {}, scale=float("nan")), "scale=nan"),
     ],
 )
 def test_bad_adapters_are_refused(call, message):

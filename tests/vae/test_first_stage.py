@@ -192,6 +192,11 @@ def test_first_stages_that_will_not_do_are_refused_in_one_line(trained, images):
         vae.first_stage(jax.random.key(0), model, dead, images, threshold=1e-5)
     with pytest.raises(DataError, match="x holds no examples"):
         vae.first_stage(jax.random.key(0), model, state, images[:0])
+    with pytest.raises(ConfigError, match="threshold=nan"):
+        vae.first_stage(jax.random.key(0), model, state, images, threshold=float("nan"))
+    unknown = jnp.full((2, *images.shape[1:]), jnp.nan)
+    with pytest.raises(DataError, match="finite"):
+        vae.first_stage(jax.random.key(0), model, state, unknown)
     labelled = vae.vae(
         vae.mlp((4,)), vae.mlp((4,)), optax.sgd(0.1), shape=(2,), latent=1,
         likelihood="gaussian", condition=conditions.labels(2),
