@@ -110,7 +110,7 @@ def make_parts(network: Any, optimizer: Any, options: Options) -> Parts:
     return Parts(network, optimizer, options._replace(path=path))
 
 
-def _stepper(stepper: str | TokenStepper) -> TokenStepper:
+def _stepper(stepper: Any) -> TokenStepper:
     if isinstance(stepper, str):
         return TOKEN_STEPPERS[check_choice("stepper", stepper, TOKEN_STEPPERS)]()
     return check_stepper(stepper)
