@@ -75,6 +75,9 @@ def test_samples_follow_the_law_and_the_label(path):
     np.testing.assert_array_equal(guided[:, 0], 1)
     with pytest.raises(ConfigError, match="guidance"):
         model.sample(KEY, state, 4, guidance=2.0)
+    never, _, _ = build(path, by_class=True, condition_dropout=0.0)
+    with pytest.raises(ConfigError, match=r"guidance=2\.0 needs .* condition_dropout above 0"):
+        never.sample(KEY, state, 4, label=1, guidance=2.0)
 
 
 NETWORKS = {

@@ -127,6 +127,9 @@ def test_a_model_with_noise_learns_the_noisy_law_and_samples_the_clean_one():
     state = conditional.init(KEY, {"x": x, "y": jnp.zeros(4000, jnp.int32)})
     with pytest.raises(ConfigError, match="guidance=2 needs label"):
         conditional.sample(KEY, state, 3, guidance=2)
+    never = flows.flow(flows.actnorm(), optax.adam(0.02), **options, condition_dropout=0.0)
+    with pytest.raises(ConfigError, match="guidance=2 needs .* condition_dropout above 0"):
+        never.sample(KEY, state, 3, label=1, guidance=2)
 
 
 @pytest.mark.parametrize(
