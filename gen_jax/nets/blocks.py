@@ -118,6 +118,26 @@ def causal(query: Array, key: Array, value: Array) -> Array:
     return jax.nn.dot_product_attention(query, key, value, is_causal=True)
 
 
+def turned(x: Float[Array, "B N heads D"], base: float = 100.0) -> Float[Array, "B N heads D"]:
+    """Pairs of features turned by place times a frequency, geometric from 1 down to above 1 / base.
+
+    The product of a turned query and a turned key depends on the difference of their places only
+    (su2021 sec. 3.2.2). An odd last feature stays; angles are of float32.
+    """
+    half = x.shape[-1] // 2
+    frequencies = base ** (-jnp.arange(half, dtype=jnp.float32) / max(half, 1))
+    angle = jnp.arange(x.shape[1], dtype=jnp.float32)[:, None, None] * frequencies
+    cos, sin = jnp.cos(angle).astype(x.dtype), jnp.sin(angle).astype(x.dtype)
+    first, second, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
+    pair = first * cos - second * sin, first * sin + second * cos
+    return jnp.concatenate([*pair, rest], -1)
+
+
+def rotary(query: Array, key: Array, value: Array) -> Array:
+    """`Attend` to all places, by how far away they are."""
+    return jax.nn.dot_product_attention(turned(query), turned(key), value)
+
+
 class SelfAttention(nn.Module):
     """Multi-head self-attention over tokens [B, N, D], one fused projection."""
 

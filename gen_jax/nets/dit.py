@@ -9,6 +9,7 @@ from flax import linen as nn
 
 from gen_jax.errors import check_range
 from gen_jax.nets.blocks import (
+    Attend,
     SelfAttention,
     check_heads,
     check_image,
@@ -63,6 +64,7 @@ class Block(nn.Module):
     dropout: float = 0.0
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
+    attend: Attend = jax.nn.dot_product_attention
 
     @nn.compact
     def __call__(
@@ -77,7 +79,8 @@ class Block(nn.Module):
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         six = nn.Dense(6 * width, kernel_init=ZEROS, name="modulation", **types)(condition)
         shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = jnp.split(six, 6, axis=-1)
-        h = SelfAttention(self.heads, **types)(modulate(layer_norm(x), shift_1, scale_1))
+        h = modulate(layer_norm(x), shift_1, scale_1)
+        h = SelfAttention(self.heads, **types)(h, self.attend)
         x = x + gate_1[:, None] * h
         if words is not None:
             x = x + CrossAttention(self.heads, **types)(layer_norm(x), *words)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from gen_jax.errors import check_range
-from gen_jax.nets.blocks import check_heads, over_tokens
+from gen_jax.nets.blocks import check_heads, over_tokens, rotary
 from gen_jax.nets.cross_attention import words_of
 from gen_jax.nets.dit import Block, layer_norm, modulate
 from gen_jax.nets.embeddings import vectors_of_values
@@ -16,6 +16,10 @@ from gen_jax.types import Array, Float, Int
 
 class TokenTransformer(nn.Module):
     """Logits of every token's value from all tokens and the noise level; zero before training.
+
+    Attention is rotary and each place has a learned vector, since of a whole of masks the distances
+    alone say nothing (su2021). With the vectors alone masked text stays long at the frequencies of
+    single tokens.
 
     Fields:
       vocabulary: values of a token, those of the noise (a mask) among them.
@@ -56,11 +60,11 @@ class TokenTransformer(nn.Module):
         width = 2 * (self.width // 2)
         modulation, beside = modulation_of(self, width, noise, x, condition, None)
         init = nn.initializers.normal(1.0)
-        places = self.param("places", init, (self.length, self.width), self.param_dtype)
+        places = self.param("place", init, (self.length, self.width), self.param_dtype)
         h = (values + places).astype(self.dtype)
         words = words_of(beside, self.width, self.param_dtype)
         for _ in range(self.depth):
-            block = Block(self.heads, dropout=self.dropout, **types)
+            block = Block(self.heads, dropout=self.dropout, attend=rotary, **types)
             h = block(h, modulation, deterministic, words)
         zeros = nn.initializers.zeros
         two = nn.Dense(2 * self.width, kernel_init=zeros, name="modulation", **types)(modulation)
