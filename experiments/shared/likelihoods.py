@@ -14,10 +14,12 @@ from gen_jax.errors import ConfigError
 from gen_jax.metrics import mean_and_error
 from gen_jax.types import Array, Estimate, Float, Key
 
-BATCH_SIZE = 100
-
 FEW = 16
 """Examples that try two numbers of steps, or two draws, before all are measured."""
+
+BATCH_SIZE = 100
+"""Examples at once on an accelerator. On a CPU these are FEW, which are faster there, and one
+program serves both."""
 
 STEPS = (8, 16, 32, 64, 128)
 SHARE = 0.25
@@ -29,7 +31,7 @@ def in_batches(
 ) -> Float[np.ndarray, "N"]:
     """`function(key, batch)` of every example in float64, each batch with its own key."""
     keys = map(partial(jax.random.fold_in, jax.random.key(seed)), itertools.count())
-    size = min(BATCH_SIZE, len(x))
+    size = min(FEW if jax.default_backend() == "cpu" else BATCH_SIZE, len(x))
     each = batching.in_batches(lambda rows: function(next(keys), rows), size, x, "likelihood")
     return each.astype(np.float64)
 

@@ -8,14 +8,13 @@ negative.
 import functools
 from collections.abc import Callable, Sequence
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.checks import as_numbers, no_type_check
 from gen_jax.divergences.distances import squared_distances
 from gen_jax.errors import ConfigError, check_flag, check_range
-from gen_jax.metrics.pairwise import as_pair, centred_pair, map_rows, sum_of_pairs
+from gen_jax.metrics.pairwise import as_pair, centred_pair, sum_of_diagonal, sum_of_pairs
 from gen_jax.metrics.resampling import Estimate, mean_and_error
 from gen_jax.types import Array, Num
 
@@ -36,24 +35,16 @@ def _negative_distance(x, y):
     return -jnp.sqrt(squared_distances(x, y))
 
 
-def _row_sums(x, y, *options, kernel: Callable):
-    return kernel(x, y, *options).sum(1)
-
-
-def _diagonal(x, *options, kernel: Callable):
-    return jax.vmap(lambda row: kernel(row[None], row[None], *options)[0, 0])(x)
-
-
 def _two_sample(
     kernel: Callable, a: np.ndarray, b: np.ndarray, unbiased: bool, *options: np.ndarray
 ) -> float:
     def mean_within(x):
-        total, n = sum_of_pairs(kernel, x, *options), len(x)
+        total, n = sum_of_pairs(kernel, x, None, *options), len(x)
         if unbiased:
             return total / (n * (n - 1))
-        return (total + map_rows(_diagonal, x, *options, kernel=kernel).sum()) / n**2
+        return (total + sum_of_diagonal(kernel, x, *options)) / n**2
 
-    between = map_rows(_row_sums, a, b, *options, kernel=kernel).sum() / (len(a) * len(b))
+    between = sum_of_pairs(kernel, a, b, *options) / (len(a) * len(b))
     return float(mean_within(a) + mean_within(b) - 2 * between)
 
 

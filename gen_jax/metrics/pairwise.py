@@ -1,33 +1,29 @@
-"""Functions of all pairs of rows of two sets, a block of rows at a time, in float64.
+"""Functions of all pairs of rows of two sets, a tile of pairs at a time, in float64.
 
-A reduction sees a block of rows [R, D] and the whole other set [M, D] and returns one result per
-row, so results do not depend on the size of the block. Memory stays at the two sets and a block of
-`MAX_ELEMENTS` pairs, or of `MIN_ROWS` rows where those are more. Float64 because unbiased
-estimators subtract nearly equal sums; the blocks run compiled on the default device.
+A tile is a block of rows of one set and a block of the other. Blocks are filled up to a power of
+two or to `ROWS`, so that one program serves sets of many sizes, halves of a set among them. Memory
+stays at the two sets and a tile. Float64 because unbiased estimators subtract nearly equal sums;
+tiles run compiled on the default device.
 """
 
 import contextlib
 import functools
 import itertools
-import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.batching import in_batches, watched
+from gen_jax.batching import watched
 from gen_jax.checks import as_array, no_type_check
 from gen_jax.errors import ConfigError, DataError
-from gen_jax.types import Array, Float, Num
+from gen_jax.types import Array, Bool, Float, Int, Num
 
-MAX_ELEMENTS = 2**18
-"""Pairs held at once: 2 MB in float64, which a processor's cache holds (three times as fast as 32
-MB on one that was measured)."""
-
-MIN_ROWS = 32
-"""Rows of a block against a set however large, so that its products stay efficient."""
+ROWS = 512
+"""Most rows of a block: a tile of them is 2 MB in float64, which a processor's cache holds (three
+times as fast as 32 MB on one that was measured)."""
 
 
 @no_type_check
@@ -84,42 +80,93 @@ def centred_pair(
     return a - centre, b - centre
 
 
-@functools.partial(jax.jit, static_argnames=("reduce", "options"))
-def _block(reduce, options, rows, others):
-    return reduce(rows, *others, **dict(options))
+class Block(NamedTuple):
+    """Rows of a set, filled up with zeros.
+
+    Fields:
+      rows: [R, D] in float64.
+      numbers: [R] of the rows within the set, on the host.
+      there: [R], false for those that fill up, on the host.
+    """
+
+    rows: Float[Array, "R D"]
+    numbers: Int[np.ndarray, "R"]
+    there: Bool[np.ndarray, "R"]
+
+
+def blocks_of(x: Float[np.ndarray, "N D"]) -> list[Block]:
+    """All rows in blocks of one size."""
+    size = min(ROWS, 1 << (len(x) - 1).bit_length())
+    numbers = np.arange(-(-len(x) // size) * size).reshape(-1, size)
+    rows = np.pad(x, ((0, numbers.size - len(x)), (0, 0))).reshape(*numbers.shape, -1)
+    return [
+        Block(jnp.asarray(block), which.astype(np.int32), which < len(x))
+        for block, which in zip(rows, numbers)
+    ]
 
 
 @functools.partial(jax.jit, static_argnames="function")
-def _pairs_of_blocks(function, rows, others, counts, diagonal, options):
-    """Sum of function over pairs of two blocks; of one block with itself over its pairs i < j."""
-    left, right = (jnp.arange(len(x)) for x in (rows, others))
-    pairs = (left < counts[0])[:, None] & (right < counts[1])
-    pairs &= ~diagonal | (left[:, None] < right)
-    return jnp.sum(function(rows, others, *options), where=pairs)
+def _sum_of_tile(function, left, right, options, once):
+    """Sum over a tile; `once` of the pairs i < j alone."""
+    pairs = left.there[:, None] & right.there
+    pairs &= (left.numbers[:, None] < right.numbers) | ~once
+    return jnp.sum(function(left.rows, right.rows, *options), where=pairs)
 
 
-def sum_of_pairs(function: Callable, x: Float[np.ndarray, "N D"], *options: np.ndarray) -> float:
-    """Sum over the ordered pairs i != j of a symmetric `function(rows, others, *options)`.
+def sum_of_pairs(
+    function: Callable,
+    x: Float[np.ndarray, "N D"],
+    y: Float[np.ndarray, "M D"] | None = None,
+    *options: np.ndarray,
+) -> float:
+    """Sum of `function(rows, others, *options)` over all pairs of a row of x and one of y.
 
-    Each unordered pair is computed once, in square blocks of at most `MAX_ELEMENTS` pairs.
+    Without y the function is symmetric and the sum goes over the ordered pairs i != j of x, each
+    computed once.
     """
-    size = min(len(x), max(1, math.isqrt(MAX_ELEMENTS)))
-    starts = range(0, len(x), size)
     with on_float64_device():
-        blocks = [_filled(x[start : start + size], size) for start in starts]
-        total = 0.0
-        pairs = [*itertools.combinations_with_replacement(range(len(blocks)), 2)]
-        for i, j in watched(pairs, "pairs"):
-            (left, n), (right, m) = blocks[i], blocks[j]
-            total += float(
-                _pairs_of_blocks(function, left, right, jnp.array([n, m]), i == j, options)
-            )
-    return 2 * total
+        left = blocks_of(x)
+        if y is None:
+            pairs = [*itertools.combinations_with_replacement(left, 2)]
+        else:
+            pairs = [*itertools.product(left, blocks_of(y))]
+        once = np.array(y is None)
+        sums = (_sum_of_tile(function, *p, options, once) for p in watched(pairs, "pairs"))
+        return (1 + (y is None)) * sum(map(float, sums))
 
 
-def _filled(rows: np.ndarray, size: int) -> tuple[Array, int]:
-    """A block of `size` rows, the last ones zero, and how many there are."""
-    return jnp.asarray(np.pad(rows, ((0, size - len(rows)), (0, 0)))), len(rows)
+@functools.partial(jax.jit, static_argnames="function")
+def _sum_along(function, block, options):
+    """Of the rows with themselves."""
+    own = lambda row: function(row[None], row[None], *options)[0, 0]
+    return jnp.sum(jax.vmap(own)(block.rows), where=block.there)
+
+
+def sum_of_diagonal(function: Callable, x: Float[np.ndarray, "N D"], *options: np.ndarray) -> float:
+    """Sum of `function(rows, others, *options)` over the pairs of a row of x with itself."""
+    with on_float64_device():
+        return sum(float(_sum_along(function, block, options)) for block in blocks_of(x))
+
+
+def fold_pairs(
+    merge: Callable, first: Any, x: Float[np.ndarray, "N D"], y: Float[np.ndarray, "M D"]
+) -> Any:
+    """For each row of x what `merge` keeps of all rows of y: a pytree of arrays [N, ...].
+
+    Args:
+      merge: `(kept, block of x, block of y) -> kept`, jitted; kept is a pytree of arrays [R, ...].
+      first: what is kept before any, of one row.
+    """
+    with on_float64_device():
+        blocks, others, parts = blocks_of(x), blocks_of(y), []
+        size = len(blocks[0].numbers)
+        none = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (size, *np.shape(leaf))), first)
+        for block in watched(blocks, "pairs"):
+            kept = none
+            for other in others:
+                kept = merge(kept, block, other)
+            parts.append(jax.tree.map(np.asarray, kept))
+        return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(x)], *parts)
 
 
 @contextlib.contextmanager
@@ -128,18 +175,3 @@ def on_float64_device() -> Iterator[None]:
     device = jax.devices("cpu")[0] if jax.default_backend() == "tpu" else None
     with jax.enable_x64(True), jax.default_device(device):
         yield
-
-
-def map_rows(
-    reduce: Callable, rows: Float[np.ndarray, "N D"], *others: np.ndarray, **options
-) -> Any:
-    """`reduce(block [R, D], *others, **options) -> [R, ...]` for every row, joined to [N, ...].
-
-    `reduce` is a named function (compiled once per shape); `options` are hashable constants.
-    """
-    largest = max((len(other) for other in others), default=1)
-    size = min(len(rows), max(MIN_ROWS, min(1024, MAX_ELEMENTS // largest)))
-    with on_float64_device():
-        on_device = tuple(jnp.asarray(other) for other in others)
-        run = lambda block: _block(reduce, tuple(sorted(options.items())), block, on_device)
-        return in_batches(run, size, rows, "pairs")

@@ -7,6 +7,7 @@ dimensions): print `calibrate`'s value beside them.
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -14,7 +15,7 @@ from gen_jax.checks import no_type_check
 from gen_jax.divergences.distances import squared_distances
 from gen_jax.errors import check_range
 from gen_jax.metrics.neighbours import nearest_neighbours
-from gen_jax.metrics.pairwise import centred_pair, map_rows
+from gen_jax.metrics.pairwise import centred_pair, fold_pairs
 from gen_jax.types import Array, Num
 
 
@@ -53,15 +54,20 @@ def _radii(x: np.ndarray, *k: int) -> np.ndarray:
     return nearest_neighbours(x, x, int(max(k)) + 1)[0][:, k]
 
 
-def _place(x, centres, radii):
-    squares = squared_distances(x, centres)
-    return jnp.sum(squares[..., None] <= radii, 1), squares.min(1)
+@jax.jit
+def _place(kept, x, y, radii):
+    hits, nearest = kept
+    squares = jnp.where(y.there, squared_distances(x.rows, y.rows), jnp.inf)
+    inside = squares[..., None] <= radii
+    return hits + jnp.sum(inside, 1), jnp.minimum(nearest, squares.min(1))
 
 
 def _places(x: np.ndarray, centres: np.ndarray, radii: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """In how many balls around the centres each row of x lies, for each column of radii [N, K],
     and its squared distance to the nearest centre [N]."""
-    return map_rows(_place, x, centres, radii)
+    of = lambda y: radii[np.minimum(y.numbers, len(radii) - 1)]
+    first = np.zeros(radii.shape[1], int), np.inf
+    return fold_pairs(lambda kept, x, y: _place(kept, x, y, of(y)), first, x, centres)
 
 
 @no_type_check

@@ -11,17 +11,16 @@ from gen_jax.types import Array
 def exact_divergence(
     field: Callable[[Array], Array], x: Array, probe: Array
 ) -> tuple[Array, Array]:
-    """u(x) and its exact divergence [B]: one jvp per dimension; `probe` is not used."""
+    """u(x) and its exact divergence [B]: one derivative per dimension; `probe` is not used."""
     size = x[0].size
     basis = jnp.eye(size, dtype=x.dtype).reshape(size, 1, *x.shape[1:])
+    value, derivative = jax.linearize(field, x)
 
-    def one_column(direction):
+    def entry(direction):
         tangent = jnp.broadcast_to(direction, x.shape)
-        value, column = jax.jvp(field, (x,), (tangent,))
-        return value, jnp.sum(column * tangent, axis=tuple(range(1, x.ndim)))
+        return jnp.sum(derivative(tangent) * tangent, axis=tuple(range(1, x.ndim)))
 
-    values, diagonal = jax.lax.map(one_column, basis)
-    return values[0], jnp.sum(diagonal, axis=0)
+    return value, jnp.sum(jax.lax.map(entry, basis), axis=0)
 
 
 def hutchinson_divergence(

@@ -146,8 +146,7 @@ def test_new_data_are_as_authentic_as_held_out_data_and_copies_are_not():
 @pytest.mark.parametrize("rows", [1, 7, 512])
 def test_nearest_neighbours_by_sorting(rows, monkeypatch):
     """Of equal distances the first row counts first, whatever the blocks; k is as many as all."""
-    monkeypatch.setattr(neighbours, "ROWS", rows)
-    monkeypatch.setattr(pairwise, "MAX_ELEMENTS", 8 * rows)
+    monkeypatch.setattr(pairwise, "ROWS", rows)
     x, y = RNG.integers(0, 4, (20, 3)).astype(float), RNG.integers(0, 4, (23, 3)).astype(float)
     squares = ((x[:, None] - y) ** 2).sum(-1)
     order = np.argsort(squares, 1, kind="stable")
