@@ -17,7 +17,8 @@ class NoveltyReport(NamedTuple):
     """What the nearest training examples say of samples.
 
     Fields:
-      memorisation_ratio: as `memorisation_ratio`, with its bootstrap error.
+      memorisation_ratio: as `memorisation_ratio`, with its bootstrap error; NaN where at least half
+        of the held-out data, or for the error of a resample of them, also lie in the training set.
       authenticity: share of samples as `authenticity`.
       heldout_authenticity: that of held-out data, which no model has seen.
     """
@@ -121,7 +122,8 @@ def novelty_report(
     Args: at least four samples, training examples and held-out examples, in the same units.
     """
     (distance, new), (usual, usual_new) = _near_and_new(training, samples=samples, heldout=heldout)
-    _ratio(distance, usual)
-    medians = lambda a, b: np.median(a) / max(np.median(b), np.finfo(float).tiny)
-    ratio = bootstrap(jax.random.key(0), medians, distance, usual)
+    ratio = Estimate(np.nan, np.nan)
+    if np.median(usual) > 0:
+        medians = lambda a, b: np.median(a) / (np.median(b) or np.nan)
+        ratio = bootstrap(jax.random.key(0), medians, distance, usual)
     return NoveltyReport(ratio, _share(new), _share(usual_new))

@@ -14,6 +14,7 @@ import numpy as np
 from gen_jax.checks import check_path, no_type_check
 from gen_jax.errors import ConfigError, shown
 from gen_jax.training.files import read_json, write_json
+from gen_jax.training.identity import RUN
 from gen_jax.types import Estimate
 from gen_jax.writing import write_text
 
@@ -89,11 +90,21 @@ def _table(title: str, values: Any) -> str:
     return f"<h2>{title}</h2><table>{''.join(cells)}</table>"
 
 
+def _evaluation(directory: Path) -> str:
+    """The numbers and the curve of `evaluation.json`, if it is of the run that lies there."""
+    found, config = (_read_json(directory / f"{n}.json") for n in ("evaluation", "config"))
+    runs = [values.get(RUN) if isinstance(values, dict) else None for values in (found, config)]
+    if found and None not in runs and runs[0] != runs[1]:
+        return "<h2>Evaluation</h2><p>evaluation.json is of another run: evaluate this one.</p>"
+    return _table("Evaluation", found) + _precision_recall(directory)
+
+
 @no_type_check
 def write_report(directory: str | Path, numbers: dict[str, Any] | None = None) -> Path:
     """Write report.json (when numbers are given) and report.html of a run directory.
 
-    The page shows what is there: call it again after a picture or an evaluation.json.
+    The page shows what is there: call it again after a picture or an evaluation.json. That of
+    another run, which config.json does not name, is not shown.
     """
     directory = check_path("directory", directory)
     if not directory.is_dir():
@@ -109,8 +120,7 @@ def write_report(directory: str | Path, numbers: dict[str, Any] | None = None) -
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title>"
         f"<style>{STYLE}</style><h1>{title}</h1>"
         f"{_table('Run', _read_json(directory / 'report.json'))}"
-        f"{_table('Evaluation', _read_json(directory / 'evaluation.json'))}"
-        f"{_precision_recall(directory)}{_samples(directory)}{_curves(directory)}"
+        f"{_evaluation(directory)}{_samples(directory)}{_curves(directory)}"
         f"<h2>Configuration</h2><pre>{config}</pre><h2>Environment</h2><pre>{machine}</pre>"
     )
     path = directory / "report.html"

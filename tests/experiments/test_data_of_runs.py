@@ -10,7 +10,7 @@ from experiments.shared.measures import load_both
 from experiments.shared.provenance import compare, digests_of
 from experiments.shared.registry import find
 from experiments.shared.runner import rebuild, start
-from experiments.shared.set_measures import compare_pairs, pair_scores
+from experiments.shared.set_measures import compare_pairs, compare_with_training, pair_scores
 from gen_jax import data, metrics
 from gen_jax.errors import DataError
 
@@ -180,3 +180,15 @@ def test_what_an_experiment_reads_besides_has_a_digest(folder, run):
     assert digests_of(experiment, experiment.config(dataset="digits"), "digits").keys() == (
         data.digests("digits").keys()
     )
+
+
+def test_a_test_set_within_the_training_set_is_said_and_the_rest_measured():
+    training, new = np.random.default_rng(0).uniform(size=(2, 40, 2))
+    found = compare_with_training(new, training, training[:20])
+    assert found.keys() == {
+        "memorisation_ratio_left_out",
+        "authenticity",
+        "authenticity_real_train_test",
+    }
+    assert found["authenticity_real_train_test"] == 0
+    assert "memorisation_ratio" in compare_with_training(new, training, new[::-1])

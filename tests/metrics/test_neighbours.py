@@ -143,6 +143,15 @@ def test_new_data_are_as_authentic_as_held_out_data_and_copies_are_not():
     assert (found.authenticity.value, found.memorisation_ratio.value < 1e-6) == (0, True)
 
 
+def test_the_rest_is_measured_where_half_of_the_held_out_data_were_trained_on():
+    training, new = RNG.uniform(size=(2, 40, 2))
+    found = novelty_report(new, training, np.concatenate([training[:6], new[:5]]))
+    assert np.isnan(found.memorisation_ratio).all()
+    assert found.authenticity == authenticity(new, training)
+    found = novelty_report(new, training, np.concatenate([training[:5], new[:6]]))
+    assert found.memorisation_ratio.value > 0 and np.isnan(found.memorisation_ratio.error)
+
+
 @pytest.mark.parametrize("rows", [1, 7, 512])
 def test_nearest_neighbours_by_sorting(rows, monkeypatch):
     """Of equal distances the first row counts first, whatever the blocks; k is as many as all."""
