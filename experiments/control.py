@@ -111,7 +111,7 @@ def beside(
             "0), which a control needs"
         )
     condition = seen_with(own, control)
-    names = ("patch", "width", "depth", "heads", "dtype", "param_dtype")
+    names = "patch", "width", "depth", "heads", "dtype", "param_dtype", "attend"
     sizes = {name: getattr(parts.network, name) for name in names}
     network = nets.ControlledDiT(**sizes, condition=condition)
     options = parts.options._replace(

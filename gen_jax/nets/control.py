@@ -32,11 +32,10 @@ class ControlCopy(DiT):
         zero = lambda name: nn.Dense(self.width, kernel_init=ZEROS, name=name, **types)
         h = tokens + over_tokens(zero("control"), patches_of(control, self.patch))
         added = []
-        for block in range(self.depth):
-            h = Block(self.heads, dropout=self.dropout, **types)(
-                h, modulation, deterministic, words
-            )
-            added.append(over_tokens(zero(f"zero_{block}"), h))
+        for number in range(self.depth):
+            block = Block(self.heads, dropout=self.dropout, attend=self.attend, **types)
+            h = block(h, modulation, deterministic, words)
+            added.append(over_tokens(zero(f"zero_{number}"), h))
         return added
 
 
@@ -65,7 +64,7 @@ class ControlledDiT(DiT):
         if control is None or control.shape[:3] != x.shape[:3]:
             given = None if control is None else control.shape
             raise ConfigError(f"control has shape {given}, must be {[*x.shape[:3]]} and channels")
-        names = ("patch", "width", "depth", "heads", "dropout", "dtype", "param_dtype")
+        names = "patch", "width", "depth", "heads", "dropout", "dtype", "param_dtype", "attend"
         fields = {name: getattr(self, name) for name in names} | rest
         side = ControlCopy(name="side", **fields)
         added = side(x, noise, value, control, deterministic)

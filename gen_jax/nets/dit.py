@@ -114,6 +114,7 @@ class DiT(nn.Module):
     param_dtype: Any = jnp.float32
     condition: Any = None
     outputs: int = 1
+    attend: Attend = jax.nn.dot_product_attention
 
     def __post_init__(self):
         check_dit_sizes(self)
@@ -152,7 +153,7 @@ class DiT(nn.Module):
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         h, modulation, words = self.embedded(x, noise, condition)
         for number in range(self.depth):
-            block = Block(self.heads, dropout=self.dropout, **types)
+            block = Block(self.heads, dropout=self.dropout, attend=self.attend, **types)
             h = block(h, modulation, deterministic, words)
             h = h + added[number] if added else h
         two = nn.Dense(2 * self.width, kernel_init=ZEROS, name="modulation", **types)(modulation)

@@ -7,14 +7,15 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from gen_jax.errors import ConfigError, check_range, check_shape
-from gen_jax.nets.blocks import over_tokens
+from gen_jax.nets.blocks import over_tokens, rotary
 from gen_jax.nets.dit import DiT, check_dit_sizes
 from gen_jax.nets.embeddings import vectors_of_values
 from gen_jax.types import Array, Float, Int
 
 
 class TokenDiT(nn.Module):
-    """As `TokenTransformer`, for images: a DiT sees vectors of the values, patch by patch.
+    """As `TokenTransformer`, for images: a DiT sees vectors of the values, patch by patch,
+    with rotary attention.
 
     A patch of 4 needs a sixteenth of the places of a transformer over the values themselves.
 
@@ -59,7 +60,7 @@ class TokenDiT(nn.Module):
     ) -> Float[Array, "B N V"]:
         """Raises ConfigError for another number of tokens."""
         rows, columns, values = self.shape
-        vectors = vectors_of_values(self, "values", x, self.channels, "shape", prod(self.shape))
+        vectors = vectors_of_values(self, "value", x, self.channels, "shape", prod(self.shape))
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         image = vectors.reshape(len(x), rows, columns, values * self.channels)
         transformer = DiT(
@@ -70,6 +71,7 @@ class TokenDiT(nn.Module):
             num_classes=self.num_classes,
             dropout=self.dropout,
             condition=self.condition,
+            attend=rotary,
             **types,
         )
         h = transformer(image, noise, condition, deterministic=deterministic)
