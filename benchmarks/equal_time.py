@@ -154,8 +154,9 @@ def main() -> None:
     config.check()
     training.configure_backend(1)
     study, name = STUDIES[config.study], f"equal_time_{slug(config.study)}"
-    bases = {line.base for line in study.lines if line.name in config.lines}
-    wanted = {*config.lines, *bases}
+    wanted: set[str | None] = {*config.lines}
+    for line in reversed(study.lines):  # a base stands before its lines
+        wanted |= {line.base} if line.name in wanted else set()
     kept: dict[str, dict[str, Any]] = {row["name"]: row for row in read(name).get("rows", [])}
     for line in study.lines:
         head = {"name": line.name, "seed": config.seed, "recipe": recipe(study, line)}
