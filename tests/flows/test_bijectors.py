@@ -214,6 +214,23 @@ def test_chain_and_invert_compose_and_invert(x64):
         chain()
 
 
+STAY = {
+    ("first_half", 5): [0, 1],
+    ("second_half", 5): [2, 3, 4],
+    ("even", 5): [0, 2, 4],
+    ("odd", 4): [1, 3],
+    ("odd", 5): [1, 3],
+}
+
+
+@pytest.mark.parametrize(("mask", "dim"), STAY)
+def test_a_coupling_moves_what_its_mask_does_not_keep(mask, dim):
+    layer, x = flows.coupling(flows.shift(), mask, (4,)), jnp.arange(2.0 * dim).reshape(2, dim)
+    params = filled(layer, dim)
+    moved = (layer.bijector(params).forward(x)[0] != x).all(0)
+    assert np.flatnonzero(~moved).tolist() == STAY[mask, dim]
+
+
 def test_jacobi_finds_what_the_sequential_pass_finds(x64):
     dim = 6
     pair = [
