@@ -4,7 +4,7 @@
     PYTHONPATH=/tmp/peers python -m benchmarks.flow_peers
 
 zuko and nflows need PyTorch. All sides have the same number of couplings on alternating halves of
-the coordinates, networks of two hidden layers (nflows: one residual block of two), the same batch
+the coordinates, networks of two hidden layers of silu (nflows: one residual block), the same batch
 and Adam; splines have 8 bins on [-5, 5]. Each pair of runs gives one ratio of times (theirs over
 ours); the table has the median of the pairs and their quartiles.
 """
@@ -88,6 +88,7 @@ def flowjax_side(kind: str) -> Side:
         flow_layers=LAYERS,
         nn_width=WIDTH,
         nn_depth=2,
+        nn_activation=jax.nn.silu,
     )
     params, static = equinox.partition(
         flow,
@@ -124,9 +125,11 @@ def torch_side(module: Any, log_prob: Callable, sample: Callable) -> Side:
 
 
 def zuko_side(kind: str) -> Side:
+    import torch
     import zuko
 
-    options = {"transforms": LAYERS, "hidden_features": (WIDTH, WIDTH), "passes": 2}
+    options: dict[str, Any] = {"activation": torch.nn.SiLU}
+    options |= {"transforms": LAYERS, "hidden_features": (WIDTH, WIDTH), "passes": 2}
     make = zuko.flows.MAF if kind == "affine" else zuko.flows.NSF
     flow = make(DIM, 0, **options, **({} if kind == "affine" else {"bins": BINS}))
     return torch_side(flow, lambda x: flow().log_prob(x), lambda: flow().sample((SAMPLES,)))
@@ -139,7 +142,9 @@ def nflows_side(kind: str) -> Side:
     from nflows.nn.nets import ResidualNet
     from nflows.transforms import base, coupling
 
-    network = lambda size, out: ResidualNet(size, out, hidden_features=WIDTH, num_blocks=1)
+    network = lambda size, out: ResidualNet(
+        size, out, hidden_features=WIDTH, num_blocks=1, activation=torch.nn.functional.silu
+    )
     parts = []
     for i in range(LAYERS):
         mask = torch.ones(DIM)
