@@ -26,7 +26,7 @@ $(READY): requirements.txt setup.cfg
 
 demo: $(READY)
 	$(BIN)/python -m experiments.diffusion
-	$(BIN)/python -m experiments.evaluate runs/diffusion-digits --likelihood 100
+	$(BIN)/python -m experiments.evaluate runs/diffusion-digits --likelihood 64
 	@echo "the picture: $$(ls $(CURDIR)/runs/diffusion-digits/samples/step_*.png | tail -1)"
 
 test: $(READY)
