@@ -176,7 +176,8 @@ def status(rows: Sequence[Row], how: Row) -> str:
     seeds = sorted({row["seed"] for row in rows})
     commits = sorted({row["commit"][:7] for row in rows if row.get("commit")})
     real = next((row for row in rows if not row["diverged"]), {})
-    over = "one seed, errors over examples" if len(seeds) == 1 else "errors over seeds"
+    several = "errors over seeds, or over examples where a family has one"
+    over = "one seed, errors over examples" if len(seeds) == 1 else several
     return (
         f"`python -m benchmarks.landscape`, dataset `{how['dataset']}`, "
         f"{how['cpu_minutes']:g} CPU minutes each; {over}; n = {real.get('num_samples')}, features "
