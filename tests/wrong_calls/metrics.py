@@ -104,7 +104,6 @@ CALLS = {
         ("samples", at(metrics.novelty_report, BAD, X, X + 1)),
         ("training", at(metrics.novelty_report, X, X[:1], X)),
         ("heldout", at(metrics.novelty_report, X, X, BAD)),
-        ("heldout", at(metrics.novelty_report, X, X, X)),
     ],
     "binomial_tail": [("successes", at(metrics.binomial_tail, k, 3)) for k in (-1, 4, 1.5, None)]
     + [("trials", at(metrics.binomial_tail, 0, n)) for n in (0, 1.5, "a")]
