@@ -38,6 +38,7 @@ from gen_jax.diffusion import Parts, diffusion, make_parts, model_from_parts
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.frozen import given, parts_of
 from gen_jax.model import GenerativeModel
+from gen_jax.nets.control import sizes_of
 from gen_jax.optimization import one_cycle_adam
 from gen_jax.training import run_main
 from gen_jax.types import Array, State
@@ -111,9 +112,7 @@ def beside(
             "0), which a control needs"
         )
     condition = seen_with(own, control)
-    names = "patch", "width", "depth", "heads", "dtype", "param_dtype", "attend"
-    sizes = {name: getattr(parts.network, name) for name in names}
-    network = nets.ControlledDiT(**sizes, condition=condition)
+    network = nets.ControlledDiT(**sizes_of(parts.network), condition=condition)
     options = parts.options._replace(
         condition=condition,
         condition_dropout=config.condition_dropout,

@@ -118,10 +118,10 @@ def causal(query: Array, key: Array, value: Array) -> Array:
     return jax.nn.dot_product_attention(query, key, value, is_causal=True)
 
 
-def turned(x: Float[Array, "B N heads D"], base: float = 100.0) -> Float[Array, "B N heads D"]:
-    """Pairs of features turned by place times a frequency, geometric from 1 down to above 1 / base.
+def rotated(x: Float[Array, "B N heads D"], base: float = 100.0) -> Float[Array, "B N heads D"]:
+    """Pairs of features rotated by place times a frequency, geometric from 1 to above 1 / base.
 
-    The product of a turned query and a turned key depends on the difference of their places only
+    The product of a rotated query and a rotated key depends on the difference of their places only
     (su2021 sec. 3.2.2). An odd last feature stays; angles are of float32.
     """
     half = x.shape[-1] // 2
@@ -135,7 +135,7 @@ def turned(x: Float[Array, "B N heads D"], base: float = 100.0) -> Float[Array, 
 
 def rotary(query: Array, key: Array, value: Array) -> Array:
     """`Attend` to all places, by how far away they are."""
-    return jax.nn.dot_product_attention(turned(query), turned(key), value)
+    return jax.nn.dot_product_attention(rotated(query), rotated(key), value)
 
 
 class SelfAttention(nn.Module):

@@ -1,5 +1,6 @@
 """Spatial control of a trained transformer by a side copy through zero layers (zhang2023b)."""
 
+from dataclasses import fields
 from typing import Any
 
 import jax
@@ -13,6 +14,13 @@ from gen_jax.nets.adapters import FunctionNetwork, from_functions
 from gen_jax.nets.blocks import check_image, over_tokens, patches_of
 from gen_jax.nets.dit import ZEROS, Block, DiT
 from gen_jax.types import Array, Float
+
+
+def sizes_of(network: DiT) -> dict[str, Any]:
+    """All fields of a DiT but those that say what it is conditioned on."""
+    other = "condition", "num_classes", "parent", "name"
+    names = [field.name for field in fields(DiT) if field.name not in other]
+    return {name: getattr(network, name) for name in names}
 
 
 class ControlCopy(DiT):
@@ -64,11 +72,9 @@ class ControlledDiT(DiT):
         if control is None or control.shape[:3] != x.shape[:3]:
             given = None if control is None else control.shape
             raise ConfigError(f"control has shape {given}, must be {[*x.shape[:3]]} and channels")
-        names = "patch", "width", "depth", "heads", "dropout", "dtype", "param_dtype", "attend"
-        fields = {name: getattr(self, name) for name in names} | rest
-        side = ControlCopy(name="side", **fields)
+        side = ControlCopy(name="side", **sizes_of(self), **rest)
         added = side(x, noise, value, control, deterministic)
-        base = DiT(name="base", **fields)
+        base = DiT(name="base", **sizes_of(self), **rest)
         return base(x, noise, value, added=added, deterministic=deterministic)
 
     def taken_apart(self, value: Any, n: int) -> tuple[dict[str, Any], Any, Array | None]:

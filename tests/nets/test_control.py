@@ -45,6 +45,14 @@ def test_is_the_base_bit_for_bit_at_first(base, variables):
     np.testing.assert_array_equal(found, again)
 
 
+def test_the_copy_has_the_attention_of_its_base(base, variables):
+    rotary = {**FIELDS, "attend": nets.blocks.rotary}
+    found = nets.ControlledDiT(**rotary, condition=CONDITION).apply(variables, X, NOISE, VALUE)
+    wanted = nets.DiT(**rotary, num_classes=3).apply({"params": base}, X, NOISE, LABEL)
+    np.testing.assert_array_equal(found, wanted)
+    assert np.abs(found - NETWORK.apply(variables, X, NOISE, VALUE)).max() > 1e-3
+
+
 def test_gradient_reaches_the_zero_layers_first_and_the_copy_later(variables):
     def loss(side):
         whole = {"params": {"base": variables["params"]["base"], "side": side}}

@@ -5,16 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gen_jax.nets.blocks import rotary, turned
+from gen_jax.nets.blocks import rotary, rotated
 from gen_jax.nets.token_transformer import TokenTransformer
 
 
-def test_each_pair_is_a_complex_number_that_is_turned():
+def test_each_pair_is_a_complex_number_that_is_rotated():
     x = jax.random.normal(jax.random.key(0), (2, 5, 3, 8))
     pairs = np.asarray(x[..., :4]) + 1j * np.asarray(x[..., 4:])
     angles = np.outer(np.arange(5), 100.0 ** (-np.arange(4) / 4))
     wanted = pairs * np.exp(1j * angles)[:, None]
-    got = turned(x)
+    got = rotated(x)
     np.testing.assert_allclose(got[..., :4], wanted.real, atol=2e-6)
     np.testing.assert_allclose(got[..., 4:], wanted.imag, atol=2e-6)
 
@@ -22,7 +22,7 @@ def test_each_pair_is_a_complex_number_that_is_turned():
 @pytest.mark.parametrize("features", [1, 2, 7, 8])
 def test_products_depend_on_the_difference_of_places_alone(features):
     query, key = (jax.random.normal(jax.random.key(i), (features,)) for i in range(2))
-    everywhere = lambda x: turned(jnp.broadcast_to(x, (1, 9, 1, features)))[0, :, 0]
+    everywhere = lambda x: rotated(jnp.broadcast_to(x, (1, 9, 1, features)))[0, :, 0]
     products = np.asarray(everywhere(query) @ everywhere(key).T)
     for gap in range(-8, 9):
         along = np.diagonal(products, gap)
