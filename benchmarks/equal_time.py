@@ -2,12 +2,13 @@
 
     python -m benchmarks.equal_time latents-mnist
     python -m benchmarks.equal_time tokens-genesis --lines transformer
+    python -m benchmarks.equal_time tokens-genesis --lines transformer --again   # of other code
 
 Every line of a study (`benchmarks/studies.py`) is trained in a process of its own that ends after
 so many CPU seconds, and measured by `python -m experiments.evaluate`. What is there is not made
-again, unless its recipe has changed. Writes `benchmarks/results/equal_time_NAME_BACKEND.json` after
-every line, pictures of samples beside it, and the record of the table (then `python
-docs/results/render.py`).
+again, unless its recipe has changed, or by `--again`. After every line it writes
+`benchmarks/results/equal_time_NAME_BACKEND.json`, pictures of samples beside it, and the record of
+the table (then `python docs/results/render.py`).
 """
 
 import json
@@ -47,6 +48,8 @@ class Config:
     lines: tuple[str, ...] = ()
     """All if not given."""
     seed: Seed = 0
+    again: bool = False
+    """Make the lines anew that are there, and those that are built on them."""
     folder: str = "runs/equal_time"
     """Of the runs; they are not needed once their lines are there."""
 
@@ -158,13 +161,17 @@ def main() -> None:
     for line in reversed(study.lines):  # a base stands before its lines
         wanted |= {line.base} if line.name in wanted else set()
     kept: dict[str, dict[str, Any]] = {row["name"]: row for row in read(name).get("rows", [])}
+    anew: set[str | None] = set()
     for line in study.lines:
         head = {"name": line.name, "seed": config.seed, "recipe": recipe(study, line)}
         options = [found["options"] for found in kept.get(line.name, {}).get("evaluations", [])]
+        again = config.again and (not config.lines or line.name in config.lines)
+        if again or line.base in anew:
+            anew.add(line.name)
+            (Path(config.folder) / slug(config.study) / f"{slug(line.name)}.json").unlink(True)
         same = head.items() <= kept.get(line.name, {}).items()
-        if same and options == [*line.evaluations.values()]:
-            continue
-        if config.lines and line.name not in wanted:
+        there = same and options == [*line.evaluations.values()]
+        if line.name not in anew and (there or (config.lines and line.name not in wanted)):
             continue
         print(line.name, flush=True)
         facts = machine()

@@ -3,6 +3,7 @@
     python -m benchmarks.landscape                            # digits, two CPU minutes each
     python -m benchmarks.landscape --dataset mnist --cpu-minutes 30
     python -m benchmarks.landscape --families GAN diffusion --seeds 0 1 2
+    python -m benchmarks.landscape --families GAN --again              # a row of other code
     python -m benchmarks.landscape --families                          # the tables alone, again
 
 Trains every recipe of `benchmarks/recipes.py` in a process of its own that ends after so many CPU
@@ -10,7 +11,7 @@ seconds, of all threads and with compilation; a model in two stages shares them.
 many samples as there are test images, measured as `python -m experiments.evaluate` measures: the
 same features, the same real images, each number beside that of real training images. A seed that
 diverged is a row too. Each row is written when it is there, and what is there is not made again,
-unless its recipe has changed.
+unless its recipe has changed, or by `--again`.
 
 Writes `benchmarks/results/landscape_DATASET_BACKEND.json`, a strip of samples of each family beside
 it, the two tables of `docs/landscape.md` (then `python docs/results/render.py`) and its pictures.
@@ -60,6 +61,8 @@ class Config:
     seeds: Annotated[tuple[int, ...], *within(0, 2**32 - 1)] = (0,)
     families: tuple[str, ...] = tuple(RECIPES)
     """Rows of the table; none: the tables of what is there."""
+    again: bool = False
+    """Make the rows of these families and seeds anew that are there: of other code."""
     likelihood: Annotated[int, *within(2, MAX_SAMPLES)] = 200
     """Test images whose likelihood is computed."""
     downstream: Duration = 500
@@ -209,7 +212,7 @@ def landscape(
     for name, seed in itertools.product(config.families, config.seeds):
         recipe = RECIPES[name].text(side_of(config.dataset))
         head = {"family": name, "seed": seed, "recipe": recipe}
-        if any(head.items() <= row.items() for row in kept(config)):
+        if not config.again and any(head.items() <= row.items() for row in kept(config)):
             continue
         print(f"{name}, seed {seed}", flush=True)
         facts = machine()

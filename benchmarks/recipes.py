@@ -76,6 +76,8 @@ class Recipe(NamedTuple):
 
 
 CODER = "vae --convolutional --latent 4 --batch-size 64 --learning-rate 4e-3 --width 16"
+CODES = "vqvae --batch-size 64 --width 32 --codes 128 --prior-network.width 96 "
+CODES += "--prior-network.depth 3 --prior-network.dropout 0"
 
 RECIPES: dict[str, Recipe] = {
     "mixture of Gaussians, EM": Recipe(
@@ -118,8 +120,7 @@ RECIPES: dict[str, Recipe] = {
         "VAE",
         "vqvae --batch-size 64 --width 24 --prior-network.width 48 --prior-network.depth 2 "
         "--prior-network.dropout 0 --conditional",
-        "vqvae --batch-size 64 --width 32 --codes 128 --prior-network.width 96 "
-        "--prior-network.depth 3 --prior-network.dropout 0 --conditional",
+        f"{CODES} --conditional",
         every_code,
     ),
     "GAN": Recipe(

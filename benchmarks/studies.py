@@ -57,7 +57,6 @@ TOKENS = "token_diffusion --network.dropout 0 --batch-size 64 --ema-decay 0.998"
 SMALL_TEXT = "--network.width 64 --network.depth 3 --network.dropout 0 --batch-size 32 "
 SMALL_TEXT += "--learning-rate 4e-3"
 CODER = f"{recipes.CODER} --beta 0.1"
-CODES = recipes.RECIPES["VQ-VAE"].large.removesuffix(" --conditional")
 DIT = "--network.name dit --network.width 64 --network.depth 4 --batch-size 64 --ema-decay 0.998 "
 DIT += "--learning-rate 2e-3"
 FEW = {"": "--num 1000 --likelihood 50"}
@@ -154,10 +153,10 @@ STUDIES: dict[str, Study] = {
                 FEW | GUIDED,
                 base="first stage, VAE",
             ),
-            Line("codes by a transformer", CODES, 9, FEW),
+            Line("codes by a transformer", recipes.CODES, 9, FEW),
             Line(
                 "codes by masked tokens",
-                f"{CODES} --prior diffusion",
+                f"{recipes.CODES} --prior diffusion",
                 9,
                 FEW,
             ),
@@ -194,9 +193,9 @@ STUDIES: dict[str, Study] = {
         (
             Line(
                 "VQ-VAE, prior by labels",
-                recipes.RECIPES["VQ-VAE"].large,
+                f"{recipes.CODES} --conditional",
                 20,
-                guided("--num 10000 --likelihood 0", 1.5, 2, 3),
+                guided("--num 10000 --likelihood 0", 2),
             ),
         ),
         {name: IMAGES[name] for name in ("frechet", "label_accuracy", "precision", "recall")},

@@ -71,10 +71,10 @@ def test_what_is_there_is_not_made_again(tmp_path, monkeypatch):
 
     monkeypatch.setattr(equal_time, "make_row", make)
 
-    def go(*lines):
+    def go(*lines, words=()):
         study = Study("digits", lines, {"frechet": "Frechet distance"})
         monkeypatch.setitem(STUDIES, "toy", study)
-        monkeypatch.setattr("sys.argv", ["equal_time", "toy"])
+        monkeypatch.setattr("sys.argv", ["equal_time", "toy", *words, f"--folder={tmp_path}"])
         equal_time.main()
 
     go(first, second)
@@ -93,6 +93,10 @@ def test_what_is_there_is_not_made_again(tmp_path, monkeypatch):
     assert made[2:] == ["second"]
     go(first._replace(minutes=3), second)  # and so is what is built on another run
     assert made[3:] == ["first", "second"]
+    go(first, second, words=["--lines", "first", "--again"])  # and what is built on it
+    assert made[5:] == ["first", "second"]
+    go(first, second, words=["--lines", "second", "--again"])
+    assert made[7:] == ["second"]
     stored = json.loads((tmp_path / "equal_time_toy_cpu.json").read_text())
     assert [row["name"] for row in stored["rows"]] == ["first", "second"]
 

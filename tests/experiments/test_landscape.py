@@ -176,6 +176,10 @@ def test_rows_are_kept_and_a_diverged_seed_is_one_of_them(results, monkeypatch):
     assert landscape.landscape(config, make) == []
     assert made[5:] == [("GAN", 0), ("GAN", 1)]
     assert len(landscape.kept(config)) == 4
+    again = landscape.Config(families=("JEM",), seeds=(0,), again=True)
+    assert landscape.landscape(again, make) == []
+    assert made[7:] == [("JEM", 0)]
+    assert len(landscape.kept(config)) == 4
     with pytest.raises(ConfigError, match="kept rows are of"):
         landscape.kept(landscape.Config(cpu_minutes=3.0))
 
