@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.errors import ConfigError, DataError, check_finite, shown
-from gen_jax.types import Array
+from gen_jax.types import Array, Float
 
 F = TypeVar("F", bound=Callable)
 
@@ -131,16 +131,22 @@ def as_floats(argument: str, value: Any, *, finite: bool = False, least: Any = N
     return floats if least is None else floats.astype(jnp.promote_types(floats.dtype, least))
 
 
-def check_form(argument: str, shape: tuple[int, ...], form: str, sizes: dict[str, int]) -> None:
+def check_form(argument: str, shape: tuple[int, ...], form: str, sizes: dict[str, Any]) -> None:
     """Raise ConfigError unless a shape has the axes that `form` names, "N D" or "*N D", in the
-    sizes that other arguments gave them; `sizes` learns the new ones.
+    sizes that other arguments gave them; `sizes` learns the new ones. "..." is any axes, "*N" the
+    same ones wherever it stands.
     """
     axes = form.split()
     many = [i for i, axis in enumerate(axes) if axis[0] in "*."]
     left = many[0] if many else len(axes)
     right = len(axes) - left - 1 if many else 0
     fits = len(shape) == len(axes) if not many else len(shape) >= len(axes) - 1
-    ends = [*zip(axes[:left], shape), *zip(axes[len(axes) - right :], shape[len(shape) - right :])]
+    stop = len(shape) - right
+    ends: list[tuple[str, Any]] = [
+        *zip(axes[:left], shape),
+        *zip(axes[len(axes) - right :], shape[stop:]),
+    ]
+    ends += [(axes[i], shape[left:stop]) for i in many if axes[i] != "..."]
     known = {axis: sizes[axis] for axis in axes if axis in sizes}
     if not fits or any(sizes.setdefault(axis, size) != size for axis, size in ends):
         named = "".join(f", {axis} = {size}" for axis, size in known.items())
@@ -161,7 +167,7 @@ def floats(**forms: str) -> Callable[[F], F]:
         @wraps(function)
         def call(*args, **kwargs):
             bound = signature.bind(*args, **kwargs)
-            sizes: dict[str, int] = {}
+            sizes: dict[str, Any] = {}
             for name, form in forms.items():
                 given = bound.arguments.get(name)
                 if form == "key":
@@ -178,6 +184,63 @@ def floats(**forms: str) -> Callable[[F], F]:
         return cast(F, call)
 
     return decorate
+
+
+def shaped(*times: str) -> Callable[[F], F]:
+    """A function whose arrays must have the axes that its annotations name, so that none is
+    broadcast to a wrong number in silence; those of floats are taken as `as_floats` does. One
+    number stands for a whole axis "B".
+
+    Args:
+      times: arguments that lie in [0, 1], which is checked where they are known.
+    """
+
+    def decorate(function: F) -> F:
+        signature = inspect.signature(function)
+        kinds = {name: argument.annotation for name, argument in signature.parameters.items()}
+        kinds = {name: kind for name, kind in kinds.items() if hasattr(kind, "dim_str")}
+        keys = [name for name, kind in kinds.items() if "prng_key" in kind.dtypes]
+        widths = vars(Float)["dtypes"]
+        real = [name for name, kind in kinds.items() if {*kind.dtypes} <= {*widths}]
+
+        @wraps(function)
+        def call(*args, **kwargs):
+            bound, sizes = signature.bind(*args, **kwargs), dict[str, Any]()
+            for name, value in bound.arguments.items():
+                if name not in kinds or name in keys:
+                    continue
+                value = as_floats(name, value) if name in real else as_array(name, value)
+                form = kinds[name].dim_str
+                if value.ndim or len(form.split()) != 1:
+                    check_form(name, value.shape, form, sizes)
+                if name in times:
+                    check_unit(name, value)
+                bound.arguments[name] = value
+            for name, value in bound.arguments.items():
+                if name in real and not value.ndim and (form := kinds[name].dim_str) in sizes:
+                    bound.arguments[name] = jnp.broadcast_to(value, (sizes[form],))
+            return function(*bound.args, **bound.kwargs)
+
+        vars(call)["shaped"] = True
+        return cast(F, call)
+
+    return decorate
+
+
+def check_unit(argument: str, values: Any) -> None:
+    """Raise ConfigError for known values that do not lie in [0, 1]."""
+    if not is_known(values):
+        return
+    known = np.asarray(values)
+    if known.size and not (known.min() >= 0 and known.max() <= 1):
+        wrong = known[~((known >= 0) & (known <= 1))].ravel()[0]
+        raise ConfigError(f"{argument} holds {wrong:g}, must lie in [0, 1]")
+
+
+def check_order(t: Any, s: Any) -> None:
+    """Raise ConfigError unless s <= t, where both are known: steps go from noise to data."""
+    if is_known(t) and is_known(s) and np.any(np.greater(s, t)):
+        raise ConfigError(f"s={shown(s)} must be at most t={shown(t)}: s is the cleaner time")
 
 
 @no_type_check

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.checks import check_callable, check_output, is_known, same_shape
+from gen_jax.checks import check_callable, check_output, is_known, same_shape, shaped
 from gen_jax.errors import ConfigError, check_choice, check_range, shown
 from gen_jax.registries import described
 from gen_jax.types import Array, Denoiser, Float, Shaped
@@ -302,38 +302,41 @@ FROM_X0_EPS: dict[str, Callable] = {
 PARAMETERISATIONS = tuple(TO_X0_EPS)
 
 
+@shaped()
 def pair(
-    value: Float[Array, "B ..."],
-    x: Float[Array, "B ..."],
+    value: Float[Array, "B *D"],
+    x: Float[Array, "B *D"],
     coefficients: Coefficients,
     source: str,
     data_std: float = 1.0,
-) -> tuple[Float[Array, "B ..."], Float[Array, "B ..."]]:
+) -> tuple[Float[Array, "B *D"], Float[Array, "B *D"]]:
     """(E[x0 | x], E[eps | x]) from a value of parameterisation `source`; coefficients [] or [B]."""
     check_choice("source", source, PARAMETERISATIONS)
     return TO_X0_EPS[source](value, x, *(expand(c, x) for c in coefficients), data_std)
 
 
+@shaped()
 def from_x0_eps(
-    x0: Float[Array, "B ..."],
-    eps: Float[Array, "B ..."],
+    x0: Float[Array, "B *D"],
+    eps: Float[Array, "B *D"],
     coefficients: Coefficients,
     target: str,
     data_std: float = 1.0,
-) -> Float[Array, "B ..."]:
+) -> Float[Array, "B *D"]:
     """The value of parameterisation `target` at given x0 and eps: a loss's regression target."""
     check_choice("target", target, PARAMETERISATIONS)
     return FROM_X0_EPS[target](x0, eps, *(expand(c, x0) for c in coefficients), data_std)
 
 
+@shaped()
 def convert(
-    value: Float[Array, "B ..."],
-    x: Float[Array, "B ..."],
+    value: Float[Array, "B *D"],
+    x: Float[Array, "B *D"],
     coefficients: Coefficients,
     source: str,
     target: str,
     data_std: float = 1.0,
-) -> Float[Array, "B ..."]:
+) -> Float[Array, "B *D"]:
     """Convert between the parameterisations of a prediction.
 
     Names: "x0", "eps", "score" = -eps / sigma, "v" = alpha eps - sigma x0, "velocity" = dx/dt, and

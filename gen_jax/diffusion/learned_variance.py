@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.calls import called
-from gen_jax.checks import as_floats, as_key, check_callable, check_output, no_type_check
+from gen_jax.checks import as_floats, as_key, check_callable, check_output, no_type_check, shaped
 from gen_jax.diffusion.ddim import ddim_line
 from gen_jax.diffusion.losses import denoising_loss, off_the_poles
 from gen_jax.diffusion.sampler import Stepper, Transition
@@ -56,12 +56,13 @@ def reverse_log_variance(
 
 
 @no_type_check
+@shaped("t", "s")
 def variance_term(
-    x0_hat: Float[Array, "B ..."],
-    fraction: Float[Array, "B ..."],
+    x0_hat: Float[Array, "B *D"],
+    fraction: Float[Array, "B *D"],
     path: GaussianPath,
-    x0: Float[Array, "B ..."],
-    x_t: Float[Array, "B ..."],
+    x0: Float[Array, "B *D"],
+    x_t: Float[Array, "B *D"],
     t: Float[Array, "B"],
     s: Float[Array, "B"],
 ) -> Float[Array, "B"]:
@@ -90,11 +91,12 @@ def _pair(name: str, out: Any) -> tuple[Array, Array]:
 
 
 @no_type_check
+@shaped("t")
 def hybrid_steps_loss(
     predict: Both,
     path: GaussianPath,
-    x0: Float[Array, "B ..."],
-    eps: Float[Array, "B ..."],
+    x0: Float[Array, "B *D"],
+    eps: Float[Array, "B *D"],
     t: Float[Array, "B"],
     *,
     prediction: str = "v",

@@ -15,7 +15,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from gen_jax.checks import check_output, floats
+from gen_jax.checks import check_output, shaped
 from gen_jax.diffusion.time_sampling import T_MAX, T_MIN
 from gen_jax.errors import check_choice
 from gen_jax.paths import (
@@ -111,12 +111,12 @@ def off_the_poles(path: GaussianPath, t: Float[Array, "..."]) -> Float[Array, ".
     return jnp.clip(t, low.astype(t.dtype), high.astype(t.dtype))
 
 
-@floats(x0="...", eps="...", t="...")
+@shaped("t")
 def denoising_loss(
     predict: Callable[[Array, Array], Array],
     path: GaussianPath,
-    x0: Float[Array, "B ..."],
-    eps: Float[Array, "B ..."],
+    x0: Float[Array, "B *D"],
+    eps: Float[Array, "B *D"],
     t: Float[Array, "B"],
     *,
     prediction: str = "v",

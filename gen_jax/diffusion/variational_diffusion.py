@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gen_jax.checks import as_floats, no_type_check, same_shape
+from gen_jax.checks import as_floats, no_type_check, same_shape, shaped
 from gen_jax.condition_values import value_of
 from gen_jax.conditions import drop
 from gen_jax.data_units import log_det, to_model_floats
@@ -47,11 +47,12 @@ def _noised(path: GaussianPath, x0: Array, eps: Array, t: Array) -> Array:
     return expand(path.alpha(t), x0) * x0 + expand(path.sigma(t), x0) * eps
 
 
+@shaped("t")
 def continuous_term(
     denoise: Denoiser,
     path: GaussianPath,
-    x0: Float[Array, "B ..."],
-    eps: Float[Array, "B ..."],
+    x0: Float[Array, "B *D"],
+    eps: Float[Array, "B *D"],
     t: Float[Array, "B"],
 ) -> Float[Array, "B"]:
     """-d SNR / dt |x0 - D(x_t)|^2 / 2 in nats: its mean over uniform t is the bound's inner part.

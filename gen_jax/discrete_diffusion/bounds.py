@@ -15,9 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax import safe
-from gen_jax.checks import check_times, is_known
+from gen_jax.checks import check_times, is_known, shaped
 from gen_jax.discrete_diffusion.token_path import (
     TokenPath,
+    check_law,
     check_tokens,
     checked,
     is_absorbing,
@@ -54,6 +55,7 @@ def _rate_cost(true: Array, model: Array) -> Array:
     return jnp.where(near, true * (jnp.expm1(x) - x), far)
 
 
+@shaped("t", "s")
 def step_term(
     path: TokenPath,
     log_x0: Float[Array, "B N V"],
@@ -72,6 +74,7 @@ def step_term(
     return jnp.sum(_x_log_ratio(jnp.exp(true), true, model), axis=(1, 2))
 
 
+@shaped("t")
 def rate_term(
     path: TokenPath,
     log_x0: Float[Array, "B N V"],
@@ -84,6 +87,7 @@ def rate_term(
     Raises ConfigError for tokens that the data cannot have.
     """
     x0 = check_tokens(path, x0)
+    check_law(path, log_x0)
     if is_absorbing(path):
         return _absorbing_cost(path, log_x0, x0, x_t, t).sum(1)
     known = jnp.log(jax.nn.one_hot(x0, len(path.noise)))
@@ -105,6 +109,7 @@ def _absorbing_cost(
     return jnp.where(hidden, rate[:, None] * cost, 0)
 
 
+@shaped("t")
 def corrupt(
     key: Key[Array, "*batch"], path: TokenPath, x0: Int[Array, "B N"], t: Float[Array, "B"]
 ) -> Int[Array, "B N"]:

@@ -19,7 +19,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax import safe
-from gen_jax.checks import as_array, check_callable, check_output, is_known, no_type_check
+from gen_jax.checks import (
+    as_array,
+    check_callable,
+    check_form,
+    check_order,
+    check_output,
+    is_known,
+    no_type_check,
+    shaped,
+)
 from gen_jax.errors import ConfigError, check_range, shown
 from gen_jax.randomness import sample_keys
 from gen_jax.types import Array, Float, Int, Key, TokenDenoiser
@@ -150,11 +159,17 @@ def checked(denoise: TokenDenoiser, path: TokenPath) -> TokenDenoiser:
     return lambda x_t, t: check_output("denoise", denoise(x_t, t), (*x_t.shape, size))
 
 
+def check_law(path: TokenPath, log_x0: Array) -> None:
+    """Raise ConfigError unless log p(x0 | x_t) is of the path's V tokens."""
+    check_form("log_x0", log_x0.shape, "B N V", {"V": len(path.noise)})
+
+
 def _per_token(a: Array) -> Array:
     """A coefficient [] or [B] for arrays [B, N, V]."""
     return jnp.asarray(a)[..., None, None]
 
 
+@shaped("t")
 def marginal(path: TokenPath, x0: Int[Array, "B N"], t: Float[Array, "B"]) -> Float[Array, "B N V"]:
     """q(x_t = v | x0), probabilities; t is [B] or [].
 
@@ -165,6 +180,7 @@ def marginal(path: TokenPath, x0: Int[Array, "B N"], t: Float[Array, "B"]) -> Fl
     return a * jax.nn.one_hot(x0, len(path.noise)) + (1 - a) * path.noise
 
 
+@shaped("t")
 def log_likelihood(
     path: TokenPath, x_t: Int[Array, "B N"], t: Float[Array, "B"]
 ) -> Float[Array, "B N V"]:
@@ -176,6 +192,7 @@ def log_likelihood(
 
 def _weights(path: TokenPath, log_x0: Array, x_t: Array, t: Array) -> Array:
     """w(v) = p(x0 = v | x_t) / q(x_t | x0 = v) [B, N, V]; 0 where x_t cannot come from v."""
+    check_law(path, log_x0)
     a = _per_token(path.keep(t))
     same = jax.nn.one_hot(x_t, len(path.noise))
     likelihood = a * same + (1 - a) * path.noise[x_t][..., None]
@@ -183,6 +200,7 @@ def _weights(path: TokenPath, log_x0: Array, x_t: Array, t: Array) -> Array:
     return jnp.where(possible, jnp.exp(log_x0) / jnp.where(possible, likelihood, 1), 0)
 
 
+@shaped("t", "s")
 def reverse(
     path: TokenPath,
     log_x0: Float[Array, "B N V"],
@@ -192,8 +210,9 @@ def reverse(
 ) -> Float[Array, "B N V"]:
     """log p(x_s = v | x_t) for each token, s < t, from log p(x0 | x_t); t and s are [B] or [].
 
-    Raises ConfigError for tokens out of range.
+    Raises ConfigError for tokens out of range, s above t and another shape.
     """
+    check_order(t, s)
     x_t = check_tokens(path, x_t, "x_t", noisy=True)
     a_t, a_s = _per_token(path.keep(t)), _per_token(path.keep(s))
     ratio = a_t / a_s
@@ -203,6 +222,7 @@ def reverse(
     return safe.log(forward * (a_s * w + (1 - a_s) * path.noise * w.sum(-1, keepdims=True)))
 
 
+@shaped("t")
 def ratios(
     path: TokenPath, log_x0: Float[Array, "B N V"], x_t: Int[Array, "B N"], t: Float[Array, "B"]
 ) -> Float[Array, "B N V"]:
@@ -216,6 +236,7 @@ def ratios(
     return a * w + (1 - a) * path.noise * w.sum(-1, keepdims=True)
 
 
+@shaped("t")
 def rates(
     path: TokenPath, log_x0: Float[Array, "B N V"], x_t: Int[Array, "B N"], t: Float[Array, "B"]
 ) -> Float[Array, "B N V"]:

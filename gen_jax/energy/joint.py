@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
+from gen_jax.checks import shaped
 from gen_jax.types import Array, Float, Int
 
 
@@ -15,11 +16,13 @@ def marginal_energy(logits: Float[Array, "B K"]) -> Float[Array, "B"]:
     return -logsumexp(logits, axis=1)
 
 
+@shaped()
 def joint_energy(logits: Float[Array, "B K"], label: Int[Array, "B"]) -> Float[Array, "B"]:
     """E(x, y) = -f(x)[y] (grathwohl2020 eq. 4): that of p(x | y) too, up to a constant."""
     return -jnp.take_along_axis(logits, label[:, None], axis=1)[:, 0]
 
 
+@shaped()
 def label_loss(logits: Float[Array, "B K"], label: Int[Array, "B"]) -> Float[Array, "B"]:
     """-log p(y | x) = E(x, y) - E(x) in nats."""
     return joint_energy(jax.nn.log_softmax(logits), label)

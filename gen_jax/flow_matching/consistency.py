@@ -3,10 +3,9 @@
 import jax
 import jax.numpy as jnp
 
-from gen_jax.checks import floats, no_type_check, same_shape
+from gen_jax.checks import check_order, floats, no_type_check, same_shape, shaped
 from gen_jax.errors import check_finite, check_range
 from gen_jax.flow_matching.flow_map import (
-    check_order,
     conditional,
     flow_map,
     mean_square,
@@ -17,12 +16,12 @@ from gen_jax.types import Array, AverageVelocity, Denoiser, Float
 
 
 @no_type_check
-@floats(x0="B ...", x1="B ...", t="B", s="B")
+@shaped("t", "s")
 def consistency_loss(
     average: AverageVelocity,
     path: GaussianPath,
-    x0: Float[Array, "B ..."],
-    x1: Float[Array, "B ..."],
+    x0: Float[Array, "B *D"],
+    x1: Float[Array, "B *D"],
     t: Float[Array, "B"],
     s: Float[Array, "B"],
     *,
@@ -68,12 +67,12 @@ def _heun(teacher: Denoiser, path: GaussianPath, x: Array, t: Array, s: Array) -
 
 
 @no_type_check
-@floats(x0="B ...", x1="B ...", t="B")
+@shaped("t")
 def continuous_consistency_loss(
     average: AverageVelocity,
     path: GaussianPath,
-    x0: Float[Array, "B ..."],
-    x1: Float[Array, "B ..."],
+    x0: Float[Array, "B *D"],
+    x1: Float[Array, "B *D"],
     t: Float[Array, "B"],
     *,
     teacher: Denoiser | None = None,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from gen_jax.checks import floats, no_type_check, same_shape
+from gen_jax.checks import no_type_check, same_shape, shaped
 from gen_jax.errors import ConfigError, check_choice, check_finite, check_range
 from gen_jax.flow_matching.flow_map import flow_map, mean_square, velocity_error
 from gen_jax.paths import GaussianPath, expand
@@ -40,16 +40,16 @@ def _mean_shift(x: Array, points: Array, cost_of: Callable, skip_same: bool) -> 
     return weights @ points - x
 
 
-@floats(x="n ...", positives="m ...", negatives="k ...")
+@shaped()
 def drift(
-    x: Float[Array, "n ..."],
-    positives: Float[Array, "m ..."],
-    negatives: Float[Array, "k ..."],
+    x: Float[Array, "n *D"],
+    positives: Float[Array, "m *D"],
+    negatives: Float[Array, "k *D"],
     temperature: float,
     kernel: str = "laplace",
     *,
     exclude_same: bool = False,
-) -> Float[Array, "n ..."]:
+) -> Float[Array, "n *D"]:
     """Mean shift towards `positives` minus mean shift towards `negatives`, at each x.
 
     Args:
@@ -62,8 +62,8 @@ def drift(
     check_choice("kernel", kernel, COSTS)
     check_finite("temperature", check_range("temperature", temperature, 0, open_low=True))
     for name, points in (("positives", positives), ("negatives", negatives)):
-        if points.shape[1:] != x.shape[1:] or not len(points):
-            raise ConfigError(f"{name} {points.shape} must be [m, *{x.shape[1:]}] as x, m >= 1")
+        if not len(points):
+            raise ConfigError(f"{name} has shape {points.shape}, must have at least one row")
     if exclude_same and (negatives.shape[0] != x.shape[0] or x.shape[0] < 2):
         raise ConfigError(
             f"exclude_same needs as many negatives as x, and at least 2, got {negatives.shape[0]} "
@@ -76,10 +76,10 @@ def drift(
     return (towards - away).reshape(x.shape)
 
 
-@floats(generated="B ...", data="m ...")
+@shaped()
 def drifting_loss(
-    generated: Float[Array, "B ..."],
-    data: Float[Array, "m ..."],
+    generated: Float[Array, "B *D"],
+    data: Float[Array, "m *D"],
     temperature: float,
     kernel: str = "laplace",
 ) -> tuple[Float[Array, "B"], dict[str, Array]]:
@@ -96,12 +96,12 @@ def drifting_loss(
 
 
 @no_type_check
-@floats(x0="B ...", x1="B ...", t="B", s="B")
+@shaped("t", "s")
 def drifting_map_loss(
     average: AverageVelocity,
     path: GaussianPath,
-    x0: Float[Array, "B ..."],
-    x1: Float[Array, "B ..."],
+    x0: Float[Array, "B *D"],
+    x1: Float[Array, "B *D"],
     t: Float[Array, "B"],
     s: Float[Array, "B"],
     *,

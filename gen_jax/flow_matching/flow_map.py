@@ -10,10 +10,10 @@ So a few-step model is also a denoiser (`denoiser`), and one more stepper (`jump
 import jax.numpy as jnp
 
 from gen_jax.calls import called
-from gen_jax.checks import is_known, no_type_check, same_shape
+from gen_jax.checks import no_type_check, same_shape, shaped
 from gen_jax.diffusion.sampler import Stepper
 from gen_jax.diffusion.time_sampling import off_the_steep
-from gen_jax.errors import ConfigError, check_range, shown
+from gen_jax.errors import check_range
 from gen_jax.paths import (
     GaussianPath,
     as_path,
@@ -80,23 +80,16 @@ def jump(flow_map: FlowMap, gamma: float = 0.0) -> Stepper:
     return Stepper(step, stochastic=gamma > 0, calls_denoiser=False)
 
 
-def check_order(t: Float[Array, "B"], s: Float[Array, "B"]) -> None:
-    """Raise ConfigError unless s <= t, where both are known: a map runs from noise to data."""
-    if is_known(t) and is_known(s) and bool((s > t).any()):
-        raise ConfigError(f"s={shown(s)} must be at most t={shown(t)}: s is the cleaner time")
-
-
 @no_type_check
+@shaped("t")
 def conditional(
-    path: GaussianPath, x0: Float[Array, "B ..."], x1: Float[Array, "B ..."], t: Float[Array, "B"]
+    path: GaussianPath, x0: Float[Array, "B *D"], x1: Float[Array, "B *D"], t: Float[Array, "B"]
 ) -> tuple[Float[Array, "B ..."], Float[Array, "B ..."]]:
     """x_t = alpha x0 + sigma x1 and its velocity alpha' x0 + sigma' x1: what losses regress on.
 
     Both at a later time, T_MIN, where the velocity at t is infinite: at t = 0 of vp. Raises
     ConfigError for x0 and x1 of different shapes, which would be repeated.
     """
-    if x0.shape != x1.shape:
-        raise ConfigError(f"x1 has shape {x1.shape}, must be that of x0, {x0.shape}")
     c = coefficients(path, off_the_steep(as_path(path), t))
     x_t = expand(c.alpha, x0) * x0 + expand(c.sigma, x0) * x1
     return x_t, expand(c.d_alpha, x0) * x0 + expand(c.d_sigma, x0) * x1

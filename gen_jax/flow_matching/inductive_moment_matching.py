@@ -5,20 +5,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gen_jax.checks import floats, no_type_check, same_shape
+from gen_jax.checks import check_order, no_type_check, same_shape, shaped
 from gen_jax.errors import ConfigError, check_finite, check_range
-from gen_jax.flow_matching.flow_map import check_order, conditional, flow_map, velocity_error
+from gen_jax.flow_matching.flow_map import conditional, flow_map, velocity_error
 from gen_jax.paths import GaussianPath
 from gen_jax.types import Array, AverageVelocity, Float
 
 
 @no_type_check
-@floats(x0="B ...", x1="B ...", t="B", r="B", s="B")
+@shaped("t", "r", "s")
 def moment_matching_loss(
     average: AverageVelocity,
     path: GaussianPath,
-    x0: Float[Array, "B ..."],
-    x1: Float[Array, "B ..."],
+    x0: Float[Array, "B *D"],
+    x1: Float[Array, "B *D"],
     t: Float[Array, "B"],
     r: Float[Array, "B"],
     s: Float[Array, "B"],
@@ -57,12 +57,12 @@ def moment_matching_loss(
 
 
 @no_type_check
-@floats(x0="B ...", x1="B ...", t="B", s="B")
+@shaped("t", "s")
 def moment_matching_steps_loss(
     average: AverageVelocity,
     path: GaussianPath,
-    x0: Float[Array, "B ..."],
-    x1: Float[Array, "B ..."],
+    x0: Float[Array, "B *D"],
+    x1: Float[Array, "B *D"],
     t: Float[Array, "B"],
     s: Float[Array, "B"],
     *,

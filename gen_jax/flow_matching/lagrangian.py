@@ -7,9 +7,8 @@ in the same loss (terminal velocity matching: zhou2025).
 import jax
 import jax.numpy as jnp
 
-from gen_jax.checks import floats, no_type_check, same_shape
+from gen_jax.checks import check_order, no_type_check, same_shape, shaped
 from gen_jax.flow_matching.flow_map import (
-    check_order,
     conditional,
     flow_map,
     mean_square,
@@ -20,12 +19,12 @@ from gen_jax.types import Array, AverageVelocity, Float
 
 
 @no_type_check
-@floats(x0="B ...", x1="B ...", t="B", s="B")
+@shaped("t", "s")
 def lagrangian_loss(
     average: AverageVelocity,
     path: GaussianPath,
-    x0: Float[Array, "B ..."],
-    x1: Float[Array, "B ..."],
+    x0: Float[Array, "B *D"],
+    x1: Float[Array, "B *D"],
     t: Float[Array, "B"],
     s: Float[Array, "B"],
     *,

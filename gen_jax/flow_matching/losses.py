@@ -8,16 +8,18 @@ linear path the target is x1 - x0, the difference of source and data.
 
 from collections.abc import Callable
 
+from gen_jax.checks import shaped
 from gen_jax.diffusion import denoising_loss
 from gen_jax.paths import GaussianPath
 from gen_jax.types import Array, Float
 
 
+@shaped("t")
 def conditional_flow_matching_loss(
     velocity: Callable[[Array, Array], Array],
     path: GaussianPath,
-    x0: Float[Array, "B ..."],
-    x1: Float[Array, "B ..."],
+    x0: Float[Array, "B *D"],
+    x1: Float[Array, "B *D"],
     t: Float[Array, "B"],
 ) -> tuple[Float[Array, "B"], dict[str, Array]]:
     """Squared error of a velocity per example, averaged over dimensions: (loss [B], aux).

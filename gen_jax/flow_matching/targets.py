@@ -7,7 +7,7 @@ x_t with the wanted velocity serves all of them.
 import jax
 import jax.numpy as jnp
 
-from gen_jax.checks import no_type_check, same_shape
+from gen_jax.checks import no_type_check, same_shape, shaped
 from gen_jax.diffusion.time_sampling import off_the_steep
 from gen_jax.flow_matching.flow_map import conditional
 from gen_jax.paths import GaussianPath, as_path, coefficients, expand, pair, velocity
@@ -17,11 +17,12 @@ Pairs = tuple[Float[Array, "B ..."], Float[Array, "B ..."]]
 
 
 @no_type_check
+@shaped("t")
 def guided_pairs(
     null: AverageVelocity,
     path: GaussianPath,
-    x0: Float[Array, "B ..."],
-    x1: Float[Array, "B ..."],
+    x0: Float[Array, "B *D"],
+    x1: Float[Array, "B *D"],
     t: Float[Array, "B"],
     guidance: float | Float[Array, "B"],
 ) -> Pairs:
@@ -40,11 +41,12 @@ def guided_pairs(
 
 
 @no_type_check
+@shaped("t")
 def taught_pairs(
     teacher: Denoiser,
     path: GaussianPath,
-    x0: Float[Array, "B ..."],
-    x1: Float[Array, "B ..."],
+    x0: Float[Array, "B *D"],
+    x1: Float[Array, "B *D"],
     t: Float[Array, "B"],
 ) -> Pairs:
     """Pairs through the same x_t with the velocity of a trained denoiser, for t > 0."""

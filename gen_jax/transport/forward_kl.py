@@ -2,9 +2,11 @@
 
 import jax
 
+from gen_jax.checks import shaped
 from gen_jax.types import Array, Float
 
 
+@shaped()
 def forward_kl_loss(
     log_q: Float[Array, "B"], log_p: Float[Array, "B"], log_r: Float[Array, "B"]
 ) -> tuple[Float[Array, "B"], dict[str, Array]]:

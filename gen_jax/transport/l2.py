@@ -8,7 +8,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
-from gen_jax.checks import per_point
+from gen_jax.checks import per_point, shaped
 from gen_jax.flows import Bijector
 from gen_jax.flows.density import push
 from gen_jax.types import Array, Float
@@ -25,6 +25,7 @@ def log_squared_difference(a: Float[Array, "..."], b: Float[Array, "..."]) -> Fl
     return 2 * (jnp.maximum(a, b) + jnp.log(FLOOR - jnp.expm1(-jnp.abs(a - b))))
 
 
+@shaped()
 def log_l2_distance(
     log_q: Float[Array, "B"], log_p: Float[Array, "B"], log_r: Float[Array, "B"]
 ) -> Float[Array, ""]:

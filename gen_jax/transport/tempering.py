@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
+from gen_jax.checks import shaped
 from gen_jax.sampling.importance import effective_sample_size
 from gen_jax.types import Array, Float
 
@@ -28,6 +29,7 @@ class Curve(NamedTuple):
     ess: Float[Array, ""]
 
 
+@shaped()
 def tempering_curve(
     energy: Float[Array, "N"], log_r: Float[Array, "N"], beta: float | Float[Array, ""]
 ) -> Curve:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gen_jax.checks import shaped
 from gen_jax.randomness import fold_in, normal
 from gen_jax.types import Array, Float, Key, State
 from gen_jax.vae.gaussians import log_normal
@@ -64,6 +65,7 @@ def single(z: Float[Array, "B D"], log_q: Float[Array, "B"]) -> Draw:
     return Draw(z[None], log_q[None], jnp.zeros_like(log_q)[None])
 
 
+@shaped()
 def diagonal_gaussian(mean: Float[Array, "B D"], log_std: Float[Array, "B D"]) -> Posterior:
     """N(mean, std^2), independent over dimensions (kingma2014)."""
     return Posterior(

@@ -377,5 +377,5 @@ def test_whole_numbers_count_and_other_shapes_are_refused(name):
 def test_points_of_a_drift_have_one_shape():
     x, narrow = jnp.zeros((3, 2)), jnp.ones((3, 1))
     for given in ((x, narrow, x), (x, x, narrow), (x, x[:0], x), (x, x, x[:0])):
-        with pytest.raises(ConfigError, match=r"(positives|negatives) .* must be \[m, \*\(2,\)\]"):
+        with pytest.raises(ConfigError, match=r"(positives|negatives) has shape \((0|3),"):
             drift(*given, 0.5)
