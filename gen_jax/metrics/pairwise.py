@@ -25,6 +25,8 @@ ROWS = 512
 """Most rows of a block: a tile of them is 2 MB in float64, which a processor's cache holds (three
 times as fast as 32 MB on one that was measured)."""
 
+FEWEST = 64
+
 
 @no_type_check
 def as_points(
@@ -95,8 +97,12 @@ class Block(NamedTuple):
 
 
 def blocks_of(x: Float[np.ndarray, "N D"]) -> list[Block]:
-    """All rows in blocks of one size."""
-    size = min(ROWS, 1 << (len(x) - 1).bit_length())
+    """All rows in blocks of one size.
+
+    At least `FEWEST`: products of smaller blocks are rounded otherwise, and a copy of a row would
+    have another distance than the row where the sizes of two sets differ.
+    """
+    size = min(ROWS, max(FEWEST, 1 << (len(x) - 1).bit_length()))
     numbers = np.arange(-(-len(x) // size) * size).reshape(-1, size)
     rows = np.pad(x, ((0, numbers.size - len(x)), (0, 0))).reshape(*numbers.shape, -1)
     return [

@@ -164,3 +164,13 @@ def test_nearest_neighbours_by_sorting(rows, monkeypatch):
         found, index = neighbours.nearest_neighbours(x, y, k)
         np.testing.assert_array_equal(index, order[:, :k])
         np.testing.assert_allclose(found, np.take_along_axis(squares, order[:, :k], 1), atol=1e-12)
+
+
+@pytest.mark.parametrize(("real", "copies"), [(20, 3), (9, 4), (40, 1)])
+def test_a_copy_of_the_kth_neighbour_lies_in_the_ball_whatever_the_sizes(real, copies):
+    """Each ball holds its centre and k neighbours, so copies of all lie in k + 1 balls."""
+    points = RNG.normal(size=(real, 64))
+    far = [points + 100 * i for i in range(1, 4)]
+    fake = np.concatenate([*[points] * copies, *far])
+    found = density_coverage(points, fake, 3)
+    np.testing.assert_allclose(found.density, 4 / 3 * copies / (copies + 3), rtol=1e-9)
