@@ -1,9 +1,9 @@
 """Functions of all pairs of rows of two sets, a tile of pairs at a time, in float64.
 
-A tile is a block of rows of one set and a block of the other. Blocks are filled up to a power of
-two or to `ROWS`, so that one program serves sets of many sizes, halves of a set among them. Memory
-stays at the two sets and a tile. Float64 because unbiased estimators subtract nearly equal sums;
-tiles run compiled on the default device.
+A tile is a block of rows of one set and a block of the other. Blocks are filled up to `ROWS`, so
+that one program serves all sizes, and a copy of a row has the distances of the row: products of
+smaller blocks are rounded otherwise. Memory stays at the two sets and a tile. Float64 because
+unbiased estimators subtract nearly equal sums; tiles run compiled on the default device.
 """
 
 import contextlib
@@ -22,10 +22,8 @@ from gen_jax.errors import ConfigError, DataError
 from gen_jax.types import Array, Bool, Float, Int, Num
 
 ROWS = 512
-"""Most rows of a block: a tile of them is 2 MB in float64, which a processor's cache holds (three
-times as fast as 32 MB on one that was measured)."""
-
-FEWEST = 64
+"""Rows of a block: a tile of them is 2 MB in float64, which a processor's cache holds (three times
+as fast as 32 MB on one that was measured)."""
 
 
 @no_type_check
@@ -97,13 +95,8 @@ class Block(NamedTuple):
 
 
 def blocks_of(x: Float[np.ndarray, "N D"]) -> list[Block]:
-    """All rows in blocks of one size.
-
-    At least `FEWEST`: products of smaller blocks are rounded otherwise, and a copy of a row would
-    have another distance than the row where the sizes of two sets differ.
-    """
-    size = min(ROWS, max(FEWEST, 1 << (len(x) - 1).bit_length()))
-    numbers = np.arange(-(-len(x) // size) * size).reshape(-1, size)
+    """All rows in blocks of one size."""
+    numbers = np.arange(-(-len(x) // ROWS) * ROWS).reshape(-1, ROWS)
     rows = np.pad(x, ((0, numbers.size - len(x)), (0, 0))).reshape(*numbers.shape, -1)
     return [
         Block(jnp.asarray(block), which.astype(np.int32), which < len(x))

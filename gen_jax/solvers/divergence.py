@@ -1,5 +1,6 @@
 """Divergence of a velocity field: what the log-density of a point that moves with it loses."""
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -12,7 +13,7 @@ def exact_divergence(
     field: Callable[[Array], Array], x: Array, probe: Array
 ) -> tuple[Array, Array]:
     """u(x) and its exact divergence [B]: one derivative per dimension; `probe` is not used."""
-    size = x[0].size
+    size = math.prod(x.shape[1:])
     basis = jnp.eye(size, dtype=x.dtype).reshape(size, 1, *x.shape[1:])
     value, derivative = jax.linearize(field, x)
 

@@ -225,3 +225,11 @@ def test_images_and_bad_arguments(key):
             diffusion.ode_log_prob(key, denoise, path, x, **options)
     with pytest.raises(ConfigError, match="num_steps >= 2"):
         diffusion.ode_log_prob_with_error(key, denoise, path, x, num_steps=1)
+
+
+def test_the_exact_divergence_of_no_points_is_empty():
+    value, divergence = exact_divergence(
+        lambda x: 2 * x, jnp.zeros((0, 2, 3)), jnp.zeros((0, 2, 3))
+    )
+    assert value.shape == (0, 2, 3)
+    assert divergence.shape == (0,)

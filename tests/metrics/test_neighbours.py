@@ -166,7 +166,7 @@ def test_nearest_neighbours_by_sorting(rows, monkeypatch):
         np.testing.assert_allclose(found, np.take_along_axis(squares, order[:, :k], 1), atol=1e-12)
 
 
-@pytest.mark.parametrize(("real", "copies"), [(20, 3), (9, 4), (40, 1)])
+@pytest.mark.parametrize(("real", "copies"), [(20, 3), (9, 4), (40, 1), (300, 3)])
 def test_a_copy_of_the_kth_neighbour_lies_in_the_ball_whatever_the_sizes(real, copies):
     """Each ball holds its centre and k neighbours, so copies of all lie in k + 1 balls."""
     points = RNG.normal(size=(real, 64))
