@@ -205,10 +205,14 @@ def shaped(*times: str) -> Callable[[F], F]:
 
         @wraps(function)
         def call(*args, **kwargs):
-            bound, sizes = signature.bind(*args, **kwargs), dict[str, Any]()
+            try:
+                bound, sizes = signature.bind(*args, **kwargs), dict[str, Any]()
+            except TypeError:
+                return function(*args, **kwargs)  # Python's own message names the function
             for name, value in bound.arguments.items():
-                if name not in kinds or name in keys:
-                    continue
+                weak = isinstance(value, int | float) and name in real and name not in times
+                if name not in kinds or name in keys or weak:
+                    continue  # a number of Python takes the dtype of the arrays
                 value = as_floats(name, value) if name in real else as_array(name, value)
                 form = kinds[name].dim_str
                 if value.ndim or len(form.split()) != 1:
@@ -217,7 +221,8 @@ def shaped(*times: str) -> Callable[[F], F]:
                     check_unit(name, value)
                 bound.arguments[name] = value
             for name, value in bound.arguments.items():
-                if name in real and not value.ndim and (form := kinds[name].dim_str) in sizes:
+                form = kinds[name].dim_str if name in kinds else None
+                if form in sizes and isinstance(value, jax.Array | np.ndarray) and not value.ndim:
                     bound.arguments[name] = jnp.broadcast_to(value, (sizes[form],))
             return function(*bound.args, **bound.kwargs)
 
