@@ -87,12 +87,9 @@ def authenticity(
     return _share(_near_and_new(training, samples=samples)[0][1])
 
 
-def _ratio(of_samples, of_heldout) -> float:
-    usual = np.median(of_heldout)
-    if usual == 0:
-        raise ConfigError(
-            "at least half of heldout also lies in training; the ratio needs new data"
-        )
+def _ratio(of_samples: np.ndarray, of_heldout: np.ndarray) -> float:
+    """Of medians; NaN where at least half of the held-out data also lie in the training set."""
+    usual = np.median(of_heldout) if np.mean(of_heldout == 0) < 0.5 else np.nan
     return float(np.median(of_samples) / usual)
 
 
@@ -108,7 +105,12 @@ def memorisation_ratio(
     off the data.
     """
     of_heldout = nearest_neighbours(*_pair(heldout, training, 1, "heldout"))[0][:, 0]
-    return _ratio(nearest_neighbour_distances(samples, training), of_heldout)
+    ratio = _ratio(nearest_neighbour_distances(samples, training), of_heldout)
+    if np.isnan(ratio):
+        raise ConfigError(
+            "at least half of heldout also lies in training; the ratio needs new data"
+        )
+    return ratio
 
 
 @no_type_check
@@ -122,8 +124,5 @@ def novelty_report(
     Args: at least four samples, training examples and held-out examples, in the same units.
     """
     (distance, new), (usual, usual_new) = _near_and_new(training, samples=samples, heldout=heldout)
-    ratio = Estimate(np.nan, np.nan)
-    if np.median(usual) > 0:
-        medians = lambda a, b: np.median(a) / (np.median(b) or np.nan)
-        ratio = bootstrap(jax.random.key(0), medians, distance, usual)
+    ratio = bootstrap(jax.random.key(0), _ratio, distance, usual)
     return NoveltyReport(ratio, _share(new), _share(usual_new))

@@ -143,6 +143,15 @@ def test_new_data_are_as_authentic_as_held_out_data_and_copies_are_not():
     assert (found.authenticity.value, found.memorisation_ratio.value < 1e-6) == (0, True)
 
 
+def test_no_ratio_where_exactly_half_of_the_held_out_data_were_trained_on():
+    """The median of an even number would lie between 0 and the nearest of the new data."""
+    training, new = RNG.uniform(size=(2, 40, 2))
+    heldout = np.concatenate([training[:6], new[:6]])
+    assert np.isnan(novelty_report(new, training, heldout).memorisation_ratio).all()
+    with pytest.raises(ConfigError, match="half of heldout"):
+        memorisation_ratio(new, training, heldout)
+
+
 def test_the_rest_is_measured_where_half_of_the_held_out_data_were_trained_on():
     training, new = RNG.uniform(size=(2, 40, 2))
     found = novelty_report(new, training, np.concatenate([training[:6], new[:5]]))
