@@ -222,7 +222,7 @@ def shaped(*times: str) -> Callable[[F], F]:
                 bound.arguments[name] = value
             for name, value in bound.arguments.items():
                 form = kinds[name].dim_str if name in kinds else None
-                if form in sizes and isinstance(value, jax.Array | np.ndarray) and not value.ndim:
+                if form in sizes and not np.ndim(value):
                     bound.arguments[name] = jnp.broadcast_to(value, (sizes[form],))
             return function(*bound.args, **bound.kwargs)
 

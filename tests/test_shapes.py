@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import gen_jax
-from gen_jax import diffusion, discrete_diffusion, flow_matching, paths, transport
+from gen_jax import diffusion, discrete_diffusion, energy, flow_matching, paths, transport
 from gen_jax.checks import shaped
 from gen_jax.errors import ConfigError
 from gen_jax.types import Array, Float, Int
@@ -128,3 +128,11 @@ def test_what_is_traced_is_checked_by_its_shape():
     with pytest.raises(ConfigError, match="index has shape"):
         jax.jit(product)(given[0], jnp.arange(3), given[2])
     np.testing.assert_array_equal(jax.jit(product)(*given[:2], 0.5), [0.5, 1.5])
+
+
+def test_a_number_of_python_takes_the_dtype_of_the_arrays():
+    half = jnp.ones(3, jnp.bfloat16)
+    assert transport.forward_kl_loss(half, half, 0.0)[0].dtype == jnp.bfloat16
+    np.testing.assert_array_equal(energy.joint_energy(jnp.eye(2, 3), 1), [0, -1])
+    with pytest.raises(TypeError, match="missing"):
+        paths.convert(1)
