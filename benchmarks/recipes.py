@@ -115,7 +115,11 @@ RECIPES: dict[str, Recipe] = {
         "jem --channels 32 64 64 --features 128 --annealed-chains 64",
         chain,
     ),
-    "VAE, VampPrior": Recipe("VAE", "vae --conditional --prior vamp --components 100"),
+    "VAE, VampPrior": Recipe(
+        "VAE",
+        "vae --conditional --prior vamp --components 100 --steps 10000",
+        "vae --conditional --prior vamp --components 100",
+    ),
     "VQ-VAE": Recipe(
         "VAE",
         "vqvae --batch-size 64 --width 24 --prior-network.width 48 --prior-network.depth 2 "

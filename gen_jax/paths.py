@@ -304,12 +304,12 @@ PARAMETERISATIONS = tuple(TO_X0_EPS)
 
 @shaped()
 def pair(
-    value: Float[Array, "B *D"],
-    x: Float[Array, "B *D"],
+    value: Float[Array, "*D"],
+    x: Float[Array, "*D"],
     coefficients: Coefficients,
     source: str,
     data_std: float = 1.0,
-) -> tuple[Float[Array, "B *D"], Float[Array, "B *D"]]:
+) -> tuple[Float[Array, "*D"], Float[Array, "*D"]]:
     """(E[x0 | x], E[eps | x]) from a value of parameterisation `source`; coefficients [] or [B]."""
     check_choice("source", source, PARAMETERISATIONS)
     return TO_X0_EPS[source](value, x, *(expand(c, x) for c in coefficients), data_std)
@@ -317,12 +317,12 @@ def pair(
 
 @shaped()
 def from_x0_eps(
-    x0: Float[Array, "B *D"],
-    eps: Float[Array, "B *D"],
+    x0: Float[Array, "*D"],
+    eps: Float[Array, "*D"],
     coefficients: Coefficients,
     target: str,
     data_std: float = 1.0,
-) -> Float[Array, "B *D"]:
+) -> Float[Array, "*D"]:
     """The value of parameterisation `target` at given x0 and eps: a loss's regression target."""
     check_choice("target", target, PARAMETERISATIONS)
     return FROM_X0_EPS[target](x0, eps, *(expand(c, x0) for c in coefficients), data_std)
@@ -330,13 +330,13 @@ def from_x0_eps(
 
 @shaped()
 def convert(
-    value: Float[Array, "B *D"],
-    x: Float[Array, "B *D"],
+    value: Float[Array, "*D"],
+    x: Float[Array, "*D"],
     coefficients: Coefficients,
     source: str,
     target: str,
     data_std: float = 1.0,
-) -> Float[Array, "B *D"]:
+) -> Float[Array, "*D"]:
     """Convert between the parameterisations of a prediction.
 
     Names: "x0", "eps", "score" = -eps / sigma, "v" = alpha eps - sigma x0, "velocity" = dx/dt, and

@@ -369,3 +369,12 @@ def test_a_conversion_to_itself_is_none_also_at_the_ends(name, kind):
     value = jnp.array([[1.0, -2.0], [0.5, 3.0]])
     c = paths.coefficients(paths.PATHS[name](), jnp.array([0.0, 1.0]))
     np.testing.assert_array_equal(paths.convert(value, value, c, kind, kind), value)
+
+
+def test_convert_takes_single_numbers_as_it_takes_arrays():
+    c = paths.coefficients(paths.cosine(), jnp.float32(0.3))
+    v, x = jnp.array([0.4, -1.0]), jnp.array([1.5, 0.2])
+    whole = paths.convert(v, x, c, "v", "eps")
+    each = jax.vmap(lambda v, x: paths.convert(v, x, c, "v", "eps"))(v, x)
+    np.testing.assert_allclose(each, whole, rtol=1e-6)
+    np.testing.assert_allclose(paths.convert(v[0], x[0], c, "v", "eps"), whole[0], rtol=1e-6)
