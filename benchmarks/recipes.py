@@ -75,6 +75,8 @@ class Recipe(NamedTuple):
         return "; ".join(shlex.join(stage.words(side)) for stage in stages)
 
 
+DIT = "--network.name dit --network.width 96 --network.depth 5 --batch-size 64 --ema-decay 0.999 "
+DIT += "--learning-rate 2e-3"
 CODER = "vae --convolutional --latent 4 --batch-size 64 --learning-rate 4e-3 --width 16"
 CODES = "vqvae --batch-size 64 --width 32 --codes 128 --prior-network.width 96 "
 CODES += "--prior-network.depth 3 --prior-network.dropout 0"
@@ -88,13 +90,14 @@ RECIPES: dict[str, Recipe] = {
     "MADE": Recipe(
         "autoregressive",
         "made --hidden 256 --conditional --batch-size 64 --learning-rate 3e-3 --ema-decay 0.99",
-        "made --hidden 1000 1000 --conditional --batch-size 256",
+        "made --hidden 1000 --conditional --batch-size 256 --learning-rate 2e-3 --ema-decay 0.99",
         every_pixel,
     ),
     "PixelRNN": Recipe(
         "autoregressive",
         "pixelcnn --network.name pixel_rnn --conditional",
-        "pixelcnn --network.name gated --network.width 32 --conditional --batch-size 32",
+        "pixelcnn --network.name gated --network.width 32 --network.depth 5 --network.kernel 5 "
+        "--conditional --batch-size 32 --learning-rate 2e-3 --ema-decay 0.99",
         every_pixel,
     ),
     "RealNVP": Recipe(
@@ -130,22 +133,24 @@ RECIPES: dict[str, Recipe] = {
     "GAN": Recipe(
         "GAN",
         "gan --loss relativistic --penalty r1_r2 --conditional projection",
-        "gan --conditional projection",
+        "gan --architecture dcgan --conditional projection --loss hinge --penalty none "
+        "--remedy spectral --widths 64 32 --latent 64 --batch-size 64 --learning-rate 4e-4 "
+        "--beta1 0.0 --ema-decay 0.999",
     ),
     "diffusion": Recipe(
         "diffusion",
         "diffusion",
-        "diffusion --batch-size 64 --network.width 128 --network.depth 6",
+        f"diffusion {DIT}",
     ),
     "flow matching": Recipe(
         "diffusion",
         "flow_matching",
-        "flow_matching --batch-size 64 --network.width 128 --network.depth 6",
+        f"flow_matching {DIT}",
     ),
     "flow map, one call": Recipe(
         "diffusion",
         "flow_map",
-        "flow_map --batch-size 64 --network.width 128 --network.depth 6",
+        f"flow_map {DIT}",
     ),
     "latent diffusion": Recipe(
         "diffusion",
