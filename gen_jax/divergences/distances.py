@@ -10,11 +10,14 @@ FEW = 8
 
 
 def squared_distances(x: Float[Array, "M D"], y: Float[Array, "N D"]) -> Float[Array, "M N"]:
-    """|x_i - y_j|^2 in the dtype of x, exactly 0 for equal points.
+    """|x_i - y_j|^2 in the dtype of x, exactly 0 for equal points, and the same from y to x.
 
     By one matrix product, |x|^2 + |y|^2 - 2 x.y; where that loses more than a quarter of the digits
-    to cancellation, by differences. The fewer such pairs, the faster: centre the points.
+    to cancellation, and on a line, by differences. The fewer such pairs, the faster: centre the
+    points.
     """
+    if x.shape[1] == 1:  # x^2 + y^2 would be one fused operation, which rounds x^2 and y^2 unlike
+        return (x - y.T) ** 2
     total = jnp.sum(x**2, 1)[:, None] + jnp.sum(y**2, 1)
     squares = total - 2 * jnp.matmul(x, y.T, precision="highest")
     # NaN and infinite squares are left as they are.

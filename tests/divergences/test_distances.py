@@ -37,6 +37,20 @@ def test_every_distance_is_that_of_the_differences(x64, name, dtype):
     np.testing.assert_allclose(found, truth, rtol=rounding)
 
 
+@pytest.mark.usefixtures("optimized")
+@pytest.mark.parametrize("dimensions", [1, 2, 64])
+def test_the_way_back_is_as_long(x64, dimensions):
+    """To the last bit, for close and distant points, of which few or many in a row are close."""
+    rng = np.random.default_rng(dimensions)
+    x, y = rng.normal(size=(2, 512, dimensions)) + 3
+    x[20:40] = x[20] + 1e-6 * rng.normal(size=(20, dimensions))
+    y[:64:32] = x[:64:32]
+    x, y = (jnp.asarray(points) for points in (x, y))
+    distances = jax.jit(squared_distances)
+    np.testing.assert_array_equal(distances(x, y), distances(y, x).T)
+    np.testing.assert_array_equal(distances(x, x)[:, :64:32], distances(x, y)[:, :64:32])
+
+
 def test_what_is_not_finite_stays_so():
     x = jnp.array([[1.0, 2], [jnp.inf, 0], [jnp.nan, 1]])
     found = np.asarray(squared_distances(x, x))

@@ -86,6 +86,21 @@ def test_a_common_shift_changes_nothing(shift):
         np.testing.assert_array_equal(nearest_neighbour_distances(x + shift, y + shift), plain)
 
 
+@pytest.mark.usefixtures("optimized")
+@pytest.mark.parametrize(("dimensions", "shift"), [(1, 0), (1, 3), (1, 1e4), (3, 3)])
+def test_a_copy_of_the_neighbour_that_sets_the_radius_lies_on_the_ball(dimensions, shift):
+    """Points two by two: the ball of each reaches to the other one. Copies of one of a pair lie in
+    its own ball and on that of the other."""
+    places = 10 * np.arange(40.0)[:, None] + RNG.normal(size=(40, dimensions))
+    other = places + RNG.uniform(0.5, 1, (40, dimensions))
+    real, copies = np.concatenate([places, other]) + shift, other + shift
+    fake = np.concatenate([copies, copies + 5000])
+    assert density_coverage(real, fake, 1) == (1, 1)
+    assert precision_recall(real, fake, 1).precision == 0.5
+    found = neighbour_scores(real, fake, 1, 1)
+    assert (found.precision, found.density, found.coverage) == (0.5, 1, 1)
+
+
 @pytest.mark.parametrize("k", [0, 20])
 def test_k_out_of_range(k):
     with pytest.raises(ConfigError, match=f"k={k}"):
