@@ -37,6 +37,14 @@ def is_known(x: Any) -> bool:
     return not isinstance(x, jax.core.Tracer | jax.ShapeDtypeStruct)
 
 
+def kept_known(function: Callable[[Any], Any], x: Any) -> Any:
+    """`function(x)`; what is known stays known, also where jax traces what surrounds it."""
+    if not all(map(is_known, jax.tree.leaves(x))):
+        return function(x)
+    with jax.ensure_compile_time_eval():
+        return function(x)
+
+
 def check_values(check: Callable[[Any], Any], x: Any) -> None:
     """Run `check(x)` on known values, also where jax traces what surrounds them."""
     if is_known(x):
@@ -127,8 +135,12 @@ def as_floats(argument: str, value: Any, *, finite: bool = False, least: Any = N
     """
     array = as_array(argument, value, finite=finite)
     floating = jnp.issubdtype(array.dtype, jnp.floating)
-    floats = jnp.asarray(array) if floating else jnp.asarray(array, jnp.result_type(float))
-    return floats if least is None else floats.astype(jnp.promote_types(floats.dtype, least))
+
+    def convert(x):
+        floats = jnp.asarray(x) if floating else jnp.asarray(x, jnp.result_type(float))
+        return floats if least is None else floats.astype(jnp.promote_types(floats.dtype, least))
+
+    return kept_known(convert, array)
 
 
 def check_form(argument: str, shape: tuple[int, ...], form: str, sizes: dict[str, Any]) -> None:
@@ -223,7 +235,8 @@ def shaped(*times: str) -> Callable[[F], F]:
             for name, value in bound.arguments.items():
                 form = kinds[name].dim_str if name in kinds else None
                 if form in sizes and not np.ndim(value):
-                    bound.arguments[name] = jnp.broadcast_to(value, (sizes[form],))
+                    each = lambda value, shape=(sizes[form],): jnp.broadcast_to(value, shape)
+                    bound.arguments[name] = kept_known(each, value)
             return function(*bound.args, **bound.kwargs)
 
         vars(call)["shaped"] = True
@@ -243,7 +256,10 @@ def check_unit(argument: str, values: Any) -> None:
 
 
 def check_order(t: Any, s: Any) -> None:
-    """Raise ConfigError unless s <= t, where both are known: steps go from noise to data."""
+    """Raise ConfigError unless s <= t, where both are known: steps go from noise to data.
+
+    Inside jit those of Python, numpy and closures are known; what `jnp` makes there is traced.
+    """
     if is_known(t) and is_known(s) and np.any(np.greater(s, t)):
         raise ConfigError(f"s={shown(s)} must be at most t={shown(t)}: s is the cleaner time")
 
@@ -281,15 +297,19 @@ def as_numbers(argument: str, values: Any, minimum: int = 1) -> np.ndarray:
     return array
 
 
-def check_times(times: Any) -> None:
-    """Raise ConfigError for times that do not fall from at most 1 to at least 0, if known."""
+@no_type_check
+def as_times(times: Any) -> Array:
+    """Times as an array of floats. Raises ConfigError unless they fall from at most 1 to at least
+    0, if they are known."""
+    times = kept_known(lambda given: jnp.asarray(given, float), times)
     if times.ndim != 1 or times.shape[0] < 2:
         raise ConfigError(f"times must have shape [n + 1] with n >= 1, got {times.shape}")
     if not is_known(times):
-        return
+        return times
     values = np.asarray(times)
     if not (np.all(np.diff(values) < 0) and values[0] <= 1 and values[-1] >= 0):
         raise ConfigError("times must fall strictly from noise (at most 1) to data (at least 0)")
+    return times
 
 
 @no_type_check

@@ -12,7 +12,7 @@ import pytest
 
 import gen_jax
 from gen_jax import diffusion, discrete_diffusion, energy, flow_matching, paths, transport
-from gen_jax.checks import shaped
+from gen_jax.checks import as_times, shaped
 from gen_jax.errors import ConfigError
 from gen_jax.types import Array, Float, Int
 
@@ -128,6 +128,29 @@ def test_what_is_traced_is_checked_by_its_shape():
     with pytest.raises(ConfigError, match="index has shape"):
         jax.jit(product)(given[0], jnp.arange(3), given[2])
     np.testing.assert_array_equal(jax.jit(product)(*given[:2], 0.5), [0.5, 1.5])
+
+
+@pytest.mark.parametrize("kind", [np.asarray, jnp.asarray, np.float32, float])
+def test_times_that_are_known_are_checked_inside_jit(kind):
+    """Those that a trace holds as constants: whole axes, and one number for all examples."""
+    noise, tokens = discrete_diffusion.absorbing(3), jnp.zeros((2, 4), int)
+    law = jnp.full((2, 4, 4), -jnp.log(4.0))
+    value = kind if kind in (float, np.float32) else lambda t: kind([t, t])
+    early, late, outside = value(0.25), value(0.5), value(1.5)
+    reverse = lambda t, s: jax.jit(lambda x: discrete_diffusion.reverse(noise, x, tokens, t, s))
+    with pytest.raises(ConfigError, match="s is the cleaner time"):
+        reverse(early, late)(law)
+    with pytest.raises(ConfigError, match=r"t holds 1.5, must lie in \[0, 1\]"):
+        reverse(outside, early)(law)
+    plain = discrete_diffusion.reverse(noise, law, tokens, late, early)
+    np.testing.assert_allclose(reverse(late, early)(law), plain, rtol=1e-5)
+
+
+@pytest.mark.parametrize("times", [np.array([0.5, 1.0, 0.0]), [2.0, 0.0]])
+def test_grids_of_times_that_are_known_are_checked_inside_jit(times):
+    with pytest.raises(ConfigError, match="times must fall"):
+        jax.jit(lambda x: x + as_times(times)[0])(1.0)
+    assert jax.jit(lambda x: x + as_times([x, 0.0])[0])(1.0) == 2  # of which one is traced
 
 
 def test_a_number_of_python_takes_the_dtype_of_the_arrays():

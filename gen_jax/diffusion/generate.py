@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.calls import calls_inside
-from gen_jax.checks import check_times
+from gen_jax.checks import as_times
 from gen_jax.condition_values import (
     check_complete,
     is_guidance,
@@ -159,9 +159,7 @@ def _times(
     if isinstance(grid, str):
         options["data_std"] = parts.options.data_std
     with jax.ensure_compile_time_eval():  # a trace would hide the values of a grid
-        times = resolve("grid", grid, GRIDS)(path, num_steps, **options)
-        check_times(times)
-    return times
+        return as_times(resolve("grid", grid, GRIDS)(path, num_steps, **options))
 
 
 class Start(NamedTuple):

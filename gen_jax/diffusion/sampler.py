@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.calls import counted, network_call, uncounted
-from gen_jax.checks import check_output, check_times, is_known, same_shape
+from gen_jax.checks import as_times, check_output, is_known, same_shape
 from gen_jax.errors import ConfigError, shown
 from gen_jax.paths import Coefficients, GaussianPath, as_path, coefficients
 from gen_jax.randomness import fold_in, normal, sample_keys
@@ -210,8 +210,7 @@ def _scan(
     trajectory: bool,
 ) -> tuple[Float[Array, "B ..."], SampleInfo]:
     """The loop; the calls are 0 unless they are counted."""
-    times, x, path = jnp.asarray(times, float), as_floating(x), as_path(path)
-    check_times(times)
+    times, x, path = as_times(times), as_floating(x), as_path(path)
     check_stepper(stepper)
     _check_ends(path, times)
     dtype, wide = x.dtype, jnp.promote_types(x.dtype, times.dtype)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax import safe
-from gen_jax.checks import check_times, is_known, shaped
+from gen_jax.checks import as_times, is_known, shaped
 from gen_jax.discrete_diffusion.token_path import (
     TokenPath,
     check_law,
@@ -143,8 +143,7 @@ def bound(
     denoiser of another shape.
     """
     x0 = check_tokens(path, x0)
-    times = jnp.asarray(times, float)
-    check_times(times)
+    times = as_times(times)
     if is_known(times) and (last := np.asarray(times)[-1]) != 0:
         raise ConfigError(f"times end at {last}, must end at 0: the rest of -log p is missing")
     keys, denoise = sample_keys(key, x0.shape[0]), checked(denoise, path)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.calls import counted, network_call, uncounted
-from gen_jax.checks import check_times, no_type_check
+from gen_jax.checks import as_times, no_type_check
 from gen_jax.discrete_diffusion.token_path import (
     TokenPath,
     check_tokens,
@@ -82,8 +82,7 @@ def sample(
     path has not, for a denoiser of another shape, and for what is no stepper.
     """
     check_stepper(stepper)
-    times, x = jnp.asarray(times, float), check_tokens(path, x, "x", noisy=True)
-    check_times(times)
+    times, x = as_times(times), check_tokens(path, x, "x", noisy=True)
     keys, index = sample_keys(key, x.shape[0]), jnp.arange(times.shape[0] - 1)
     denoise = checked(network_call(denoise) if info else denoise, path)
     transitions = TokenTransition(times[:-1], times[1:], index, times[1:] == 0)

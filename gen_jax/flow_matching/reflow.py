@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.checks import as_array, check_times, floats, no_type_check
+from gen_jax.checks import as_array, as_times, floats, no_type_check
 from gen_jax.condition_values import value_of
 from gen_jax.data_units import to_data
 from gen_jax.diffusion import GRIDS, STEPPERS, Parts, denoiser
@@ -37,7 +37,7 @@ def straightness(
       times: falling from 1 to 0, [n + 1]; fine enough for RK4.
     Raises ConfigError for times that do not fall.
     """
-    check_times(times)
+    times = as_times(times)
     field = velocity(denoise, path)
     # At t = 0 the velocity of a denoiser is 0 / 0, near it a difference of rounded numbers.
     smallest = max(float(jnp.finfo(a.dtype).eps) for a in (x1, times)) ** 0.5

@@ -20,7 +20,7 @@ import numpy as np
 from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
 
-from gen_jax.checks import as_key, check_times, is_known, no_type_check, per_point, same_shape
+from gen_jax.checks import as_key, as_times, is_known, no_type_check, per_point, same_shape
 from gen_jax.compiled import by_trace
 from gen_jax.diffusion.ddim import ddim_line, remaining_noise
 from gen_jax.diffusion.sampler import call, transitions
@@ -105,11 +105,12 @@ def _functions(
     return denoise, likelihood, twist
 
 
-def _check_to_data(times: Array) -> None:
-    """Raise ConfigError for times that do not fall to 0, if known."""
-    check_times(times)
+def _to_data(times: Array) -> Array:
+    """`as_times`. Raises ConfigError for times that do not fall to 0, if known."""
+    times = as_times(times)
     if is_known(times) and np.asarray(times)[-1] != 0:
         raise ConfigError(f"times must end at 0, the data, not at {np.asarray(times)[-1]}")
+    return times
 
 
 def twisted_smc(
@@ -144,8 +145,7 @@ def twisted_smc(
     """
     key, path = as_key("key", key), as_path(path)
     check_range("threshold", threshold, 0, 1)
-    times, x = jnp.asarray(times, float), as_floating(x)
-    _check_to_data(times)
+    times, x = _to_data(times), as_floating(x)
     dtype, wide = x.dtype, jnp.promote_types(x.dtype, times.dtype)
     functions = _functions(denoise, log_likelihood, log_twist, dtype, wide)
     run = lambda key, x, times: _particles(key, functions, path, x, times, threshold)
