@@ -1,5 +1,6 @@
 """Functions of many rows within memory: batches of one shape, so that one program serves all."""
 
+import math
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -8,7 +9,8 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from gen_jax.types import Int
+from gen_jax.errors import ConfigError
+from gen_jax.types import Array, Int, Num
 
 PATIENCE = 5.0
 """Seconds before a bar of progress is shown."""
@@ -18,6 +20,17 @@ def watched(items: Iterable[Any], title: str) -> Iterable[Any]:
     """The items; work that lasts shows a bar with the time left, on a terminal alone."""
     quiet = not getattr(sys.stderr, "isatty", lambda: False)()
     return tqdm(items, title, disable=quiet, delay=PATIENCE, leave=False)
+
+
+def as_rows(x: Num[Array | np.ndarray, "B ..."]) -> Num[Array | np.ndarray, "B D"]:
+    """One row per example, trailing axes flattened; also where there are no examples."""
+    return x.reshape(x.shape[0], math.prod(x.shape[1:]))
+
+
+def check_rows(argument: str, x: Num[Array | np.ndarray, "B ..."]) -> None:
+    """Raise ConfigError unless there is an example."""
+    if not x.shape[0]:
+        raise ConfigError(f"{argument} has shape {x.shape}, must have at least one row")
 
 
 def batch_rows(n: int, size: int) -> Int[np.ndarray, "batches size"]:

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.batching import as_rows
 from gen_jax.checks import as_array, is_known, no_type_check
 from gen_jax.errors import ConfigError, DataError, check_flag, check_range, shown
 from gen_jax.randomness import fold_in, sample_keys
@@ -195,7 +196,7 @@ def logit(alpha: float = 0.05) -> Transform:
 
     def log_det(u):
         terms = math.log(scale) + jax.nn.softplus(u) + jax.nn.softplus(-u)
-        return terms.reshape(u.shape[0], -1).sum(-1)
+        return as_rows(terms).sum(-1)
 
     return Transform(encode, decode, log_det)
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gen_jax.batching import as_rows, check_rows
 from gen_jax.checks import floats
 from gen_jax.divergences.distances import squared_distances
 from gen_jax.divergences.sinkhorn import solve
@@ -113,7 +114,10 @@ def pair_costs(x0: Num[Array, "M ..."], x1: Num[Array, "N ..."]) -> Float[Array,
     """|x0[i] - x1[j]|^2 summed over all axes but the first, in float32 at least, without gradient.
 
     Both sets are centred on their common mean first, so that expanding the square stays accurate.
+    Raises ConfigError for a set of no examples.
     """
+    check_rows("x0", x0)
+    check_rows("x1", x1)
     if x0.shape[1:] != x1.shape[1:]:
         raise ConfigError(f"x1 has shape {x1.shape}, allowed: [N, *{x0.shape[1:]}] as x0")
     flat = partial(_flat, dtype=jnp.result_type(x0, x1, jnp.float32))
@@ -123,10 +127,11 @@ def pair_costs(x0: Num[Array, "M ..."], x1: Num[Array, "N ..."]) -> Float[Array,
 
 
 def _flat(x: Array, dtype: jnp.dtype) -> Array:
-    return jax.lax.stop_gradient(x).astype(dtype).reshape(x.shape[0], -1)
+    return as_rows(jax.lax.stop_gradient(x).astype(dtype))
 
 
 def _batch_size(x0: Array, x1: Array) -> int:
+    check_rows("x0", x0)
     if x0.shape[0] != x1.shape[0]:
         raise ConfigError(f"x1 has {x1.shape[0]} examples, allowed: as many as x0 ({x0.shape[0]})")
     return x0.shape[0]

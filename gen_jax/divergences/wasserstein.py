@@ -9,6 +9,7 @@ import numpy as np
 import optax
 
 from gen_jax import safe
+from gen_jax.batching import as_rows
 from gen_jax.checks import as_array, as_floats, as_key, no_type_check
 from gen_jax.divergences.couplings import assign
 from gen_jax.divergences.sinkhorn import entropic_cost
@@ -33,7 +34,7 @@ def _power_cost(a: Array, b: Array, p: float) -> Array:
 def _floats(name: str, x, ndim: int) -> Array:
     x = as_floats(name, x, finite=True)
     if ndim == 2 and x.ndim > 2:
-        x = x.reshape(len(x), -1)
+        x = as_rows(x)
     if x.ndim != ndim or x.size == 0:
         raise ConfigError(
             f"{name} has shape {x.shape}; it must be {'[N]' if ndim == 1 else '[N, D]'}"

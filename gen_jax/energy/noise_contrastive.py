@@ -9,6 +9,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from gen_jax.batching import check_rows
 from gen_jax.checks import floats, per_point
 from gen_jax.energy.implicit import per_example
 from gen_jax.errors import ConfigError
@@ -31,8 +32,9 @@ def noise_contrastive(
       log_noise: of the noise's density q, normalised.
       noise: independent draws of q.
     Returns the loss [B] and under "accuracy" the share classified rightly, [B].
-    Raises ConfigError unless M is a multiple of B.
+    Raises ConfigError unless M is a multiple of B, and for no data.
     """
+    check_rows("x", x)
     if len(noise) % len(x):
         raise ConfigError(f"noise has {len(noise)} points, allowed: a multiple of {len(x)}")
     nu = len(noise) // len(x)

@@ -15,6 +15,7 @@ from typing import Annotated, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.batching import as_rows
 from gen_jax.checks import floats
 from gen_jax.mcmc import Annealed, annealed_importance, hmc
 from gen_jax.randomness import fold_in, normal, sample_keys
@@ -42,7 +43,7 @@ class Annealing(NamedTuple):
 @floats(x="...")
 def log_base(x: Float[Array, "B ..."], std: float) -> Float[Array, "B"]:
     """log N(x; 0, std^2 I) in nats."""
-    flat = x.reshape(len(x), -1) / std
+    flat = as_rows(x) / std
     return -0.5 * jnp.sum(flat**2, 1) - flat.shape[1] * (LOG_2_PI / 2 + jnp.log(std))
 
 

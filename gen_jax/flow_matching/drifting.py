@@ -5,11 +5,13 @@ on x + V. For a Gaussian kernel of width h, V = h^2 grad(log KDE of the data - l
 samples), which vanishes where the two agree.
 """
 
+import math
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
+from gen_jax.batching import as_rows, check_rows
 from gen_jax.checks import no_type_check, same_shape, shaped
 from gen_jax.errors import ConfigError, check_choice, check_finite, check_range
 from gen_jax.flow_matching.flow_map import flow_map, mean_square, velocity_error
@@ -62,17 +64,15 @@ def drift(
     check_choice("kernel", kernel, COSTS)
     check_finite("temperature", check_range("temperature", temperature, 0, open_low=True))
     for name, points in (("positives", positives), ("negatives", negatives)):
-        if not len(points):
-            raise ConfigError(f"{name} has shape {points.shape}, must have at least one row")
+        check_rows(name, points)
     if exclude_same and (negatives.shape[0] != x.shape[0] or x.shape[0] < 2):
         raise ConfigError(
             f"exclude_same needs as many negatives as x, and at least 2, got {negatives.shape[0]} "
             f"and {x.shape[0]}"
         )
     cost_of = lambda square: COSTS[kernel](square, temperature)
-    flat = lambda a: a.reshape(a.shape[0], -1)
-    towards = _mean_shift(flat(x), flat(positives), cost_of, False)
-    away = _mean_shift(flat(x), flat(negatives), cost_of, exclude_same)
+    towards = _mean_shift(as_rows(x), as_rows(positives), cost_of, False)
+    away = _mean_shift(as_rows(x), as_rows(negatives), cost_of, exclude_same)
     return (towards - away).reshape(x.shape)
 
 
@@ -126,6 +126,7 @@ def drifting_map_loss(
     one = jnp.ones_like(t)
     start = expand(path.sigma(one), x1) * x1
     generated = flow_map(average)(start, one, jnp.zeros_like(t))
-    drifted, _ = drifting_loss(generated, x0, temperature * x0[0].size ** 0.5, kernel)
+    width = temperature * math.prod(x0.shape[1:]) ** 0.5
+    drifted, _ = drifting_loss(generated, x0, width, kernel)
     terms = {"drift": drifted, "flow_matching": matching}
     return drifted + matching_weight * matching, terms

@@ -1,10 +1,12 @@
 """Inductive moment matching (zhou2025imm): jumps from t and from r < t to s have the same law."""
 
+import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from gen_jax.batching import as_rows
 from gen_jax.checks import check_order, no_type_check, same_shape, shaped
 from gen_jax.errors import ConfigError, check_finite, check_range
 from gen_jax.flow_matching.flow_map import conditional, flow_map, velocity_error
@@ -49,7 +51,7 @@ def moment_matching_loss(
     x_t, x_r = conditional(path, x0, x1, t)[0], conditional(path, x0, x1, r)[0]
     a = flow_map(average)(x_t, t, s)
     b = jax.lax.stop_gradient(flow_map(target)(x_r, r, s))
-    grouped = lambda x: x.reshape(-1, group, x[0].size)
+    grouped = lambda x: as_rows(x).reshape(len(x) // group, group, math.prod(x.shape[1:]))
     a, b = grouped(a), grouped(b)
     mean = lambda p, q: jnp.mean(jax.vmap(_laplace)(p, q), axis=(1, 2))
     discrepancy = mean(a, a) + mean(b, b) - 2 * mean(a, b)

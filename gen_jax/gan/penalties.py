@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax import safe
+from gen_jax.batching import as_rows
 from gen_jax.checks import per_point
 from gen_jax.errors import check_choice
 from gen_jax.randomness import sample_keys
@@ -32,7 +33,7 @@ def squared_slope(critic: Scores, x: Float[Array, "B ..."]) -> Float[Array, "B"]
     """|grad of the critic|^2 at each example."""
     critic = per_point("critic", critic)
     gradient = jax.grad(lambda x: jnp.sum(critic(x)))(x)
-    return jnp.sum(gradient.reshape(len(x), -1) ** 2, axis=1)
+    return jnp.sum(as_rows(gradient) ** 2, axis=1)
 
 
 def slope(critic: Scores, x: Float[Array, "B ..."]) -> Float[Array, "B"]:

@@ -21,7 +21,7 @@ import numpy as np
 from flax import traverse_util
 from flax.errors import FlaxError
 
-from gen_jax.batching import in_batches
+from gen_jax.batching import as_rows, in_batches
 from gen_jax.checks import check_path, no_type_check
 from gen_jax.errors import CheckpointError, ConfigError, check_choice, check_text, shown
 from gen_jax.nets.classifier import Classifier
@@ -57,7 +57,7 @@ class PixelFeatures(NamedTuple):
     def features(self, images: UInt8[Array | np.ndarray, "N H W C"]) -> Float[np.ndarray, "N D"]:
         """[N, H W C] in float32."""
         images = np.asarray(images)
-        return images.reshape(len(images), -1).astype(np.float32) / 255
+        return as_rows(images).astype(np.float32) / 255
 
 
 class ClassifierFeatures(NamedTuple):

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.batching import watched
+from gen_jax.batching import as_rows, watched
 from gen_jax.checks import as_array, no_type_check
 from gen_jax.errors import ConfigError, DataError
 from gen_jax.types import Array, Bool, Float, Int, Num
@@ -43,7 +43,7 @@ def as_points(
         )
     if not np.isfinite(points).all():
         raise DataError(f"{name} holds values that are not finite")
-    return points.reshape(len(points), -1)
+    return as_rows(points)
 
 
 @no_type_check

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
+from gen_jax.batching import check_rows
 from gen_jax.checks import per_point, shaped
 from gen_jax.flows import Bijector
 from gen_jax.flows.density import push
@@ -32,7 +33,9 @@ def log_l2_distance(
     """log of the integral of (q - p)^2, by importance sampling from r at B of its points.
 
     The loss of a stage: one number for the batch, because the logarithm is of its mean.
+    Raises ConfigError for no points.
     """
+    check_rows("log_q", log_q)
     terms = log_squared_difference(log_q, log_p) - log_r
     return logsumexp(terms) - jnp.log(terms.shape[0])
 

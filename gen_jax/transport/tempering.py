@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
+from gen_jax.batching import check_rows
 from gen_jax.checks import shaped
 from gen_jax.sampling.importance import effective_sample_size
 from gen_jax.types import Array, Float
@@ -37,7 +38,9 @@ def tempering_curve(
 
     KL = (1 - b) E_b[E] + log Z_1 - log Z_b and dKL/db = (b - 1) Var_b[E], with expectations under
     p_b by self-normalised importance sampling.
+    Raises ConfigError for no points.
     """
+    check_rows("energy", energy)
     log_weights = -beta * energy - log_r
     log_n = jnp.log(energy.shape[0])
     log_z, log_z_one = logsumexp(log_weights) - log_n, logsumexp(-energy - log_r) - log_n

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
+from gen_jax.batching import check_rows
 from gen_jax.errors import check_range
 from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.types import Array, Float, Int, Key
@@ -24,8 +25,10 @@ def active_units(
     """How many dimensions' posterior means vary over the data, and their variances (burda2016).
 
     A dimension counts when Var_x E[z | x] > `threshold`; collapsed ones stay at the prior.
+    Raises ConfigError for no data.
     """
     check_range("threshold", threshold, 0)
+    check_rows("means", means)
     variance = jnp.var(means, 0)
     return jnp.sum(variance > threshold), variance
 
