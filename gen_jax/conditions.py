@@ -103,7 +103,7 @@ def _given(name: str, value: Any) -> Any:
         raise ConfigError(str(error)) from error
 
 
-def _in_range(name: str, noun: str, values: Any, highest: int, error: type[Exception]) -> None:
+def check_in_range(name: str, noun: str, values: Any, highest: int, error: type[Exception]) -> None:
     """Raise `error` for known values that are not integers in 0 .. highest."""
     whole = jnp.issubdtype(values.dtype, jnp.integer)
     if whole and (not is_known(values) or values.size == 0):
@@ -134,7 +134,7 @@ class Labels(Condition):
             raise DataError(
                 f"batch {self.key!r} has shape {labels.shape}, must be [{len(batch['x'])}]"
             )
-        _in_range(
+        check_in_range(
             f"batch {self.key!r}", "labels", labels, self.num_classes - (not unlabelled), DataError
         )
         return jnp.asarray(labels, jnp.int32)
@@ -144,7 +144,7 @@ class Labels(Condition):
             raise ConfigError(
                 f"{self.name} must be one integer or have shape [{n}], got {value.shape}"
             )
-        _in_range(self.name, "labels", value, self.num_classes - 1, ConfigError)
+        check_in_range(self.name, "labels", value, self.num_classes - 1, ConfigError)
         return jnp.broadcast_to(jnp.asarray(value, jnp.int32), (n,))
 
     def null(self, n: int) -> Int[Array, "n"]:
@@ -170,7 +170,7 @@ class Captions(Condition):
         wanted = (len(batch["x"]), self.length)
         if tokens.shape != wanted:
             raise DataError(f"batch {self.key!r} has shape {tokens.shape}, must be {list(wanted)}")
-        _in_range(f"batch {self.key!r}", "tokens", tokens, self.vocabulary - 1, DataError)
+        check_in_range(f"batch {self.key!r}", "tokens", tokens, self.vocabulary - 1, DataError)
         return jnp.asarray(tokens, jnp.int32)
 
     def each(self, value: Any, n: int) -> Int[Array, "n T"]:
@@ -179,7 +179,7 @@ class Captions(Condition):
                 f"{self.name} has shape {value.shape}, must be [{self.length}] or "
                 f"[{n}, {self.length}]"
             )
-        _in_range(self.name, "tokens", value, self.vocabulary - 1, ConfigError)
+        check_in_range(self.name, "tokens", value, self.vocabulary - 1, ConfigError)
         return jnp.broadcast_to(jnp.asarray(value, jnp.int32), (n, self.length))
 
     def null(self, n: int) -> Int[Array, "n T"]:

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import optax
 
 from gen_jax.checks import as_network, check_output
-from gen_jax.conditions import labels
+from gen_jax.conditions import check_in_range, labels
 from gen_jax.diffusion.network import noise_input
 from gen_jax.diffusion.time_sampling import low_discrepancy
-from gen_jax.errors import check_range
+from gen_jax.errors import ConfigError, check_range
 from gen_jax.model import GenerativeModel
 from gen_jax.optimization import init_state_with_ema, optimizer_step_with_ema
 from gen_jax.paths import GaussianPath, check_path, expand
@@ -75,10 +75,14 @@ def noisy_classifier(
 def label_log_prob(
     network: Any, path: GaussianPath, params: Any, label: Int[Array, "B"]
 ) -> Denoiser:
-    """`(x_t [B, ...], t [B]) -> log p(label | x_t)` [B], on the classifier's own path and units."""
+    """`(x_t [B, ...], t [B]) -> log p(label | x_t)` [B], on the classifier's own path and units.
+
+    It raises ConfigError for labels that are no classes, where they are known.
+    """
 
     def log_p(x: Float[Array, "B ..."], t: Float[Array, "B"]) -> Float[Array, "B"]:
         logits = network.apply(params, x, noise_input(path, t))[0]
+        check_in_range("label", "labels", label, logits.shape[-1] - 1, ConfigError)
         return jnp.take_along_axis(jax.nn.log_softmax(logits), label[:, None], axis=1)[:, 0]
 
     return log_p

@@ -84,9 +84,9 @@ def rate_term(
 ) -> Float[Array, "B"]:
     """The integrand over t in [0, 1] of the continuous bound, in nats, summed over tokens.
 
-    Raises ConfigError for tokens that the data cannot have.
+    Raises ConfigError for tokens that the data, or x_t, cannot have.
     """
-    x0 = check_tokens(path, x0)
+    x0, x_t = check_tokens(path, x0), check_tokens(path, x_t, "x_t", noisy=True)
     check_law(path, log_x0)
     if is_absorbing(path):
         return _absorbing_cost(path, log_x0, x0, x_t, t).sum(1)

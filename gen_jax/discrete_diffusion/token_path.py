@@ -184,7 +184,11 @@ def marginal(path: TokenPath, x0: Int[Array, "B N"], t: Float[Array, "B"]) -> Fl
 def log_likelihood(
     path: TokenPath, x_t: Int[Array, "B N"], t: Float[Array, "B"]
 ) -> Float[Array, "B N V"]:
-    """log q(x_t | x0 = v) for each token and each v; -1e30 for 0."""
+    """log q(x_t | x0 = v) for each token and each v; -1e30 for 0.
+
+    Raises ConfigError for tokens out of range.
+    """
+    x_t = check_tokens(path, x_t, "x_t", noisy=True)
     a = _per_token(path.keep(t))
     q = a * jax.nn.one_hot(x_t, len(path.noise)) + (1 - a) * path.noise[x_t][..., None]
     return jnp.where(q > 0, jnp.log(jnp.where(q > 0, q, 1)), -1e30)
@@ -244,7 +248,9 @@ def rates(
 
     Values that noise cannot be keep a finite rate up to a = 0; those that it can be have a pole
     there, and a is taken to be at least 1e-7, the rounding of log p(x0) of a float32 network.
+    Raises ConfigError for tokens out of range.
     """
+    x_t = check_tokens(path, x_t, "x_t", noisy=True)
     a, slope = jax.jvp(path.keep, (t,), (jnp.ones_like(t),))
     a, w = _per_token(a), _weights(path, log_x0, x_t, t)
     renewed = (1 - a) / jnp.maximum(a, 1e-7)

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
 from gen_jax.checks import shaped
+from gen_jax.conditions import check_in_range
+from gen_jax.errors import ConfigError
 from gen_jax.types import Array, Float, Int
 
 
@@ -18,11 +20,18 @@ def marginal_energy(logits: Float[Array, "B K"]) -> Float[Array, "B"]:
 
 @shaped()
 def joint_energy(logits: Float[Array, "B K"], label: Int[Array, "B"]) -> Float[Array, "B"]:
-    """E(x, y) = -f(x)[y] (grathwohl2020 eq. 4): that of p(x | y) too, up to a constant."""
+    """E(x, y) = -f(x)[y] (grathwohl2020 eq. 4): that of p(x | y) too, up to a constant.
+
+    Raises ConfigError for labels outside 0 .. K - 1, where they are known.
+    """
+    check_in_range("label", "labels", label, logits.shape[1] - 1, ConfigError)
     return -jnp.take_along_axis(logits, label[:, None], axis=1)[:, 0]
 
 
 @shaped()
 def label_loss(logits: Float[Array, "B K"], label: Int[Array, "B"]) -> Float[Array, "B"]:
-    """-log p(y | x) = E(x, y) - E(x) in nats."""
+    """-log p(y | x) = E(x, y) - E(x) in nats.
+
+    Raises ConfigError as `joint_energy`.
+    """
     return joint_energy(jax.nn.log_softmax(logits), label)

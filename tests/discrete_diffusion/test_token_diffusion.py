@@ -23,7 +23,7 @@ from gen_jax.discrete_diffusion import (
     step_term,
     table_denoiser,
 )
-from gen_jax.discrete_diffusion.token_path import check_tokens
+from gen_jax.discrete_diffusion.token_path import check_tokens, log_likelihood, rates
 from gen_jax.errors import ConfigError
 
 SIZE = 3
@@ -288,3 +288,26 @@ def test_tokens_that_no_data_have_are_refused_at_every_door(key, wrong):
     for door in doors:
         with pytest.raises(ConfigError, match=rf"has the token {wrong}; allowed are 0 .. {SIZE}"):
             door()
+
+
+@pytest.mark.parametrize("name", TOKEN_PATHS)
+def test_noisy_tokens_out_of_range_are_refused_at_every_door(name):
+    """An index would clamp them. Of the mask, which noise makes, the laws are known."""
+    path, t = TOKEN_PATHS[name](SIZE), jnp.full(1, 0.5)
+    size = len(path.noise)
+    log_x0, good = jnp.full((1, 2, size), -jnp.log(size)), jnp.zeros((1, 2), int)
+    doors = {
+        "log_likelihood": lambda x: log_likelihood(path, x, t),
+        "ratios": lambda x: ratios(path, log_x0, x, t),
+        "rates": lambda x: rates(path, log_x0, x, t),
+        "reverse": lambda x: reverse(path, log_x0, x, t, t / 2),
+        "rate_term": lambda x: rate_term(path, log_x0, good, x, t),
+        "step_term": lambda x: step_term(path, log_x0, good, x, t, t / 2),
+    }
+    for door in doors.values():
+        assert len(door(jnp.array([[0, size - 1]]))) == 1
+        for wrong in (size, -1):
+            bad = jnp.array([[0, wrong]])
+            for call in (door, lambda x, door=door: jax.jit(lambda y: y + door(x))(1.0)):
+                with pytest.raises(ConfigError, match=f"x_t has the token {wrong}; allowed"):
+                    call(bad)
