@@ -222,8 +222,11 @@ def shaped(*times: str) -> Callable[[F], F]:
             except TypeError:
                 return function(*args, **kwargs)  # Python's own message names the function
             for name, value in bound.arguments.items():
-                weak = isinstance(value, int | float) and name in real and name not in times
-                if name not in kinds or name in keys or weak:
+                if name not in kinds or name in keys:
+                    continue
+                if isinstance(value, int | float) and name in real and name not in times:
+                    if len(kinds[name].dim_str.split()) > 1:
+                        check_form(name, (), kinds[name].dim_str, sizes)
                     continue  # a number of Python takes the dtype of the arrays
                 value = as_floats(name, value) if name in real else as_array(name, value)
                 form = kinds[name].dim_str
@@ -237,6 +240,8 @@ def shaped(*times: str) -> Callable[[F], F]:
                 if form in sizes and not np.ndim(value):
                     each = lambda value, shape=(sizes[form],): jnp.broadcast_to(value, shape)
                     bound.arguments[name] = kept_known(each, value)
+                elif form and form.isidentifier() and name not in keys:
+                    check_form(name, np.shape(value), form, sizes)  # none gives the axis a size
             return function(*bound.args, **bound.kwargs)
 
         vars(call)["shaped"] = True

@@ -153,6 +153,20 @@ def test_grids_of_times_that_are_known_are_checked_inside_jit(times):
     assert jax.jit(lambda x: x + as_times([x, 0.0])[0])(1.0) == 2  # of which one is traced
 
 
+@pytest.mark.parametrize("number", [0, 0.5, np.float32(0.5)])
+@pytest.mark.parametrize("name", sorted(FUNCTIONS.keys() - {"gan.matching_loss"}))
+def test_numbers_alone_are_refused_where_an_axis_is_needed(name, number):
+    """One number stands for an axis that another argument has; where none has, it is named."""
+    forms = {argument: form for argument, (_, form) in arrays_of(FUNCTIONS[name]).items()}
+    given = dict.fromkeys(inspect.signature(FUNCTIONS[name]).parameters) | dict.fromkeys(
+        forms, number
+    )
+    if all(form.split()[0][0] in "*." for form in forms.values()):
+        return
+    with pytest.raises(ConfigError, match=r"has shape \(\), must be \["):
+        FUNCTIONS[name](**given)
+
+
 def test_a_number_of_python_takes_the_dtype_of_the_arrays():
     half = jnp.ones(3, jnp.bfloat16)
     assert transport.forward_kl_loss(half, half, 0.0)[0].dtype == jnp.bfloat16
