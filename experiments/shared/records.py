@@ -11,7 +11,7 @@ from gen_jax import training
 from gen_jax.errors import CheckpointError, ConfigError
 from gen_jax.training.console import warn
 from gen_jax.training.files import read_json
-from gen_jax.training.identity import RUN
+from gen_jax.training.identity import RUN, of_another_run
 from gen_jax.types import Estimate
 
 MAX_PICTURE = 60_000
@@ -40,8 +40,9 @@ def evaluation_of(directory: Path, stored: dict[str, Any]) -> dict[str, Any]:
     Raises CheckpointError for the numbers of another run.
     """
     found = _json(directory / EVALUATION)
-    whose, own = found.pop(RUN, None), stored.get(RUN)
-    if whose is not None and whose != own:
+    whose = of_another_run(found, stored)
+    found.pop(RUN, None)
+    if whose is not None:
         raise CheckpointError(f"{directory / EVALUATION} is that of another run ({whose})")
     newest, step = max(training.saved_steps(directory), default=None), found.get("step")
     if step is not None and newest is not None and step != newest:

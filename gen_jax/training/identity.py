@@ -11,6 +11,7 @@ step are all noticed, and older steps remain readable.
 import hashlib
 import json
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -93,6 +94,12 @@ def identity_of(config: dict[str, Any]) -> Identity:
     if RUN not in config:
         return Identity(None, ())
     return Identity(config[RUN], (config[DIGEST], *config[EARLIER]))
+
+
+def of_another_run(found: Any, config: Any) -> str | None:
+    """The run that numbers beside config.json name, unless config.json names it too."""
+    named = lambda values: values.get(RUN) if isinstance(values, Mapping) else None
+    return named(found) if named(found) != named(config) else None
 
 
 def has_checkpoints(directory: Path) -> bool:

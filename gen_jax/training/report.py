@@ -14,7 +14,7 @@ import numpy as np
 from gen_jax.checks import check_path, no_type_check
 from gen_jax.errors import ConfigError, shown
 from gen_jax.training.files import read_json, write_json
-from gen_jax.training.identity import RUN
+from gen_jax.training.identity import of_another_run
 from gen_jax.types import Estimate
 from gen_jax.writing import write_text
 
@@ -93,8 +93,7 @@ def _table(title: str, values: Any) -> str:
 def _evaluation(directory: Path) -> str:
     """The numbers and the curve of `evaluation.json`, if it is of the run that lies there."""
     found, config = (_read_json(directory / f"{n}.json") for n in ("evaluation", "config"))
-    runs = [values.get(RUN) if isinstance(values, dict) else None for values in (found, config)]
-    if found and None not in runs and runs[0] != runs[1]:
+    if of_another_run(found, config) is not None:
         return "<h2>Evaluation</h2><p>evaluation.json is of another run: evaluate this one.</p>"
     return _table("Evaluation", found) + _precision_recall(directory)
 

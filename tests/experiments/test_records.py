@@ -12,8 +12,9 @@ from PIL import Image
 
 from experiments import sweep
 from experiments.shared import comparison, records
-from gen_jax.errors import ConfigError
-from gen_jax.training import identity, write_json
+from gen_jax.errors import CheckpointError, ConfigError
+from gen_jax.training import identity, write_json, write_report
+from gen_jax.training.identity import RUN
 
 
 @pytest.fixture
@@ -53,6 +54,31 @@ def test_a_record_is_small_and_whole(command, finished, tmp_path):
     assert wanted.items() <= record.items()
     assert str(tmp_path) not in json.dumps(record)
     assert (tmp_path / "records" / "b.png").stat().st_size <= records.MAX_PICTURE
+
+
+@pytest.mark.parametrize(
+    ("own", "run", "shown"),
+    [
+        ("first", "first", True),
+        ("first", "second", False),
+        (None, "second", False),
+        ("first", None, True),
+        (None, None, True),
+    ],
+)
+def test_an_evaluation_of_another_run_is_not_shown_and_is_no_record(tmp_path, own, run, shown):
+    """One rule for the report and the record: numbers that name no run are older, or the user's."""
+    named = lambda name: {} if name is None else {RUN: name}
+    config, numbers = {"fit": {}, **named(own)}, {**named(run), "frechet": 7}
+    for name, values in {"config": config, "evaluation": numbers}.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(values))
+    page = write_report(tmp_path).read_text()
+    assert ("frechet" in page, "of another run" in page) == (shown, not shown)
+    if shown:
+        assert records.evaluation_of(tmp_path, config) == {"frechet": 7}
+    else:
+        with pytest.raises(CheckpointError, match="that of another run"):
+            records.evaluation_of(tmp_path, config)
 
 
 def test_a_run_without_numbers_is_no_record(command, finished, tmp_path):

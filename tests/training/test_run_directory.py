@@ -11,7 +11,6 @@ from PIL import Image
 
 from gen_jax import plotting
 from gen_jax.training import events, rundir, write_json, write_report
-from gen_jax.training.identity import RUN
 from gen_jax.training.rundir import RunDirectory
 from gen_jax.types import Estimate
 
@@ -125,14 +124,6 @@ def test_changed_environment_warns_and_is_remembered(tmp_path, monkeypatch, caps
     now = json.loads((tmp_path / "environment.json").read_text())
     assert now["python"] == "2.7.18"
     assert [past["python"] for past in now["history"]] == [first["python"]]
-
-
-@pytest.mark.parametrize(("run", "shown"), [("first", True), ("second", False)])
-def test_a_report_shows_the_evaluation_of_its_own_run_alone(tmp_path, run, shown):
-    for name, values in {"config": {RUN: "first"}, "evaluation": {RUN: run, "frechet": 7}}.items():
-        (tmp_path / f"{name}.json").write_text(json.dumps(values))
-    page = write_report(tmp_path).read_text()
-    assert ("frechet" in page, "of another run" in page) == (shown, not shown)
 
 
 def test_report_needs_nothing_and_escapes_markup(tmp_path, no_report):
