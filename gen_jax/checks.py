@@ -127,6 +127,13 @@ def as_array(argument: str, value: Any, *, finite: bool = True) -> Any:
 
 
 @no_type_check
+def on_host(argument: str, value: Any, *, finite: bool = True) -> np.ndarray:
+    """`as_array` as an array of numpy, of any numbers that float64 and int64 hold."""
+    with jax.enable_x64(True):
+        return np.asarray(as_array(argument, value, finite=finite))
+
+
+@no_type_check
 def as_floats(argument: str, value: Any, *, finite: bool = False, least: Any = None) -> Array:
     """`as_array` as floating-point numbers, so that no option is rounded to whole ones with it.
 
@@ -296,7 +303,7 @@ def check_path(argument: str, path: Any) -> Path:
 
 def as_numbers(argument: str, values: Any, minimum: int = 1) -> np.ndarray:
     """Finite numbers [N], N of at least `minimum`, in float64. Raises ConfigError or DataError."""
-    array = np.asarray(as_array(argument, values), np.float64)
+    array = on_host(argument, values).astype(np.float64)
     if array.ndim != 1 or len(array) < minimum:
         raise ConfigError(f"{argument} has shape {array.shape}; it must be [N] with N >= {minimum}")
     return array

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from PIL import Image
 
-from gen_jax.checks import as_array, no_type_check
+from gen_jax.checks import as_array, no_type_check, on_host
 from gen_jax.errors import ConfigError, check_finite
 from gen_jax.types import Array, Estimate, Float, UInt8
 
@@ -91,7 +91,7 @@ def classifier_scores(logits: Float[np.ndarray, "N K"]) -> dict[str, np.ndarray]
 
 
 def _scores(name: str, values: Any) -> np.ndarray:
-    x = np.asarray(as_array(name, values, finite=False), np.float64)
+    x = on_host(name, values, finite=False).astype(np.float64)
     if x.ndim != 1 or len(x) < 2:
         raise ConfigError(f"{name} has shape {x.shape}; it must be [N] with N >= 2 scores")
     if np.isnan(x).any():

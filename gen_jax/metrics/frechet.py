@@ -12,10 +12,9 @@ print the value between two real sets of that size beside it (`calibrate`), or u
 
 from dataclasses import dataclass
 
-import jax
 import numpy as np
 
-from gen_jax.checks import as_array, no_type_check
+from gen_jax.checks import no_type_check, on_host
 from gen_jax.errors import ConfigError
 from gen_jax.metrics.pairwise import as_pair, as_points
 from gen_jax.types import Array, Float, Num
@@ -105,10 +104,9 @@ def frechet_distance(
     not finite.
     """
     given = {"mean_a": mean_a, "cov_a": cov_a, "mean_b": mean_b, "cov_b": cov_b}
-    with jax.enable_x64(True):  # so that no number is refused that float64 holds
-        mean_a, cov_a, mean_b, cov_b = (
-            np.asarray(as_array(name, value), np.float64) for name, value in given.items()
-        )
+    mean_a, cov_a, mean_b, cov_b = (
+        on_host(name, value).astype(np.float64) for name, value in given.items()
+    )
     d = mean_a.size
     shapes = (mean_a.shape, cov_a.shape, mean_b.shape, cov_b.shape)
     if shapes != ((d,), (d, d), (d,), (d, d)):

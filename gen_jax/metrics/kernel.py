@@ -57,7 +57,7 @@ def kernel_distance(
     Args: features a [N, D] and b [M, D]. Uses all pairs, so the order does not matter.
     """
     check_range("degree", degree, 1, integer=True)
-    return _two_sample(_polynomial(int(degree)), *as_pair(a, b), True)
+    return _two_sample(_polynomial(int(degree)), *as_pair(a, b, power=2 * int(degree)), True)
 
 
 @no_type_check

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from gen_jax.checks import as_array, no_type_check
+from gen_jax.checks import no_type_check, on_host
 from gen_jax.errors import ConfigError
 from gen_jax.metrics.neighbours import nearest_neighbours
 from gen_jax.metrics.pairwise import as_pair, as_points, centred_pair
@@ -28,14 +28,15 @@ class NoveltyReport(NamedTuple):
     heldout_authenticity: Estimate
 
 
-def _unit(x: Num[Array | np.ndarray, "..."]) -> np.ndarray:
-    x = np.asarray(x)
+@no_type_check
+def _unit(name: str, x: Num[Array | np.ndarray, "..."]) -> np.ndarray:
+    x = on_host(name, x, finite=False)
     return x / 255.0 if x.dtype == np.uint8 else x
 
 
 def _pair(samples, training, minimum: int, name: str = "samples"):
     names = name, "training"
-    a, b = (_unit(as_array(*pair)) for pair in zip(names, (samples, training)))
+    a, b = (_unit(*pair) for pair in zip(names, (samples, training)))
     return centred_pair(a, b, minimum, names)
 
 
@@ -54,10 +55,10 @@ def nearest_neighbour_distances(
 def _near_and_new(training, **sets) -> list[tuple[np.ndarray, np.ndarray]]:
     """Of each set, by one search, the squared distances [N] to the nearest training example, and
     whether each is not the closest to that example, [N]."""
-    b = as_points("training", _unit(as_array("training", training)), 1)
+    b = as_points("training", _unit("training", training), 1)
     if len(b) < 2:
         raise ConfigError("training has 1 example, allowed: at least 2, which have neighbours")
-    points = [as_pair(_unit(as_array(n, x)), b, 1, (n, "training"))[0] for n, x in sets.items()]
+    points = [as_pair(_unit(n, x), b, 1, (n, "training"))[0] for n, x in sets.items()]
     a, b = centred_pair(np.concatenate(points), b, 1)
     squares, rows = nearest_neighbours(a, b, 2)  # 2 as below, so that one program serves both
     used, place = np.unique(rows[:, 0], return_inverse=True)

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.batching import as_rows, watched
-from gen_jax.checks import as_array, no_type_check
+from gen_jax.checks import no_type_check, on_host
 from gen_jax.errors import ConfigError, DataError
 from gen_jax.types import Array, Bool, Float, Int, Num
 
@@ -26,23 +26,32 @@ ROWS = 512
 as fast as 32 MB on one that was measured)."""
 
 
+ROOM = 2.0**60
+"""By which a power of a number stays below float64's largest, for sums over rows and dimensions."""
+
+
 @no_type_check
 def as_points(
-    name: str, x: Num[Array | np.ndarray, "..."], minimum: int = 2
+    name: str, x: Num[Array | np.ndarray, "..."], minimum: int = 2, power: int = 2
 ) -> Float[np.ndarray, "N D"]:
     """One row per example in float64, trailing axes flattened.
 
     Raises ConfigError for fewer than `minimum` examples, DataError for what are no finite real
-    numbers.
+    numbers, and for numbers whose `power` float64 does not hold.
     """
-    with jax.enable_x64(True):  # so that no number is refused that float64 holds
-        points = np.asarray(as_array(name, x, finite=False), np.float64)
+    points = on_host(name, x, finite=False).astype(np.float64)
     if points.ndim < 2 or len(points) < minimum or points.size == 0:
         raise ConfigError(
             f"{name} has shape {points.shape}; it must be [N, D] with N >= {minimum} and D >= 1"
         )
     if not np.isfinite(points).all():
         raise DataError(f"{name} holds values that are not finite")
+    largest, limit = np.abs(points).max(), (np.finfo(np.float64).max / ROOM) ** (1 / power)
+    if largest > limit:
+        raise DataError(
+            f"{name} holds values of size {largest:.3g}, allowed: at most {limit:.3g}, whose power "
+            f"{power} float64 holds (divide both sets by one number)"
+        )
     return as_rows(points)
 
 
@@ -52,9 +61,10 @@ def as_pair(
     b: Num[Array | np.ndarray, "..."],
     minimum: int = 2,
     names: tuple[str, str] = ("a", "b"),
+    power: int = 2,
 ) -> tuple[Float[np.ndarray, "N D"], Float[np.ndarray, "M D"]]:
     """Two sets of points of the same dimension; raises ConfigError when the dimensions differ."""
-    a, b = as_points(names[0], a, minimum), as_points(names[1], b, minimum)
+    a, b = (as_points(name, x, minimum, power) for name, x in zip(names, (a, b)))
     if a.shape[1] != b.shape[1]:
         raise ConfigError(
             f"{names[0]} has {a.shape[1]} dimensions, {names[1]} {b.shape[1]}; they must be equal"

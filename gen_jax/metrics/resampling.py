@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from gen_jax.checks import as_array, as_key, as_numbers, check_callable, no_type_check
+from gen_jax.checks import as_key, as_numbers, check_callable, no_type_check, on_host
 from gen_jax.errors import ConfigError, check_flag, check_range
 from gen_jax.types import Array, Estimate, Float, Key, Shaped
 
@@ -20,7 +20,7 @@ def mean_and_error(values: Float[Array | np.ndarray, "N"]) -> Estimate:
 
 def _value(statistic: Callable[..., Any], *sets: np.ndarray) -> np.ndarray:
     """A statistic's number, or numbers. Raises DataError for others."""
-    return np.asarray(as_array("statistic's value", statistic(*sets), finite=False), np.float64)
+    return on_host("statistic's value", statistic(*sets), finite=False).astype(np.float64)
 
 
 @no_type_check
@@ -47,7 +47,7 @@ def bootstrap(
     check_callable("statistic", statistic)
     check_range("num_resamples", num_resamples, 2, integer=True)
     check_flag("replace", replace)
-    sets = [np.asarray(as_array(f"samples[{i}]", x)) for i, x in enumerate(samples)]
+    sets = [on_host(f"samples[{i}]", x) for i, x in enumerate(samples)]
     if not sets or min(x.ndim and len(x) for x in sets) < 4:
         shapes = [x.shape for x in sets]
         raise ConfigError(f"samples have shapes {shapes}; each must be [N, ...] with N >= 4")
@@ -85,7 +85,7 @@ def calibrate(
     """
     key = as_key("key", key)
     check_callable("statistic", statistic)
-    real = np.asarray(as_array("real", real))
+    real = on_host("real", real)
     if real.ndim == 0:
         raise ConfigError("real has shape (); it must be [N, ...]")
     size = len(real) // 2 if size is None else size

@@ -47,6 +47,27 @@ def test_follows_the_unit(name, unit):
     np.testing.assert_allclose(found, METRICS[name](REAL, OTHER), rtol=1e-6)
 
 
+@pytest.mark.parametrize("name", sorted(METRICS.keys() - {"sliced_wasserstein"}))  # in float32
+def test_numbers_are_answered_or_refused_by_size(name):
+    """As they are in units of a power of two, which rounds nothing, up to a size that is named."""
+    power = {"frechet": 2, "energy": 1}.get(name, 0)
+    if name != "kernel":
+        for unit in (2.0**140, 2.0**470):
+            found = METRICS[name](REAL * unit, OTHER * unit) / unit**power
+            np.testing.assert_allclose(found, METRICS[name](REAL, OTHER), rtol=1e-9)
+    for unit in (1e60, 1e155, 1e300) if name == "kernel" else (1e155, 1e300):
+        with pytest.raises(DataError, match=r"^(a|real) holds values of size .*, allowed: at most"):
+            METRICS[name](REAL * unit, OTHER)
+        with pytest.raises(DataError, match=r"^(b|fake) holds values of size .*, allowed: at most"):
+            METRICS[name](REAL, OTHER * unit)
+    sizes = [10.0**size for size in range(30, 309, 6)]
+    for size in sizes:
+        try:
+            assert np.isfinite(METRICS[name](REAL[:8] * size, -OTHER[:8] * size))
+        except DataError:
+            continue
+
+
 @pytest.mark.parametrize("name", METRICS)
 def test_a_larger_shift_is_worse(name):
     values = [METRICS[name](REAL, RNG.normal(size=(70, 4)) + shift) for shift in (0, 1, 2, 4)]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gen_jax.errors import ConfigError
+from gen_jax.errors import ConfigError, DataError
 from gen_jax.metrics import (
     authenticity,
     density_coverage,
@@ -198,3 +198,15 @@ def test_a_copy_of_the_kth_neighbour_lies_in_the_ball_whatever_the_sizes(real, c
     fake = np.concatenate([*[points] * copies, *far])
     found = density_coverage(points, fake, 3)
     np.testing.assert_allclose(found.density, 4 / 3 * copies / (copies + 3), rtol=1e-9)
+
+
+@pytest.mark.parametrize("unit", [2.0**140, 2.0**450])
+def test_novelty_beyond_float32(unit):
+    """In units of a power of two all stays; what float64 has no squares of is refused by name."""
+    sets = FAKE, REAL, -FAKE
+    plain, found = novelty_report(*sets), novelty_report(*(x * unit for x in sets))
+    np.testing.assert_allclose(found, plain, rtol=1e-9)
+    ratio = memorisation_ratio(*(x * unit for x in sets))
+    assert ratio == pytest.approx(memorisation_ratio(*sets), rel=1e-9)
+    with pytest.raises(DataError, match="^samples holds values of size"):
+        nearest_neighbour_distances(FAKE * 1e155, REAL)
