@@ -22,8 +22,8 @@ def watched(items: Iterable[Any], title: str) -> Iterable[Any]:
     return tqdm(items, title, disable=quiet, delay=PATIENCE, leave=False)
 
 
-def as_rows(x: Num[Array | np.ndarray, "B ..."]) -> Num[Array | np.ndarray, "B D"]:
-    """One row per example, trailing axes flattened; also where there are no examples."""
+def as_rows(x: Any) -> Any:
+    """One row [D] per example of x [B, ...], trailing axes flattened; also of no examples."""
     return x.reshape(x.shape[0], math.prod(x.shape[1:]))
 
 
