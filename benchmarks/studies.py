@@ -180,8 +180,7 @@ STUDIES: dict[str, Study] = {
         (
             Line(
                 "diffusion",
-                "diffusion --network.name dit --network.width 96 --network.depth 5 "
-                "--batch-size 64 --ema-decay 0.999 --learning-rate 2e-3",
+                f"diffusion {recipes.DIT}",
                 60,
                 guided("--num 10000 --steps 12 --likelihood 0", 1.5, 2),
             ),

@@ -16,7 +16,7 @@ def squared_distances(x: Float[Array, "M D"], y: Float[Array, "N D"]) -> Float[A
     to cancellation, and on a line, by differences. The fewer such pairs, the faster: centre the
     points.
     """
-    if x.shape[1] == 1:  # x^2 + y^2 would be one fused operation, which rounds x^2 and y^2 unlike
+    if x.shape[1] == 1:  # a fused x^2 + y^2 is rounded otherwise than y^2 + x^2
         return (x - y.T) ** 2
     total = jnp.sum(x**2, 1)[:, None] + jnp.sum(y**2, 1)
     squares = total - 2 * jnp.matmul(x, y.T, precision="highest")
