@@ -21,7 +21,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.checks import check_callable, check_output, is_known, same_shape, shaped
+from gen_jax.annotations import shaped
+from gen_jax.checks import check_callable, check_output, is_known, same_shape
 from gen_jax.errors import ConfigError, check_choice, check_range, shown
 from gen_jax.registries import described
 from gen_jax.types import Array, Denoiser, Float, Shaped

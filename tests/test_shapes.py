@@ -12,7 +12,8 @@ import pytest
 
 import gen_jax
 from gen_jax import diffusion, discrete_diffusion, energy, flow_matching, paths, transport
-from gen_jax.checks import as_times, shaped
+from gen_jax.annotations import shaped
+from gen_jax.checks import as_times
 from gen_jax.errors import ConfigError
 from gen_jax.types import Array, Float, Int
 

@@ -14,7 +14,8 @@ from jax.scipy.linalg import solve_triangular
 from jax.scipy.special import logsumexp
 
 from gen_jax import safe
-from gen_jax.checks import as_floats, check_form, floats, is_known, no_type_check
+from gen_jax.annotations import floats
+from gen_jax.checks import as_floats, check_form, is_known, no_type_check
 from gen_jax.errors import ConfigError, shown
 from gen_jax.randomness import sample_keys
 from gen_jax.sampling.gaussian import LOG_2_PI

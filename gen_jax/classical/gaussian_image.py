@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.checks import as_floats, floats, no_type_check
+from gen_jax.annotations import floats
+from gen_jax.checks import as_floats, no_type_check
 from gen_jax.classical import moments
 from gen_jax.classical.moments import Moments
 from gen_jax.data_units import (

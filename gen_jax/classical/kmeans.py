@@ -5,7 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from gen_jax.checks import floats
+from gen_jax.annotations import floats
 from gen_jax.classical.components import COVARIANCES, Mixture
 from gen_jax.errors import DataError, check_choice, check_range
 from gen_jax.types import Array, Float, Key

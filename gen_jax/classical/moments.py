@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from gen_jax.checks import check_form, floats
+from gen_jax.annotations import floats
+from gen_jax.checks import check_form
 from gen_jax.types import Array, Float, Int, Num
 
 

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gen_jax.checks import floats, no_type_check
+from gen_jax.annotations import floats
+from gen_jax.checks import no_type_check
 from gen_jax.classical import moments
 from gen_jax.classical.moments import blend
 from gen_jax.classical.texture import (

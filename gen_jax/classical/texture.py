@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.checks import floats
+from gen_jax.annotations import floats
 from gen_jax.errors import ConfigError, DataError, check_range
 from gen_jax.randomness import sample_keys
 from gen_jax.types import Array, Float, Key

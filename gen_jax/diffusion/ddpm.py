@@ -14,7 +14,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from gen_jax.checks import as_floats, floats, same_shape
+from gen_jax.annotations import floats
+from gen_jax.checks import as_floats, same_shape
 from gen_jax.diffusion.learned_variance import variance_term
 from gen_jax.diffusion.losses import denoising_loss
 from gen_jax.errors import check_finite, check_range

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from gen_jax.annotations import floats
 from gen_jax.calls import called, calls_inside
-from gen_jax.checks import floats
 from gen_jax.paths import GaussianPath
 from gen_jax.types import Array, Denoiser, Float
 

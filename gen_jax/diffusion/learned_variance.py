@@ -15,8 +15,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from gen_jax.annotations import shaped
 from gen_jax.calls import called
-from gen_jax.checks import as_floats, as_key, check_callable, check_output, no_type_check, shaped
+from gen_jax.checks import as_floats, as_key, check_callable, check_output, no_type_check
 from gen_jax.diffusion.ddim import ddim_line
 from gen_jax.diffusion.losses import denoising_loss, off_the_poles
 from gen_jax.diffusion.sampler import Stepper, Transition

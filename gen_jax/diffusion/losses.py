@@ -15,7 +15,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from gen_jax.checks import check_output, shaped
+from gen_jax.annotations import shaped
+from gen_jax.checks import check_output
 from gen_jax.diffusion.time_sampling import T_MAX, T_MIN
 from gen_jax.errors import check_choice
 from gen_jax.paths import (

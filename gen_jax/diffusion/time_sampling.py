@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from gen_jax.checks import floats
+from gen_jax.annotations import floats
 from gen_jax.errors import check_range
 from gen_jax.paths import GaussianPath, coefficients, time_of_log_snr
 from gen_jax.registries import described

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gen_jax.checks import as_floats, no_type_check, same_shape, shaped
+from gen_jax.annotations import shaped
+from gen_jax.checks import as_floats, no_type_check, same_shape
 from gen_jax.condition_values import value_of
 from gen_jax.conditions import drop
 from gen_jax.data_units import log_det, to_model_floats

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax import safe
-from gen_jax.checks import as_times, is_known, shaped
+from gen_jax.annotations import shaped
+from gen_jax.checks import as_times, is_known
 from gen_jax.discrete_diffusion.token_path import (
     TokenPath,
     check_law,

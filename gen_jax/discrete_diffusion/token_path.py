@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax import safe
+from gen_jax.annotations import shaped
 from gen_jax.checks import (
     as_array,
     check_callable,
@@ -27,7 +28,6 @@ from gen_jax.checks import (
     check_output,
     is_known,
     no_type_check,
-    shaped,
 )
 from gen_jax.errors import ConfigError, check_range, shown
 from gen_jax.randomness import sample_keys

@@ -11,7 +11,7 @@ import numpy as np
 from jax.scipy.special import ndtr
 
 from gen_jax import safe
-from gen_jax.checks import floats
+from gen_jax.annotations import floats
 from gen_jax.errors import check_range
 from gen_jax.sampling.gaussian import check_dim, log_det_factor, scale_factor, solve_factor
 from gen_jax.types import Array, Float

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gen_jax.annotations import floats
 from gen_jax.batching import as_rows, check_rows
-from gen_jax.checks import floats
 from gen_jax.divergences.distances import squared_distances
 from gen_jax.divergences.sinkhorn import solve
 from gen_jax.errors import ConfigError, check_range

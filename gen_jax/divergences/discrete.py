@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax.scipy.special import rel_entr
 
 from gen_jax import safe
-from gen_jax.checks import floats
+from gen_jax.annotations import floats
 from gen_jax.divergences.f_divergence import FDivergence, at_zero, f_divergence, perspective
 from gen_jax.types import Array, Float
 

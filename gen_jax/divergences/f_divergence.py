@@ -17,7 +17,8 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax import safe
-from gen_jax.checks import as_floats, floats
+from gen_jax.annotations import floats
+from gen_jax.checks import as_floats
 from gen_jax.errors import check_choice
 from gen_jax.types import Array, Bool, Float
 

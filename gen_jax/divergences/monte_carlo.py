@@ -14,7 +14,7 @@ error to be trusted; the others can have infinite variance where one law's tails
 import jax
 import jax.numpy as jnp
 
-from gen_jax.checks import floats
+from gen_jax.annotations import floats
 from gen_jax.divergences.f_divergence import LOG_2, FDivergence, perspective
 from gen_jax.types import Array, Estimate, Float
 

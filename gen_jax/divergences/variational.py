@@ -17,7 +17,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gen_jax.checks import as_key, floats, per_point
+from gen_jax.annotations import floats
+from gen_jax.checks import as_key, per_point
 from gen_jax.divergences.f_divergence import F_DIVERGENCES, FDivergence, f_divergence
 from gen_jax.errors import check_range
 from gen_jax.optimization import apply_gradient, start_moments

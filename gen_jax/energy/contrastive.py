@@ -11,7 +11,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from gen_jax.checks import floats, per_point
+from gen_jax.annotations import floats
+from gen_jax.checks import per_point
 from gen_jax.errors import check_range
 from gen_jax.types import Array, Bool, Float
 

@@ -2,7 +2,8 @@
 
 import jax.numpy as jnp
 
-from gen_jax.checks import floats, same_shape
+from gen_jax.annotations import floats
+from gen_jax.checks import same_shape
 from gen_jax.diffusion import denoising_loss
 from gen_jax.energy.implicit import Score
 from gen_jax.errors import check_range

@@ -11,7 +11,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from gen_jax.checks import floats, same_shape
+from gen_jax.annotations import floats
+from gen_jax.checks import same_shape
 from gen_jax.diffusion import DIVERGENCES
 from gen_jax.randomness import sample_keys
 from gen_jax.types import Array, Float, Key

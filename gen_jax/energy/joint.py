@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
-from gen_jax.checks import shaped
+from gen_jax.annotations import shaped
 from gen_jax.conditions import check_in_range
 from gen_jax.errors import ConfigError
 from gen_jax.types import Array, Float, Int

@@ -9,8 +9,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from gen_jax.annotations import floats
 from gen_jax.batching import check_rows
-from gen_jax.checks import floats, per_point
+from gen_jax.checks import per_point
 from gen_jax.energy.implicit import per_example
 from gen_jax.errors import ConfigError
 from gen_jax.types import Array, Float

@@ -15,8 +15,8 @@ from typing import Annotated, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.annotations import floats
 from gen_jax.batching import as_rows
-from gen_jax.checks import floats
 from gen_jax.mcmc import Annealed, annealed_importance, hmc
 from gen_jax.randomness import fold_in, normal, sample_keys
 from gen_jax.ranges import Count, Positive, Range

@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from gen_jax.checks import floats, same_shape
+from gen_jax.annotations import floats
+from gen_jax.checks import same_shape
 from gen_jax.diffusion import DIVERGENCES
 from gen_jax.energy.implicit import Score, per_example
 from gen_jax.errors import check_range

@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from gen_jax.checks import check_order, floats, no_type_check, same_shape, shaped
+from gen_jax.annotations import floats, shaped
+from gen_jax.checks import check_order, no_type_check, same_shape
 from gen_jax.errors import check_finite, check_range
 from gen_jax.flow_matching.flow_map import (
     conditional,

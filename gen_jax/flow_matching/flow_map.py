@@ -9,8 +9,9 @@ So a few-step model is also a denoiser (`denoiser`), and one more stepper (`jump
 
 import jax.numpy as jnp
 
+from gen_jax.annotations import shaped
 from gen_jax.calls import called
-from gen_jax.checks import no_type_check, same_shape, shaped
+from gen_jax.checks import no_type_check, same_shape
 from gen_jax.diffusion.sampler import Stepper
 from gen_jax.diffusion.time_sampling import off_the_steep
 from gen_jax.errors import check_range

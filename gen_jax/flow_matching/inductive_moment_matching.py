@@ -6,8 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from gen_jax.annotations import shaped
 from gen_jax.batching import as_rows
-from gen_jax.checks import check_order, no_type_check, same_shape, shaped
+from gen_jax.checks import check_order, no_type_check, same_shape
 from gen_jax.errors import ConfigError, check_finite, check_range
 from gen_jax.flow_matching.flow_map import conditional, flow_map, velocity_error
 from gen_jax.paths import GaussianPath

@@ -7,7 +7,8 @@ in the same loss (terminal velocity matching: zhou2025).
 import jax
 import jax.numpy as jnp
 
-from gen_jax.checks import check_order, no_type_check, same_shape, shaped
+from gen_jax.annotations import shaped
+from gen_jax.checks import check_order, no_type_check, same_shape
 from gen_jax.flow_matching.flow_map import (
     conditional,
     flow_map,

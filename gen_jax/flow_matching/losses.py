@@ -8,7 +8,7 @@ linear path the target is x1 - x0, the difference of source and data.
 
 from collections.abc import Callable
 
-from gen_jax.checks import shaped
+from gen_jax.annotations import shaped
 from gen_jax.diffusion import denoising_loss
 from gen_jax.paths import GaussianPath
 from gen_jax.types import Array, Float

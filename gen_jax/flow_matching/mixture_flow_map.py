@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from gen_jax.checks import floats
+from gen_jax.annotations import floats
 from gen_jax.diffusion.exact import mixture_means
 from gen_jax.errors import check_range
 from gen_jax.paths import GaussianPath, expand

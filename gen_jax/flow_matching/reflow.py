@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.checks import as_array, as_times, floats, no_type_check
+from gen_jax.annotations import floats
+from gen_jax.checks import as_array, as_times, no_type_check
 from gen_jax.condition_values import value_of
 from gen_jax.data_units import to_data
 from gen_jax.diffusion import GRIDS, STEPPERS, Parts, denoiser

@@ -7,7 +7,8 @@ x_t with the wanted velocity serves all of them.
 import jax
 import jax.numpy as jnp
 
-from gen_jax.checks import no_type_check, same_shape, shaped
+from gen_jax.annotations import shaped
+from gen_jax.checks import no_type_check, same_shape
 from gen_jax.diffusion.time_sampling import off_the_steep
 from gen_jax.flow_matching.flow_map import conditional
 from gen_jax.paths import GaussianPath, as_path, coefficients, expand, pair, velocity

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gen_jax.checks import shaped
+from gen_jax.annotations import shaped
 from gen_jax.gan.losses import ScoreLoss
 from gen_jax.gan_nets.conditioning import Mixed
 from gen_jax.types import Array, Bool, Float

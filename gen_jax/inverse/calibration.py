@@ -7,7 +7,8 @@ uniform on 0 .. S (talts2018).
 
 import jax.numpy as jnp
 
-from gen_jax.checks import as_array, floats
+from gen_jax.annotations import floats
+from gen_jax.checks import as_array
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.types import Array, Float, Int
 

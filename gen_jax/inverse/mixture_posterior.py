@@ -13,7 +13,8 @@ import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve
 from jax.scipy.special import logsumexp
 
-from gen_jax.checks import check_values, floats, is_known, no_type_check
+from gen_jax.annotations import floats
+from gen_jax.checks import check_values, is_known, no_type_check
 from gen_jax.errors import ConfigError
 from gen_jax.inverse.measurements import check_noise
 from gen_jax.sampling.gaussian import LOG_2_PI

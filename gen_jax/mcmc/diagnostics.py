@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.scipy.special import ndtri
 from jax.scipy.stats import rankdata
 
-from gen_jax.checks import floats
+from gen_jax.annotations import floats
 from gen_jax.errors import ConfigError
 from gen_jax.types import Array, Float, Num
 

@@ -14,7 +14,8 @@ import numpy as np
 from jax.extend.random import threefry_2x32
 from jax.scipy.special import erfinv
 
-from gen_jax.checks import per_point, shaped
+from gen_jax.annotations import shaped
+from gen_jax.checks import per_point
 from gen_jax.mcmc.checks import check_scale, check_start
 from gen_jax.mcmc.positions import flat_scale, flatten, start_points
 from gen_jax.randomness import sample_keys

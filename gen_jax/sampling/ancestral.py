@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.checks import as_key, floats
+from gen_jax.annotations import floats
+from gen_jax.checks import as_key
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.sampling.categorical import categorical
 from gen_jax.types import Array, Float, Int, Key, Num

@@ -5,7 +5,7 @@ Both take uniforms in [0, 1], from any source, and never meet log(0).
 
 import jax.numpy as jnp
 
-from gen_jax.checks import floats
+from gen_jax.annotations import floats
 from gen_jax.types import Array, Float
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.checks import floats
+from gen_jax.annotations import floats
 from gen_jax.errors import ConfigError
 from gen_jax.sampling.gaussian import apply_factor, scale_factor
 from gen_jax.types import Array, Float, Int

@@ -10,7 +10,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from gen_jax.checks import floats
+from gen_jax.annotations import floats
 from gen_jax.errors import check_range
 from gen_jax.sampling.categorical import tempered
 from gen_jax.types import Array, Float, Key, Num

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.linalg import solve_triangular
 
-from gen_jax.checks import floats
+from gen_jax.annotations import floats
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.types import Array, Float, Key
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.nn import softmax
 from jax.scipy.special import logsumexp
 
-from gen_jax.checks import floats
+from gen_jax.annotations import floats
 from gen_jax.errors import check_range
 from gen_jax.sampling.categorical import categorical
 from gen_jax.types import Array, Estimate, Float, Int, Num

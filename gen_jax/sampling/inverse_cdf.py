@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtri
 
-from gen_jax.checks import as_floats, check_output, check_per_point, floats
+from gen_jax.annotations import floats
+from gen_jax.checks import as_floats, check_output, check_per_point
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.types import Array, Float
 

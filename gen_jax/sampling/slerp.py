@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from gen_jax.checks import floats
+from gen_jax.annotations import floats
 from gen_jax.types import Array, Bool, Float
 
 

@@ -2,7 +2,7 @@
 
 import jax
 
-from gen_jax.checks import shaped
+from gen_jax.annotations import shaped
 from gen_jax.types import Array, Float
 
 

@@ -8,8 +8,9 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
+from gen_jax.annotations import shaped
 from gen_jax.batching import check_rows
-from gen_jax.checks import per_point, shaped
+from gen_jax.checks import per_point
 from gen_jax.flows import Bijector
 from gen_jax.flows.density import push
 from gen_jax.types import Array, Float

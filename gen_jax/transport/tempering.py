@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
+from gen_jax.annotations import shaped
 from gen_jax.batching import check_rows
-from gen_jax.checks import shaped
 from gen_jax.sampling.importance import effective_sample_size
 from gen_jax.types import Array, Float
 

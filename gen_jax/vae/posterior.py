@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gen_jax.checks import shaped
+from gen_jax.annotations import shaped
 from gen_jax.randomness import fold_in, normal
 from gen_jax.types import Array, Float, Key, State
 from gen_jax.vae.gaussians import log_normal
