@@ -11,7 +11,8 @@ seconds, of all threads and with compilation; a model in two stages shares them.
 many samples as there are test images, measured as `python -m experiments.evaluate` measures: the
 same features, the same real images, each number beside that of real training images. A seed that
 diverged is a row too. Each row is written when it is there, and what is there is not made again,
-unless its recipe has changed, or by `--again`.
+unless its recipe has changed, or by `--again`. A run that was trained but not measured, because
+that was interrupted, is measured.
 
 Writes `benchmarks/results/landscape_DATASET_BACKEND.json`, a strip of samples of each family beside
 it, the two tables of `docs/landscape.md` (then `python docs/results/render.py`) and its pictures.
@@ -44,7 +45,7 @@ from gen_jax.calls import counted
 from gen_jax.errors import ConfigError, GenJaxError, NumericalError, check_choice
 from gen_jax.ranges import check_ranges
 from gen_jax.training.console import count_parameters
-from gen_jax.training.files import plain
+from gen_jax.training.files import plain, write_json
 
 STRIP = 20
 """Samples of a family's strip: two of each of ten labels."""
@@ -112,6 +113,20 @@ def run_recipe(recipe: Recipe, config: Config, seed: int, folder: Path) -> tuple
     return ended, spent + ended.cpu_seconds
 
 
+def trained(recipe: Recipe, config: Config, seed: int, folder: Path) -> tuple[Ended, float]:
+    """`run_recipe`, or what it left in the folder where its row has not been measured."""
+    note, recipe_text = folder / "ended.json", recipe.text(side_of(config.dataset))
+    how = {"recipe": recipe_text, "cpu_minutes": config.cpu_minutes}
+    left = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
+    if how.items() <= left.items():
+        ended = Ended(Path(left["directory"]), left["cpu_seconds"], left["diverged"])
+        return ended, left["cpu_seconds"]
+    shutil.rmtree(folder, ignore_errors=True)
+    ended, spent = run_recipe(recipe, config, seed, folder)
+    write_json(note, how | ended._asdict() | {"cpu_seconds": spent})
+    return ended, spent
+
+
 def network_calls(saved: Saved, recipe: Recipe, **condition: Any) -> int:
     """Network calls of a sample: those that the model marks, or what the recipe says."""
     draw_few = lambda key, state: saved.model.sample(key, state, 2, **condition)
@@ -169,8 +184,7 @@ def make_row(name: str, config: Config, seed: int) -> dict[str, Any]:
     """Train and measure one family with one seed."""
     recipe = RECIPES[name]
     folder = Path(config.folder) / slug(config.dataset) / f"{slug(name)}-seed{seed}"
-    shutil.rmtree(folder, ignore_errors=True)
-    ended, spent = run_recipe(recipe, config, seed, folder)
+    ended, spent = trained(recipe, config, seed, folder)
     row: dict[str, Any] = {
         "family": name,
         "seed": seed,
@@ -184,7 +198,9 @@ def make_row(name: str, config: Config, seed: int) -> dict[str, Any]:
     row["command"] = row["command"].replace(str(folder), "RUNS")
     first = all(other["seed"] >= seed for other in kept(config) if other["family"] == name)
     strip = strips(config.dataset) / f"{slug(name)}.png" if first else None
-    return row | measure(ended.directory, recipe, config, strip)
+    row |= measure(ended.directory, recipe, config, strip)
+    (folder / "ended.json").unlink()
+    return row
 
 
 def strips(dataset: str) -> Path:

@@ -36,10 +36,14 @@ def network_call(function: Callable[..., Array]) -> Callable[..., Array]:
 
     @wraps(function)
     def marked(*args):
-        own = _has_marks(jax.make_jaxpr(function)(*args).jaxpr)
-        return function(*args) if own else called(function(*args))
+        return function(*args) if marks(function, *args) else called(function(*args))
 
     return calls_inside(marked)
+
+
+def marks(function: Callable, *args: Any) -> bool:
+    """Whether a function calls a marked network."""
+    return _has_marks(jax.make_jaxpr(function)(*args).jaxpr)
 
 
 def calls_inside(function: Callable[..., Array]) -> Callable[..., Array]:

@@ -15,11 +15,14 @@ import numpy as np
 
 from gen_jax.diffusion.adams import stretch
 from gen_jax.errors import ConfigError, check_range
-from gen_jax.paths import GaussianPath, log_snr, time_of_log_snr
+from gen_jax.paths import GaussianPath, coefficients, log_snr, time_of_log_snr
 from gen_jax.types import Array, Float, Int
 
 SIGMA_MIN, SIGMA_MAX = 0.002, 80.0
 """karras2022's noise levels, for data of unit size: the ends where a path has no end of its own."""
+WARP = 3.0
+"""Of `rising`: with 8 to 16 steps its error is the least of 1, 3, 10 and 30 for a mixture in two
+dimensions and for MNIST."""
 
 
 def _range(
@@ -187,21 +190,27 @@ def karras(
 
 def rising(
     path: GaussianPath, n: int | Int[Array, ""], data_std: float | Array
-) -> Callable[[Array], Array]:
-    """`time(i)` of the Karras grid from its last noise level, i = 0, up to t = 1, i = n.
+) -> Callable[[Array], tuple[Array, Array]]:
+    """`(t, dt / di)` at real i, from the data, i = 0, to the noise, t = 1, i = n.
 
-    For the flow from data to noise: where the path has no end of its own the levels reach SIGMA_MAX
-    also for small data, since x there changes with the noise, whatever the size of the data.
+    Levels r = sigma / alpha are uniform in log(r / (r + WARP data_std)): in log r where the data's
+    details are, and with a finite end at infinite r.
     """
-    low = _finite(path, data_std, None, None)[0]
-    _, high, start = _finite(path, jnp.maximum(data_std, 1.0), None, None)
+    unit = WARP * data_std
+    low, high, end = _range(path, None, None)
+    first = -jnp.log1p(unit / jnp.where(low == 0, SIGMA_MIN * data_std, low))
+    last = -jnp.log1p(unit / high)
 
-    def time(i):
-        share, rho = (n - i) / n, 7.0
-        level = (high ** (1 / rho) * (1 - share) + low ** (1 / rho) * share) ** rho
-        return jnp.where(i == n, start, time_of_log_snr(path, -2 * jnp.log(level)))
+    def at(i):
+        place = first + (last - first) * (i / n)
+        ratio = jnp.expm1(-place) / unit  # alpha / sigma
+        known = jnp.maximum(ratio, jnp.finfo(ratio.dtype).tiny)
+        t = jnp.where(i == n, end, time_of_log_snr(path, 2 * jnp.log(known)))
+        alpha, sigma, d_alpha, d_sigma = coefficients(path, t)
+        d_ratio = (d_alpha * sigma - alpha * d_sigma) / sigma**2
+        return t, (first - last) / n * jnp.exp(-place) / unit / d_ratio
 
-    return time
+    return at
 
 
 def log_snr_uniform(

@@ -4,6 +4,9 @@ Along dx / dt = u(x, t): d log p_t(x_t) / dt = -div u, so that
 
     log p_0(x_0) = log p_1(x_1) + integral over t from 0 to 1 of div u.
 
+It is solved for y = x / (alpha^2 data_std^2 + sigma^2)^(1/2), which stays where it is for normal
+data, so that all paths with the same noise levels give the same number.
+
 Integration starts a little above t = 0, at noise level SIGMA_MIN of the grids (in units of
 `data_std`, or at the path's own end): the result is the density of data with that much noise.
 
@@ -14,6 +17,7 @@ nats, and many more steps change little. An adaptive solver takes small steps th
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -24,7 +28,7 @@ from gen_jax.checks import is_known
 from gen_jax.diffusion.flow_ode import for_each_sample
 from gen_jax.diffusion.grids import rising
 from gen_jax.errors import ConfigError, check_choice, check_range, shown
-from gen_jax.paths import GaussianPath, velocity
+from gen_jax.paths import GaussianPath, coefficients, expand, velocity
 from gen_jax.randomness import sample_keys
 from gen_jax.solvers import adaptive, ode
 from gen_jax.solvers.divergence import DIVERGENCES
@@ -37,7 +41,8 @@ class LikelihoodInfo(NamedTuple):
     Fields:
       error: [B] in nats: the difference from a coarser solve, with half the steps or ten times the
         tolerance. The estimate is that of the coarser one, which is above that of the result.
-      calls: network calls of both solves; an exact divergence makes D of them per evaluation.
+      calls: network calls of both solves; an exact divergence makes D + 1 of them per
+        evaluation.
     """
 
     error: Float[Array, "B"]
@@ -64,17 +69,18 @@ def ode_log_prob(
       key: one key, or one per example [B]; draws one Rademacher probe per trajectory.
       method: adaptive, "dopri5" (the default) or "tsit5", with steps of its own for each example;
         or a name in `solvers.TABLEAUS` with fixed steps, "rk4" where num_steps or times are given.
-      tolerance: of an adaptive method: rtol and atol of one step, in x and in nats. In float32 on
+      tolerance: of an adaptive method: rtol and atol of one step, in y and in nats. In float32 on
         the linear path, a mixture in 16 dimensions at three times its samples (-500 to -820 nats):
-        error below 0.03 nats at 1e-5 and 0.003 at 1e-6, where rk4 was off by up to 122 with 64
-        steps and by 52 with 256.
+        error below 0.03 nats at 1e-5 and 0.003 at 1e-6, where rk4 was off by up to 113 with 64
+        steps and by 29 with 256.
       max_steps: of an adaptive method; an example that needs more is NaN. For gradients in x0 or
         the parameters take a fixed method.
-      num_steps: of a fixed method, on the Karras grid (64); network calls are the steps times the
+      num_steps: of a fixed method, equal in log(r / (r + 3 data_std)) at noise level r = sigma /
+        alpha (64): the integrand grows as 1 / r near the data, and is smooth in that. Network calls are the steps times the
         stages of the method. In an array it is no constant of the program, which then serves all
         numbers but has no gradients by reverse mode.
-      times: rising times from near 0 to 1 instead of that grid; of an adaptive method, the first
-        and the last of them.
+      times: rising times from near 0 to 1 instead of that grid, with steps in t; of an adaptive
+        method, the first and the last of them.
       divergence: "exact" (D jvps per evaluation) or "hutchinson" (one jvp, unbiased).
       data_std: of the data; the unit of the grid's noise levels. The end point is scored by
         N(0, sigma(1)^2 + alpha(1)^2 data_std^2). On a path that ends with some signal this is one
@@ -143,62 +149,86 @@ def _solver(
     if adapts and num_steps is not None:
         raise ConfigError(f"num_steps={shown(num_steps)} is not for the adaptive method={method!r}")
     check_range("tolerance", tolerance, 0, open_low=True)
-    time, steps = _grid(path, 64 if num_steps is None else num_steps, times, data_std)
-    if twice and not adapts and is_known(steps) and steps < 2:
+    grid = _grid(path, 64 if num_steps is None else num_steps, times, data_std, warped=not adapts)
+    if twice and not adapts and is_known(grid.steps) and grid.steps < 2:
         raise ConfigError("an error needs num_steps >= 2: it is seen with half of the steps")
-    first, last = time(0), time(steps)
+    first, _ = grid.at(grid.place(0))
     x = ode.as_floating(x0)
     x = x.astype(jnp.promote_types(x.dtype, first.dtype))
     draw = lambda key: jax.random.rademacher(key, x.shape[1:], x.dtype)
     probe = jax.vmap(draw)(sample_keys(key, x.shape[0]))
     field = velocity(denoise, path)
-    augmented = lambda x, t: measure(lambda x: field(x, t), x, probe)
+
+    def slopes(y: Array, s: Array) -> tuple[Array, Array]:
+        """dy / ds of y = x / norm [B, ...] at s [B], and its divergence [B]."""
+        t, rate = grid.at(s)
+        norm, growth = _norm(path, t, data_std)
+        wide = partial(expand, x=y)
+        value, trace = measure(lambda y: field(wide(norm) * y, t), y, probe)
+        slope = wide(rate / norm) * value - wide(rate * growth) * y
+        return slope, rate * (trace / norm - growth * y[0].size)
+
     # x_t at the first time, without its noise, is alpha x0: log p(x0) gains D log alpha.
     alpha = path.alpha(first)
-    start = (alpha * x, jnp.zeros(x.shape[:1], x.dtype))
+    norm, _ = _norm(path, first, data_std)
+    start = (alpha / norm * x, jnp.zeros(x.shape[:1], x.dtype))
 
     def log_prob(coarse: bool) -> Float[Array, "B"]:
         if adapts:
             error = tolerance * (10 if coarse else 1)
             options = {"method": method, "rtol": error, "atol": error, "max_steps": max_steps}
-            x1, integral = _adaptive(augmented, start, first, last, **options)
+            ends = grid.place(0), grid.place(grid.steps)
+            y, integral = _adaptive(slopes, start, *ends, **options)
         else:
             stride = 2 if coarse else 1
-            grid = lambda i: time(jnp.minimum(stride * i, steps))
-            at_time = lambda state, t: augmented(state[0], jnp.full(x.shape[:1], t))
-            x1, integral = ode.integrate_steps(at_time, start, grid, -(-steps // stride), method)
-        return _log_prior(path, last, x1, data_std) + integral + x[0].size * jnp.log(alpha)
+            place = lambda i: grid.place(jnp.minimum(stride * i, grid.steps))
+            count = -(-grid.steps // stride)
+            at = lambda state, s: slopes(state[0], jnp.full(x.shape[:1], s))
+            y, integral = ode.integrate_steps(at, start, place, count, method)
+        log_prior = jax.scipy.stats.norm.logpdf(y).sum(tuple(range(1, y.ndim)))
+        return log_prior + integral + x[0].size * jnp.log(alpha / norm)
 
     return log_prob
 
 
-def _grid(path: GaussianPath, num_steps: Any, times: Any, data_std: float) -> tuple[Callable, Any]:
-    """`time(i)` and how many steps: of the times, or of `num_steps` on the Karras grid."""
+class _Grid(NamedTuple):
+    """The variable of integration s: `place(i)` before step i, and `at(s)` = (t, dt / ds)."""
+
+    at: Callable[[Array], tuple[Array, Array]]
+    place: Callable[[Array], Array]
+    steps: int | Int[Array, ""]
+
+
+def _grid(path: GaussianPath, num_steps: Any, times: Any, data_std: float, warped: bool) -> _Grid:
+    """Steps in t through `times`, or where they are not given `num_steps` in a warp of t.
+
+    An adaptive method integrates over t: near the data it may leap over much of the warp.
+    """
     num_steps = ode.as_steps(num_steps)
     if times is None:
-        time = rising(path, num_steps, data_std)
-        if isinstance(num_steps, jax.Array):
-            return time, num_steps
-        times = time(jnp.arange(num_steps + 1))
+        at = rising(path, num_steps, data_std)
+        if warped:
+            return _Grid(at, lambda i: jnp.asarray(i, jnp.result_type(float)), num_steps)
+        times = jnp.stack([at(i)[0] for i in (0, num_steps)])
     times = ode.as_grid(times)
-    return lambda i: times[i], len(times) - 1
+    return _Grid(lambda t: (t, jnp.ones_like(t)), lambda i: times[i], len(times) - 1)
 
 
 def _adaptive(
-    augmented: Callable, start: tuple[Array, Array], first: Array, last: Array, **options: Any
+    slopes: Callable, start: tuple[Array, Array], first: Array, last: Array, **options: Any
 ) -> Any:
     """The state at the last time, each example with steps of its own."""
-    one = for_each_sample(augmented, start[0])
+    one = for_each_sample(slopes, start[0])
 
-    def solve(x, integral):
-        slope = lambda state, t: one(state[0], t)
-        return adaptive.integrate(slope, (x, integral), first, last, **options)[0]
+    def solve(y, integral):
+        slope = lambda state, s: one(state[0], s)
+        return adaptive.integrate(slope, (y, integral), first, last, **options)[0]
 
     return jax.vmap(solve)(*start)
 
 
-def _log_prior(path: GaussianPath, t: Array, x: Array, data_std: float) -> Float[Array, "B"]:
-    """log N(x; 0, sigma(t)^2 + alpha(t)^2 data_std^2)."""
-    scale = jnp.hypot(path.sigma(t), path.alpha(t) * data_std)
-    log_normal = jax.scipy.stats.norm.logpdf(x, scale=scale)
-    return jnp.sum(log_normal, axis=tuple(range(1, x.ndim)))
+def _norm(path: GaussianPath, t: Array, data_std: float) -> tuple[Array, Array]:
+    """Standard deviation of x_t for data of deviation `data_std`, and d log of it / dt."""
+    alpha, sigma, d_alpha, d_sigma = coefficients(path, t)
+    norm = jnp.hypot(alpha * data_std, sigma)
+    return norm, (alpha * d_alpha * data_std**2 + sigma * d_sigma) / norm**2

@@ -184,6 +184,50 @@ def test_rows_are_kept_and_a_diverged_seed_is_one_of_them(results, monkeypatch):
         landscape.kept(landscape.Config(cpu_minutes=3.0))
 
 
+def test_what_was_trained_is_not_trained_again_to_be_measured(results, monkeypatch):
+    begun, folder = [], results / "run"
+
+    def run(recipe, config, seed, folder):
+        begun.append(seed)
+        folder.mkdir()
+        return timed_runs.Ended(folder / "run", 2.0), 5.0  # the second of two stages took 2
+
+    monkeypatch.setattr(landscape, "run_recipe", run)
+    recipe, config = RECIPES["GAN"], landscape.Config()
+    first = landscape.trained(recipe, config, 0, folder)
+    assert landscape.trained(recipe, config, 0, folder)[1] == first[1] == 5.0
+    assert landscape.trained(recipe, config, 0, folder)[0].directory == folder / "run"
+    assert begun == [0]
+    landscape.trained(recipe, landscape.Config(cpu_minutes=3.0), 0, folder)
+    landscape.trained(recipe._replace(small="gan --steps 9"), config, 0, folder)
+    assert begun == [0, 0, 0]
+
+
+def test_a_measured_row_is_trained_anew(results, monkeypatch):
+    """`--again` is of other code: the note of the run goes when its row is there."""
+
+    def run(recipe, config, seed, folder):
+        folder.mkdir(parents=True)
+        return timed_runs.Ended(folder / "run", 2.0), 2.0
+
+    monkeypatch.setattr(landscape, "run_recipe", run)
+    facts = dict.fromkeys(("command", "commit", "packages", "device"), "")
+    monkeypatch.setattr(landscape.records, "of_run", lambda directory: facts)
+    config = landscape.Config(folder=str(results))
+
+    def fail(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(landscape, "measure", fail)
+    with pytest.raises(KeyboardInterrupt):
+        landscape.make_row("GAN", config, 0)
+    note = results / "digits" / "gan-seed0" / "ended.json"
+    assert note.exists()
+    monkeypatch.setattr(landscape, "measure", lambda *args: {"step": 3})
+    assert landscape.make_row("GAN", config, 0)["step"] == 3
+    assert not note.exists()
+
+
 def test_tables_say_what_the_numbers_say(results):
     pixel = a_row(
         "PixelRNN",
