@@ -114,16 +114,17 @@ def run_recipe(recipe: Recipe, config: Config, seed: int, folder: Path) -> tuple
 
 
 def trained(recipe: Recipe, config: Config, seed: int, folder: Path) -> tuple[Ended, float]:
-    """`run_recipe`, or what it left in the folder where its row has not been measured."""
+    """`run_recipe`, or what it left in the folder where its row was not measured and the recipe is
+    the same."""
     note, recipe_text = folder / "ended.json", recipe.text(side_of(config.dataset))
-    how = {"recipe": recipe_text, "cpu_minutes": config.cpu_minutes}
+    how = {"recipe": recipe_text, "share": recipe.share, "cpu_minutes": config.cpu_minutes}
     left = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
-    if how.items() <= left.items():
-        ended = Ended(Path(left["directory"]), left["cpu_seconds"], left["diverged"])
-        return ended, left["cpu_seconds"]
+    if not config.again and how.items() <= left.items() and Path(left["directory"]).is_dir():
+        return Ended(Path(left["directory"]), left["cpu_seconds"]), left["cpu_seconds"]
     shutil.rmtree(folder, ignore_errors=True)
     ended, spent = run_recipe(recipe, config, seed, folder)
-    write_json(note, how | ended._asdict() | {"cpu_seconds": spent})
+    if not ended.diverged:
+        write_json(note, how | {"directory": ended.directory, "cpu_seconds": spent})
     return ended, spent
 
 

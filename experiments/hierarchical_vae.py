@@ -2,6 +2,7 @@
 
     python -m experiments.hierarchical_vae                                     # 8x8 digits
     python -m experiments.hierarchical_vae --dataset binarized:mnist --steps 7000 --free-bits 0.1
+    python -m experiments.hierarchical_vae --halvings 2 2 1 1 --latents 4 4 2 2 --width 32
 
 Then `python -m experiments.sample RUN_DIR` and `python -m experiments.evaluate RUN_DIR`. The
 picture `levels.png` shows in row k samples whose top k levels are the same: what is left to vary
@@ -19,7 +20,15 @@ import numpy as np
 
 from experiments.shared.command_line import read_options
 from experiments.shared.config import RunConfig
-from experiments.shared.option_types import MAX_COUNT, MAX_STEPS, MAX_WIDTH, Positive, Widths, of
+from experiments.shared.option_types import (
+    MAX_COUNT,
+    MAX_STEPS,
+    MAX_WIDTH,
+    Positive,
+    Widths,
+    of,
+    within,
+)
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
 from experiments.shared.vae_options import check_shared, model_options
@@ -40,7 +49,9 @@ class Config(RunConfig):
     """auto, gaussian, gaussian_diagonal, bernoulli, categorical, discretized_logistic or
     discretized_logistic_mixture"""
     latents: Widths = (4, 8, 8, 16, 16)
-    """Dimensions of the levels from the top down."""
+    """Dimensions of the levels from the top down; of maps, their channels."""
+    halvings: Annotated[tuple[int, ...], *within(0, 16, entries=0)] = ()
+    """Of an image's sides to those of each level's map; none, and the levels are vectors."""
     width: Annotated[int, *of(LadderOptions, "width", MAX_WIDTH)] = 256
     beta: Annotated[float, *of(LadderOptions, "beta")] = 1.0
     warm_up: Annotated[int, *of(LadderOptions, "warm_up", MAX_STEPS)] = 0

@@ -15,6 +15,7 @@ lipman2023 (velocity).
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -214,7 +215,10 @@ def log_snr(path: GaussianPath, t: Float[Array, "..."]) -> Float[Array, "..."]:
 def time_of_log_snr(
     path: GaussianPath, value: Float[Array, "..."], iterations: int = 60
 ) -> Float[Array, "..."]:
-    """The t in [0, 1] at which `log_snr` has this value, by bisection; clipped to the ends."""
+    """The t in [0, 1] at which `log_snr` has this value, by bisection; clipped to the ends.
+
+    It has derivatives in the value and in what the path depends on.
+    """
     value = jnp.asarray(value)
 
     def halve(_, bracket):
@@ -226,7 +230,14 @@ def time_of_log_snr(
     low, high = jax.lax.fori_loop(
         0, iterations, halve, (jnp.zeros_like(value), jnp.ones_like(value))
     )
-    return 0.5 * (low + high)
+    t = jax.lax.stop_gradient(0.5 * (low + high))
+    # Bisection has no derivative. That of the equation, value - log_snr(t) = 0, is added as a 0.
+    inside = (t > 0) & (t < 1)
+    at = jnp.where(inside, t, 0.5)
+    found, slope = jax.jvp(partial(log_snr, path), (at,), (jnp.ones_like(at),))
+    missing = (value - found) / jax.lax.stop_gradient(slope)
+    usable = inside & jnp.isfinite(missing)
+    return t + jnp.where(usable, missing - jax.lax.stop_gradient(missing), 0)
 
 
 def sde(

@@ -15,7 +15,7 @@ import numpy as np
 
 from gen_jax.diffusion.adams import stretch
 from gen_jax.errors import ConfigError, check_range
-from gen_jax.paths import GaussianPath, coefficients, log_snr, time_of_log_snr
+from gen_jax.paths import GaussianPath, log_snr, time_of_log_snr
 from gen_jax.types import Array, Float, Int
 
 SIGMA_MIN, SIGMA_MAX = 0.002, 80.0
@@ -191,7 +191,8 @@ def karras(
 def rising(
     path: GaussianPath, n: int | Int[Array, ""], data_std: float | Array
 ) -> Callable[[Array], tuple[Array, Array]]:
-    """`(t, dt / di)` at real i, from the data, i = 0, to the noise, t = 1, i = n.
+    """`(t, dphi / di)` at real i, from the data, i = 0, to the noise, t = 1, i = n; tan phi is
+    sigma / (alpha data_std).
 
     Levels r = sigma / alpha are uniform in log(r / (r + WARP data_std)): in log r where the data's
     details are, and with a finite end at infinite r.
@@ -206,9 +207,8 @@ def rising(
         ratio = jnp.expm1(-place) / unit  # alpha / sigma
         known = jnp.maximum(ratio, jnp.finfo(ratio.dtype).tiny)
         t = jnp.where(i == n, end, time_of_log_snr(path, 2 * jnp.log(known)))
-        alpha, sigma, d_alpha, d_sigma = coefficients(path, t)
-        d_ratio = (d_alpha * sigma - alpha * d_sigma) / sigma**2
-        return t, (first - last) / n * jnp.exp(-place) / unit / d_ratio
+        d_ratio = (last - first) / n * jnp.exp(-place) / unit
+        return t, data_std * d_ratio / (1 + (data_std * ratio) ** 2)
 
     return at
 

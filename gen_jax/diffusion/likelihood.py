@@ -4,8 +4,12 @@ Along dx / dt = u(x, t): d log p_t(x_t) / dt = -div u, so that
 
     log p_0(x_0) = log p_1(x_1) + integral over t from 0 to 1 of div u.
 
-It is solved for y = x / (alpha^2 data_std^2 + sigma^2)^(1/2), which stays where it is for normal
-data, so that all paths with the same noise levels give the same number.
+With s = data_std it is solved for y = x / (alpha^2 s^2 + sigma^2)^(1/2) along the angle phi of
+tan phi = sigma / (alpha s), where no path has a pole, and paths differ in their ends alone:
+
+    dy / dphi = (cos phi y - E[x0 | x] / s) / sin phi,
+
+which is 0 for data of N(0, s^2).
 
 Integration starts a little above t = 0, at noise level SIGMA_MIN of the grids (in units of
 `data_std`, or at the path's own end): the result is the density of data with that much noise.
@@ -17,7 +21,6 @@ nats, and many more steps change little. An adaptive solver takes small steps th
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -28,7 +31,7 @@ from gen_jax.checks import is_known
 from gen_jax.diffusion.flow_ode import for_each_sample
 from gen_jax.diffusion.grids import rising
 from gen_jax.errors import ConfigError, check_choice, check_range, shown
-from gen_jax.paths import GaussianPath, coefficients, expand, velocity
+from gen_jax.paths import GaussianPath, coefficients, expand
 from gen_jax.randomness import sample_keys
 from gen_jax.solvers import adaptive, ode
 from gen_jax.solvers.divergence import DIVERGENCES
@@ -41,8 +44,7 @@ class LikelihoodInfo(NamedTuple):
     Fields:
       error: [B] in nats: the difference from a coarser solve, with half the steps or ten times the
         tolerance. The estimate is that of the coarser one, which is above that of the result.
-      calls: network calls of both solves; an exact divergence makes D + 1 of them per
-        evaluation.
+      calls: network calls of both solves; an exact divergence adds D to each evaluation.
     """
 
     error: Float[Array, "B"]
@@ -76,9 +78,9 @@ def ode_log_prob(
       max_steps: of an adaptive method; an example that needs more is NaN. For gradients in x0 or
         the parameters take a fixed method.
       num_steps: of a fixed method, equal in log(r / (r + 3 data_std)) at noise level r = sigma /
-        alpha (64): the integrand grows as 1 / r near the data, and is smooth in that. Network calls are the steps times the
-        stages of the method. In an array it is no constant of the program, which then serves all
-        numbers but has no gradients by reverse mode.
+        alpha (64): the integrand grows as 1 / r near the data, and is smooth in that. The network
+        and its divergence are evaluated at each stage of a step. In an array it is no constant of
+        the program, which then serves all numbers but has no gradients by reverse mode.
       times: rising times from near 0 to 1 instead of that grid, with steps in t; of an adaptive
         method, the first and the last of them.
       divergence: "exact" (D jvps per evaluation) or "hutchinson" (one jvp, unbiased).
@@ -149,6 +151,8 @@ def _solver(
     if adapts and num_steps is not None:
         raise ConfigError(f"num_steps={shown(num_steps)} is not for the adaptive method={method!r}")
     check_range("tolerance", tolerance, 0, open_low=True)
+    if is_known(data_std):
+        check_range("data_std", float(data_std), 0, open_low=True)
     grid = _grid(path, 64 if num_steps is None else num_steps, times, data_std, warped=not adapts)
     if twice and not adapts and is_known(grid.steps) and grid.steps < 2:
         raise ConfigError("an error needs num_steps >= 2: it is seen with half of the steps")
@@ -157,20 +161,19 @@ def _solver(
     x = x.astype(jnp.promote_types(x.dtype, first.dtype))
     draw = lambda key: jax.random.rademacher(key, x.shape[1:], x.dtype)
     probe = jax.vmap(draw)(sample_keys(key, x.shape[0]))
-    field = velocity(denoise, path)
 
     def slopes(y: Array, s: Array) -> tuple[Array, Array]:
-        """dy / ds of y = x / norm [B, ...] at s [B], and its divergence [B]."""
+        """dy / ds [B, ...] at s [B], and its divergence [B]."""
         t, rate = grid.at(s)
-        norm, growth = _norm(path, t, data_std)
-        wide = partial(expand, x=y)
-        value, trace = measure(lambda y: field(wide(norm) * y, t), y, probe)
-        slope = wide(rate / norm) * value - wide(rate * growth) * y
-        return slope, rate * (trace / norm - growth * y[0].size)
+        norm, cos, sin = (expand(a, y) for a in _angle(path, t, data_std))
+        x0, trace = measure(lambda y: denoise(norm * y, t), y, probe)
+        slope = expand(rate, y) * (cos * y - x0 / data_std) / sin
+        flat = lambda a: a.reshape(a.shape[:1])
+        return slope, rate * (flat(cos) * y[0].size - trace / data_std) / flat(sin)
 
     # x_t at the first time, without its noise, is alpha x0: log p(x0) gains D log alpha.
     alpha = path.alpha(first)
-    norm, _ = _norm(path, first, data_std)
+    norm, _, _ = _angle(path, first, data_std)
     start = (alpha / norm * x, jnp.zeros(x.shape[:1], x.dtype))
 
     def log_prob(coarse: bool) -> Float[Array, "B"]:
@@ -192,7 +195,7 @@ def _solver(
 
 
 class _Grid(NamedTuple):
-    """The variable of integration s: `place(i)` before step i, and `at(s)` = (t, dt / ds)."""
+    """The variable of integration s: `place(i)` before step i, and `at(s)` = (t, dphi / ds)."""
 
     at: Callable[[Array], tuple[Array, Array]]
     place: Callable[[Array], Array]
@@ -211,7 +214,13 @@ def _grid(path: GaussianPath, num_steps: Any, times: Any, data_std: float, warpe
             return _Grid(at, lambda i: jnp.asarray(i, jnp.result_type(float)), num_steps)
         times = jnp.stack([at(i)[0] for i in (0, num_steps)])
     times = ode.as_grid(times)
-    return _Grid(lambda t: (t, jnp.ones_like(t)), lambda i: times[i], len(times) - 1)
+
+    def in_time(t: Array) -> tuple[Array, Array]:
+        alpha, sigma, d_alpha, d_sigma = coefficients(path, t)
+        square = (alpha * data_std) ** 2 + sigma**2
+        return t, data_std * (alpha * d_sigma - sigma * d_alpha) / square
+
+    return _Grid(in_time, lambda i: times[i], len(times) - 1)
 
 
 def _adaptive(
@@ -227,8 +236,8 @@ def _adaptive(
     return jax.vmap(solve)(*start)
 
 
-def _norm(path: GaussianPath, t: Array, data_std: float) -> tuple[Array, Array]:
-    """Standard deviation of x_t for data of deviation `data_std`, and d log of it / dt."""
-    alpha, sigma, d_alpha, d_sigma = coefficients(path, t)
-    norm = jnp.hypot(alpha * data_std, sigma)
-    return norm, (alpha * d_alpha * data_std**2 + sigma * d_sigma) / norm**2
+def _angle(path: GaussianPath, t: Array, data_std: float) -> tuple[Array, Array, Array]:
+    """Deviation of x_t for data of deviation `data_std`, and cos and sin of phi."""
+    alpha, sigma = path.alpha(t) * data_std, path.sigma(t)
+    norm = jnp.hypot(alpha, sigma)
+    return norm, alpha / norm, sigma / norm

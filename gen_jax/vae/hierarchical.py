@@ -1,10 +1,8 @@
 """Hierarchical VAE: a ladder of latents with residual posteriors (sonderby2016; vahdat2020).
 
-    p(z) = p(z_L) prod p(z_l | z_>l),   q(z | x) likewise, from the top z_L down, and at each level
-    q = N(m + s shift, (s scale)^2) where p = N(m, s^2): what x adds to what is known from above.
+    p(z) = p(z_L) prod p(z_l | z_>l),   q(z | x) likewise, from the top z_L down.
 
-Bottom-up features of x and top-down features of z meet at each level. (shift, scale) start at
-(0, 1): before training every level costs nothing, however many there are. Vectors throughout.
+The network is `vae.ladder`'s, of vectors or of maps.
 """
 
 import math
@@ -14,7 +12,6 @@ from typing import Annotated, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from flax import linen as nn
 
 from gen_jax.checks import no_type_check
 from gen_jax.data_units import log_det
@@ -26,92 +23,11 @@ from gen_jax.ranges import Count, Natural, Range, Weight, check_ranges, options_
 from gen_jax.types import Array, Batch, Float, Key, Metrics
 from gen_jax.vae.elbo import warm_up, with_free_bits
 from gen_jax.vae.evaluate import streaming_log_mean
-from gen_jax.vae.gaussians import residual_kl_terms
+from gen_jax.vae.ladder import ImageLadder, Ladder, Pass, level_shapes
 from gen_jax.vae.likelihoods import Likelihood, check_unshared, make_likelihood
 from gen_jax.vae.units import draw_data, to_values
 
-BOUND = 5.0
-"""Log-scales and residual shifts stay within this, by a soft clamp."""
-
 EVALUATION_CHUNK = 8
-
-
-def soft_clamp(value: Array, bound: float = BOUND) -> Array:
-    """bound tanh(value / bound)."""
-    return bound * jnp.tanh(value / bound)
-
-
-class Pass(NamedTuple):
-    """A way down: decoder numbers [N, P], KL [N, L] in closed form, log q - log p [N] at the draw.
-
-    Levels are counted from the top.
-    """
-
-    raw: Float[Array, "N P"]
-    kl: Float[Array, "N L"]
-    log_ratio: Float[Array, "N"]
-
-
-class Cell(nn.Module):
-    """h + W2 silu(W1 silu(h)), W2 small at first so that deep stacks start as the identity."""
-
-    width: int
-
-    @nn.compact
-    def __call__(self, h: Float[Array, "N W"]) -> Float[Array, "N W"]:
-        inner = nn.silu(nn.Dense(self.width)(nn.silu(h)))
-        return h + nn.Dense(self.width, kernel_init=nn.initializers.normal(1e-2))(inner)
-
-
-class Ladder(nn.Module):
-    """The network: `latents` are the dimensions of the levels from the top down."""
-
-    outputs: int
-    latents: tuple[int, ...]
-    width: int = 256
-
-    def setup(self):
-        levels = range(len(self.latents))
-        zeros = nn.initializers.zeros
-        self.enter = nn.Dense(self.width)
-        self.rise = [Cell(self.width) for _ in levels]
-        self.prior = [nn.Dense(2 * d, kernel_init=zeros) for d in self.latents]
-        self.residual = [nn.Dense(2 * d, kernel_init=zeros) for d in self.latents]
-        self.fall = [Cell(self.width) for _ in levels]
-        self.insert = [nn.Dense(self.width) for _ in levels]
-        self.start = self.param("start", zeros, (self.width,))
-        self.leave = nn.Dense(self.outputs, kernel_init=zeros)
-
-    def features(self, inputs: Float[Array, "B E"]) -> list[Array]:
-        """What each level sees of x, the top first."""
-        h, found = self.enter(inputs), []
-        for cell in self.rise:
-            h = cell(h)
-            found.append(h)
-        return found[::-1]
-
-    def down(self, noise: list[Array], features: list[Array] | None = None) -> Pass:
-        """From standard normal numbers [N, d_l] per level; without features, from the prior."""
-        h = jnp.broadcast_to(self.start, (len(noise[0]), self.width))
-        kl, log_ratio = [], jnp.zeros(len(noise[0]))
-        for level, eps in enumerate(noise):
-            mean, log_std = jnp.split(self.prior[level](nn.silu(h)), 2, axis=-1)
-            if level == 0:
-                mean, log_std = jnp.zeros_like(mean), jnp.zeros_like(log_std)
-            unit = eps
-            if features is not None:
-                seen = nn.silu(jnp.concatenate([h, features[level]], -1))
-                shift, log_scale = jnp.split(soft_clamp(self.residual[level](seen)), 2, axis=-1)
-                unit = shift + jnp.exp(log_scale) * eps
-                kl.append(residual_kl_terms(shift, log_scale).sum(-1))
-                log_ratio = log_ratio + (0.5 * (unit**2 - eps**2) - log_scale).sum(-1)
-            z = mean + jnp.exp(soft_clamp(log_std)) * unit
-            h = self.fall[level](h + self.insert[level](z))
-        cost = jnp.stack(kl, -1) if kl else jnp.zeros((len(h), 0))
-        return Pass(self.leave(nn.silu(h)), cost, log_ratio)
-
-    def __call__(self, inputs: Array, noise: list[Array]) -> Pass:
-        return self.down(noise, self.features(inputs))
 
 
 class LadderOptions(NamedTuple):
@@ -119,13 +35,17 @@ class LadderOptions(NamedTuple):
 
     Fields:
       shape: of one example after the transform.
-      latents: dimensions of the levels from the top down.
+      latents: dimensions of the levels from the top down; of maps, their channels.
+      width: features of the network's layers.
+      halvings: of the image's sides to those of each level's map, such as (3, 3, 2, 2); none, and
+        the levels are vectors.
       free_bits: nats per dimension of each level that cost nothing more.
     """
 
     shape: tuple[int, ...]
     latents: Annotated[tuple[int, ...], Range(1)] = (4, 8, 16, 16, 32)
     width: Count = 256
+    halvings: Annotated[tuple[int, ...], Range(0, entries=0)] = ()
     likelihood: str | Likelihood = "bernoulli"
     transform: Any = None
     beta: Weight = 1.0
@@ -152,22 +72,25 @@ def make_ladder_parts(
     check_ranges(options)
     law = options.likelihood
     law = check_unshared(make_likelihood(law) if isinstance(law, str) else law)
-    network = Ladder(math.prod(options.shape) * law.size, tuple(options.latents), options.width)
+    shapes = level_shapes(options.shape, options.latents, options.halvings)
+    sizes = (shapes, options.width, tuple(options.shape), law.size)
+    halvings = tuple(options.halvings)
+    network = ImageLadder(*sizes, halvings) if halvings else Ladder(*sizes)
     return LadderParts(network, law, optimizer, options)
 
 
 def level_noise(
     parts: LadderParts, keys: Key[Array, "n"], hold: int = 0, held_seed: int = 0
-) -> list[Float[Array, "n d"]]:
+) -> list[Float[Array, "n ..."]]:
     """Standard normal numbers for each level; the top `hold` levels have the same for all."""
     shared = jnp.broadcast_to(jax.random.key(held_seed), keys.shape)
-    levels = enumerate(parts.options.latents)
-    return [normal(fold_in(shared if i < hold else keys, i), (dim,)) for i, dim in levels]
+    levels = enumerate(parts.network.levels)
+    return [normal(fold_in(shared if i < hold else keys, i), shape) for i, shape in levels]
 
 
 def _run(parts: LadderParts, params: Any, u: Array, keys: Array) -> tuple[Array, Pass]:
     """log p(x | z) [B] at one draw of the posterior, and the way down."""
-    inputs = parts.likelihood.network_input(u).reshape(len(u), -1)
+    inputs = parts.likelihood.network_input(u)
     done: Any = parts.network.apply(params, inputs, level_noise(parts, keys))
     raw = done.raw.reshape(*u.shape, parts.likelihood.size)
     return parts.likelihood.log_prob(raw, u).reshape(len(u), -1).sum(1), done
@@ -177,7 +100,7 @@ def init_state(parts: LadderParts, key: Key[Array, ""], batch: Batch) -> PlainSt
     """Fresh state; raises ConfigError when the batch does not fit the options."""
     key_encode, key_params = jax.random.split(key)
     u = to_values(parts, key_encode, batch["x"])[:1]
-    inputs = parts.likelihood.network_input(u).reshape(1, -1)
+    inputs = parts.likelihood.network_input(u)
     params = parts.network.init(key_params, inputs, level_noise(parts, sample_keys(key, 1)))
     return PlainState(params, start_moments(parts.optimizer, params), jnp.int32(0))
 
@@ -190,7 +113,7 @@ def step(
     key_encode, key_draw = jax.random.split(key)
     u = to_values(parts, key_encode, batch["x"])
     beta = options.beta * warm_up(state.step, options.warm_up)
-    floors = options.free_bits * jnp.array(options.latents, jnp.float32)
+    floors = options.free_bits * jnp.array([math.prod(level) for level in parts.network.levels])
 
     def loss(params):
         log_p, done = _run(parts, params, u, sample_keys(key_draw, len(u)))

@@ -8,6 +8,7 @@ import pytest
 
 from gen_jax import diffusion, paths
 from gen_jax.errors import ConfigError
+from gen_jax.paths import expand
 from gen_jax.solvers.divergence import exact_divergence, hutchinson_divergence
 
 
@@ -100,6 +101,33 @@ def test_one_step_does_for_normal_data_of_the_models_own_scale(x64, key, name, m
     scale = jnp.hypot(0.5, 0.01 if name == "ve" else 0.002 * (1 if name == "edm" else 0.5))
     density = jax.scipy.stats.norm.logpdf(x, scale=scale).sum(1)
     np.testing.assert_allclose(found, density, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "alpha", [lambda t: (1 - t) ** 2, lambda t: 1 - 3 * t**2 + 2 * t**3, lambda t: 1 - t**3]
+)
+def test_paths_that_rest_at_their_end_have_no_pole(key, alpha):
+    """d(alpha / sigma) / dt is 0 at t = 1 for the first two."""
+    path = paths.GaussianPath(alpha, lambda t: t)
+    denoise, x = exact.gaussian_denoiser(0.3, 0.6, path), jnp.array([[0.1], [1.0], [-2.0]])
+    density = jax.scipy.stats.norm.logpdf(x[:, 0], 0.3, 0.6)
+    for n in (16, jnp.asarray(16)):
+        found = diffusion.ode_log_prob(key, denoise, path, x, num_steps=n)
+        np.testing.assert_allclose(found, density, atol=2e-3)
+
+
+def test_gradients_in_a_schedule_are_those_of_differences(x64, key):
+    """The times move with it, and so does what a network that is no denoiser sees."""
+    x = jnp.array([[0.1, -0.4], [1.0, 0.2]])
+    network = lambda x, t: 0.7 * jnp.tanh(x + expand(jnp.sin(3 * t), x))
+
+    def function(value):
+        path = paths.from_gamma(lambda t: value * (-8 + 16 * t) - 1)
+        return diffusion.ode_log_prob(key, network, path, x, num_steps=8).sum()
+
+    difference = (function(1 + 1e-5) - function(1 - 1e-5)) / 2e-5
+    for gradient in (jax.grad(function)(1.0), jax.jacfwd(function)(1.0)):
+        np.testing.assert_allclose(gradient, difference, rtol=1e-5)
 
 
 def wide_mixture():

@@ -189,7 +189,7 @@ def test_what_was_trained_is_not_trained_again_to_be_measured(results, monkeypat
 
     def run(recipe, config, seed, folder):
         begun.append(seed)
-        folder.mkdir()
+        (folder / "run").mkdir(parents=True)
         return timed_runs.Ended(folder / "run", 2.0), 5.0  # the second of two stages took 2
 
     monkeypatch.setattr(landscape, "run_recipe", run)
@@ -200,7 +200,14 @@ def test_what_was_trained_is_not_trained_again_to_be_measured(results, monkeypat
     assert begun == [0]
     landscape.trained(recipe, landscape.Config(cpu_minutes=3.0), 0, folder)
     landscape.trained(recipe._replace(small="gan --steps 9"), config, 0, folder)
-    assert begun == [0, 0, 0]
+    landscape.trained(recipe._replace(small="gan --steps 9", share=0.2), config, 0, folder)
+    assert begun == [0] * 4
+    landscape.trained(recipe, landscape.Config(again=True), 0, folder)
+    landscape.trained(recipe, config, 0, folder)
+    assert begun == [0] * 5
+    (folder / "run").rmdir()
+    landscape.trained(recipe, config, 0, folder)
+    assert begun == [0] * 6
 
 
 def test_a_measured_row_is_trained_anew(results, monkeypatch):

@@ -29,12 +29,20 @@ def discrete(**options):
     return vae.discrete_vae(network, network, optax.adam(1e-2), **{**sizes, **options})
 
 
-MODELS = {"ladder": ladder, "discrete": discrete}
+def maps(**options):
+    """The ladder of maps: of images of two by two pixels, one place and four."""
+    sizes = {"shape": (2, 2, 1), "width": 8, "latents": (1, 1), "halvings": (1, 0)}
+    return vae.hierarchical_vae(optax.adam(1e-2), **{**sizes, "likelihood": "bernoulli", **options})
 
 
-def bent_state(model, key, scale=0.5):
+MODELS = {"ladder": ladder, "discrete": discrete, "maps": maps}
+SQUARES = jnp.asarray(list(itertools.product([0.0, 1.0], repeat=4)), jnp.float32)
+IMAGES = {"ladder": EVERY, "discrete": EVERY, "maps": SQUARES.reshape(-1, 2, 2, 1)}
+
+
+def bent_state(model, key, scale=0.5, images=EVERY):
     """A state whose parameters are far from where they start."""
-    state = jax.jit(model.init)(key, {"x": EVERY})
+    state = jax.jit(model.init)(key, {"x": images})
     leaves, tree = jax.tree.flatten(state.params)
     keys = jax.random.split(key, len(leaves))
     moved = [p + scale * jax.random.normal(k, p.shape) for p, k in zip(leaves, keys)]
@@ -44,17 +52,22 @@ def bent_state(model, key, scale=0.5):
 @pytest.mark.parametrize("name", MODELS)
 def test_the_estimates_are_a_law_and_that_of_the_samples(key, name):
     """exp(log_prob) is unbiased: it sums to 1 over all images, and is how often they are drawn."""
-    model = MODELS[name]()
-    state, n = bent_state(model, key, {"ladder": 0.12, "discrete": 0.5}[name]), 20_000
-    repeats = jnp.repeat(EVERY, 25, 0)
+    model, images, n = MODELS[name](), IMAGES[name], 20_000
+    bent = {"ladder": 0.12, "discrete": 0.5, "maps": 0.1}[name]
+    state = bent_state(model, key, bent, images)
+    if name == "maps":  # ones are likely: without that the law is nearly that of the negatives
+        state.params["params"]["leave"]["bias"] += 1.0
+    repeats = jnp.repeat(images, 25, 0)
     score = jax.jit(lambda key: model.log_prob(key, state, repeats, num_samples=64))
-    p = np.exp(np.asarray(score(key), np.float64)).reshape(8, 25)
+    p = np.exp(np.asarray(score(key), np.float64)).reshape(len(images), 25)
     error = p.std(1, ddof=1) / np.sqrt(25)
     total, spread = p.mean(1).sum(), np.sqrt((error**2).sum())
     assert abs(total - 1) < 5.1 * spread
     assert abs(total + 0.3 - 1) > 5.1 * spread  # planted
     drawn = np.asarray(jax.jit(model.sample, static_argnums=2)(key, state, n))
-    share = np.bincount((drawn @ np.array([4, 2, 1])).astype(int), minlength=8) / n
+    places = 2 ** np.arange(drawn[0].size)[::-1]
+    index = (drawn.reshape(n, -1) @ places).astype(int)
+    share = np.bincount(index, minlength=len(images)) / n
     scores = (share - p.mean(1)) / np.sqrt(share * (1 - share) / n + error**2)
     assert np.abs(scores).max() < 5.1
     assert np.abs((share - p.mean(1)[::-1]) / np.sqrt(share / n + error**2)).max() > 5.1
@@ -62,7 +75,7 @@ def test_the_estimates_are_a_law_and_that_of_the_samples(key, name):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_training_and_batch_independence(key, count_traces, name):
-    model, batch = MODELS[name](), {"x": jnp.tile(EVERY[:3], (8, 1))}
+    model, batch = MODELS[name](), {"x": jnp.concatenate([IMAGES[name][:3]] * 8)}
     counted = count_traces(model.step)
     step, state, losses = jax.jit(counted), model.init(key, batch), []
     for i in range(120):
@@ -76,17 +89,59 @@ def test_training_and_batch_independence(key, count_traces, name):
     np.testing.assert_allclose(one[0], whole[1], rtol=1e-4, atol=1e-6)
 
 
-def test_the_ladders_closed_form_kl_is_the_mean_log_ratio(key):
-    parts = vae.make_ladder_parts(optax.sgd(0.1), vae.LadderOptions((3,), (1, 2, 1), 8))
-    model = ladder((1, 2, 1))
-    state, n = bent_state(model, key, 0.15), 8000
-    u, keys = jnp.tile(EVERY[5], (n, 1)), jax.random.split(key, n)
+LADDERS = {
+    "ladder": vae.LadderOptions((3,), (1, 2, 1), 8),
+    "maps": vae.LadderOptions((2, 2, 1), (1, 2, 1), 8, (1, 1, 0)),
+}
+
+
+@pytest.mark.parametrize("name", LADDERS)
+def test_the_ladders_closed_form_kl_is_the_mean_log_ratio(key, name):
+    options, images = LADDERS[name], IMAGES[name]
+    parts = vae.make_ladder_parts(optax.sgd(0.1), options)
+    model = vae.hierarchical_vae(optax.sgd(0.1), **options._asdict())
+    state, n = bent_state(model, key, 0.15, images), 8000
+    u, keys = jnp.stack([images[5]] * n), jax.random.split(key, n)
     _, done = jax.jit(lambda keys: _run(parts, state.params, u, keys))(keys)
     difference = np.asarray(done.log_ratio - done.kl.sum(1), np.float64)
     error = difference.std() / np.sqrt(n)
     assert abs(difference.mean()) < 5.1 * error
     assert abs(difference.mean() + 0.2 * done.kl.sum(1).mean()) > 5.1 * error  # planted
     assert np.asarray(done.kl).min() > 0
+
+
+@pytest.mark.parametrize("shape", [(5, 7, 3), (28, 28, 1), (4, 9, 1)])
+@pytest.mark.parametrize("halvings", [(2, 2, 0), (2, 1, 1), (0, 0, 0), (1, 1, 0)])
+def test_maps_fit_any_sides_and_every_latent_reaches_the_image(key, shape, halvings):
+    model = maps(shape=shape, latents=(1, 1, 2), halvings=halvings, likelihood="gaussian")
+    x = jax.random.normal(key, (2, *shape))
+    state = bent_state(model, key, 0.3, x)
+    parts = vae.make_ladder_parts(
+        optax.sgd(0.1), vae.LadderOptions(shape, (1, 1, 2), 8, halvings, "gaussian")
+    )
+    sides = [[-(-side // 2**k) for side in shape[:2]] for k in halvings]
+    assert parts.network.levels == tuple((*s, d) for s, d in zip(sides, (1, 1, 2)))
+    noise = [jnp.ones((1, *level)) for level in parts.network.levels]
+    pixels = lambda noise: parts.network.apply(state.params, noise, method="down").raw
+    for moved in jax.jacrev(lambda noise: pixels(noise).reshape(shape).sum())(noise):
+        assert np.abs(moved).min() > 0
+    assert model.sample(key, state, 2).shape == (2, *shape)
+    assert np.isfinite(model.log_prob(key, state, x)).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"halvings": (1,)}, "one number for each of 2 latents"),
+        ({"halvings": (0, 1)}, "none above the one before"),
+        ({"halvings": (2, 0)}, "halvings=2 must be"),
+        ({"halvings": (1, -1)}, "halvings"),
+        ({"shape": (4,)}, "halvings=.1, 0. are of images"),
+    ],
+)
+def test_wrong_halvings_are_refused(options, match):
+    with pytest.raises(ConfigError, match=match):
+        maps(**options)
 
 
 def test_top_levels_can_be_held_while_sampling(key):
