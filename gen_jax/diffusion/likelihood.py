@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.calls import counted, network_call
-from gen_jax.checks import is_known
+from gen_jax.checks import check_output, is_known
 from gen_jax.diffusion.flow_ode import for_each_sample
 from gen_jax.diffusion.grids import rising
 from gen_jax.errors import ConfigError, check_choice, check_range, shown
@@ -166,7 +166,8 @@ def _solver(
         """dy / ds [B, ...] at s [B], and its divergence [B]."""
         t, rate = grid.at(s)
         norm, cos, sin = (expand(a, y) for a in _angle(path, t, data_std))
-        x0, trace = measure(lambda y: denoise(norm * y, t), y, probe)
+        mean = lambda y: check_output("denoise", denoise(norm * y, t), y.shape)
+        x0, trace = measure(mean, y, probe)
         slope = expand(rate, y) * (cos * y - x0 / data_std) / sin
         flat = lambda a: a.reshape(a.shape[:1])
         return slope, rate * (flat(cos) * y[0].size - trace / data_std) / flat(sin)
@@ -179,9 +180,9 @@ def _solver(
     def log_prob(coarse: bool) -> Float[Array, "B"]:
         if adapts:
             error = tolerance * (10 if coarse else 1)
-            options = {"method": method, "rtol": error, "atol": error, "max_steps": max_steps}
             ends = grid.place(0), grid.place(grid.steps)
-            y, integral = _adaptive(slopes, start, *ends, **options)
+            limits: dict[str, Any] = {"rtol": error, "atol": error, "max_steps": max_steps}
+            y, integral = _adaptive(slopes, start, *ends, method=method, **limits)
         else:
             stride = 2 if coarse else 1
             place = lambda i: grid.place(jnp.minimum(stride * i, grid.steps))
@@ -198,7 +199,7 @@ class _Grid(NamedTuple):
     """The variable of integration s: `place(i)` before step i, and `at(s)` = (t, dphi / ds)."""
 
     at: Callable[[Array], tuple[Array, Array]]
-    place: Callable[[Array], Array]
+    place: Callable[[Any], Array]
     steps: int | Int[Array, ""]
 
 
@@ -212,7 +213,7 @@ def _grid(path: GaussianPath, num_steps: Any, times: Any, data_std: float, warpe
         at = rising(path, num_steps, data_std)
         if warped:
             return _Grid(at, lambda i: jnp.asarray(i, jnp.result_type(float)), num_steps)
-        times = jnp.stack([at(i)[0] for i in (0, num_steps)])
+        times = jnp.stack([at(jnp.asarray(i))[0] for i in (0, num_steps)])
     times = ode.as_grid(times)
 
     def in_time(t: Array) -> tuple[Array, Array]:
