@@ -104,10 +104,12 @@ def test_one_step_does_for_normal_data_of_the_models_own_scale(x64, key, name, m
 
 
 @pytest.mark.parametrize(
-    "alpha", [lambda t: (1 - t) ** 2, lambda t: 1 - 3 * t**2 + 2 * t**3, lambda t: 1 - t**3]
+    "alpha",
+    [lambda t: (1 - t) ** 2, lambda t: 1 - 3 * t**2 + 2 * t**3],
+    ids=["square", "smooth step"],
 )
 def test_paths_that_rest_at_their_end_have_no_pole(key, alpha):
-    """d(alpha / sigma) / dt is 0 at t = 1 for the first two."""
+    """d(alpha / sigma) / dt is 0 at t = 1."""
     path = paths.GaussianPath(alpha, lambda t: t)
     denoise, x = exact.gaussian_denoiser(0.3, 0.6, path), jnp.array([[0.1], [1.0], [-2.0]])
     density = jax.scipy.stats.norm.logpdf(x[:, 0], 0.3, 0.6)
