@@ -13,7 +13,7 @@ ROWS = {
         np.arange(4 * model.parts.options.condition.length).reshape(4, -1) % 9
     ),
     "guidance": lambda model, x: np.array([0.5, 1.0, 2.0, 3.0], np.float32),
-    "prompt": lambda model, x: x.reshape(4, -1)[:, :3],
+    "prompt": lambda model, x: (np.arange(12).reshape(4, 3) % 2).astype(x.dtype),
     "image": lambda model, x: x / np.abs(x).max(),
     "source": lambda model, x: np.split(x, 2, 2)[0],
     "style": lambda model, x: np.split(x, 2, 2)[1],

@@ -41,6 +41,7 @@ def _elsewhere(folders):
     compiled = jax.config.jax_compilation_cache_dir
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folders.mktemp("work"))
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))  # of other processes
         patch.setenv("XDG_CACHE_HOME", str(folders.mktemp("cache")))
         patch.setenv("JAX_COMPILATION_CACHE_DIR", str(compiled))
         yield
