@@ -17,7 +17,7 @@ import numpy as np
 
 from gen_jax.annotations import floats
 from gen_jax.batching import as_rows
-from gen_jax.mcmc import Annealed, annealed_importance, hmc
+from gen_jax.mcmc import Annealed, advance, annealed_importance, hmc
 from gen_jax.randomness import fold_in, normal, sample_keys
 from gen_jax.ranges import Count, Positive, Range
 from gen_jax.sampling.gaussian import LOG_2_PI
@@ -57,17 +57,20 @@ def anneal(
 ) -> Annealed:
     """n chains from the base to the model: their ends, weights and log Z with its error.
 
+    The ends have made one more move, of the model itself, which changes no weight: with a single
+    level they would be draws of the base.
+
     Args:
       key: one key, or one per chain [n].
       tilt: F, `x [n, *shape] -> [n]` in nats.
     """
     keys = sample_keys(key, n)
     base = lambda x: log_base(x, base_std)
-    return annealed_importance(
-        fold_in(keys, 1),
-        base,
-        lambda x: base(x) - tilt(x),
-        base_std * normal(fold_in(keys, 0), shape),
-        np.linspace(0, 1, options.levels + 1) ** 2,
-        lambda density: hmc(density, options.step_size, options.leapfrog),
-    )
+    model = lambda x: base(x) - tilt(x)
+    kernel = lambda density: hmc(density, options.step_size, options.leapfrog)
+    start = base_std * normal(fold_in(keys, 0), shape)
+    levels = np.linspace(0, 1, options.levels + 1) ** 2
+    found = annealed_importance(fold_in(keys, 1), base, model, start, levels, kernel)
+    chain = kernel(model)
+    last, _ = advance(fold_in(keys, 2), chain, chain.init(found.x), 1)
+    return found._replace(x=last.x)

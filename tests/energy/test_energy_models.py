@@ -17,6 +17,7 @@ from gen_jax.data.transforms import standardize, symmetric_images
 from gen_jax.divergences.quadrature import integrate
 from gen_jax.energy import Annealing, ChainOptions
 from gen_jax.energy.ncsn import ladder
+from gen_jax.energy.normalizer import anneal
 from gen_jax.errors import ConfigError, DataError, NumericalError
 from gen_jax.nets import EnergyNet
 from gen_jax.paths import ve
@@ -312,3 +313,16 @@ def test_ncsn_trains_on_a_geometric_ladder():
     levels, counts = np.unique(np.round(np.log(path.sigma(t)), 4), return_counts=True)
     np.testing.assert_allclose(levels, np.log(np.geomspace(0.02, 4, 5)), atol=1e-3)
     assert np.sum((counts - 1000) ** 2 / 1000) < 35.9
+
+
+def test_a_single_level_still_moves_the_chains_to_the_model(key):
+    """log N(x; 0, 1) + 3 x is N(3, 1) up to a constant, to which a quarter of a period of
+    Hamiltonian motion brings every point: mean 3, deviation 1; the weights are those of the start.
+    """
+    options = Annealing(levels=1, step_size=np.pi / 40, leapfrog=20)
+    found = anneal(key, lambda x: -3 * x[:, 0], 4000, (1,), 1.0, options)
+    x, weights = np.asarray(found.x)[:, 0], np.asarray(found.log_weights)
+    assert abs(x.mean() - 3) < 5 / np.sqrt(4000) + 0.01
+    assert abs(x.std() - 1) < 5 / np.sqrt(8000) + 0.01
+    assert abs(weights.mean()) < 5 * 3 / np.sqrt(4000)
+    assert abs(weights.std() - 3) < 5 * 3 / np.sqrt(8000)

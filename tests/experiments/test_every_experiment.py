@@ -180,8 +180,7 @@ def short_words(name, dataset):
     has = {field.name for field in fields(config) if not isinstance(field.default, float)}
     has |= {"reconstruction"} & {field.name for field in fields(config)}
     further = [word for field, option in FURTHER.items() if field in has for word in option]
-    rate = ["--learning-rate", 0.1] if name == "score_matching" else []  # six steps that show
-    return [*small_words(config), *further, *rate, "--dataset", dataset, "--batch-size", 16]
+    return [*small_words(config), *further, "--dataset", dataset, "--batch-size", 16]
 
 
 FIRST = {name: (name, dataset) for name, dataset in reversed(PAIRS)}
