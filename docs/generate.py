@@ -26,7 +26,7 @@ KEY = re.compile(r"(?<![\w/.-])[a-z]+(?:19|20)\d\d[a-z]*(?!\w)")
 MARK = re.compile(r"<!-- (scripts|papers|names): ([\w. -]+?) -->")
 INSIDE = {"../CHANGELOG.md": "changelog.md", "../CONTRIBUTING.md": "contributing.md"}
 """Files of the repository that are pages of the site."""
-SPINE = ("model", "paths", "conditions", "frozen", "types", "errors")
+SPINE = ("model", "paths", "parameterisations", "conditions", "frozen", "types", "errors")
 
 
 def write_all(docs: Path) -> None:

@@ -37,7 +37,7 @@ from gen_jax.errors import check_choice
 from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel
 from gen_jax.optimization import one_cycle_adam
-from gen_jax.paths import PARAMETERISATIONS
+from gen_jax.parameterisations import PARAMETERISATIONS
 from gen_jax.training import run_main
 from gen_jax.types import Array, Key, State
 

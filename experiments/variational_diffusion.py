@@ -23,7 +23,7 @@ from gen_jax.diffusion import STEPPERS, variational_diffusion
 from gen_jax.errors import check_choice, check_range
 from gen_jax.model import GenerativeModel
 from gen_jax.optimization import one_cycle_adam
-from gen_jax.paths import PARAMETERISATIONS
+from gen_jax.parameterisations import PARAMETERISATIONS
 from gen_jax.training import run_main
 
 

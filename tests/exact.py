@@ -64,6 +64,14 @@ def mixture_sample(key, mixture, n):
     return mixture.means[component] + jnp.einsum("nij,nj->ni", roots[component], noise)
 
 
+def mixture_noised(key, path, mixture, t):
+    """x_t [B, D], one draw per time."""
+    key_data, key_noise = jax.random.split(key)
+    x0 = mixture_sample(key_data, mixture, len(t))
+    noise = jax.random.normal(key_noise, x0.shape, x0.dtype)
+    return path.alpha(t)[:, None] * x0 + path.sigma(t)[:, None] * noise
+
+
 @jax.jit
 def mixture_log_density(mixture, alpha, sigma, x):
     """log p_t(x) [] at one point x [D]: components N(alpha m, alpha^2 C + sigma^2 I)."""

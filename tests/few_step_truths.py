@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from gen_jax.paths import expand
+from gen_jax.axes import expand
 
 
 def average_of(moved, velocity):

@@ -21,6 +21,7 @@ from small_networks import smallest
 import gen_jax
 from gen_jax import diffusion, nets, paths
 from gen_jax.diffusion.losses import WEIGHTINGS, denoising_loss
+from gen_jax.parameterisations import PARAMETERISATIONS
 from gen_jax.randomness import sample_keys
 
 STEPPERS, N = diffusion.STEPPERS, 3
@@ -72,7 +73,7 @@ def test_every_path_serves_a_sampler_in_any_shape(name):
 
 
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
-@pytest.mark.parametrize("kind", paths.PARAMETERISATIONS)
+@pytest.mark.parametrize("kind", PARAMETERISATIONS)
 def test_losses_keep_examples_apart_and_work_under_jit_and_vmap(kind, weighting, count_traces):
     x0, eps = jax.random.normal(jax.random.key(1), (2, N, 2))
     t, path = jnp.array([0.2, 0.5, 0.8]), paths.vp()

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gen_jax.axes import expand
 from gen_jax.classical.components import Mixture, Whitening, factors, inverse_factors, log_joint
 from gen_jax.types import Array, Bool, Float
 
@@ -114,7 +115,7 @@ def _choose(
     which: Bool[Array, "K"], ours: Float[Array, "..."], theirs: Float[Array, "K ..."]
 ) -> Float[Array, "K ..."]:
     """`ours` for the components in question, `theirs` for the others."""
-    return jnp.where(which.reshape(-1, *(1,) * (theirs.ndim - 1)), ours, theirs)
+    return jnp.where(expand(which, theirs), ours, theirs)
 
 
 def rescue(

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from gen_jax.annotations import floats
+from gen_jax.axes import expand
 from gen_jax.checks import check_form
 from gen_jax.types import Array, Float, Int, Num
 
@@ -33,7 +34,7 @@ def blend(
     shift = other_mean - mean
     full = covariance.ndim > mean.ndim
     between = shift[..., :, None] * shift[..., None, :] if full else shift**2
-    wide = share.reshape(share.shape + (1,) * (between.ndim - share.ndim))
+    wide = expand(share, between)
     change = wide * (other_covariance - covariance) + wide * (1 - wide) * between
     return mean + share[..., None] * shift, covariance + change
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from gen_jax.diffusion.sampler import Stepper, call
 from gen_jax.errors import check_range
-from gen_jax.paths import Coefficients
+from gen_jax.parameterisations import Coefficients
 from gen_jax.types import Array, Float, Int
 
 _GAUSS, _GAUSS_WEIGHTS = np.polynomial.legendre.leggauss(16)

@@ -15,11 +15,12 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.annotations import floats
+from gen_jax.axes import expand
 from gen_jax.checks import as_floats, same_shape
 from gen_jax.diffusion.learned_variance import variance_term
 from gen_jax.diffusion.losses import denoising_loss
 from gen_jax.errors import check_finite, check_range
-from gen_jax.paths import GaussianPath, expand, log_snr
+from gen_jax.paths import GaussianPath, log_snr
 from gen_jax.randomness import fold_in, normal, sample_keys
 from gen_jax.types import Array, Denoiser, Float, Key
 

@@ -16,7 +16,7 @@ import numpy as np
 from gen_jax.diffusion.ddim import ddim, ddim_line
 from gen_jax.diffusion.sampler import Stepper, call
 from gen_jax.errors import ConfigError, check_choice, check_range
-from gen_jax.paths import Coefficients
+from gen_jax.parameterisations import Coefficients
 from gen_jax.randomness import normal
 from gen_jax.types import Array, Float
 

@@ -29,7 +29,8 @@ from gen_jax.errors import ConfigError, check_choice
 from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel
 from gen_jax.optimization import AveragedState
-from gen_jax.paths import GaussianPath, coefficients, convert, transfer
+from gen_jax.parameterisations import convert
+from gen_jax.paths import GaussianPath, coefficients, transfer
 from gen_jax.randomness import fold_in, sample_keys
 from gen_jax.solvers import adaptive
 from gen_jax.types import Array, Denoiser, Float, Int, Key, State

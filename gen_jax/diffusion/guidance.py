@@ -10,10 +10,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from gen_jax.axes import expand
 from gen_jax.calls import calls_inside, network_call
 from gen_jax.checks import no_type_check, one_or_each, per_point, same_shape
 from gen_jax.errors import ConfigError, check_finite, check_range, shown
-from gen_jax.paths import GaussianPath, expand, with_signal
+from gen_jax.paths import GaussianPath, with_signal
 from gen_jax.types import Array, Denoiser, Float
 
 

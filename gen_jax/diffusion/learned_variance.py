@@ -16,13 +16,15 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.annotations import shaped
+from gen_jax.axes import expand
 from gen_jax.calls import called
 from gen_jax.checks import as_floats, as_key, check_callable, check_output, no_type_check
 from gen_jax.diffusion.ddim import ddim_line
 from gen_jax.diffusion.losses import denoising_loss, off_the_poles
 from gen_jax.diffusion.sampler import Stepper, Transition
 from gen_jax.errors import ConfigError, check_finite, check_range, shown
-from gen_jax.paths import GaussianPath, coefficients, convert, expand, log_snr
+from gen_jax.parameterisations import convert
+from gen_jax.paths import GaussianPath, coefficients, log_snr
 from gen_jax.randomness import normal
 from gen_jax.types import Array, Float, Key
 

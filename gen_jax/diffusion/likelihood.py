@@ -26,12 +26,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gen_jax.axes import expand
 from gen_jax.calls import counted, network_call
 from gen_jax.checks import check_output, is_known
 from gen_jax.diffusion.flow_ode import for_each_sample
 from gen_jax.diffusion.grids import rising
 from gen_jax.errors import ConfigError, check_choice, check_range, shown
-from gen_jax.paths import GaussianPath, coefficients, expand
+from gen_jax.paths import GaussianPath, coefficients
 from gen_jax.randomness import sample_keys
 from gen_jax.solvers import adaptive, ode
 from gen_jax.solvers.divergence import DIVERGENCES

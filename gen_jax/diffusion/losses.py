@@ -16,17 +16,12 @@ from typing import Any
 import jax.numpy as jnp
 
 from gen_jax.annotations import shaped
+from gen_jax.axes import expand
 from gen_jax.checks import check_output
 from gen_jax.diffusion.time_sampling import T_MAX, T_MIN
 from gen_jax.errors import check_choice
-from gen_jax.paths import (
-    PARAMETERISATIONS,
-    Coefficients,
-    GaussianPath,
-    coefficients,
-    expand,
-    from_x0_eps,
-)
+from gen_jax.parameterisations import PARAMETERISATIONS, Coefficients, from_x0_eps
+from gen_jax.paths import GaussianPath, coefficients
 from gen_jax.registries import described
 from gen_jax.types import Array, Float
 

@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gen_jax.axes import expand
 from gen_jax.calls import called, calls_inside
 from gen_jax.checks import check_output
 from gen_jax.diffusion.time_sampling import T_MIN, off_the_steep
-from gen_jax.paths import GaussianPath, coefficients, convert, expand
+from gen_jax.parameterisations import convert
+from gen_jax.paths import GaussianPath, coefficients
 from gen_jax.types import Array, Denoiser, Float
 
 
@@ -55,7 +57,7 @@ class Preconditioned(NamedTuple):
     Fields:
       apply: `(params, x [B, ...], noise [B], condition or None) -> [B, ...]`.
       path: the path it is trained on.
-      prediction: what it predicts, one of `paths.PARAMETERISATIONS`.
+      prediction: what it predicts, one of `parameterisations.PARAMETERISATIONS`.
       data_std: standard deviation of the data on the path.
       noise: `(path, t [B]) -> [B]`, what the network sees of the time; see NOISE_INPUTS.
       learned_variance: whether the network returns twice the channels: see `predict_both`.

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gen_jax.axes import expand
 from gen_jax.checks import as_network, check_output
 from gen_jax.conditions import check_in_range, labels
 from gen_jax.diffusion.network import noise_input
@@ -14,7 +15,7 @@ from gen_jax.diffusion.time_sampling import low_discrepancy
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.model import GenerativeModel
 from gen_jax.optimization import init_state_with_ema, optimizer_step_with_ema
-from gen_jax.paths import GaussianPath, check_path, expand
+from gen_jax.paths import GaussianPath, check_path
 from gen_jax.types import Array, Denoiser, Float, Int, Key
 
 

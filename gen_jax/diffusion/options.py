@@ -18,7 +18,8 @@ from gen_jax.diffusion.sampler import Stepper
 from gen_jax.diffusion.steppers import STEPPERS
 from gen_jax.diffusion.time_sampling import TIME_DENSITIES
 from gen_jax.errors import ConfigError, check_choice, check_shape
-from gen_jax.paths import PARAMETERISATIONS, PATHS, GaussianPath, check_path, coefficients
+from gen_jax.parameterisations import PARAMETERISATIONS
+from gen_jax.paths import PATHS, GaussianPath, check_path, coefficients
 from gen_jax.ranges import Count, Positive, Range, Share, check_ranges
 from gen_jax.types import Array, Denoiser, Float, Key
 

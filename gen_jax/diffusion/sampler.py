@@ -19,7 +19,8 @@ import numpy as np
 from gen_jax.calls import counted, network_call, uncounted
 from gen_jax.checks import as_times, check_output, is_known, same_shape
 from gen_jax.errors import ConfigError, shown
-from gen_jax.paths import Coefficients, GaussianPath, as_path, coefficients
+from gen_jax.parameterisations import Coefficients
+from gen_jax.paths import GaussianPath, as_path, coefficients
 from gen_jax.randomness import fold_in, normal, sample_keys
 from gen_jax.solvers.ode import as_floating
 from gen_jax.types import Array, Bool, Denoiser, Float, Int, Key, State

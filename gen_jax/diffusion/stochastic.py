@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from gen_jax.diffusion.ddim import ancestral
 from gen_jax.diffusion.sampler import Stepper, call
 from gen_jax.errors import check_range
-from gen_jax.paths import Coefficients, convert
+from gen_jax.parameterisations import Coefficients, convert
 from gen_jax.randomness import fold_in, normal
 from gen_jax.types import Array, Float
 

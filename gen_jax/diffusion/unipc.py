@@ -19,7 +19,7 @@ from gen_jax.diffusion.dpm_solver import (
 )
 from gen_jax.diffusion.sampler import Stepper, call
 from gen_jax.errors import check_choice
-from gen_jax.paths import Coefficients
+from gen_jax.parameterisations import Coefficients
 from gen_jax.types import Array
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import optax
 
 from gen_jax.annotations import shaped
+from gen_jax.axes import expand
 from gen_jax.checks import as_floats, no_type_check, same_shape
 from gen_jax.condition_values import value_of
 from gen_jax.conditions import drop
@@ -31,7 +32,7 @@ from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel
 from gen_jax.nets.monotone import MonotoneSchedule
 from gen_jax.optimization import AveragedState, optimizer_step_with_ema
-from gen_jax.paths import GaussianPath, coefficients, expand, from_gamma, log_snr
+from gen_jax.paths import GaussianPath, coefficients, from_gamma, log_snr
 from gen_jax.randomness import fold_in, normal, sample_keys
 from gen_jax.ranges import options_from
 from gen_jax.types import Array, Batch, Denoiser, Float, Key, Metrics, State

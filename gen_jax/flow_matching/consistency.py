@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.annotations import floats, shaped
+from gen_jax.axes import expand
 from gen_jax.checks import check_order, no_type_check, same_shape
 from gen_jax.errors import check_finite, check_range
 from gen_jax.flow_matching.flow_map import (
@@ -12,7 +13,7 @@ from gen_jax.flow_matching.flow_map import (
     mean_square,
     velocity_error,
 )
-from gen_jax.paths import GaussianPath, expand, velocity
+from gen_jax.paths import GaussianPath, velocity
 from gen_jax.types import Array, AverageVelocity, Denoiser, Float
 
 

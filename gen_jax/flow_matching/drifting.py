@@ -12,11 +12,12 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.annotations import shaped
+from gen_jax.axes import expand
 from gen_jax.batching import as_rows, check_rows
 from gen_jax.checks import no_type_check, same_shape
 from gen_jax.errors import ConfigError, check_choice, check_finite, check_range
 from gen_jax.flow_matching.flow_map import flow_map, mean_square, velocity_error
-from gen_jax.paths import GaussianPath, expand
+from gen_jax.paths import GaussianPath
 from gen_jax.types import Array, AverageVelocity, Float
 
 COSTS: dict[str, Callable] = {

@@ -10,20 +10,14 @@ So a few-step model is also a denoiser (`denoiser`), and one more stepper (`jump
 import jax.numpy as jnp
 
 from gen_jax.annotations import shaped
+from gen_jax.axes import expand
 from gen_jax.calls import called
 from gen_jax.checks import no_type_check, same_shape
 from gen_jax.diffusion.sampler import Stepper
 from gen_jax.diffusion.time_sampling import off_the_steep
 from gen_jax.errors import check_range
-from gen_jax.paths import (
-    GaussianPath,
-    as_path,
-    coefficients,
-    convert,
-    expand,
-    log_snr,
-    time_of_log_snr,
-)
+from gen_jax.parameterisations import convert
+from gen_jax.paths import GaussianPath, as_path, coefficients, log_snr, time_of_log_snr
 from gen_jax.randomness import normal
 from gen_jax.types import Array, AverageVelocity, Denoiser, Float, FlowMap
 

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gen_jax.axes import expand
 from gen_jax.checks import check_arguments, check_callable, check_output, no_type_check
 from gen_jax.diffusion import Options, Parts, make_parts, model_from_parts
 from gen_jax.diffusion.generate import value_or_null
@@ -31,7 +32,8 @@ from gen_jax.flow_matching.targets import guided_pairs, taught_pairs
 from gen_jax.frozen import parts_of
 from gen_jax.model import GenerativeModel
 from gen_jax.optimization import AveragedState, optimizer_step_with_ema
-from gen_jax.paths import GaussianPath, coefficients, convert, expand
+from gen_jax.parameterisations import convert
+from gen_jax.paths import GaussianPath, coefficients
 from gen_jax.ranges import Count, Range, Share, Weight, check_ranges, options_from
 from gen_jax.types import (
     Array,

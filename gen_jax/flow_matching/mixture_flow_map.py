@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.annotations import floats
+from gen_jax.axes import expand
 from gen_jax.diffusion.exact import mixture_means
 from gen_jax.errors import check_range
-from gen_jax.paths import GaussianPath, expand
+from gen_jax.paths import GaussianPath
 from gen_jax.solvers.ode import TABLEAUS, rk_step
 from gen_jax.types import Array, Float, FlowMap
 

@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.annotations import shaped
+from gen_jax.axes import expand
 from gen_jax.checks import check_order, no_type_check, same_shape
 from gen_jax.flow_matching.flow_map import conditional, flow_map, mean_square
-from gen_jax.paths import GaussianPath, expand
+from gen_jax.paths import GaussianPath
 from gen_jax.types import Array, AverageVelocity, Float
 
 

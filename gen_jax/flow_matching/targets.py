@@ -8,10 +8,12 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.annotations import shaped
+from gen_jax.axes import expand
 from gen_jax.checks import no_type_check, same_shape
 from gen_jax.diffusion.time_sampling import off_the_steep
 from gen_jax.flow_matching.flow_map import conditional
-from gen_jax.paths import GaussianPath, as_path, coefficients, expand, pair, velocity
+from gen_jax.parameterisations import pair
+from gen_jax.paths import GaussianPath, as_path, coefficients, velocity
 from gen_jax.types import Array, AverageVelocity, Denoiser, Float
 
 Pairs = tuple[Float[Array, "B ..."], Float[Array, "B ..."]]

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from gen_jax.axes import expand
 from gen_jax.checks import no_type_check
 from gen_jax.errors import check_choice, check_finite, check_range
 from gen_jax.inverse.measurements import (
@@ -14,7 +15,7 @@ from gen_jax.inverse.measurements import (
     noise_variance,
 )
 from gen_jax.inverse.operators import LinearOperator, Operator
-from gen_jax.paths import GaussianPath, as_path, expand
+from gen_jax.paths import GaussianPath, as_path
 from gen_jax.types import Denoiser
 
 

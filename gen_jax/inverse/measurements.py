@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from gen_jax.axes import expand
 from gen_jax.checks import as_array, as_floats, is_known, no_type_check, same_shape
 from gen_jax.errors import ConfigError, check_range, shown
 from gen_jax.inverse.operators import LinearOperator, Operator
-from gen_jax.paths import GaussianPath, expand, with_signal
+from gen_jax.paths import GaussianPath, with_signal
 from gen_jax.ranges import HUGE, TINY
 from gen_jax.types import Array, Denoiser, Float
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from gen_jax.axes import expand
 from gen_jax.checks import no_type_check
 from gen_jax.errors import check_range
 from gen_jax.inverse.measurements import (
@@ -13,7 +14,7 @@ from gen_jax.inverse.measurements import (
     measurements,
 )
 from gen_jax.inverse.operators import LinearOperator, Operator
-from gen_jax.paths import GaussianPath, as_path, expand
+from gen_jax.paths import GaussianPath, as_path
 from gen_jax.types import Array, Denoiser, Float
 
 

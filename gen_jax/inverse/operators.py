@@ -18,9 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from gen_jax.axes import expand
 from gen_jax.checks import as_array, as_floats, check_values, is_known, no_type_check
 from gen_jax.errors import ConfigError, check_range, check_shape, shown
-from gen_jax.paths import expand
 from gen_jax.types import Array, Float
 
 SMALLEST = 1e-3

@@ -2,6 +2,7 @@
 
 from jax.typing import ArrayLike
 
+from gen_jax.axes import expand
 from gen_jax.checks import no_type_check, same_shape
 from gen_jax.inverse.measurements import (
     check_noise,
@@ -10,7 +11,7 @@ from gen_jax.inverse.measurements import (
     posterior_variance,
 )
 from gen_jax.inverse.operators import LinearOperator, Operator
-from gen_jax.paths import GaussianPath, as_path, expand
+from gen_jax.paths import GaussianPath, as_path
 from gen_jax.types import Denoiser
 
 

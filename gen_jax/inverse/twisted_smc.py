@@ -20,6 +20,7 @@ import numpy as np
 from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
 
+from gen_jax.axes import expand
 from gen_jax.checks import as_key, as_times, is_known, no_type_check, per_point, same_shape
 from gen_jax.compiled import by_trace
 from gen_jax.diffusion.ddim import ddim_line, remaining_noise
@@ -32,7 +33,7 @@ from gen_jax.inverse.measurements import (
     posterior_variance,
 )
 from gen_jax.inverse.operators import LinearOperator, Operator
-from gen_jax.paths import GaussianPath, as_path, expand, with_signal
+from gen_jax.paths import GaussianPath, as_path, with_signal
 from gen_jax.randomness import normal, sample_keys
 from gen_jax.sampling.importance import resample
 from gen_jax.solvers.ode import as_floating

@@ -10,10 +10,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from gen_jax.axes import expand
 from gen_jax.errors import check_range
 from gen_jax.mcmc.checks import StepSize, check_step_size, steps_of
 from gen_jax.mcmc.kernel import Kernel, Proposal, metropolis_kernel
-from gen_jax.paths import expand
 from gen_jax.types import Array, Float
 
 

@@ -14,6 +14,7 @@ from jax.nn import softmax
 from jax.scipy.special import logsumexp
 
 from gen_jax.annotations import floats
+from gen_jax.axes import expand
 from gen_jax.errors import check_range
 from gen_jax.sampling.categorical import categorical
 from gen_jax.types import Array, Estimate, Float, Int, Num
@@ -113,7 +114,7 @@ def resample(u: Float[Array, ""], log_weights: Float[Array, "N"], n: int) -> Int
 
 def _counted(weights: Array, values: Num[Array, "N ..."]) -> tuple[Array, Array]:
     """Weights that broadcast over the values, and these, 0 where the weight is 0."""
-    weights = weights.reshape(weights.shape + (1,) * (values.ndim - 1))
+    weights = expand(weights, values)
     return weights, jnp.where(weights == 0, 0, values)
 
 

@@ -11,6 +11,7 @@ import pytest
 from gen_jax import diffusion, paths
 from gen_jax.diffusion.guidance import likelihood_shift
 from gen_jax.errors import ConfigError
+from gen_jax.parameterisations import PARAMETERISATIONS
 
 N = 6
 
@@ -119,7 +120,7 @@ def test_classifier_free_guidance_is_the_same_in_every_parameterisation(x64, key
     times = diffusion.GRIDS["karras"](path, 8)
     times = times.at[0].set(0.5 * (times[0] + times[1]))  # at t = 1 eps may not determine x0
     start = path.sigma(times[0]) * jax.random.normal(key, (N, 2))
-    functions = {kind: guided_as(kind, path, *denoisers, 2.5) for kind in paths.PARAMETERISATIONS}
+    functions = {kind: guided_as(kind, path, *denoisers, 2.5) for kind in PARAMETERISATIONS}
     functions["guided"] = diffusion.classifier_free(*denoisers, 2.5)
     functions["plain"] = denoisers[0]
 
@@ -129,7 +130,7 @@ def test_classifier_free_guidance_is_the_same_in_every_parameterisation(x64, key
         return {name: sample(d) for name, d in functions.items()}
 
     ends = run(start)
-    for kind in paths.PARAMETERISATIONS:
+    for kind in PARAMETERISATIONS:
         np.testing.assert_allclose(ends[kind], ends["guided"], atol=1e-8)
     assert np.abs(ends["guided"] - ends["plain"]).max() > 0.05
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from gen_jax import diffusion, paths
+from gen_jax.axes import expand
 from gen_jax.errors import ConfigError
-from gen_jax.paths import expand
 from gen_jax.solvers.divergence import exact_divergence, hutchinson_divergence
 
 

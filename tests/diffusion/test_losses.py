@@ -18,9 +18,10 @@ from gen_jax.diffusion.losses import (
 )
 from gen_jax.diffusion.time_sampling import T_MIN
 from gen_jax.errors import ConfigError
+from gen_jax.parameterisations import PARAMETERISATIONS
 
 STD, MEAN, DATA_STD = 0.6, 0.3, 0.8
-KINDS = paths.PARAMETERISATIONS
+KINDS = PARAMETERISATIONS
 PATHS = ("linear", "cosine", "vp", "ve")
 
 

@@ -19,7 +19,8 @@ from gen_jax.flow_matching import (
 )
 from gen_jax.flow_matching.few_step import OF_LAWS
 from gen_jax.flow_matching.flow_map import conditional
-from gen_jax.paths import PATHS, coefficients, convert, linear
+from gen_jax.parameterisations import convert
+from gen_jax.paths import PATHS, coefficients, linear
 
 KEY = jax.random.key(0)
 X, Y = np.asarray(jax.random.normal(KEY, (60, 2))), np.arange(60) % 3
