@@ -12,6 +12,7 @@ from jax.scipy.special import ndtr
 
 from gen_jax import safe
 from gen_jax.annotations import floats
+from gen_jax.divergences.distances import power_of_two
 from gen_jax.errors import check_range
 from gen_jax.sampling.gaussian import check_dim, log_det_factor, scale_factor, solve_factor
 from gen_jax.types import Array, Float
@@ -154,10 +155,13 @@ def gaussian_wasserstein(
     `metrics.frechet_distance` has the square in float64 on the host.
     """
     factor_p, factor_q = map(_factor_or_0, _same_kind(mean_p.shape[0], cov_p, cov_q))
+    shift = mean_p - mean_q
+    unit = power_of_two(shift, factor_p, factor_q)
+    shift, factor_p, factor_q = shift / unit, factor_p / unit, factor_q / unit
     if factor_p.ndim == 1:
         spread = jnp.sum((factor_p - factor_q) ** 2)
     else:
         cross = jnp.matmul(factor_q.T, factor_p, precision="highest")
         shared = jnp.sum(jnp.linalg.svd(cross, compute_uv=False))
         spread = jnp.sum(factor_p**2) + jnp.sum(factor_q**2) - 2 * shared
-    return safe.sqrt(jnp.sum((mean_p - mean_q) ** 2) + jnp.maximum(spread, 0))
+    return unit * safe.sqrt(jnp.sum(shift**2) + jnp.maximum(spread, 0))

@@ -14,7 +14,7 @@ import optax
 
 from gen_jax.annotations import floats
 from gen_jax.batching import as_rows, check_rows
-from gen_jax.divergences.distances import squared_distances
+from gen_jax.divergences.distances import power_of_two, squared_distances
 from gen_jax.divergences.sinkhorn import solve
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.types import Array, Float, Int, Key, Num
@@ -49,7 +49,7 @@ def optimal_assignment(
     The key is not used. Distances that are not finite count as very large.
     """
     _batch_size(x0, x1)
-    cost = jnp.nan_to_num(pair_costs(x0, x1), nan=_HUGE, posinf=_HUGE)
+    cost = jnp.nan_to_num(_pair_costs_and_unit(x0, x1)[0], nan=_HUGE, posinf=_HUGE)
     return assign(cost)
 
 
@@ -102,7 +102,7 @@ def sinkhorn_log_plan(
     """
     check_range("epsilon", epsilon, 0, open_low=True)
     check_range("iterations", iterations, 1, integer=True)
-    cost = pair_costs(x0, x1)
+    cost, _ = _pair_costs_and_unit(x0, x1)
     mean = cost.mean()
     scale = epsilon * jnp.where(mean > 0, mean, 1)
     solution = solve(cost, scale, tolerance=0.0, max_iterations=iterations)
@@ -116,6 +116,12 @@ def pair_costs(x0: Num[Array, "M ..."], x1: Num[Array, "N ..."]) -> Float[Array,
     Both sets are centred on their common mean first, so that expanding the square stays accurate.
     Raises ConfigError for a set of no examples.
     """
+    cost, unit = _pair_costs_and_unit(x0, x1)
+    return cost * unit * unit
+
+
+def _pair_costs_and_unit(x0: Array, x1: Array) -> tuple[Array, Array]:
+    """`pair_costs` in the square of a unit in which the sets are of size 1, and the unit."""
     check_rows("x0", x0)
     check_rows("x1", x1)
     if x0.shape[1:] != x1.shape[1:]:
@@ -123,7 +129,9 @@ def pair_costs(x0: Num[Array, "M ..."], x1: Num[Array, "N ..."]) -> Float[Array,
     flat = partial(_flat, dtype=jnp.result_type(x0, x1, jnp.float32))
     x0, x1 = flat(x0), flat(x1)
     centre = jnp.concatenate([x0, x1]).mean(0)
-    return squared_distances(x0 - centre, x1 - centre)
+    x0, x1 = x0 - centre, x1 - centre
+    unit = power_of_two(x0, x1)
+    return squared_distances(x0 / unit, x1 / unit), unit
 
 
 def _flat(x: Array, dtype: jnp.dtype) -> Array:

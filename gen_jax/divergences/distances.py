@@ -1,4 +1,4 @@
-"""Squared distances of all pairs of two sets of points."""
+"""Squared distances of all pairs of two sets of points, and a unit in which they are numbers."""
 
 import jax
 import jax.numpy as jnp
@@ -7,6 +7,19 @@ from gen_jax.types import Array, Float
 
 FEW = 8
 """Doubtful pairs in a row that are mended one after the other."""
+
+
+def power_of_two(*sets: Float[Array, "..."], power: float = 1) -> Float[Array, ""]:
+    """A unit in which all sets are of size 1, so that no power of a distance overflows or vanishes.
+
+    A power of two, which rounds nothing, and no derivative. Its `power` is finite, above 0 and
+    rounds nothing where it is whole; for sizes beyond that the sets are of another size than 1.
+    """
+    largest = jnp.max(jnp.stack([jnp.abs(x).max() for x in sets]))
+    limit = int(jnp.finfo(largest.dtype).maxexp * 0.8 / power)
+    exponent = jnp.clip(jnp.frexp(largest)[1], -limit, limit)
+    unit = jnp.ldexp(jnp.ones((), largest.dtype), exponent)
+    return jax.lax.stop_gradient(jnp.where(jnp.isfinite(largest) & (largest > 0), unit, 1))
 
 
 def squared_distances(x: Float[Array, "M D"], y: Float[Array, "N D"]) -> Float[Array, "M N"]:

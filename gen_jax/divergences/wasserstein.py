@@ -12,6 +12,7 @@ from gen_jax import safe
 from gen_jax.batching import as_rows
 from gen_jax.checks import as_array, as_floats, as_key, no_type_check
 from gen_jax.divergences.couplings import assign
+from gen_jax.divergences.distances import power_of_two
 from gen_jax.divergences.sinkhorn import entropic_cost
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.types import Array, Float, Key, Num
@@ -115,10 +116,11 @@ def wasserstein_1d(
     check_range("p", p, 1)
     a, b = _together(a, b)
     a, b = _floats("a", a, 1), _floats("b", b, 1)
+    unit = power_of_two(a, b)
     if weights_a is None and weights_b is None:
-        return safe.root(_power_cost(a, b, p), p)
+        return unit * safe.root(_power_cost(a / unit, b / unit, p), p)
     masses_a, masses_b = _masses("weights_a", weights_a, a), _masses("weights_b", weights_b, b)
-    return safe.root(_weighted_power_cost(a, b, masses_a, masses_b, p), p)
+    return unit * safe.root(_weighted_power_cost(a / unit, b / unit, masses_a, masses_b, p), p)
 
 
 @no_type_check
@@ -128,6 +130,11 @@ def distance_cost(
     """|a_i - b_j|^p [N, M] of points [N, D] and [M, D], by differences: exact where they agree."""
     check_range("p", p, 1)
     a, b = _pair(a, b)
+    unit = power_of_two(a, b, power=p)
+    return _cost(a / unit, b / unit, p) * unit**p
+
+
+def _cost(a: Array, b: Array, p: float) -> Array:
     squares = jnp.sum((a[:, None] - b[None]) ** 2, -1)
     if p == 2:
         return squares
@@ -143,11 +150,14 @@ def assignment_wasserstein(
 
     O(N^3). Differentiable with the assignment held. Raises ConfigError for sets of two sizes.
     """
-    cost = distance_cost(a, b, p)
+    check_range("p", p, 1)
+    a, b = _pair(a, b)
+    unit = power_of_two(a, b)
+    cost = _cost(a / unit, b / unit, p)
     if cost.shape[0] != cost.shape[1]:
         raise ConfigError(f"a and b have {cost.shape[0]} and {cost.shape[1]} points; must be equal")
     matched = cost[jnp.arange(len(cost)), assign(jax.lax.stop_gradient(cost))]
-    return safe.root(jnp.mean(matched), p)
+    return unit * safe.root(jnp.mean(matched), p)
 
 
 @no_type_check
@@ -166,13 +176,19 @@ def sinkhorn_divergence(
     energy distance (p = 1) or the squared distance of the means (p = 2) as it grows. Differentiable
     (see `entropic_cost`).
     """
+    check_range("p", p, 1)
+    if not isinstance(epsilon, jax.Array):
+        check_range("epsilon", epsilon, 0, open_low=True)
+    a, b = _pair(a, b)
+    unit = power_of_two(a, b, power=p)
+    a, b, epsilon = a / unit, b / unit, epsilon / unit**p
 
     def cost(x, y):
         return entropic_cost(
-            distance_cost(x, y, p), epsilon, tolerance=tolerance, max_iterations=max_iterations
+            _cost(x, y, p), epsilon, tolerance=tolerance, max_iterations=max_iterations
         )
 
-    return cost(a, b) - 0.5 * (cost(a, a) + cost(b, b))
+    return (cost(a, b) - 0.5 * (cost(a, a) + cost(b, b))) * unit**p
 
 
 @no_type_check
@@ -198,15 +214,6 @@ def sliced_wasserstein(
     return _sliced(key, a, b, int(num_projections), float(p))
 
 
-def _power_of_two(a: Array, b: Array) -> Array:
-    """A unit in which both sets are of size 1, so that no power of a distance overflows or
-    vanishes; a power of two, which rounds nothing."""
-    largest = jnp.maximum(jnp.abs(a).max(), jnp.abs(b).max()).astype(a.dtype)
-    exponent = jnp.clip(jnp.frexp(largest)[1], -100, 100)
-    unit = jnp.ldexp(jnp.ones((), a.dtype), exponent)
-    return jax.lax.stop_gradient(jnp.where(jnp.isfinite(largest) & (largest > 0), unit, 1))
-
-
 def _unit(directions: Array) -> Array:
     return directions / jnp.linalg.norm(directions, axis=-1, keepdims=True)
 
@@ -220,7 +227,7 @@ def _projected_cost(a: Array, b: Array, direction: Array, p: float) -> Array:
 @jax.jit(static_argnames=("num_projections", "p"))
 def _sliced(key, a, b, num_projections, p):
     directions = _unit(jax.random.normal(key, (num_projections, a.shape[1]), a.dtype))
-    unit = _power_of_two(a, b)
+    unit = power_of_two(a, b)
     cost = lambda u: _projected_cost(a / unit, b / unit, u, p)
     return unit * safe.root(jnp.mean(jax.lax.map(cost, directions, batch_size=16)), p)
 
@@ -250,6 +257,8 @@ def max_sliced_wasserstein(
 @jax.jit(static_argnames=("num_projections", "steps", "p"))
 def _max_sliced(key, a, b, num_projections, steps, p):
     directions = _unit(jax.random.normal(key, (num_projections, a.shape[1]), a.dtype))
+    unit = power_of_two(a, b)
+    a, b = a / unit, b / unit
     held = jax.lax.stop_gradient((a, b))
     costs = jax.lax.map(lambda u: _projected_cost(*held, u, p), directions, batch_size=16)
     optimizer = optax.adam(optax.cosine_decay_schedule(0.1, max(steps, 1)))
@@ -268,4 +277,4 @@ def _max_sliced(key, a, b, num_projections, steps, p):
     start = (u, optimizer.init(u), (u, jnp.max(costs)))
     u, _, best = jax.lax.scan(climb, start, length=steps)[0]
     u, _ = better(best, u, _projected_cost(*held, u, p))
-    return safe.root(_projected_cost(a, b, u, p), p)
+    return unit * safe.root(_projected_cost(a, b, u, p), p)

@@ -9,6 +9,7 @@ import scipy.stats
 from scipy.optimize import linear_sum_assignment
 
 from gen_jax.divergences import (
+    COUPLINGS,
     assignment_wasserstein,
     gaussian_wasserstein,
     max_sliced_wasserstein,
@@ -16,6 +17,7 @@ from gen_jax.divergences import (
     sliced_wasserstein,
     wasserstein_1d,
 )
+from gen_jax.divergences.couplings import sinkhorn_log_plan
 from gen_jax.divergences.wasserstein import distance_cost
 from gen_jax.errors import ConfigError
 from gen_jax.metrics import frechet_distance
@@ -254,6 +256,97 @@ def test_max_sliced_lies_between_its_bounds(key):
     gaps = np.sort(a @ angles.T, 0) - np.sort(b @ angles.T, 0)
     dense = np.sqrt((gaps**2).mean(0)).max()
     assert ours > 0.999 * dense
+
+
+A, B = (RNG.normal(size=(9, 3)).astype(np.float32) + shift for shift in (0, 1))
+MASS = RNG.uniform(0.1, 1, size=9)
+
+
+def distances64(p):
+    return (np.abs(A[:, None].astype(np.float64) - B) ** 2).sum(-1) ** (p / 2)
+
+
+def matched64(p):
+    cost = distances64(p)
+    return cost[linear_sum_assignment(cost)].mean() ** (1 / p)
+
+
+def sorted64(p):
+    return np.mean(np.abs(np.sort(A[:, 0].astype(np.float64)) - np.sort(B[:, 0])) ** p) ** (1 / p)
+
+
+OF_UNITS = {
+    "wasserstein_1d": (lambda a, b, u: wasserstein_1d(a[:, 0], b[:, 0], 3), lambda: sorted64(3), 1),
+    "wasserstein_1d with masses": (
+        lambda a, b, u: wasserstein_1d(a[:, 0], b[:, 0], 1, MASS, MASS[::-1]),
+        lambda: scipy.stats.wasserstein_distance(A[:, 0], B[:, 0], MASS, MASS[::-1]),
+        1,
+    ),
+    "distance_cost": (lambda a, b, u: distance_cost(a, b, 1), lambda: distances64(1), 1),
+    "distance_cost of p = 1.2": (
+        lambda a, b, u: distance_cost(a, b, 1.2),
+        lambda: distances64(1.2),
+        1.2,
+    ),
+    "assignment_wasserstein": (
+        lambda a, b, u: assignment_wasserstein(a, b, 2),
+        lambda: matched64(2),
+        1,
+    ),
+    # On a line every direction is the one, up to its sign.
+    "max_sliced_wasserstein": (
+        lambda a, b, u: max_sliced_wasserstein(KEY, a[:, :1], b[:, :1], 2, 3),
+        lambda: sorted64(2),
+        1,
+    ),
+    "sliced_wasserstein": (
+        lambda a, b, u: sliced_wasserstein(KEY, a[:, :1], b[:, :1]),
+        lambda: sorted64(2),
+        1,
+    ),
+    # Of two points the entropic cost at any epsilon is their distance.
+    "sinkhorn_divergence": (
+        lambda a, b, u: sinkhorn_divergence(a[:1], b[:1], 0.3 * u, 1),
+        lambda: distances64(1)[0, 0],
+        1,
+    ),
+    "gaussian_wasserstein": (
+        lambda a, b, u: gaussian_wasserstein(a[0], jnp.zeros(3), b[0], jnp.zeros(3)),
+        lambda: distances64(1)[0, 0],
+        1,
+    ),
+}
+KEY = jax.random.key(0)
+
+
+@pytest.mark.parametrize("unit", [1e-25, 1.0, 1e25])
+@pytest.mark.parametrize("name", OF_UNITS)
+def test_a_distance_that_float32_holds_is_found_in_any_unit(name, unit):
+    """Although the squares of such numbers overflow, or vanish."""
+    function, truth, power = OF_UNITS[name]
+    a, b = (np.float32(unit) * x for x in (A, B))
+    for kind in (np.asarray, jnp.asarray):
+        found = np.asarray(function(kind(a), kind(b), unit), np.float64)
+        scale = unit**power
+        if scale < np.finfo(np.float32).tiny:
+            assert np.all((found >= 0) & (found <= np.finfo(np.float32).tiny))
+        else:
+            np.testing.assert_allclose(found / scale, truth(), rtol=3e-6)
+
+
+@pytest.mark.parametrize("unit", [1e-25, 1e25])
+def test_couplings_do_not_depend_on_the_unit(unit):
+    a, b = (jnp.asarray(np.float32(unit) * x) for x in (A, B))
+    rows, columns = linear_sum_assignment(distances64(2))
+    np.testing.assert_array_equal(COUPLINGS["optimal_assignment"](KEY, a, b), columns[rows])
+    plan, usual = sinkhorn_log_plan(a, b), sinkhorn_log_plan(jnp.asarray(A), jnp.asarray(B))
+    np.testing.assert_allclose(np.exp(plan), np.exp(usual), atol=1e-4)
+
+
+def test_what_float32_does_not_hold_is_infinite():
+    a, b = np.float32(1e25) * A, np.float32(1e25) * B
+    assert np.isinf(distance_cost(a, b, 2)).all()
+    assert (np.diag(distance_cost(a, a, 2)) == 0).all()
 
 
 def test_sinkhorn_divergence_between_its_limits(x64):
