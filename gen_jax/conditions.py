@@ -119,6 +119,15 @@ def check_in_range(name: str, noun: str, values: Any, highest: int, error: type[
         raise error(f"{name}{given} must be integers in [0, {highest}]")
 
 
+def _numbers(values: Any, highest: int) -> Int[Array, "..."]:
+    """int32; of traced values those outside 0 .. highest become a number that no table has."""
+    if not is_known(values):
+        values = values.astype(jnp.promote_types(values.dtype, jnp.int32))
+        inside = (values >= 0) & (values <= highest)
+        values = jnp.where(inside, values, jnp.iinfo(jnp.int32).max)
+    return jnp.asarray(values, jnp.int32)
+
+
 @dataclass(frozen=True)
 class Labels(Condition):
     """Classes 0 .. num_classes - 1, int32 [B]."""
@@ -145,7 +154,7 @@ class Labels(Condition):
                 f"{self.name} must be one integer or have shape [{n}], got {value.shape}"
             )
         check_in_range(self.name, "labels", value, self.num_classes - 1, ConfigError)
-        return jnp.broadcast_to(jnp.asarray(value, jnp.int32), (n,))
+        return jnp.broadcast_to(_numbers(value, self.num_classes - 1), (n,))
 
     def null(self, n: int) -> Int[Array, "n"]:
         return jnp.full(n, self.num_classes, jnp.int32)
@@ -180,7 +189,7 @@ class Captions(Condition):
                 f"[{n}, {self.length}]"
             )
         check_in_range(self.name, "tokens", value, self.vocabulary - 1, ConfigError)
-        return jnp.broadcast_to(jnp.asarray(value, jnp.int32), (n, self.length))
+        return jnp.broadcast_to(_numbers(value, self.vocabulary - 1), (n, self.length))
 
     def null(self, n: int) -> Int[Array, "n T"]:
         return jnp.zeros((n, self.length), jnp.int32)

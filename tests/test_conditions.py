@@ -176,3 +176,21 @@ class Zero(nn.Module):
     @nn.compact
     def __call__(self, x, noise, condition=None):
         return x * self.param("scale", nn.initializers.zeros, ())
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "uint32"])
+def test_traced_numbers_out_of_range_are_in_no_table(dtype):
+    """Also the one that stands for "no label", and those that int32 would wrap."""
+    given = np.array([0, 3, 2, -1 % 2**8 if dtype == "uint8" else -1 % 2**32])
+    given = given.astype(np.uint32).astype(dtype)
+    labels, words = conditions.labels(3), conditions.captions(3, 2)
+    none = np.iinfo(np.int32).max
+    found = jax.jit(lambda y: labels.checked(y, 4))(given)
+    np.testing.assert_array_equal(found, [0, none, 2, none])
+    np.testing.assert_array_equal(jax.vmap(lambda y: labels.checked(y, 1))(given)[:, 0], found)
+    both = conditions.joint(a=labels, b=words)
+    of = jax.jit(lambda y, w: both.checked({"a": y, "b": w}, 4))(
+        given, given.reshape(4, 1)[:, [0, 0]]
+    )
+    np.testing.assert_array_equal(of["a"], found)
+    np.testing.assert_array_equal(of["b"], np.stack([found, found], 1))

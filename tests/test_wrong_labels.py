@@ -93,6 +93,30 @@ def test_wrong_labels_are_refused_by_fit_and_by_a_step(name):
         fit(model, last)
 
 
+TRACED = np.array([1, 3, -1, 4, -(2**31), 2], np.int32)
+"""Labels that jax traces, of which the first and the last are classes; 3 stands for "no label"."""
+
+
+@pytest.mark.parametrize("name", CONDITIONAL)
+def test_a_traced_label_out_of_range_gives_nan(name):
+    """Under jit labels are not seen: no such one has the numbers of a class, or of no label."""
+    model, key, right = CONDITIONAL[name](), jax.random.key(0), np.isin(TRACED, range(3))
+    state = jax.jit(model.init)(key, labelled(LABELS))
+    n, usual = len(TRACED), np.where(right, TRACED, 0)
+    draw = jax.jit(lambda label: model.sample(key, state, n, label=label))
+    found = np.asarray(draw(TRACED))
+    assert np.isnan(found[~right]).all()
+    np.testing.assert_array_equal(found[right], np.asarray(draw(usual))[right])
+    assert np.isfinite(found[right]).all()
+    if model.log_prob is None:
+        return
+    x = POINTS["x"][:n]
+    density = jax.jit(lambda label: model.log_prob(key, state, x, label=label))
+    found = np.asarray(density(TRACED))
+    np.testing.assert_array_equal(np.isnan(found), ~right)
+    np.testing.assert_array_equal(found[right], np.asarray(density(usual))[right])
+
+
 @pytest.mark.parametrize("classes", [2, 5])
 def test_one_number_of_classes(classes):
     network = nets.MLP((8, 8), num_classes=classes)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gen_jax.axes import expand
+from gen_jax.axes import entry_of, expand
 from gen_jax.checks import as_network, check_output
 from gen_jax.conditions import check_in_range, labels
 from gen_jax.diffusion.network import noise_input
@@ -78,13 +78,13 @@ def label_log_prob(
 ) -> Denoiser:
     """`(x_t [B, ...], t [B]) -> log p(label | x_t)` [B], on the classifier's own path and units.
 
-    It raises ConfigError for labels that are no classes, where they are known.
+    It raises ConfigError for labels that are no classes; under jit these give NaN.
     """
 
     def log_p(x: Float[Array, "B ..."], t: Float[Array, "B"]) -> Float[Array, "B"]:
         logits = network.apply(params, x, noise_input(path, t))[0]
         check_in_range("label", "labels", label, logits.shape[-1] - 1, ConfigError)
-        return jnp.take_along_axis(jax.nn.log_softmax(logits), label[:, None], axis=1)[:, 0]
+        return entry_of(jax.nn.log_softmax(logits), label)
 
     return log_p
 

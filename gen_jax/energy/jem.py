@@ -3,8 +3,10 @@
 from functools import partial
 from typing import Any
 
+import jax.numpy as jnp
 import optax
 
+from gen_jax.axes import expand, rows_of
 from gen_jax.checks import no_type_check
 from gen_jax.condition_values import value_of
 from gen_jax.conditions import Condition, checked_condition, num_classes
@@ -56,10 +58,13 @@ def _sample(
     label, weights = value_of(parts.condition, conditions, n), None
     if label is not None and state.buffer is not None:
         every = outputs(parts, state.ema, state.stats, state.buffer)
-        weights = (every + marginal_energy(every)[:, None]).T[label]
+        weights = rows_of((every + marginal_energy(every)[:, None]).T, label)
     start = start_from_buffer(fold_in(keys, 0), state, parts.options, weights)
     energy = energy_of(parts, state.ema, state.stats, label)
-    return to_data(parts.options, run_chains(fold_in(keys, 1), energy, start, **settings).x)
+    x = run_chains(fold_in(keys, 1), energy, start, **settings).x
+    if label is not None:  # a chain whose energy is NaN stays where it started
+        x = x + expand(rows_of(jnp.zeros(num_classes(parts.condition)), label), x)
+    return to_data(parts.options, x)
 
 
 @no_type_check

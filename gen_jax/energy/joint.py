@@ -4,10 +4,10 @@ Then p(y | x) is the classifier's softmax, and p(x) has the energy -logsumexp of
 """
 
 import jax
-import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
 from gen_jax.annotations import shaped
+from gen_jax.axes import entry_of
 from gen_jax.conditions import check_in_range
 from gen_jax.errors import ConfigError
 from gen_jax.types import Array, Float, Int
@@ -22,10 +22,10 @@ def marginal_energy(logits: Float[Array, "B K"]) -> Float[Array, "B"]:
 def joint_energy(logits: Float[Array, "B K"], label: Int[Array, "B"]) -> Float[Array, "B"]:
     """E(x, y) = -f(x)[y] (grathwohl2020 eq. 4): that of p(x | y) too, up to a constant.
 
-    Raises ConfigError for labels outside 0 .. K - 1, where they are known.
+    Raises ConfigError for labels outside 0 .. K - 1; under jit these give NaN.
     """
     check_in_range("label", "labels", label, logits.shape[1] - 1, ConfigError)
-    return -jnp.take_along_axis(logits, label[:, None], axis=1)[:, 0]
+    return -entry_of(logits, label)
 
 
 @shaped()

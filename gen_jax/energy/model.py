@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from gen_jax.axes import rows_of
 from gen_jax.checks import check_output
 from gen_jax.condition_values import value_of
 from gen_jax.conditions import num_classes
@@ -72,7 +73,7 @@ def log_constant(parts: Parts, state: EnergyState, label: Any = None) -> Float[A
     of = lambda y: annealed_chains(parts, state.key, state, chains, y).log_normalizer.value
     if label is None:
         return of(None)
-    return jax.lax.map(of, jnp.arange(num_classes(parts.condition)))[label]
+    return rows_of(jax.lax.map(of, jnp.arange(num_classes(parts.condition))), label)
 
 
 def _check_network(parts: Parts, variables: Any, batch: Any) -> None:

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from gen_jax.axes import rows_of
 from gen_jax.errors import ConfigError, check_range
-from gen_jax.nets.embeddings import rows_of
 from gen_jax.types import Array, Float, Int
 
 Offsets = tuple[tuple[int, int], ...]

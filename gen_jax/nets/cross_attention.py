@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from gen_jax.axes import rows_of
 from gen_jax.errors import ConfigError, shown
 from gen_jax.nets.blocks import check_heads, over_tokens
-from gen_jax.nets.embeddings import rows_of
 from gen_jax.nets.seen import Seen
 from gen_jax.types import Array, Bool, Float, Int
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from gen_jax.axes import rows_of
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.types import Array, Float, Int, Num
 
@@ -52,11 +53,6 @@ def position_2d(height: int, width: int, features: int) -> Float[Array, "N featu
         axis=-1,
     )
     return grid.reshape(height * width, features)
-
-
-def rows_of(table: Float[Array, "K E"], index: Int[Array, "..."]) -> Float[Array, "... E"]:
-    """Rows of a table; NaN for an index out of range, never another row."""
-    return table.at[index].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
 
 
 def vectors_of_values(

@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from gen_jax.axes import rows_of
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.nets.blocks import DecoderBlock, causal, check_heads
 from gen_jax.nets.cached_attention import Attention
 from gen_jax.nets.causal import Label
-from gen_jax.nets.embeddings import rows_of
 from gen_jax.types import Array, Float, Int
 
 

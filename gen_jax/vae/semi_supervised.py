@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gen_jax.axes import entry_of
 from gen_jax.checks import check_output, no_type_check
 from gen_jax.condition_values import value_of
 from gen_jax.data_units import Data, log_det
@@ -92,12 +93,13 @@ def semi_supervised_loss(
     label: Int[Array, "B"],
     weight: float | Float[Array, ""],
 ) -> tuple[Float[Array, "B"], dict[str, Array]]:
-    """The loss per example from bounds of log p(x, y) and the classifier's logits: (loss, aux)."""
+    """The loss per example from bounds of log p(x, y) and the classifier's logits: (loss, aux).
+
+    A label of C is not known; others out of range give NaN.
+    """
     log_q, classes = jax.nn.log_softmax(logits), joint.shape[1]
-    known = label < classes
-    at = lambda values: jnp.take_along_axis(values, jnp.minimum(label, classes - 1)[:, None], 1)[
-        :, 0
-    ]
+    known = label != classes
+    at = lambda values: entry_of(values, jnp.where(known, label, 0))
     unlabelled = -jnp.sum(jnp.exp(log_q) * (joint - log_q), 1)
     labelled = -at(joint) - weight * at(log_q)
     right = known & (jnp.argmax(logits, 1) == label)
@@ -176,7 +178,7 @@ def log_prob(
         unknown = jnp.full(len(u), parts.num_classes)
         bound = -semi_supervised_loss(joint, _logits(parts, state.params, u), unknown, 0.0)[0]
     else:
-        bound = jnp.take_along_axis(joint, label[:, None], 1)[:, 0] + jnp.log(parts.num_classes)
+        bound = entry_of(joint, label) + jnp.log(parts.num_classes)
     return log_det(parts.options, u) + bound
 
 
