@@ -181,11 +181,11 @@ def sinkhorn_divergence(
         check_range("epsilon", epsilon, 0, open_low=True)
     a, b = _pair(a, b)
     unit = power_of_two(a, b, power=p)
-    a, b, epsilon = a / unit, b / unit, epsilon / unit**p
+    a, b, scaled = a / unit, b / unit, epsilon / unit**p
 
     def cost(x, y):
         return entropic_cost(
-            _cost(x, y, p), epsilon, tolerance=tolerance, max_iterations=max_iterations
+            _cost(x, y, p), scaled, tolerance=tolerance, max_iterations=max_iterations
         )
 
     return (cost(a, b) - 0.5 * (cost(a, a) + cost(b, b))) * unit**p
