@@ -8,7 +8,7 @@ integration starts: in the plane at samples, and in 16 dimensions at three times
 equation is stiff. For a run it is the same estimate, with the same probes, in TRUTH_STEPS steps;
 the error is that of the mean over images, beside the standard error of such a mean. Writes
 `benchmarks/results/likelihood_steps_BACKEND.json`, and the record of the table (then
-`python docs/results/render.py`). Rows of runs that are not given are kept.
+`python docs/results/render.py`). Rows of what is not measured are kept.
 """
 
 import itertools
@@ -78,6 +78,11 @@ def density(mixture: Mixture, level: float) -> np.ndarray:
     return np.logaddexp.reduce(terms, axis=1)
 
 
+def rounded(value: float) -> float:
+    """To two digits."""
+    return float(f"{value:.2g}")
+
+
 def mixture_rows(name: str, mixture: Mixture, path_name: str) -> list[dict[str, Any]]:
     """Mean and largest error in nats by rk4 in STEPS, and by the adaptive solver."""
     path = PATHS[path_name]()
@@ -93,8 +98,8 @@ def mixture_rows(name: str, mixture: Mixture, path_name: str) -> list[dict[str, 
         return {
             "what": f"{name}, {path_name}",
             "way": way,
-            "error": f"{error.mean():.2g}",
-            "worst": f"{error.max():.2g}",
+            "error": rounded(error.mean()),
+            "worst": rounded(error.max()),
             "calls": int(calls),
         }
 
@@ -112,7 +117,7 @@ def run_rows(directory: str, num: int) -> list[dict[str, Any]]:
     what = f"{saved.name} on {saved.spec.name}, mean of {len(x)} (standard error {spread})"
     for steps in STEPS:
         gap = log_prob(steps) - truth
-        error, worst = f"{abs(gap.mean()):.2g}", f"{np.abs(gap).max():.2g}"
+        error, worst = rounded(abs(gap.mean())), rounded(np.abs(gap).max())
         rows.append({"what": what, "way": f"{steps} steps", "error": error, "worst": worst})
     return rows
 
@@ -125,24 +130,23 @@ class Config:
     """Directories of trained runs on images whose log p takes steps."""
     num: Annotated[int, *within(2, 10_000)] = 16
     """Test images of a run."""
+    mixtures: bool = True
+    """Measure the mixtures; otherwise their rows are kept, too."""
 
 
 def main() -> None:
     config = tyro.cli(Config, description=__doc__)
     training.configure_backend(1)
     facts = machine()
-    rows = [
-        row
-        for (name, mixture), path in itertools.product(mixtures().items(), SHOWN)
-        for row in mixture_rows(name, mixture, path)
-    ]
+    exact = itertools.product(mixtures().items(), SHOWN) if config.mixtures else ()
+    rows = [row for (name, mixture), path in exact for row in mixture_rows(name, mixture, path)]
     for directory in config.runs:
         rows += run_rows(directory, config.num)
     made = {row["what"] for row in rows}
-    rows += [row for row in read(NAME).get("rows", []) if row["what"] not in made]
+    rows = [row for row in read(NAME).get("rows", []) if row["what"] not in made] + rows
     write(NAME, facts, {"rows": rows})
     ways = list(dict.fromkeys(row["way"] for row in rows))
-    cells = {(row["what"], row["way"]): f"{row['error']} ({row['worst']})" for row in rows}
+    cells = {(row["what"], row["way"]): f"{row['error']:g} ({row['worst']:g})" for row in rows}
     whats = dict.fromkeys(row["what"] for row in rows)
     write_record({
         "name": "likelihood-steps",
