@@ -142,15 +142,17 @@ def main() -> None:
     rows = [row for (name, mixture), path in exact for row in mixture_rows(name, mixture, path)]
     for directory in config.runs:
         rows += run_rows(directory, config.num)
+    rows = [row | {"commit": facts["commit"]} for row in rows]
     made = {row["what"] for row in rows}
     rows = [row for row in read(NAME).get("rows", []) if row["what"] not in made] + rows
     write(NAME, facts, {"rows": rows})
     ways = list(dict.fromkeys(row["way"] for row in rows))
     cells = {(row["what"], row["way"]): f"{row['error']:g} ({row['worst']:g})" for row in rows}
     whats = dict.fromkeys(row["what"] for row in rows)
+    codes = ", ".join(sorted({row["commit"][:7] for row in rows}))
     write_record({
         "name": "likelihood-steps",
-        "status": f"`python -m benchmarks.likelihood_steps`, code of {facts['commit'][:7]}.",
+        "status": f"`python -m benchmarks.likelihood_steps`, code of {codes}.",
         "columns": ["log p of", *ways],
         "rows": [[what, *(cells.get((what, way), "") for way in ways)] for what in whats],
     })  # fmt: skip

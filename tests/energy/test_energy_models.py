@@ -316,13 +316,15 @@ def test_ncsn_trains_on_a_geometric_ladder():
 
 
 def test_a_single_level_still_moves_the_chains_to_the_model(key):
-    """log N(x; 0, 1) + 3 x is N(3, 1) up to a constant, to which a quarter of a period of
-    Hamiltonian motion brings every point: mean 3, deviation 1; the weights are those of the start.
+    """log N(x; 0, 1) + 3 x is N(3, 1) up to a constant. Hamiltonian motion for a time t takes the
+    base there to mean 3 - 3 cos t and variance 1; t is uniform within half of a quarter period, so
+    that E[cos t] = 0 and E[cos^2 t] = 1/2 - 1/pi. The weights are those of the start.
     """
     options = Annealing(levels=1, step_size=np.pi / 40, leapfrog=20)
     found = anneal(key, lambda x: -3 * x[:, 0], 4000, (1,), 1.0, options)
     x, weights = np.asarray(found.x)[:, 0], np.asarray(found.log_weights)
-    assert abs(x.mean() - 3) < 5 / np.sqrt(4000) + 0.01
-    assert abs(x.std() - 1) < 5 / np.sqrt(8000) + 0.01
+    deviation = np.sqrt(1 + 9 * (1 / 2 - 1 / np.pi))
+    assert abs(x.mean() - 3) < 5 * deviation / np.sqrt(4000)
+    assert abs(x.std() - deviation) < 5 * deviation / np.sqrt(8000)
     assert abs(weights.mean()) < 5 * 3 / np.sqrt(4000)
     assert abs(weights.std() - 3) < 5 * 3 / np.sqrt(8000)
