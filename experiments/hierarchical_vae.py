@@ -6,7 +6,7 @@
 
 Then `python -m experiments.sample RUN_DIR` and `python -m experiments.evaluate RUN_DIR`. The
 picture `levels.png` shows in row k samples whose top k levels are the same: what is left to vary
-shrinks from the whole image to nothing.
+shrinks from the whole image to nothing, or with `--conditional` to the label of each column.
 
 With `--warm-up 1000` in place of free bits the middle levels of the ladder collapse.
 """
@@ -19,7 +19,7 @@ import jax
 import numpy as np
 
 from experiments.shared.command_line import read_options
-from experiments.shared.config import RunConfig
+from experiments.shared.config import RunConfig, condition_of
 from experiments.shared.option_types import (
     MAX_COUNT,
     MAX_STEPS,
@@ -29,6 +29,7 @@ from experiments.shared.option_types import (
     of,
     within,
 )
+from experiments.shared.pictures import balanced
 from experiments.shared.registry import Experiment
 from experiments.shared.runner import run
 from experiments.shared.vae_options import check_shared, model_options
@@ -53,6 +54,8 @@ class Config(RunConfig):
     halvings: Annotated[tuple[int, ...], *within(0, 16, entries=0)] = ()
     """Of an image's sides to those of each level's map; none, and the levels are vectors."""
     width: Annotated[int, *of(LadderOptions, "width", MAX_WIDTH)] = 256
+    conditional: bool = False
+    """Both ways see the label."""
     beta: Annotated[float, *of(LadderOptions, "beta")] = 1.0
     warm_up: Annotated[int, *of(LadderOptions, "warm_up", MAX_STEPS)] = 0
     """Steps over which beta rises from 0."""
@@ -72,7 +75,9 @@ class Config(RunConfig):
 def build(config: Config, spec: DatasetSpec | None = None) -> GenerativeModel:
     """The model of a configuration; raises ConfigError for options that cannot work."""
     config.check()
-    options = model_options(config, spec or data.describe(config.dataset), LadderOptions)
+    spec = spec or data.describe(config.dataset)
+    options = model_options(config, spec, LadderOptions)
+    options["condition"] = condition_of(config, spec)
     return vae.hierarchical_vae(one_cycle_adam(config.steps, config.learning_rate), **options)
 
 
@@ -81,7 +86,10 @@ def levels(
 ) -> Path:
     """Row k: ten samples (or as many as a cloud needs) that share their top k levels."""
     count = len(config.latents) + 1
-    draw = lambda hold, n: np.asarray(model.sample(jax.random.key(2), state, n, hold=hold))
+
+    draw = lambda hold, n: np.asarray(
+        model.sample(jax.random.key(2), state, n, hold=hold, **balanced(model, spec, n))
+    )
     if spec.kind == "images":
         rows = np.concatenate([draw(hold, 10) for hold in range(count)])
         grid = plotting.image_grid(rows, columns=10)

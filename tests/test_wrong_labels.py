@@ -45,6 +45,14 @@ CONDITIONAL = {
         ADAM, shape=(2,), hidden=(8,), num_steps=1, condition=conditions.labels(3)
     ),
     "vae": lambda: vae.vae(vae.mlp((8,)), vae.mlp((8,)), ADAM, **CODER_OF),
+    "hierarchical_vae": lambda: vae.hierarchical_vae(
+        ADAM,
+        shape=(2,),
+        latents=(1, 1),
+        width=8,
+        likelihood="gaussian_diagonal",
+        condition=conditions.labels(3),
+    ),
     "semi_supervised": lambda: vae.semi_supervised(
         vae.mlp((8,)), vae.mlp((8,)), vae.mlp((8,)), ADAM, **CODER_OF
     ),

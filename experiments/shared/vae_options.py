@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from experiments.shared.autoregressive_options import check_black_and_white
-from experiments.shared.config import RunConfig
+from experiments.shared.config import RunConfig, condition_of
 from experiments.shared.option_types import MAX_WIDTH, Width, Widths, of, within
 from gen_jax import data, vae
 from gen_jax.data import DatasetSpec
@@ -82,8 +82,6 @@ def model_options(config: Any, spec: DatasetSpec, kind: Any) -> dict[str, Any]:
 def options_of(config: Any, spec: DatasetSpec) -> vae.Options:
     """The options of the model that a configuration of the experiment vae describes."""
     likelihood, transform = likelihood_of(config.likelihood, spec)
-    if config.conditional and not spec.num_classes:
-        raise ConfigError(f"conditional=True, but dataset {spec.name!r} has no labels")
     bounds = (-1.0, 1.0) if spec.kind == "images" else None
     mixture: dict[str, Any] = {"components": config.components}
     mixtures = {"vamp": {**mixture, "bounds": bounds}, "gaussian_mixture": mixture}
@@ -93,6 +91,6 @@ def options_of(config: Any, spec: DatasetSpec) -> vae.Options:
         likelihood=likelihood,
         transform=transform,
         prior=vae.make_prior(name, **mixtures[name]) if name in mixtures else name,
-        condition=spec.condition if config.conditional else None,
+        condition=condition_of(config, spec),
         **{name: getattr(config, name) for name in MODEL_OPTIONS},
     )

@@ -12,9 +12,10 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from flax import linen as nn
 
+from gen_jax.axes import rows_of
 from gen_jax.errors import ConfigError, check_range
 from gen_jax.nets.blocks import GroupNorm, depth_to_space, pad_to_multiple, space_to_depth
-from gen_jax.types import Array, Float
+from gen_jax.types import Array, Float, Int
 from gen_jax.vae.gaussians import residual_kl_terms
 
 BOUND = 5.0
@@ -92,12 +93,14 @@ class ImageCell(nn.Module):
 
 class Ladder(nn.Module):
     """The network of vectors: `levels` are the shapes of the latents from the top down, `shape`
-    that of x, of whose every value the decoder gives `size` numbers."""
+    that of x, of whose every value the decoder gives `size` numbers. With `num_classes` the first
+    layers of both ways see a label."""
 
     levels: tuple[tuple[int, ...], ...]
     width: int
     shape: tuple[int, ...]
     size: int
+    num_classes: int = 0
 
     def setup(self):
         levels, zeros = range(len(self.levels)), nn.initializers.zeros
@@ -110,6 +113,16 @@ class Ladder(nn.Module):
         self.insert = [nn.Dense(self.width) for _ in levels]
         self.start = self.param("start", zeros, (*self.levels[0][:-1], self.width))
         self.leave = nn.Dense(self.outputs(), kernel_init=zeros)
+        table, sizes = nn.initializers.normal(0.1), (self.num_classes, self.width)
+        names = ("label_up", "label_down") if self.num_classes else ()
+        self.tables = [self.param(name, table, sizes) for name in names]
+
+    def labelled(self, h: Array, table: int, label: Array | None) -> Array:
+        """Features [N, ..., W] with the vectors of the labels [N], if there are any."""
+        if label is None:
+            return h
+        vectors = rows_of(self.tables[table], label)
+        return h + jnp.expand_dims(vectors, range(1, h.ndim - 1))
 
     def cell(self) -> nn.Module:
         return Cell(self.width)
@@ -134,19 +147,27 @@ class Ladder(nn.Module):
         """Features of a level from those of the level above it."""
         return h
 
-    def features(self, inputs: Float[Array, "B ..."]) -> list[Array]:
+    def features(
+        self, inputs: Float[Array, "B ..."], label: Int[Array, "B"] | None = None
+    ) -> list[Array]:
         """What each level sees of x, the top first."""
-        h, found = self.enter(self.inward(inputs)), []
+        h, found = self.labelled(self.enter(self.inward(inputs)), 0, label), []
         for cell, level in zip(self.rise, reversed(range(len(self.levels)))):
             h = cell(self.above(h, level))
             found.append(h)
         return found[::-1]
 
-    def down(self, noise: list[Array], features: list[Array] | None = None) -> Pass:
+    def down(
+        self,
+        noise: list[Array],
+        features: list[Array] | None = None,
+        label: Int[Array, "N"] | None = None,
+    ) -> Pass:
         """From standard normal numbers [N, *shape] per level; without features, from the prior."""
         count = len(noise[0])
         total = lambda values: values.reshape(count, -1).sum(-1)
         h = jnp.broadcast_to(self.start, (count, *self.start.shape))
+        h = self.labelled(h, 1, label)
         kl, log_ratio = [], jnp.zeros(count)
         for level, eps in enumerate(noise):
             h = self.below(h, level)
@@ -166,8 +187,8 @@ class Ladder(nn.Module):
         raw = self.outward(self.leave(nn.silu(h)))
         return Pass(raw.reshape(count, -1), cost, log_ratio)
 
-    def __call__(self, inputs: Array, noise: list[Array]) -> Pass:
-        return self.down(noise, self.features(inputs))
+    def __call__(self, inputs: Array, noise: list[Array], label: Array | None = None) -> Pass:
+        return self.down(noise, self.features(inputs, label), label)
 
 
 class ImageLadder(Ladder):

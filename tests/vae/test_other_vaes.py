@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from gen_jax import vae
+from gen_jax import conditions, vae
 from gen_jax.errors import ConfigError
 from gen_jax.vae.discrete import uniform_kl_terms
 from gen_jax.vae.hierarchical import _run
@@ -71,6 +71,33 @@ def test_the_estimates_are_a_law_and_that_of_the_samples(key, name):
     scores = (share - p.mean(1)) / np.sqrt(share * (1 - share) / n + error**2)
     assert np.abs(scores).max() < 5.1
     assert np.abs((share - p.mean(1)[::-1]) / np.sqrt(share / n + error**2)).max() > 5.1
+
+
+@pytest.mark.parametrize("name", ["ladder", "maps"])
+def test_a_ladder_by_labels_has_a_law_of_each(key, name):
+    """log p(x | y) is that of the samples of y, and without a label p(x) is the mean over labels;
+    a label of a jit-ed call that is none gives NaN.
+    """
+    model, images, n = MODELS[name](condition=conditions.labels(2)), IMAGES[name], 20_000
+    batch = {"x": images, "y": jnp.arange(len(images)) % 2}
+    state = model.init(key, batch)
+    inner = state.params["params"]
+    inner["label_down"] = inner["label_down"] + jnp.array([[-4.0], [4.0]])
+    inner["leave"]["kernel"] = inner["leave"]["kernel"] + 0.03
+    score = jax.jit(lambda label: model.log_prob(key, state, images, num_samples=256, label=label))
+    draw = jax.jit(lambda label: model.sample(key, state, n, label=label))
+    places, laws = 2 ** np.arange(images[0].size)[::-1], []
+    for label in (0, 1):
+        laws.append(np.exp(np.asarray(score(jnp.int32(label)), np.float64)))
+        index = (np.asarray(draw(jnp.int32(label))).reshape(n, -1) @ places).astype(int)
+        share = np.bincount(index, minlength=len(images)) / n
+        np.testing.assert_allclose(share, laws[label], atol=5.1 * np.sqrt(0.25 / n) + 1e-3)
+    assert np.abs(laws[0] - laws[1]).max() > 0.05  # more than the shares may be off
+    mixed = np.exp(np.asarray(model.log_prob(key, state, images, num_samples=256)))
+    np.testing.assert_allclose(mixed, (laws[0] + laws[1]) / 2, rtol=1e-4)
+    assert np.isnan(score(jnp.int32(2))).all()
+    with pytest.raises(ConfigError, match=r"label=2"):
+        model.sample(key, state, 2, label=2)
 
 
 @pytest.mark.parametrize("name", MODELS)
