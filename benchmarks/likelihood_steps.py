@@ -19,7 +19,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
+from scipy.stats import multivariate_normal
 
+from benchmarks import solvers
 from benchmarks.measuring import machine, read, write, write_record
 from experiments.shared import likelihoods
 from experiments.shared.option_types import within
@@ -33,13 +35,11 @@ SHOWN = ("linear", "vp", "ve", "edm")
 STEPS = (4, 8, 16, 32, 64)
 TOLERANCES = (1e-4, 1e-5, 1e-6)
 TRUTH_STEPS = 256
-START = {"ve": 0.01}
-"""Noise level of the data at which integration starts, where it is not SIGMA_MIN."""
 NAME = "likelihood_steps"
 
 
 class Mixture(NamedTuple):
-    """Gaussians [K], [K, D], [K, D, D], points [B, D] and whether they are far from the modes."""
+    """Gaussians [K], [K, D], [K, D, D], and points [B, D]."""
 
     weights: np.ndarray
     means: np.ndarray
@@ -48,21 +48,22 @@ class Mixture(NamedTuple):
 
 
 def mixtures() -> dict[str, Mixture]:
-    """Three modes in the plane, of mean 0, at samples; four in 16 dimensions, far outside."""
+    """Three modes in the plane at samples, and four in 16 dimensions at three times samples; both
+    of mean 0."""
     rng = np.random.default_rng(0)
 
     def mixture(weights, means, covariances, scale: float) -> Mixture:
-        weights, means = np.asarray(weights), np.asarray(means) - np.asarray(weights) @ means
+        means = means - weights @ means
         modes = rng.choice(len(weights), 64, p=weights)
         points = [rng.multivariate_normal(means[k], covariances[k]) for k in modes]
         return Mixture(weights, means, covariances, scale * np.stack(points))
 
-    plane = np.array([0.12, 0.08, 0.05])[:, None, None] ** 2 * np.eye(2)
+    three = solvers.mixtures(1)["three modes"].parameters
+    plane = [np.asarray(part, np.float64)[:3] for part in three]
     roots = rng.normal(size=(4, 16, 16)) / 4
     wide = roots @ roots.swapaxes(1, 2) + 0.05 * np.eye(16)
-    three = [[1, 0.5], [-1.2, 0.8], [0.1, -1.5]]
     return {
-        "three modes in the plane": mixture([0.5, 0.3, 0.2], three, plane, 1.0),
+        "three modes in the plane": mixture(plane[0] / plane[0].sum(), *plane[1:], 1.0),
         "16 dimensions, far from the data": mixture(
             np.full(4, 0.25), 2 * rng.normal(size=(4, 16)), wide, 3.0
         ),
@@ -71,11 +72,13 @@ def mixtures() -> dict[str, Mixture]:
 
 def density(mixture: Mixture, level: float) -> np.ndarray:
     """log p [B] of the points with noise of the level, in float64."""
-    covariances = mixture.covariances + level**2 * np.eye(mixture.means.shape[1])
-    gap = mixture.points[:, None] - mixture.means
-    square = np.einsum("bki,kij,bkj->bk", gap, np.linalg.inv(covariances), gap)
-    terms = np.log(mixture.weights) - (square + np.linalg.slogdet(2 * np.pi * covariances)[1]) / 2
-    return np.logaddexp.reduce(terms, axis=1)
+    noise = level**2 * np.eye(mixture.means.shape[1])
+    modes = zip(mixture.weights, mixture.means, mixture.covariances)
+    terms = [
+        np.log(weight) + multivariate_normal.logpdf(mixture.points, mean, covariance + noise)
+        for weight, mean, covariance in modes
+    ]
+    return np.logaddexp.reduce(terms)
 
 
 def rounded(value: float) -> float:
@@ -89,7 +92,8 @@ def mixture_rows(name: str, mixture: Mixture, path_name: str) -> list[dict[str, 
     weights, means, covariances = (jnp.asarray(a, jnp.float32) for a in mixture[:3])
     denoise = network_call(diffusion.mixture_denoiser(weights, means, covariances, path))
     x = jnp.asarray(mixture.points, jnp.float32)
-    truth = density(mixture, START.get(path_name, SIGMA_MIN))
+    start = float(path.sigma(jnp.array(0.0)) / path.alpha(jnp.array(0.0))) or SIGMA_MIN
+    truth = density(mixture, start)
 
     def measured(way: str, **options: Any) -> dict[str, Any]:
         solve = lambda x: diffusion.ode_log_prob(jax.random.key(0), denoise, path, x, **options)
@@ -122,6 +126,12 @@ def run_rows(directory: str, num: int) -> list[dict[str, Any]]:
     return rows
 
 
+def cell(row: dict[str, Any]) -> str:
+    """The error, the largest, and the network calls where they are not seen from the steps."""
+    calls = f", {row['calls']} calls" if row["way"].startswith("tolerance") else ""
+    return f"{row['error']:g} ({row['worst']:g}){calls}"
+
+
 @dataclass(frozen=True)
 class Config:
     """What to measure."""
@@ -147,7 +157,7 @@ def main() -> None:
     rows = [row for row in read(NAME).get("rows", []) if row["what"] not in made] + rows
     write(NAME, facts, {"rows": rows})
     ways = list(dict.fromkeys(row["way"] for row in rows))
-    cells = {(row["what"], row["way"]): f"{row['error']:g} ({row['worst']:g})" for row in rows}
+    cells = {(row["what"], row["way"]): cell(row) for row in rows}
     whats = dict.fromkeys(row["what"] for row in rows)
     codes = ", ".join(sorted({row["commit"][:7] for row in rows}))
     write_record({

@@ -225,17 +225,19 @@ def as_numbers(argument: str, values: Any, minimum: int = 1) -> np.ndarray:
 
 
 @no_type_check
-def as_times(times: Any) -> Array:
+def as_times(times: Any, rising: bool = False) -> Array:
     """Times as an array of floats. Raises ConfigError unless they fall from at most 1 to at least
-    0, if they are known."""
+    0, or rise the other way, if they are known."""
     times = kept_known(lambda given: jnp.asarray(given, float), times)
     if times.ndim != 1 or times.shape[0] < 2:
         raise ConfigError(f"times must have shape [n + 1] with n >= 1, got {times.shape}")
     if not is_known(times):
         return times
-    values = np.asarray(times)
+    values = np.asarray(times)[:: -1 if rising else 1]
     if not (np.all(np.diff(values) < 0) and values[0] <= 1 and values[-1] >= 0):
-        raise ConfigError("times must fall strictly from noise (at most 1) to data (at least 0)")
+        noise, data = "noise (at most 1)", "data (at least 0)"
+        verb, ends = ("rise", (data, noise)) if rising else ("fall", (noise, data))
+        raise ConfigError(f"times must {verb} strictly from {ends[0]} to {ends[1]}")
     return times
 
 

@@ -13,13 +13,14 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gen_jax.annotations import floats
 from gen_jax.axes import expand
-from gen_jax.checks import as_floats, same_shape
+from gen_jax.checks import as_floats, as_times, is_known, same_shape
 from gen_jax.diffusion.learned_variance import variance_term
 from gen_jax.diffusion.losses import denoising_loss
-from gen_jax.errors import check_finite, check_range
+from gen_jax.errors import ConfigError, check_finite, check_range
 from gen_jax.paths import GaussianPath, log_snr
 from gen_jax.randomness import fold_in, normal, sample_keys
 from gen_jax.types import Array, Denoiser, Float, Key
@@ -120,8 +121,13 @@ def variational_bound(
         all of them. Network calls: that number plus one.
       fraction: of the reverse variances, see `reverse_log_variance`: 0 is the posterior's, 1 the
         upper one, or `(x_t [B, ...], t [B]) -> [B, ...]` a learned one.
+    Raises ConfigError for numbers out of range, and for times that do not rise to 1.
     """
     check_bin_width(bin_width)
+    if times is not None:
+        times = as_times(times, rising=True)
+        if is_known(times) and (last := np.asarray(times)[-1]) < 1 - 1e-6:
+            raise ConfigError(f"times end at {last:g}; they must end at 1, where the prior is")
     x0 = as_floats("x0", x0, least=jnp.float32)  # neither times nor sums in half precision
     num_steps = num_steps if times is None else times.shape[0]
     check_range("num_steps", num_steps, 2, integer=True)

@@ -28,11 +28,11 @@ import jax.numpy as jnp
 
 from gen_jax.axes import expand
 from gen_jax.calls import counted, network_call
-from gen_jax.checks import check_output, is_known
+from gen_jax.checks import as_times, check_output, is_known
 from gen_jax.diffusion.flow_ode import for_each_sample
 from gen_jax.diffusion.grids import rising
 from gen_jax.errors import ConfigError, check_choice, check_range, shown
-from gen_jax.paths import GaussianPath, coefficients
+from gen_jax.paths import GaussianPath, time_of_log_snr
 from gen_jax.randomness import sample_keys
 from gen_jax.solvers import adaptive, ode
 from gen_jax.solvers.divergence import DIVERGENCES
@@ -82,15 +82,16 @@ def ode_log_prob(
         alpha (64): the integrand grows as 1 / r near the data, and is smooth in that. The network
         and its divergence are evaluated at each stage of a step. In an array it is no constant of
         the program, which then serves all numbers but has no gradients by reverse mode.
-      times: rising times from near 0 to 1 instead of that grid, with steps in t; of an adaptive
-        method, the first and the last of them.
+      times: rising times from near 0 to 1 instead of that grid, with steps in phi between them; of
+        an adaptive method, the first and the last of them.
       divergence: "exact" (D jvps per evaluation) or "hutchinson" (one jvp, unbiased).
       data_std: of the data; the unit of the grid's noise levels. The end point is scored by
         N(0, sigma(1)^2 + alpha(1)^2 data_std^2). On a path that ends with some signal this is one
         more error, which no solve sees: about alpha(1) m . x_1 / sigma(1)^2 for a point that ends
         at x_1 far out, m the mean of the part of the data that it is nearest to.
     Raises ConfigError for an unknown method or divergence, a tolerance or a number of steps that is
-    not positive, and num_steps of an adaptive method.
+    not positive, num_steps of an adaptive method, and times that do not rise, or start where there
+    is no noise.
     """
     return _solver(
         key,
@@ -205,9 +206,10 @@ class _Grid(NamedTuple):
 
 
 def _grid(path: GaussianPath, num_steps: Any, times: Any, data_std: float, warped: bool) -> _Grid:
-    """Steps in t through `times`, or where they are not given `num_steps` in a warp of t.
+    """Steps in phi through `times`, or where they are not given `num_steps` in a warp of it.
 
-    An adaptive method integrates over t: near the data it may leap over much of the warp.
+    An adaptive method integrates over phi: near the data it may leap over much of the warp, and in
+    t a path may have an infinite slope.
     """
     num_steps = ode.as_steps(num_steps)
     if times is None:
@@ -215,14 +217,19 @@ def _grid(path: GaussianPath, num_steps: Any, times: Any, data_std: float, warpe
         if warped:
             return _Grid(at, lambda i: jnp.asarray(i, jnp.result_type(float)), num_steps)
         times = jnp.stack([at(jnp.asarray(i))[0] for i in (0, num_steps)])
-    times = ode.as_grid(times)
+    else:
+        times = as_times(times, rising=True)
+        if is_known(times) and is_known(noise := path.sigma(times[0])) and noise == 0:
+            raise ConfigError(f"times start at {times[0]:g}, where the path has no noise")
+    angles = jnp.arctan2(path.sigma(times), data_std * path.alpha(times))
 
-    def in_time(t: Array) -> tuple[Array, Array]:
-        alpha, sigma, d_alpha, d_sigma = coefficients(path, t)
-        square = (alpha * data_std) ** 2 + sigma**2
-        return t, data_std * (alpha * d_sigma - sigma * d_alpha) / square
+    def at_angle(phi: Array) -> tuple[Array, Array]:
+        ratio = jnp.cos(phi) / (data_std * jnp.sin(phi))
+        known = jnp.maximum(ratio, jnp.finfo(ratio.dtype).tiny)
+        t = jnp.clip(time_of_log_snr(path, 2 * jnp.log(known)), times[0], times[-1])
+        return jnp.where(phi < angles[-1], t, times[-1]), jnp.ones_like(phi)
 
-    return _Grid(in_time, lambda i: times[i], len(times) - 1)
+    return _Grid(at_angle, lambda i: angles[i], len(times) - 1)
 
 
 def _adaptive(

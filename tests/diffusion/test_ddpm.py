@@ -14,6 +14,19 @@ from gen_jax.errors import ConfigError
 STD = 0.6
 
 
+def test_the_bound_is_of_times_that_rise_to_one(key):
+    path, denoise = paths.cosine(), lambda x, t: x
+    for times, message in (
+        ([1.0, 0.5, 0.1], "times must rise"),
+        ([0.1, 0.5, 0.9], "times end at 0.9"),
+        ([1.0], "times must have shape"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            diffusion.variational_bound(
+                key, denoise, path, jnp.zeros((2, 1)), times=jnp.array(times), bin_width=None
+            )
+
+
 def expected_inner_terms(path, times):
     """sum (SNR_s - SNR_t) Var[x0 | x_t] / 2 for x0 ~ N(0, STD^2), from the posterior variance."""
     snr = (np.asarray(path.alpha(times) / path.sigma(times))) ** 2

@@ -104,16 +104,21 @@ def test_one_step_does_for_normal_data_of_the_models_own_scale(x64, key, name, m
 
 
 @pytest.mark.parametrize(
-    "alpha",
-    [lambda t: (1 - t) ** 2, lambda t: 1 - 3 * t**2 + 2 * t**3],
-    ids=["square", "smooth step"],
+    ("alpha", "sigma"),
+    [
+        (lambda t: (1 - t) ** 2, lambda t: t),
+        (lambda t: 1 - 3 * t**2 + 2 * t**3, lambda t: t),
+        (lambda t: jnp.sqrt(1 - t), jnp.sqrt),
+        (lambda t: jnp.sqrt(1 - t**2), lambda t: t),
+    ],
+    ids=["square", "smooth step", "roots", "circle"],
 )
-def test_paths_that_rest_at_their_end_have_no_pole(key, alpha):
-    """d(alpha / sigma) / dt is 0 at t = 1."""
-    path = paths.GaussianPath(alpha, lambda t: t)
+def test_no_path_has_a_pole_at_its_end(key, alpha, sigma):
+    """d(alpha / sigma) / dt is 0 at t = 1, or infinite; with fixed steps and adaptive ones."""
+    path = paths.GaussianPath(alpha, sigma)
     denoise, x = exact.gaussian_denoiser(0.3, 0.6, path), jnp.array([[0.1], [1.0], [-2.0]])
     density = jax.scipy.stats.norm.logpdf(x[:, 0], 0.3, 0.6)
-    for n in (16, jnp.asarray(16)):
+    for n in (16, jnp.asarray(16), None):
         found = diffusion.ode_log_prob(key, denoise, path, x, num_steps=n)
         np.testing.assert_allclose(found, density, atol=2e-3)
 
@@ -188,6 +193,17 @@ def test_too_few_steps_are_nan_and_times_are_those_of_floats(key):
         assert found.dtype == dtype
         density = jax.scipy.stats.norm.logpdf(x.astype(jnp.float32)[:, 0], 0.3, 0.6)
         np.testing.assert_allclose(found, density, atol=1e-3)
+
+
+def test_steps_between_given_times(x64, key):
+    """Times of any spacing: the density, with the noise of the first of them."""
+    path = paths.GaussianPath(lambda t: jnp.sqrt(1 - t), jnp.sqrt)
+    denoise, x = exact.gaussian_denoiser(0.3, 0.6, path), jnp.array([[0.1], [1.0]])
+    times = jnp.linspace(0.1, 1, 65) ** 3
+    density = jax.scipy.stats.norm.logpdf(x[:, 0], 0.3, jnp.sqrt(0.36 + 1e-3 / 0.999))
+    for method in ("rk4", "dopri5"):
+        found = diffusion.ode_log_prob(key, denoise, path, x, times=times, method=method)
+        np.testing.assert_allclose(found, density, atol=2e-5)
 
 
 def test_data_std_scores_the_noisy_end(x64, key):
@@ -280,6 +296,12 @@ def test_images_and_bad_arguments(key):
     ):
         with pytest.raises(ConfigError, match=message):
             diffusion.ode_log_prob(key, denoise, path, x, **options)
+    for times in ([0.5], [1.0, 0.01], [0.01, 0.01, 1.0], [0.01, 1.5]):
+        for method in ("rk4", "dopri5"):
+            with pytest.raises(ConfigError, match="times must"):
+                diffusion.ode_log_prob(key, denoise, path, x, times=jnp.array(times), method=method)
+    with pytest.raises(ConfigError, match="times start at 0, where the path has no noise"):
+        diffusion.ode_log_prob(key, denoise, path, x, times=jnp.array([0.0, 0.5, 1.0]))
     with pytest.raises(ConfigError, match="num_steps >= 2"):
         diffusion.ode_log_prob_with_error(key, denoise, path, x, num_steps=1)
 
