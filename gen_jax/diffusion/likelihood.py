@@ -74,7 +74,7 @@ def ode_log_prob(
         or a name in `solvers.TABLEAUS` with fixed steps, "rk4" where num_steps or times are given.
       tolerance: of an adaptive method: rtol and atol of one step, in y and in nats. In float32 on
         the linear path, a mixture in 16 dimensions at three times its samples (-500 to -820 nats):
-        error below 0.03 nats at 1e-5 and 0.003 at 1e-6, where rk4 was off by up to 113 with 64
+        error below 0.03 nats at 1e-5 and 0.004 at 1e-6, where rk4 was off by up to 113 with 64
         steps and by 29 with 256.
       max_steps: of an adaptive method; an example that needs more is NaN. For gradients in x0 or
         the parameters take a fixed method.
