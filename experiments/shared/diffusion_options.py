@@ -14,6 +14,7 @@ from gen_jax.data import DatasetSpec
 from gen_jax.diffusion import GRIDS, NOISE_INPUTS, STEPPERS, TIME_DENSITIES, variational_bound
 from gen_jax.errors import check_choice
 from gen_jax.paths import PATHS, GaussianPath
+from gen_jax.solvers.divergence import MOST_EXACT
 from gen_jax.types import Array, Denoiser, Float, Key
 
 
@@ -95,6 +96,5 @@ def bound_in_steps(
 
 def likelihood_of(spec: DatasetSpec) -> dict[str, Any]:
     """Options of the ODE likelihood: the exact divergence costs one derivative per dimension."""
-    if math.prod(spec.shape) <= 128:
-        return {"divergence": "exact", "num_steps": 32}
-    return {"divergence": "hutchinson", "num_steps": 32}
+    few = math.prod(spec.shape) <= MOST_EXACT
+    return {"divergence": "exact" if few else "hutchinson", "num_steps": 32}

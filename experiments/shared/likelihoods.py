@@ -12,6 +12,7 @@ from experiments.shared.registry import Saved
 from gen_jax import batching
 from gen_jax.errors import ConfigError
 from gen_jax.metrics import mean_and_error
+from gen_jax.solvers.divergence import MOST_EXACT
 from gen_jax.types import Array, Estimate, Float, Key
 
 FEW = 16
@@ -24,6 +25,12 @@ program serves both."""
 STEPS = (8, 16, 32, 64, 128)
 SHARE = 0.25
 """Most that the error of the steps may be of the standard error over examples."""
+
+PROBES = 8
+"""Of a divergence that is estimated where it could be exact."""
+DRAWS = 1 / 3
+"""Most that the error of its draws may be of the standard error over examples, which it raises by
+one part in twenty."""
 
 
 def in_batches(
@@ -86,20 +93,36 @@ class Steps(NamedTuple):
     nats: Float[np.ndarray, "n"]
 
 
-def chosen_steps(saved: Saved, x: np.ndarray, num: int, steps: int | None = None) -> Steps:
+def estimated_divergence(saved: Saved) -> dict[str, Any]:
+    """Options of a log p that is faster than with the exact divergence: for images of few pixels.
+    That of larger ones is estimated anyway."""
+    few = saved.spec.kind == "images" and PROBES < np.prod(saved.spec.shape) <= MOST_EXACT
+    if few and has_option(saved, "num_probes"):
+        return {"divergence": "hutchinson", "num_probes": PROBES}
+    return {}
+
+
+def error_over_examples(nats: Float[np.ndarray, "n"], num: int) -> float:
+    """Standard error of the mean of `num` examples like these."""
+    return float(nats.std(ddof=1)) / np.sqrt(num)
+
+
+def chosen_steps(
+    saved: Saved, x: np.ndarray, num: int, steps: int | None = None, **options: Any
+) -> Steps:
     """Fewest of STEPS whose error is small, on few examples, with the same noise for both numbers.
 
     Small is at most SHARE of the standard error of the mean over `num` examples, two standard
-    errors of the change included. `steps` given are taken, and their change is measured.
+    errors of the change included. `steps` given are taken, and their change is measured. `options`
+    are those of `log_prob`.
     """
     few = x[:FEW]
     counts = STEPS if steps is None else (steps,)
-    fine = log_prob(saved, few, num_steps=counts[0])
+    fine = log_prob(saved, few, num_steps=counts[0], **options)
     for count in counts:
-        coarse, fine = fine, log_prob(saved, few, num_steps=2 * count)
+        coarse, fine = fine, log_prob(saved, few, num_steps=2 * count, **options)
         change = mean_and_error(coarse - fine)
-        most = SHARE * float(fine.std(ddof=1)) / np.sqrt(num)
-        if abs(change.value) + 2 * change.error <= most:
+        if abs(change.value) + 2 * change.error <= SHARE * error_over_examples(fine, num):
             break
     return Steps(count, change, coarse)
 
@@ -117,3 +140,23 @@ def draws_error(
     first = log_prob(saved, few, **options) if first is None else first
     second = log_prob(saved, few, draw=1, **options)
     return float(np.sqrt(np.mean((first - second) ** 2) / 2 / num))
+
+
+def settled(
+    saved: Saved, x: np.ndarray, steps: int | None = None, **options: Any
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Options of `log_prob` for a whole set, and their errors, both found on few examples.
+
+    The divergence is estimated where its draws cost less than DRAWS of the error over examples.
+    """
+    if not takes_steps(saved):
+        return options, {"log_prob_nats_draws_error": draws_error(saved, x, len(x), **options)}
+    estimated = estimated_divergence(saved)
+    count, change, nats = chosen_steps(saved, x, len(x), steps, **options, **estimated)
+    numbers = {"likelihood_steps": count, "log_prob_nats_steps_change": change}
+    options = {**options, "num_steps": count}
+    error = draws_error(saved, x, len(x), nats, **options, **estimated)
+    if estimated and error > DRAWS * error_over_examples(nats, len(x)):
+        error, estimated = draws_error(saved, x, len(x), **options), {}
+    probes = {"likelihood_probes": PROBES} if estimated else {}
+    return options | estimated, numbers | probes | {"log_prob_nats_draws_error": error}

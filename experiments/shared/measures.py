@@ -9,11 +9,9 @@ import numpy as np
 
 from experiments.shared.known_densities import MIXTURES, target_of
 from experiments.shared.likelihoods import (
-    chosen_steps,
-    draws_error,
     in_batches,
     log_prob,
-    takes_steps,
+    settled,
 )
 from experiments.shared.pictures import balanced_labels
 from experiments.shared.registry import Saved, find
@@ -142,7 +140,7 @@ def _needs_condition(saved: Saved) -> bool:
 
 
 def likelihoods(
-    saved: Saved, test: dict[str, np.ndarray], num: int, **options: int
+    saved: Saved, test: dict[str, np.ndarray], num: int, **options: Any
 ) -> dict[str, Any]:
     """log p in nats and bits/dim of test examples by the model's own `log_prob`.
 
@@ -151,16 +149,9 @@ def likelihoods(
     """
     if num == 0 or saved.model.log_prob is None or _needs_condition(saved):
         return {}
-    result: dict[str, Any] = {}
     x = test["x"][:num]
-    steps = options.pop("likelihood_steps", None)
-    first = None
-    if takes_steps(saved):
-        phase("number of steps of the likelihood, on few examples")
-        count, change, first = chosen_steps(saved, x, len(x), steps)
-        options["num_steps"] = count
-        result = {"likelihood_steps": count, "log_prob_nats_steps_change": change}
-    result["log_prob_nats_draws_error"] = draws_error(saved, x, len(x), first, **options)
+    phase("options of the likelihood, on few examples")
+    options, result = settled(saved, x, options.pop("likelihood_steps", None), **options)
     phase(f"likelihood of {len(x)} examples")
     nats = log_prob(saved, x, **options)
     bits = lambda nats: metrics.mean_and_error(

@@ -332,6 +332,8 @@ def _likelihood_inputs(
     settings = {"data_std": options.data_std, **options.likelihood}
     if solver.get("method") in adaptive.METHODS:
         settings.pop("num_steps", None)
+    if solver.get("divergence") == "exact":
+        settings.pop("num_probes", None)
     settings |= {name: value for name, value in solver.items() if value is not None}
     denoise = plain_denoiser(parts, state.ema, value_of(parts.options.condition, conditions, n), n)
     return (fold_in(keys, 1), denoise, parts.path, u), settings, log_det(options, u)
@@ -346,6 +348,7 @@ def log_prob(
     method: str | None = None,
     num_steps: int | Int[Array, ""] | None = None,
     divergence: str | None = None,
+    num_probes: int | None = None,
     tolerance: float | None = None,
     max_steps: int | None = None,
     times: Float[Array, " times"] | None = None,
@@ -359,13 +362,14 @@ def log_prob(
     `log_prob_with_error` also estimates the error.
 
     Args:
-      method, num_steps, divergence, tolerance, max_steps, times: of `ode_log_prob`; where they are
-        not given the model's options `likelihood` hold.
+      method, num_steps, divergence, num_probes, tolerance, max_steps, times: of `ode_log_prob`;
+        where they are not given the model's options `likelihood` hold.
     """
     solver = {
         "method": method,
         "num_steps": num_steps,
         "divergence": divergence,
+        "num_probes": num_probes,
         "tolerance": tolerance,
         "max_steps": max_steps,
         "times": times,

@@ -64,12 +64,14 @@ def ode_log_prob(
     num_steps: int | Int[Array, ""] | None = None,
     times: Float[Array, " times"] | None = None,
     divergence: str = "exact",
+    num_probes: int = 1,
     data_std: float = 1.0,
 ) -> Float[Array, "B"]:
     """log p(x0) in nats, in the units of x0.
 
     Args:
-      key: one key, or one per example [B]; draws one Rademacher probe per trajectory.
+      key: one key, or one per example [B]; draws the Rademacher probes, the same along a
+        trajectory.
       method: adaptive, "dopri5" (the default) or "tsit5", with steps of its own for each example;
         or a name in `solvers.TABLEAUS` with fixed steps, "rk4" where num_steps or times are given.
       tolerance: of an adaptive method: rtol and atol of one step, in y and in nats. In float32 on
@@ -84,14 +86,15 @@ def ode_log_prob(
         the program, which then serves all numbers but has no gradients by reverse mode.
       times: rising times from near 0 to 1 instead of that grid, with steps in phi between them; of
         an adaptive method, the first and the last of them.
-      divergence: "exact" (D jvps per evaluation) or "hutchinson" (one jvp, unbiased).
+      divergence: "exact" (D jvps per evaluation) or "hutchinson" (unbiased, a jvp per probe).
+      num_probes: of "hutchinson", whose variance falls as 1 / num_probes.
       data_std: of the data; the unit of the grid's noise levels. The end point is scored by
         N(0, sigma(1)^2 + alpha(1)^2 data_std^2). On a path that ends with some signal this is one
         more error, which no solve sees: about alpha(1) m . x_1 / sigma(1)^2 for a point that ends
         at x_1 far out, m the mean of the part of the data that it is nearest to.
-    Raises ConfigError for an unknown method or divergence, a tolerance or a number of steps that is
-    not positive, num_steps of an adaptive method, and times that do not rise, or start where there
-    is no noise.
+    Raises ConfigError for an unknown method or divergence, a tolerance or a number of steps or
+    probes that is not positive, several probes of the exact divergence, num_steps of an adaptive
+    method, and times that do not rise, or start where there is no noise.
     """
     return _solver(
         key,
@@ -101,6 +104,7 @@ def ode_log_prob(
         method,
         divergence,
         data_std,
+        num_probes=num_probes,
         tolerance=tolerance,
         max_steps=max_steps,
         num_steps=num_steps,
@@ -138,6 +142,7 @@ def _solver(
     divergence: str,
     data_std: float,
     *,
+    num_probes: int = 1,
     tolerance: float = 1e-6,
     max_steps: int = 4096,
     num_steps: int | Int[Array, ""] | None = None,
@@ -153,6 +158,8 @@ def _solver(
     if adapts and num_steps is not None:
         raise ConfigError(f"num_steps={shown(num_steps)} is not for the adaptive method={method!r}")
     check_range("tolerance", tolerance, 0, open_low=True)
+    if check_range("num_probes", num_probes, 1, integer=True) > 1 and divergence == "exact":
+        raise ConfigError(f"num_probes={num_probes} is not for divergence='exact', which has none")
     if is_known(data_std):
         check_range("data_std", float(data_std), 0, open_low=True)
     grid = _grid(path, 64 if num_steps is None else num_steps, times, data_std, warped=not adapts)
@@ -161,8 +168,9 @@ def _solver(
     first, _ = grid.at(grid.place(0))
     x = ode.as_floating(x0)
     x = x.astype(jnp.promote_types(x.dtype, first.dtype))
-    draw = lambda key: jax.random.rademacher(key, x.shape[1:], x.dtype)
-    probe = jax.vmap(draw)(sample_keys(key, x.shape[0]))
+    draw = lambda key: jax.random.rademacher(key, (num_probes, *x.shape[1:]), x.dtype)
+    probes = jax.vmap(draw, out_axes=1)(sample_keys(key, x.shape[0]))
+    probe = probes[0] if num_probes == 1 else probes
 
     def slopes(y: Array, s: Array) -> tuple[Array, Array]:
         """dy / ds [B, ...] at s [B], and its divergence [B]."""

@@ -28,12 +28,9 @@ from gen_jax.nets import Feedforward
 from gen_jax.optimization import AveragedState, init_state_with_ema, optimizer_step_with_ema
 from gen_jax.randomness import fold_in, normal, sample_keys
 from gen_jax.ranges import Count, Range, Share, Weight, options_from
-from gen_jax.solvers.divergence import DIVERGENCES
+from gen_jax.solvers.divergence import DIVERGENCES, MOST_EXACT
 from gen_jax.solvers.ode import TABLEAUS
 from gen_jax.types import Array, Batch, Float, Int, Key, Metrics, State
-
-MOST_EXACT = 128
-"""Dimensions up to which `log_prob` takes the exact divergence."""
 
 
 class Options(NamedTuple):
@@ -177,7 +174,7 @@ def log_prob(
     """An estimate of log p(x) [B] in nats and data units; of dequantised images of a lower bound.
 
     Args:
-      divergence: by default exact up to 128 dimensions.
+      divergence: by default exact up to MOST_EXACT dimensions.
       num_steps: by default twice as many as in training; an array as in `ode_log_prob`.
       draws: of the dequantisation noise and the probe, see `average_over`.
     """

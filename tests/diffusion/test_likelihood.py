@@ -247,6 +247,9 @@ def test_hutchinson_is_unbiased_with_one_probe_per_trajectory(x64, key):
     value, whole = exact_divergence(at, x, probes[0])
     found = [hutchinson_divergence(at, x, z)[1] for z in probes]
     np.testing.assert_allclose(sum(found) / 2, whole, rtol=1e-10)
+    of_both = hutchinson_divergence(at, x, jnp.stack(probes))
+    np.testing.assert_allclose(of_both[0], value)
+    np.testing.assert_allclose(of_both[1], whole, rtol=1e-10)
     assert np.abs(found[0] - whole).max() > 1e-3
     np.testing.assert_allclose(value, at(x))
     jacobian = jax.vmap(jax.jacfwd(lambda x: field(x[None], jnp.full(1, 0.4))[0]))(x)
@@ -263,6 +266,32 @@ def test_hutchinson_is_unbiased_with_one_probe_per_trajectory(x64, key):
     assert len(values) == 2  # one probe for the whole trajectory
     # Where the divergence is linear in the probe's products the two average to the exact one.
     np.testing.assert_allclose(values.mean(), log_prob("exact", 16)[0], atol=1e-8)
+
+
+def test_the_variance_of_several_probes(x64, key):
+    """That of 4 is a quarter of that of one; the means are the exact divergence's."""
+    mixture, path = exact.mixture_2d(), paths.linear()
+    denoise = diffusion.mixture_denoiser(*mixture, path)
+    x = jnp.tile(exact.mixture_sample(key, mixture, 1), (4000, 1))
+    run = lambda **options: np.asarray(
+        diffusion.ode_log_prob(key, denoise, path, x, num_steps=16, **options)
+    )
+    truth = run()[0]
+    one, four = (run(divergence="hutchinson", num_probes=k) for k in (1, 4))
+    assert one.std() > 1e-3
+    for draws, share in ((one, 1), (four, 1 / 4)):
+        error = one.std() * np.sqrt(share / len(draws))
+        assert abs(draws.mean() - truth) < 5 * error
+        assert draws.var() / one.var() == pytest.approx(share, rel=0.1)
+    keys = jax.random.split(key, 2)
+    alone = lambda keys, x: diffusion.ode_log_prob(
+        keys, denoise, path, x, num_steps=4, divergence="hutchinson", num_probes=3
+    )
+    np.testing.assert_allclose(alone(keys, x[:2])[1:], alone(keys[1:], x[1:2]), rtol=1e-10)
+    adaptive = diffusion.ode_log_prob(
+        key, denoise, path, x[:2], divergence="hutchinson", num_probes=512
+    )
+    np.testing.assert_allclose(adaptive, truth, atol=6 * one.std() / np.sqrt(512) + 1e-3)
 
 
 def test_gradient_and_keys_per_example(key):
@@ -293,6 +322,8 @@ def test_images_and_bad_arguments(key):
         ({"tolerance": 0.0}, "tolerance=0.0"),
         ({"num_steps": 0}, "num_steps=0"),
         ({"num_steps": jnp.asarray(0)}, "num_steps=0"),
+        ({"divergence": "hutchinson", "num_probes": 0}, "num_probes=0"),
+        ({"num_probes": 2}, "num_probes=2 is not for divergence='exact'"),
     ):
         with pytest.raises(ConfigError, match=message):
             diffusion.ode_log_prob(key, denoise, path, x, **options)

@@ -6,7 +6,16 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.shared.likelihoods import FEW, SHARE, chosen_steps, draws_error, options_of
+from experiments.shared.likelihoods import (
+    DRAWS,
+    FEW,
+    PROBES,
+    SHARE,
+    chosen_steps,
+    draws_error,
+    options_of,
+    settled,
+)
 from gen_jax.errors import ConfigError
 
 X = np.random.default_rng(0).normal(size=(400, 1))
@@ -61,6 +70,37 @@ def test_the_error_of_draws():
     assert 0.4 < found / (3 / np.sqrt(400)) < 1.8
     assert draws_error(run, X, 400, first) == pytest.approx(found)
     assert draws_error(run_of(lambda steps: 0.0), X, 400) == 0
+
+
+@pytest.mark.parametrize("noise", [0.3, 30.0])
+@pytest.mark.parametrize("pixels", [64, 784])
+def test_the_divergence_is_estimated_where_its_draws_cost_little(noise, pixels):
+    """log p has deviation 100 or so over examples; the noise of 30 is more than its share."""
+    seen = []
+
+    def log_prob(key, state, x, num_steps=4, divergence="exact", num_probes=1):
+        seen.append((divergence, num_probes))
+        drawn = np.asarray(jax.random.normal(key, (len(x),)))
+        deviation = noise * (DRAWS * 10 if divergence == "hutchinson" else 0.01)
+        return 30 * x[:, 0] + deviation * drawn
+
+    log_prob.options = ("num_steps", "divergence", "num_probes")
+    model = SimpleNamespace(
+        held=SimpleNamespace(log_prob=log_prob), log_prob=log_prob, log_prob_kind="estimate"
+    )
+    spec = SimpleNamespace(kind="images", shape=(pixels, 1, 1))
+    run = SimpleNamespace(name="made", model=model, state=None, spec=spec)
+    options, numbers = settled(run, X)
+    if pixels == 784:
+        assert set(seen) == {("exact", 1)}  # the model's own choice: nothing is tried
+    if pixels == 64 and noise < 1:
+        assert options == {"num_steps": 8, "divergence": "hutchinson", "num_probes": PROBES}
+        assert numbers["likelihood_probes"] == PROBES
+    else:
+        assert options == {"num_steps": 8}
+        assert "likelihood_probes" not in numbers
+    error = numbers["log_prob_nats_draws_error"]
+    assert error <= DRAWS * (30 * X[:FEW, 0]).std(ddof=1) / np.sqrt(len(X))
 
 
 def test_steps_of_what_has_none_are_refused():
