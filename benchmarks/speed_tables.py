@@ -208,12 +208,8 @@ def within() -> tuple[Row, list[Row], str]:
     rows.append(["VAE epoch, batch over two CPU devices", "one device", found, ""])
     found = ratio(load("gan_training")["seeds_one_by_one_over_vmap"])
     rows.append(["16 seeds of a GAN under one vmap", "one after another", found, ""])
-    starts = load("overhead")["start_seconds"]
-    found = ratio(starts["first"] / starts["second"])
-    seconds = f"{starts['first']} s, then {starts['second']} s"
-    rows.append(["a ten-step run with a filled compilation cache", "an empty one", found, seconds])
     columns = ["what", "instead of", "ratio", "beside it"]
-    return columns, rows, about("decoding", "inversion", "training_step", "overhead")
+    return columns, rows, about("decoding", "inversion", "training_step")
 
 
 def overhead() -> tuple[Row, list[Row], str]:
@@ -226,11 +222,18 @@ def overhead() -> tuple[Row, list[Row], str]:
         "sampler ddim": "DDIM",
         "sampler ddpm": "DDPM",
         "sampler dpm_solver_pp": "DPM-Solver++",
-        "sampler heun": "Heun in sigma",
+        "sampler edm_heun": "Heun in sigma",
         "training data": "training data",
     }
     rows = [[network, *(f"{r[k]:.2f}" for k in kinds)] for network, r in found.items()]
     return ["network", *kinds.values()], rows, about("overhead")
+
+
+def commands() -> tuple[Row, list[Row], str]:
+    """Seconds of whole commands on the 8x8 digits."""
+    found = load("overhead")["command_seconds"].items()
+    rows = [[f"`{command}`", *(f"{s:.1f}" for s in seconds)] for command, seconds in found]
+    return ["command", "s, empty cache", "s, filled cache"], rows, about("overhead")
 
 
 def _times(r: dict[str, float]) -> str:
@@ -264,6 +267,7 @@ TABLES = {
     "speed-peers": peers,
     "speed-within": within,
     "speed-overhead": overhead,
+    "speed-commands": commands,
     "speed-drawing": drawing,
 }
 
