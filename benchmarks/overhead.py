@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import optax
 
 from benchmarks.measuring import machine, time_ratio, write
-from gen_jax import data, diffusion, nets, training
+from gen_jax import conditions, data, diffusion, nets, training
 from gen_jax.diffusion import GRIDS, STEPPERS, sample_with_info
 from gen_jax.paths import cosine
 
@@ -31,8 +31,8 @@ BATCH = 128
 def networks() -> dict[str, tuple[Any, tuple[int, ...]]]:
     """Network and shape of one example."""
     return {
-        "MLP 1.2 M, 8x8": (nets.MLP(features=(256,) * 4, num_classes=10), (8, 8, 1)),
-        "DiT 1.9 M, 28x28": (nets.DiT(4, 128, 6, 4, num_classes=10), (28, 28, 1)),
+        "MLP 1.2 M, 8x8": (nets.MLP(features=(256,) * 4), (8, 8, 1)),
+        "DiT 1.9 M, 28x28": (nets.DiT(4, 128, 6, 4), (28, 28, 1)),
     }
 
 
@@ -69,7 +69,7 @@ def training_ratio(network: Any, shape: tuple[int, ...]) -> float:
         "cosine",
         optax.adam(1e-3),
         shape=shape,
-        num_classes=10,
+        condition=conditions.labels(10),
         transform=data.symmetric_images(),
     )
     state = model.init(jax.random.key(1), {"x": x[:2], "y": y[:2]})
