@@ -3,17 +3,9 @@
     python -m benchmarks.overhead
 
 - sampler: time of a compiled sampler over (network calls x one compiled call);
-- training: time of a step with batches from the device over a step with a constant batch;
-- commands: seconds of a short run, of the demo's training and of its evaluation, whole processes
-  with an empty cache of compiled programs and with a filled one.
+- training: time of a step with batches from the device over a step with a constant batch.
 """
 
-import itertools
-import os
-import subprocess
-import sys
-import tempfile
-import time
 from typing import Any
 
 import jax
@@ -87,29 +79,6 @@ def training_ratio(network: Any, shape: tuple[int, ...]) -> float:
     return time_ratio(lambda: with_data(state, 3), lambda: without(state, 3), repeats=41)
 
 
-COMMANDS = {
-    "experiments.diffusion --steps 10": "short",
-    "experiments.diffusion": "demo",
-    "experiments.evaluate": "demo",
-}
-"""Whole commands, in this order, and the directory of the run that each makes or evaluates."""
-
-
-def command_seconds() -> dict[str, list[float]]:
-    """Wall time of each command with an empty cache, then with a filled one."""
-    result: dict[str, list[float]] = {command: [] for command in COMMANDS}
-    with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "XDG_CACHE_HOME": f"{folder}/cache"}
-        for which, (command, run) in itertools.product(("first", "second"), COMMANDS.items()):
-            option = [] if command == "experiments.evaluate" else ["--directory"]
-            words = [*command.split(), *option, f"{folder}/{which}-{run}"]
-            begun = time.perf_counter()
-            line = [sys.executable, "-m", *words]
-            subprocess.run(line, check=True, capture_output=True, env=environment)
-            result[command].append(round(time.perf_counter() - begun, 1))
-    return result
-
-
 def main() -> None:
     training.configure_backend(1)
     facts = machine()
@@ -120,10 +89,7 @@ def main() -> None:
         rows[f"training data, {title}"] = round(training_ratio(network, shape), 3)
     for name, ratio in rows.items():
         print(f"{name:42s} {ratio:.3f}", flush=True)
-    seconds = command_seconds()
-    for name, (first, second) in seconds.items():
-        print(f"{name:42s} {first} s, with the cache {second} s")
-    write("overhead", facts, {"ratios": rows, "command_seconds": seconds})
+    write("overhead", facts, {"ratios": rows})
 
 
 if __name__ == "__main__":

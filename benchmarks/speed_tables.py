@@ -24,7 +24,6 @@ MEASURED = {
     "flow_peers": "fa5ea32",
     "decoding": "d995b29",
     "inversion": "d995b29",
-    "overhead": "40edeb9",
     "drawing": "2dfed3c",
 }
 """Benchmark -> the commit of its result, where the result itself does not say it."""
@@ -229,13 +228,6 @@ def overhead() -> tuple[Row, list[Row], str]:
     return ["network", *kinds.values()], rows, about("overhead")
 
 
-def commands() -> tuple[Row, list[Row], str]:
-    """Seconds of whole commands on the 8x8 digits."""
-    found = load("overhead")["command_seconds"].items()
-    rows = [[f"`{command}`", *(f"{s:.1f}" for s in seconds)] for command, seconds in found]
-    return ["command", "s, empty cache", "s, filled cache"], rows, about("overhead")
-
-
 def _times(r: dict[str, float]) -> str:
     """Over the flow's: of as many states (of as many effective samples) / on the slides."""
     return f"{r['ratio']:.2g} ({r['ratio_per_ess']:.2g}) / {r['ratio_slides']:,.0f}"
@@ -267,7 +259,6 @@ TABLES = {
     "speed-peers": peers,
     "speed-within": within,
     "speed-overhead": overhead,
-    "speed-commands": commands,
     "speed-drawing": drawing,
 }
 
