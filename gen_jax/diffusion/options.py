@@ -1,5 +1,6 @@
 """What a diffusion or flow-matching model is made of: its options, their checks, its parts."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NamedTuple
 
@@ -197,6 +198,31 @@ class Parts(NamedTuple):
         )
 
 
+SIGNAL = 0.1
+"""Most of the data that a path may end with, in deviations of the noise, before it is a warning."""
+
+
+def warn_signal(options: Options, path: GaussianPath) -> None:
+    """Warn where the noise at t = 1 does not hide data of deviation `data_std`.
+
+    Samples start from the noise alone, and the likelihood scores x_1 by a normal distribution: both
+    are then wrong, and no number of steps mends it.
+    """
+    with jax.ensure_compile_time_eval():
+        end = jnp.ones(())
+        data, noise = path.alpha(end) * options.data_std, path.sigma(end)
+    if not (is_normal(options) and is_known(data) and is_known(noise)):
+        return
+    data, noise = float(data), float(noise)
+    if data > SIGNAL * noise:
+        warnings.warn(
+            f"the path ends with data of deviation {data:.3g} in noise of deviation {noise:.3g}, "
+            "which does not hide them: samples and likelihoods will be wrong; scale the data to "
+            "data_std=1 (transform), or take a path that ends in noise, such as linear",
+            stacklevel=2,
+        )
+
+
 def check_network(network: Any) -> None:
     """Raise ConfigError for a Flax module that is not called with (x, noise, condition)."""
     if isinstance(network, nn.Module):
@@ -210,7 +236,8 @@ def make_parts(
     optimizer: optax.GradientTransformation,
     options: Options,
 ) -> Parts:
-    """The parts of a model. Raises ConfigError for what does not fit together."""
+    """The parts of a model. Raises ConfigError for what does not fit together; warns of a path that
+    ends with much of the data."""
     options, path = checked(options), resolve_path(path)
     network = configured("network", network, options.condition)
     check_network(network)
@@ -220,6 +247,7 @@ def make_parts(
             "alpha(1) = 0 (choose from: x0, v, velocity, F; or another path, such as vp)"
         )
     check_weighting(options, path)
+    warn_signal(options, path)
     parts = Parts(network, path, optimizer, options)
     if not parts.learned_variance:
         return parts

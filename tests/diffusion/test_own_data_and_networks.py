@@ -8,7 +8,16 @@ import optax
 import pytest
 from flax import linen as nn
 
-from gen_jax import conditions, data, diffusion, discrete_diffusion, energy, flow_matching, nets
+from gen_jax import (
+    conditions,
+    data,
+    diffusion,
+    discrete_diffusion,
+    energy,
+    flow_matching,
+    nets,
+    paths,
+)
 from gen_jax.errors import ConfigError
 
 KEY = jax.random.key(0)
@@ -49,6 +58,23 @@ def test_data_of_another_scale_are_a_warning_and_whole_numbers_an_error(name):
         model.init(KEY, {"x": np.zeros((32, 2), np.uint8)})
     scaled = SCALED[name](transform=data.symmetric_images())
     scaled.init(KEY, {"x": np.arange(64, dtype=np.uint8).reshape(32, 2) * 4})
+
+
+def test_a_path_that_ends_with_data_is_a_warning():
+    """Every path of the registry hides data of deviation 1 at t = 1; those without alpha(1) = 0
+    hide none of 1,000, nor does one that stops half-way."""
+    build = lambda path, **o: diffusion.diffusion(SMALL, path, ADAM, shape=(2,), **o)
+    halfway = paths.from_gamma(lambda t: -4.0 + 4.0 * t)  # log-SNR 0 at the end
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name in paths.PATHS:
+            build(name)
+        for name in ("linear", "cosine"):
+            build(name, data_std=1e3)
+        build(halfway, source=lambda key: jax.random.normal(key, (2,)))
+    for path, options in (("vp", {"data_std": 1e3}), ("ve", {"data_std": 1e3}), (halfway, {})):
+        with pytest.warns(UserWarning, match="path ends with data of deviation"):
+            build(path, **options)
 
 
 class Embedded(nn.Module):
