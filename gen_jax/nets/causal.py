@@ -1,15 +1,18 @@
 """Causal neighbourhoods on grids of pixels: what comes before a pixel, row by row.
 
 A masked convolution (oord2016pixel) is a linear map of the neighbours that its mask lets through,
-so here those alone are gathered. Networks are written once over a function `see(name, h, offsets)`
-that gathers: for all pixels at once (`whole`), or at one place from what was kept of earlier ones.
+so here those alone are read. Networks are written once over a function `see(name, h, offsets)` that
+gathers them: for all pixels at once (`whole`), or at one place from what was kept of earlier ones.
+A window that is a rectangle is convolved as a whole, which saves the gathering.
 """
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from flax.linen.dtypes import promote_dtype
 
 from gen_jax.axes import rows_of
 from gen_jax.errors import ConfigError, check_range
@@ -58,6 +61,23 @@ def whole(name: str, h: Float[Array, "B H W F"], offsets: Offsets) -> Float[Arra
     return neighbours(h, offsets)
 
 
+def is_rectangle(offsets: Offsets) -> bool:
+    """Whether a window, row by row, is all of a rectangle."""
+    (top, left), (bottom, right) = offsets[0], offsets[-1]
+    return offsets == window(range(top, bottom + 1), range(left, right + 1))
+
+
+def convolved(
+    x: Float[Array, "B H W F"], kernel: Float[Array, "taps G"], offsets: Offsets
+) -> Float[Array, "B H W G"]:
+    """`neighbours(x, offsets) @ kernel` of a rectangle, as a convolution: nothing is gathered."""
+    x, kernel = promote_dtype(x, kernel)
+    (top, left), (bottom, right) = offsets[0], offsets[-1]
+    taps = kernel.reshape(bottom - top + 1, right - left + 1, x.shape[-1], -1)
+    padding, form = ((-top, bottom), (-left, right)), ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(x, taps, (1, 1), padding, dimension_numbers=form)
+
+
 class CausalConv(nn.Module):
     """A linear map of the neighbours at `offsets`.
 
@@ -75,13 +95,16 @@ class CausalConv(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "B H W F"], see: See = whole) -> Float[Array, "B H W G"]:
         name = "image" if self.strict else "/".join(self.path)
-        seen = x if self.offsets == ((0, 0),) else see(name, x, self.offsets)
+        own = self.offsets == ((0, 0),)
         init = nn.initializers.zeros if self.zero else nn.initializers.lecun_normal()
-        kernel = self.param("kernel", init, (seen.shape[-1], self.features))
+        taps = len(self.offsets) * x.shape[-1]
+        kernel = self.param("kernel", init, (taps, self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         if self.groups > 1 and (0, 0) in self.offsets:
             kernel = kernel * self._mask(x.shape[-1])
-        return seen @ kernel + bias
+        if see is whole and not own and is_rectangle(self.offsets):
+            return convolved(x, kernel, self.offsets) + bias
+        return (x if own else see(name, x, self.offsets)) @ kernel + bias
 
     def _mask(self, features: int) -> np.ndarray:
         """1 where a weight is allowed, [taps, features out]."""
