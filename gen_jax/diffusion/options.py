@@ -213,10 +213,9 @@ def warn_signal(options: Options, path: GaussianPath) -> None:
         data, noise = path.alpha(end) * options.data_std, path.sigma(end)
     if not (is_normal(options) and is_known(data) and is_known(noise)):
         return
-    data, noise = float(data), float(noise)
     if data > SIGNAL * noise:
         warnings.warn(
-            f"the path ends with data of deviation {data:.3g} in noise of deviation {noise:.3g}, "
+            f"the path ends with data of deviation {float(data):.3g} in noise of deviation {float(noise):.3g}, "
             "which does not hide them: samples and likelihoods will be wrong; scale the data to "
             "data_std=1 (transform), or take a path that ends in noise, such as linear",
             stacklevel=2,
