@@ -215,9 +215,10 @@ def warn_signal(options: Options, path: GaussianPath) -> None:
         return
     if data > SIGNAL * noise:
         warnings.warn(
-            f"the path ends with data of deviation {float(data):.3g} in noise of deviation {float(noise):.3g}, "
-            "which does not hide them: samples and likelihoods will be wrong; scale the data to "
-            "data_std=1 (transform), or take a path that ends in noise, such as linear",
+            f"the path ends with data of deviation {float(data):.3g} in noise of deviation "
+            f"{float(noise):.3g}, which does not hide them: samples and "
+            "likelihoods will be wrong; scale the data to data_std=1 (transform), or take a "
+            "path that ends in noise, such as linear",
             stacklevel=2,
         )
 
