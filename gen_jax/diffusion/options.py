@@ -198,8 +198,9 @@ class Parts(NamedTuple):
         )
 
 
-SIGNAL = 0.1
-"""Most of the data that a path may end with, in deviations of the noise, before it is a warning."""
+SIGNAL = 1.0
+"""Most of the data that a path may end with, in deviations of the noise, before it is a warning.
+Ladders for Langevin's steps end with a quarter or a half of it: these move from any start."""
 
 
 def warn_signal(options: Options, path: GaussianPath) -> None:
@@ -208,12 +209,13 @@ def warn_signal(options: Options, path: GaussianPath) -> None:
     Samples start from the noise alone, and the likelihood scores x_1 by a normal distribution: both
     are then wrong, and no number of steps mends it.
     """
+    if not is_normal(options):
+        return
     with jax.ensure_compile_time_eval():
         end = jnp.ones(())
         data, noise = path.alpha(end) * options.data_std, path.sigma(end)
-    if not (is_normal(options) and is_known(data) and is_known(noise)):
-        return
-    if data > SIGNAL * noise:
+        shows = data > SIGNAL * noise
+    if is_known(shows) and shows:
         warnings.warn(
             f"the path ends with data of deviation {float(data):.3g} in noise of deviation "
             f"{float(noise):.3g}, which does not hide them: samples and "

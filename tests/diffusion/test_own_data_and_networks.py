@@ -64,7 +64,7 @@ def test_a_path_that_ends_with_data_is_a_warning():
     """Every path of the registry hides data of deviation 1 at t = 1; those without alpha(1) = 0
     hide none of 1,000, nor does one that stops half-way."""
     build = lambda path, **o: diffusion.diffusion(SMALL, path, ADAM, shape=(2,), **o)
-    halfway = paths.from_gamma(lambda t: -4.0 + 4.0 * t)  # log-SNR 0 at the end
+    halfway = paths.from_gamma(lambda t: -6.0 + 4.0 * t)  # log-SNR 2 at the end
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for name in paths.PATHS:
